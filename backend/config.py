@@ -1,0 +1,381 @@
+"""Reads cloudmesh.yaml into Settings and refuses what it does not understand, naming file, key and nearest match."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from backend import plainyaml
+from backend.errors import ConfigError
+from backend.kinds import KINDS
+from backend.names import closest
+from backend.secret import Secret
+from backend.text import safe
+
+NAME = "cloudmesh.yaml"
+
+_ZONE = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)")
+"""A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The keys of one cloud; empty where the configuration and the environment say nothing."""
+
+    key: Secret = field(default_factory=lambda: Secret(""))
+    secret: Secret = field(default_factory=lambda: Secret(""))
+    token: Secret = field(default_factory=lambda: Secret(""))
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What `vm boot` and `volume create` take where the command says nothing."""
+
+    location: str = "us-east-1"
+    image: str | None = None
+    size: str = "t2.micro"
+    keypair: str | None = None
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A named account and region."""
+
+    name: str
+    provider: str = "ec2"
+    endpoint: str | None = None
+    """A URL instead of AWS's own, for moto, LocalStack or Eucalyptus."""
+    images: tuple[str, ...] = ("self", "amazon")
+    """Whose images are listed: self, amazon, aws-marketplace, account ids, or all alone."""
+    credentials: Credentials = field(default_factory=Credentials)
+    default: Defaults = field(default_factory=Defaults)
+
+    @property
+    def region(self) -> str:
+        """The region of the default location."""
+        match = _ZONE.fullmatch(self.default.location)
+        return match["region"] if match else self.default.location
+
+    @property
+    def zone(self) -> str | None:
+        """The default location where it is an availability zone, None where it is a whole region."""
+        return self.default.location if _ZONE.fullmatch(self.default.location) else None
+
+
+@dataclass(frozen=True)
+class Poll:
+    """Seconds between looks at the cloud."""
+
+    in_flight: float = 2.0
+    settled: float = 30.0
+    give_up: float = 600.0
+
+
+@dataclass(frozen=True)
+class MongoDB:
+    """Where the cache lives: `uri` is embedded, memory or a mongodb:// address (a secret: it may hold a password)."""
+
+    uri: Secret = field(default_factory=lambda: Secret("embedded"))
+    database: str = "cloudmesh"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration."""
+
+    clouds: dict[str, Cloud]
+    cloud: str
+    """Name of the current cloud."""
+    path: Path | None = None
+    refresh: bool = True
+    poll: Poll = field(default_factory=Poll)
+    max_age: dict[str, float] = field(default_factory=lambda: {kind.name: kind.max_age for kind in KINDS.values()})
+    mongodb: MongoDB = field(default_factory=MongoDB)
+    warnings: tuple[str, ...] = ()
+
+
+# --- finding and reading ---------------------------------------------------------------------------------------------
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's data directory: $CLOUDMESH_HOME, else ~/.cloudmesh."""
+    return expanded(environ.get("CLOUDMESH_HOME") or "~/.cloudmesh")
+
+
+def expanded(name: str) -> Path:
+    """Return the path that `name` means, a leading ~ expanded where it names a user."""
+    return Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
+
+
+def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the configuration file: `--config`, $CLOUDMESH_CONFIG, ./cloudmesh.yaml, then the data directory's.
+
+    Raises ConfigError when a named file is missing or none of the places has one.
+    """
+    for named, where in ((option, "--config"), (environ.get("CLOUDMESH_CONFIG"), "$CLOUDMESH_CONFIG")):
+        if named:
+            path = expanded(named)
+            if not path.is_file():
+                raise ConfigError(f"The configuration {path} that {where} names does not exist.", _NO_CONFIG_CURE)
+            return path
+    places = [Path(NAME), home(environ) / NAME]
+    for path in places:
+        if path.is_file():
+            return path
+    raise ConfigError(
+        f"There is no configuration: neither ./{NAME} nor {places[1]} exists, and $CLOUDMESH_CONFIG is not set.",
+        _NO_CONFIG_CURE,
+    )
+
+
+_EXAMPLES = (Path(__file__).parents[1] / f"{NAME}.example", Path(__file__).with_name(f"{NAME}.example"))
+"""In the source tree, and where the wheel puts it."""
+
+_NO_CONFIG_CURE = (
+    "To look around without an account: cloudmesh-tui --demo. To use yours: "
+    f"cp {next((path for path in _EXAMPLES if path.is_file()), _EXAMPLES[0])} {NAME}, and put your keys into it."
+)
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `path` into Settings.
+
+    Raises ConfigError with the file and the key path when it cannot be read, is no YAML, has an unknown key or a
+    value of the wrong type, or names a cloud that it does not define.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"The configuration {path} cannot be read: {reason}.") from None
+    try:
+        document = plainyaml.load(text)
+    except plainyaml.NotYAMLError as error:
+        raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
+    warnings: tuple[str, ...] = ()
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        warnings = (f"{path} holds keys and others may read it. Run: chmod 600 {path}",)
+    return _Reader(path, environ).settings(document, warnings)
+
+
+# --- the document ----------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Turns one parsed document into Settings; every complaint names the file and the key path."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+
+    def settings(self, document: Any, warnings: tuple[str, ...]) -> Settings:
+        top = self._section(document, "", {"cloudmesh": self._as_is})
+        root = self._section(
+            top.get("cloudmesh"),
+            "cloudmesh",
+            {
+                "default": self._as_is,
+                "refresh": self._switch,
+                "poll": self._as_is,
+                "max_age": self._as_is,
+                "mongodb": self._as_is,
+                "clouds": self._as_is,
+            },
+        )
+        clouds = self._clouds(root.get("clouds"))
+        default = self._section(root.get("default"), "cloudmesh.default", {"cloud": self._text})
+        current = default.get("cloud") or next(iter(clouds))
+        if current not in clouds:
+            raise self._error("cloudmesh.default.cloud", f"names the cloud {current!r}", clouds, current)
+        seconds = {kind.name: self._seconds for kind in KINDS.values()}
+        ages = self._section(root.get("max_age"), "cloudmesh.max_age", seconds)
+        poll = dict.fromkeys(("in_flight", "settled", "give_up"), self._seconds)
+        mongodb = {"uri": self._mongodb_uri, "database": self._database}
+        return Settings(
+            clouds=clouds,
+            cloud=current,
+            path=self._path,
+            refresh=root.get("refresh", True),
+            poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
+            max_age={kind.name: ages.get(kind.name, kind.max_age) for kind in KINDS.values()},
+            mongodb=MongoDB(**self._section(root.get("mongodb"), "cloudmesh.mongodb", mongodb)),
+            warnings=warnings,
+        )
+
+    def _clouds(self, value: Any) -> dict[str, Cloud]:
+        where = "cloudmesh.clouds"
+        if not isinstance(value, dict) or not value:
+            raise self._wrong(where, "must name at least one cloud", "See cloudmesh.yaml.example.")
+        return {self._cloud_name(name): self._cloud(str(name), entry) for name, entry in value.items()}
+
+    def _cloud(self, name: str, value: Any) -> Cloud:
+        where = f"cloudmesh.clouds.{name}"
+        found = self._section(
+            value,
+            where,
+            {
+                "provider": self._text,
+                "endpoint": self._endpoint,
+                "images": self._owners,
+                "credentials": self._as_is,
+                "default": self._as_is,
+            },
+        )
+        provider = found.get("provider", "ec2")
+        if provider not in PROVIDERS:
+            raise self._error(f"{where}.provider", f"names the unknown provider {provider!r}", PROVIDERS, provider)
+        keys = self._section(
+            found.pop("credentials", None), f"{where}.credentials", dict.fromkeys(_CREDENTIALS, self._text)
+        )
+        # The environment's keys serve only as a set: one account's key never meets another's secret.
+        sources = keys if keys else {key: self._environ.get(name) for key, name in _CREDENTIALS.items()}
+        key, secret, token = (Secret(sources.get(key) or "") for key in _CREDENTIALS)
+        default = self._section(
+            found.pop("default", None),
+            f"{where}.default",
+            {"location": self._location, **dict.fromkeys(("image", "size", "keypair"), self._text)},
+        )
+        return Cloud(name=name, credentials=Credentials(key, secret, token), default=Defaults(**default), **found)
+
+    # One method a type: takes a value and its key path, returns what Settings holds.
+
+    def _section(self, value: Any, where: str, known: Mapping[str, Callable[[Any, str], Any]]) -> dict[str, Any]:
+        """Check a mapping against its `known` keys; empty values count as absent."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(
+                where or "the document", f"must be a mapping of {', '.join(known)}, not {_kind_of(value)}"
+            )
+        result = {}
+        for key, entry in value.items():
+            path = f"{where}.{key}" if where else str(key)
+            if key not in known:
+                raise self._error(path, "is not a known key", known, str(key))
+            value = self._expand(entry, path)
+            if value not in (None, ""):
+                result[key] = known[key](value, path)
+        return result
+
+    def _expand(self, value: Any, where: str) -> Any:
+        """Return a text, or a list of them, with the environment's values in the place of ${NAME}."""
+
+        def found(match: re.Match[str]) -> str:
+            name = match[1]
+            if name not in self._environ:
+                raise self._wrong(where, f"uses ${{{name}}}, which the environment does not have", f"Set {name}.")
+            return self._environ[name]
+
+        if isinstance(value, list):
+            return [self._expand(entry, where) for entry in value]
+        return re.sub(r"\$\{(\w+)\}", found, value) if isinstance(value, str) else value
+
+    def _as_is(self, value: Any, where: str) -> Any:  # noqa: ARG002
+        return value
+
+    def _text(self, value: Any, where: str) -> str:
+        if isinstance(value, str):
+            return value
+        raise self._wrong(where, f"must be text, not {_kind_of(value)}")
+
+    def _switch(self, value: Any, where: str) -> bool:
+        word = self._text(value, where).lower()
+        if word not in _SWITCH:
+            raise self._wrong(where, f"must be on or off, not {word!r}")
+        return _SWITCH[word]
+
+    def _seconds(self, value: Any, where: str) -> float:
+        text = self._text(value, where)
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0
+        if not 0 < seconds <= _LONGEST:  # false for nan too
+            raise self._wrong(where, f"must be a number of seconds above 0 and at most {_LONGEST}, not {text!r}")
+        return seconds
+
+    def _location(self, value: Any, where: str) -> str:
+        text = self._text(value, where)
+        if not re.fullmatch(_NAME, text):
+            raise self._wrong(where, "must be a region or an availability zone, such as us-west-1 or us-west-1b")
+        return text
+
+    def _owners(self, value: Any, where: str) -> tuple[str, ...]:
+        owners = tuple(self._text(entry, where) for entry in (value if isinstance(value, list) else [value]))
+        if not owners:
+            raise self._wrong(where, "must name at least one owner", f"Known: {', '.join(_OWNERS)}.")
+        for owner in owners:
+            if owner not in ("self", "amazon", "aws-marketplace", "all") and not re.fullmatch(r"\d{12}", owner):
+                raise self._error(where, f"has the unknown owner {owner!r}", _OWNERS, owner)
+        if "all" in owners and len(owners) > 1:
+            raise self._wrong(where, "names `all` beside other owners", "Keep one of them.")
+        return owners
+
+    def _endpoint(self, value: Any, where: str) -> str:
+        text = self._text(value, where)
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        except ValueError:
+            good = False
+        if not good:
+            raise self._wrong(where, "must be a URL such as http://127.0.0.1:5000")
+        return text
+
+    def _mongodb_uri(self, value: Any, where: str) -> Secret:
+        text = self._text(value, where)
+        if text not in ("embedded", "memory") and not text.startswith(("mongodb://", "mongodb+srv://")):
+            raise self._wrong(where, "must be embedded, memory, mongodb://… or mongodb+srv://…")
+        return Secret(text)
+
+    def _database(self, value: Any, where: str) -> str:
+        text = self._text(value, where)
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,38}", text):
+            raise self._wrong(where, "must be 1 to 38 letters, digits, - or _")
+        return text
+
+    def _cloud_name(self, name: Any) -> str:
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+            raise self._wrong(
+                "cloudmesh.clouds",
+                f"has the cloud name {name!r}; letters, digits, . - _ are allowed, a letter or a digit first",
+            )
+        return name
+
+    def _error(self, where: str, what: str, known: Any, word: str) -> ConfigError:
+        match = closest(word, known)
+        cure = f"Did you mean {match!r}?" if match else f"Known: {', '.join(known)}."
+        return self._wrong(where, what, cure)
+
+    def _wrong(self, where: str, what: str, cure: str = "") -> ConfigError:
+        return ConfigError(f"{self._path}: {safe(where)} {safe(what)}.", cure)
+
+
+PROVIDERS = ("ec2",)
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""What a cloud or a region may be called: both name folders, and the region a host."""
+
+_SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+
+_LONGEST = 1_000_000_000
+"""Seconds that a timer can take."""
+
+_OWNERS = ("self", "amazon", "aws-marketplace", "all", "a 12-digit account id")
+
+_CREDENTIALS = {
+    "EC2_ACCESS_KEY": "AWS_ACCESS_KEY_ID",
+    "EC2_SECRET_KEY": "AWS_SECRET_ACCESS_KEY",
+    "EC2_SESSION_TOKEN": "AWS_SESSION_TOKEN",
+}
+"""Our key to the environment variable that serves where the configuration has none."""
+
+
+def _kind_of(value: Any) -> str:
+    names = {type(None): "nothing", str: "text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,153 @@
+"""DemoCloud: a simulated EC2 inside this process, on a loopback port, with content to look at and slow VM states."""
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from threading import Lock, Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.demo_content import REGIONS, newest
+from backend.errors import ConfigError
+from backend.secret import Secret
+
+if TYPE_CHECKING:
+    from backend.demo_moto import DemoServer
+
+_running = Lock()
+"""Held by the one DemoCloud that runs: moto has one table of backends in a process."""
+
+
+class DemoCloud:
+    """A simulated EC2 on 127.0.0.1, in two regions; what is done to it is gone when it stops.
+
+    `delay` is how long a VM is pending, stopping or shutting down, `forget` how long a terminated one is still listed,
+    both in seconds of `clock`. The ages of its content are reckoned from `now`.
+    """
+
+    def __init__(
+        self,
+        delay: float = 4.0,
+        *,
+        forget: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: datetime | None = None,
+    ) -> None:
+        self._delay = delay
+        self._forget = forget
+        self._clock = clock
+        self._now = now
+        self._server: DemoServer | None = None
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Import moto, fill it and serve it: about a second the first time in a process, a tenth of one later.
+
+        Raises ConfigError when moto is not installed, RuntimeError when a demo already runs in this process.
+        """
+        if not _running.acquire(blocking=False):
+            raise RuntimeError("Another DemoCloud runs in this process. Stop it first.")
+        try:
+            with _moto_imports_well():
+                try:
+                    from backend import demo_moto
+                except ImportError as error:
+                    raise ConfigError(
+                        f"The demo needs moto, and Python finds no {error.name}.",
+                        "Install it: pip install 'cloudmesh-tui[demo]'",
+                    ) from error
+                demo_moto.install(self._clock, self._delay, self._forget, self._now or datetime.now(UTC))
+            self._server = demo_moto.DemoServer()
+        except BaseException:
+            _running.release()
+            raise
+        # The default of half a second between looks would be the time that stop() takes.
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="demo-cloud", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving once the requests in hand are answered, and drop the content; when not started, do nothing."""
+        if self._server is None or self._thread is None:
+            return
+        from backend import demo_moto
+
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+        demo_moto.uninstall()
+        _running.release()
+
+    def settings(self) -> Settings:
+        """Return a configuration with one cloud for each region, the first one current, and a throw-away cache."""
+        if self._server is None:
+            raise RuntimeError("The demo has no port before it is started.")
+        clouds = {
+            region.cloud: Cloud(
+                name=region.cloud,
+                endpoint=f"http://127.0.0.1:{self._server.server_port}",
+                credentials=Credentials(Secret("demo"), Secret("demo")),
+                default=Defaults(
+                    location=region.name,
+                    image=newest(region.name, region.image),
+                    size=region.flavor,
+                    keypair=region.keypair,
+                ),
+            )
+            for region in REGIONS
+        }
+        return Settings(
+            clouds=clouds, cloud=REGIONS[0].cloud, poll=Poll(in_flight=1.0), mongodb=MongoDB(uri=Secret("memory"))
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def _moto_imports_well() -> Iterator[None]:
+    """Make moto's first import and use in this process quick and quiet, and put back what that takes.
+
+    At import moto makes four botocore sessions to list the regions. Each parses the 11 MB description of EC2 anew,
+    which holds the interpreter's lock for a tenth of a second; here all share the first one's. A session also refuses
+    to be made when $AWS_PROFILE names a profile that does not exist. Of all that is imported nothing is garbage:
+    collecting meanwhile takes a fifth of the time, and going through it in later collections stops the screen for
+    a tenth of a second each.
+    """
+    if "backend.demo_moto" in sys.modules or find_spec("botocore") is None:
+        yield
+        return
+    from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
+
+    load = JSONFileLoader.load_file
+    parsed: dict[str, Any] = {}
+
+    def load_once(self: JSONFileLoader, path: str) -> Any:
+        if path not in parsed:
+            parsed[path] = load(self, path)
+        return parsed[path]
+
+    profiles = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    collecting = gc.isenabled()
+    gc.disable()
+    JSONFileLoader.load_file = load_once
+    try:
+        yield
+    finally:
+        JSONFileLoader.load_file = load
+        os.environ.update(profiles)
+        gc.freeze()
+        if collecting:
+            gc.enable()

@@ -1,0 +1,311 @@
+"""The simulated EC2 behind the demo: moto's backend with slow states, EC2's refusals, our content and a quiet server.
+
+Importing this module imports moto (half a second and more): only backend.demo does, when a demo starts.
+"""
+
+import hashlib
+import logging
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import RLock
+from typing import Any
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.utils import get_service_model
+from moto.ec2 import urls
+from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
+from moto.ec2.models import EC2Backend, InstanceTypeBackend, ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import Instance, InstanceState, Reservation
+from moto.ec2.models.key_pairs import KeyPair
+from moto.moto_api._internal import mock_random
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import ThreadedWSGIServer
+
+from backend.demo_content import REGIONS, Disk, Image, Keypair, Machine, Region, newest
+
+ACCOUNT = DEFAULT_ACCOUNT_ID
+
+_log = logging.getLogger(__name__)
+
+# --- slow states -----------------------------------------------------------------------------------------------------
+
+_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+
+_BETWEEN = {"running": "pending", "stopped": "stopping", "terminated": "shutting-down"}
+"""What EC2 says before it says the state that was asked for."""
+
+_FINAL = {between: final for final, between in _BETWEEN.items()}
+
+
+class SlowState(InstanceState):  # type: ignore[misc]
+    """A VM's state that is in between for `delay` seconds after moto sets it, where moto itself jumps."""
+
+    def __init__(self, clock: Callable[[], float], delay: float, name: str, first: float | None = None) -> None:
+        """Start in `name`; one in between settles after `first` seconds, later ones after `delay`."""
+        self._clock = clock
+        self._delay = delay
+        wait = (delay if first is None else first) if name in _FINAL else 0.0
+        # One tuple, so that a request on another thread never sees half a change.
+        self._course = (clock() + wait, name, _FINAL.get(name, name))
+
+    @property
+    def name(self) -> str:
+        """The state at this moment."""
+        settles, between, final = self._course
+        return between if self._clock() < settles else final
+
+    @name.setter
+    def name(self, final: str) -> None:
+        # moto's reboot sets `running` on what runs: not a change.
+        if final != self._course[2]:
+            self._course = (self._clock() + self._delay, _BETWEEN[final], final)
+
+    @property
+    def code(self) -> int:
+        """EC2's number for the state."""
+        return _CODES[self.name]
+
+    @code.setter
+    def code(self, code: int) -> None:
+        """Take nothing: moto sets the number after the name, and the number follows the name here."""
+
+    def terminated_for(self) -> float:
+        """Return the seconds since the VM was terminated, below 0 while it is not."""
+        settles, _, final = self._course
+        return self._clock() - settles if final == "terminated" else -1.0
+
+
+# --- the backend -----------------------------------------------------------------------------------------------------
+
+_REFUSED = {
+    "started": {"stopping", "shutting-down", "terminated"},
+    "stopped": {"pending", "shutting-down", "terminated"},
+    "rebooted": {"pending", "stopping", "stopped", "shutting-down", "terminated"},
+}
+"""The states from which EC2 refuses to do this; terminating is never refused."""
+
+
+class DemoBackend(EC2Backend):  # type: ignore[misc]
+    """moto's EC2 of one region.
+
+    A subclass put into moto's own table of backends: moto's settings, environment and classes stay as they are.
+    """
+
+    def __init__(self, region: Region, clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._forget = forget
+        # A booted VM is registered as running before it is made pending: nobody may look in between.
+        self._boots = RLock()
+        families = set(region.families.split())
+        # moto keeps the flavors on the class; ours hide them.
+        self.instance_types = [t for t in InstanceTypeBackend.instance_types if t.name.split(".")[0] in families]
+        self._flavors = {flavor.name: flavor for flavor in self.instance_types}
+        super().__init__(region.name, ACCOUNT)
+        self._fill(region, now)
+
+    def reset(self) -> None:
+        """Keep the content: moto's tests reset every backend in the process, this one is dropped by its DemoCloud."""
+
+    @property
+    def _url_module(self) -> Any:
+        # moto looks beside the module of the class.
+        return urls
+
+    def _load_amis(self) -> None:
+        """Load none of moto's 1,300 images: `_fill` brings ours."""
+
+    # What moto would allow and EC2 would not. moto's own checks are switched by the environment at import, and take
+    # any part of a flavor's name for the flavor.
+
+    def run_instances(self, image_id: str, *args: Any, **kwargs: Any) -> Reservation:
+        image = self.describe_images(ami_ids=[image_id or ""])[0]
+        keypair = kwargs.get("key_name")
+        if keypair and keypair not in self.key_pairs:
+            raise InvalidKeyPairNameError(keypair)
+        flavor = self._flavors.get(kwargs["instance_type"])
+        if flavor is None:
+            raise EC2ClientError(
+                "InvalidParameterValue", f"Invalid value '{kwargs['instance_type']}' for InstanceType."
+            )
+        architectures = flavor["ProcessorInfo"]["SupportedArchitectures"]
+        if image.architecture not in architectures:
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"The architecture '{','.join(architectures)}' of the specified instance type does not match "
+                f"the architecture '{image.architecture}' of the specified AMI. Specify an instance type and an AMI "
+                "that have matching architectures, and try again.",
+            )
+        with self._boots:
+            reservation = super().run_instances(image_id, *args, **kwargs)
+            for instance in reservation.instances:
+                instance._state = SlowState(self._clock, self._delay, "pending")
+        return reservation
+
+    def start_instances(self, instance_ids: list[str]) -> Any:
+        self._refuse("started", instance_ids)
+        return super().start_instances(instance_ids)
+
+    def stop_instances(self, instance_ids: list[str]) -> Any:
+        self._refuse("stopped", instance_ids)
+        return super().stop_instances(instance_ids)
+
+    def reboot_instances(self, instance_ids: list[str]) -> Any:
+        self._refuse("rebooted", instance_ids)
+        return super().reboot_instances(instance_ids)
+
+    def _refuse(self, what: str, instance_ids: list[str]) -> None:
+        for instance in self.get_multi_instances_by_id(instance_ids):
+            if instance.state in _REFUSED[what]:
+                raise EC2ClientError(
+                    "IncorrectInstanceState",
+                    f"The instance '{instance.id}' is not in a state from which it can be {what}.",
+                )
+
+    def all_reservations(self, filters: Any = None) -> list[Reservation]:
+        with self._boots:
+            for key, reservation in list(self.reservations.items()):
+                kept = [instance for instance in reservation.instances if not self._forgotten(instance)]
+                if kept:
+                    reservation.instances = kept
+                elif reservation.instances:  # one that is just being booted has none yet
+                    del self.reservations[key]
+            return list(super().all_reservations(filters))
+
+    def _forgotten(self, instance: Instance) -> bool:
+        state = instance._state  # moto's own kind while the instance is being booted
+        return isinstance(state, SlowState) and state.terminated_for() >= self._forget
+
+    def describe_instance_type_offerings(self, location_type: str | None = None, filters: Any = None) -> list[Any]:
+        offerings = super().describe_instance_type_offerings(location_type, filters)
+        return [offering for offering in offerings if offering["InstanceType"] in self._flavors]
+
+    # --- the content ---
+
+    def _fill(self, region: Region, now: datetime) -> None:
+        for image in region.images():
+            self.amis[image.id] = self._ami(image)
+        for keypair in region.keypairs:
+            self.key_pairs[keypair.name] = self._key_pair(keypair)
+        machines = {machine.name: self._instance(region, machine, now) for machine in region.machines}
+        for letter, disk in zip("fghijklmnop", region.disks, strict=False):
+            self._volume(region, disk, machines[disk.on] if disk.on else None, f"/dev/sd{letter}", now)
+
+    def _ami(self, image: Image) -> Ami:
+        account = image.owner.account or self.account_id
+        return Ami(
+            self,
+            image.id,
+            name=image.name,
+            description=image.description,
+            owner_id=account,
+            owner_alias=image.owner.alias,
+            public=image.owner.account is not None,
+            virtualization_type="hvm",
+            architecture=image.architecture,
+            creation_date=image.created,
+            platform=image.platform,
+            image_location=f"{image.owner.alias or account}/{image.name}",
+            hypervisor="xen",
+            root_device_type="ebs",
+            region_name=f"{self.region_name}a",
+        )
+
+    def _key_pair(self, keypair: Keypair) -> KeyPair:
+        digest = hashlib.sha256(keypair.name.encode()).digest()
+        fingerprint = digest[:20].hex(":") if keypair.type == "rsa" else b64encode(digest).decode()
+        return KeyPair(
+            keypair.name, keypair.type, fingerprint, material=b"", material_public=b"", tags={}, ec2_backend=self
+        )
+
+    def _instance(self, region: Region, machine: Machine, now: datetime) -> Instance:
+        tags = {"Name": machine.name, **machine.tags} if machine.name else machine.tags
+        launched = now - timedelta(days=machine.days)
+        [instance] = self.run_instances(
+            newest(region.name, machine.image, machine.architecture),
+            1,
+            None,
+            [],
+            instance_type=machine.flavor,
+            is_instance_type_default=False,
+            region_name=region.name,
+            placement=region.name + machine.zone,
+            key_name=machine.keypair,
+            tags={"instance": tags},
+            block_device_mappings=[
+                {
+                    "DeviceName": "/dev/sda1",
+                    "Ebs": {"VolumeSize": machine.disk, "VolumeType": "gp3", "DeleteOnTermination": True},
+                }
+            ],
+        ).instances
+        instance.launch_time = launched
+        for _, mapping in instance.get_block_device_mapping:
+            self.get_volume(mapping.volume_id).create_time = launched
+        # What moto does beside the state: a stopped VM has no public address, a terminated one no volumes.
+        if machine.state in ("stopping", "stopped"):
+            instance.stop()
+        elif machine.state in ("shutting-down", "terminated"):
+            instance.terminate()
+        # Twice the time, so that those in flight still are when the first listing is on the screen.
+        instance._state = SlowState(self._clock, self._delay, machine.state, first=2 * self._delay)
+        return instance
+
+    def _volume(self, region: Region, disk: Disk, holder: Instance | None, device: str, now: datetime) -> None:
+        volume = self.create_volume(disk.size, region.name + disk.zone, volume_type=disk.type, iops=disk.iops)
+        volume.create_time = now - timedelta(days=disk.days)
+        volume.add_tags({"Name": disk.name})
+        if holder:
+            self.attach_volume(volume.id, holder.id, device)
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+class _Handler(MotoRequestHandler):  # type: ignore[misc]
+    # One request a connection, so that none is left open when the server stops.
+    protocol_version = "HTTP/1.0"
+    timeout = 5
+    """Seconds that a client may take to send its request or to read a part of the answer."""
+
+    def log(self, _type: str, message: str, *args: Any) -> None:
+        """Write to our own log: werkzeug's would write to the terminal that the dashboard is drawn on."""
+        _log.debug(message, *args)
+
+
+class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
+    """moto's web application on a free port of the loopback interface."""
+
+    # server_close() then waits for requests that are being answered.
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), _Handler)
+
+    def log(self, _type: str, message: str, *args: Any) -> None:
+        # A failure inside moto reaches the user as the answer's status; its traceback is for the log file.
+        _log.info(message, *args)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        _log.info("A request to the demo broke off.", exc_info=True)
+
+
+# --- in and out of moto's table of backends --------------------------------------------------------------------------
+
+
+def install(clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
+    """Put freshly filled backends into moto's table, one for each of REGIONS."""
+    # moto draws ids and addresses from this: seeded, they are the same in every demo.
+    mock_random.seed("cloudmesh")
+    now = now.astimezone(UTC).replace(tzinfo=None)  # as moto's own times are
+    for region in REGIONS:
+        ec2_backends[ACCOUNT][region.name] = DemoBackend(region, clock, delay, forget, now)
+    get_service_model("ec2")  # what the first request would wait for
+
+
+def uninstall() -> None:
+    """Take the demo's backends out of moto's table, which makes new empty ones when asked."""
+    for region in REGIONS:
+        ec2_backends[ACCOUNT].pop(region.name, None)

@@ -1,0 +1,62 @@
+"""The errors a user may see: one clear sentence each, with the exit status they end a headless run with."""
+
+
+class CloudmeshError(Exception):
+    """Something failed in a way that the user can act on.
+
+    The message is whole sentences: what failed, on which cloud, region or object, why; `cure` says what to do next.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}".rstrip()
+
+
+class UsageError(CloudmeshError):
+    """The words of a command cannot be understood or do not fit; nothing was done."""
+
+    exit_status = 2
+
+
+class RefusedError(CloudmeshError):
+    """A command was refused before anything was sent to the cloud: nothing was done."""
+
+
+class ConfigError(CloudmeshError):
+    """The configuration is missing, unreadable or wrong."""
+
+    exit_status = 2
+
+
+class CloudError(CloudmeshError):
+    """A cloud refused or could not be reached."""
+
+
+class CredentialsError(CloudError):
+    """The cloud does not accept the keys (EC2: AuthFailure, InvalidClientTokenId, SignatureDoesNotMatch …)."""
+
+
+class PermissionDeniedError(CloudError):
+    """The keys are good but may not do this (EC2: UnauthorizedOperation)."""
+
+
+class NotFoundError(CloudError):
+    """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
+
+
+class TransientError(CloudError):
+    """Throttled, overloaded, timed out or cut off: the same read may succeed when repeated."""
+
+
+class CacheError(CloudmeshError):
+    """The MongoDB cache cannot be used."""
+
+
+class Cancelled(Exception):
+    """Work was stopped because the user cancelled it."""

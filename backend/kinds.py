@@ -1,0 +1,200 @@
+"""KINDS: one entry per kind of resource. Tabs, collections, commands, exports and tests are made from it."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from backend.names import nearest
+
+Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flight"]
+"""How a column's values are stored, shown and sorted; see backend.format for each."""
+
+Row = tuple[Any, ...]
+"""The values of one object in the order of its kind's columns; None where the cloud said nothing."""
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `width` is the number of cells it would like; the table gives what there is."""
+
+    name: str
+    title: str
+    type: Type = "text"
+    width: int = 12
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource. `plural` names its tab, its collection and the provider method that lists it."""
+
+    name: str
+    plural: str
+    columns: tuple[Column, ...]
+    max_age: float
+    """Seconds after which a listing is stale."""
+    by_row: bool
+    """True: open dashboards are told of every changed row; False: once a batch, by the `refreshes` document."""
+    empty: str
+    """What an empty table tells the user to do."""
+    aliases: tuple[str, ...] = field(default=())
+    handle: str = "id"
+    """The column by which commands name one of them: what is shown, journalled and completed."""
+    word: str = ""
+    """How a sentence calls one of them, where that is not its name."""
+
+    @property
+    def noun(self) -> str:
+        """One of them, in a sentence."""
+        return self.word or self.name
+
+    @property
+    def nouns(self) -> str:
+        """Several of them, in a sentence."""
+        return f"{self.word}s" if self.word else self.plural
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Column name to its position in a row."""
+        return {column.name: position for position, column in enumerate(self.columns)}
+
+    def value(self, row: Row, column: str) -> Any:
+        """Return the value of the named column in `row`."""
+        return row[self.index[column]]
+
+
+def _id(title: str = "ID", width: int = 21) -> Column:
+    return Column("id", title, width=width)
+
+
+def _name(width: int = 24) -> Column:
+    return Column("name", "Name", width=width)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "image",
+            "images",
+            (
+                _name(48),
+                _id(),
+                Column("architecture", "Arch", width=7, help="Processor architecture: x86_64, arm64, i386 …"),
+                Column("owner", "Owner", width=14, help="Owner alias (amazon, aws-marketplace), else account id"),
+                Column("created", "Created", "time", 16),
+                Column("state", "State", "state", 11),
+                Column("platform", "Platform", width=12, help="Operating system family, as EC2 bills it"),
+            ),
+            max_age=DAY,
+            by_row=False,
+            empty="No images here. r refreshes; `images:` in cloudmesh.yaml says whose images are listed.",
+            aliases=("ami", "amis"),
+        ),
+        Kind(
+            "flavor",
+            "flavors",
+            (
+                _name(18),
+                Column("vcpu", "vCPU", "int", 5),
+                Column("memory", "Memory", "mib", 9, help="MiB in the cache and in JSON"),
+                Column("disk", "Disk", "gib", 8, help="Instance storage, GiB in the cache and in JSON; none: EBS only"),
+                Column("architecture", "Arch", width=12),
+                Column("network", "Network", width=18),
+                Column("price", "USD/hour", "usd", 9, help="On demand, Linux"),
+                Column("price_date", "Price of", width=10, help="The day of the price list"),
+                _id("ID", 18),
+            ),
+            max_age=DAY,
+            by_row=False,
+            empty="No flavors here. r refreshes.",
+            aliases=("size", "sizes", "type", "types"),
+        ),
+        Kind(
+            "vm",
+            "vms",
+            (
+                _name(),
+                _id(),
+                Column("state", "State", "state", 15, help="EC2's own word"),
+                Column("flight", "In flight", "flight", 14, help="The action under way and for how long"),
+                Column("flavor", "Flavor", width=12),
+                Column("public_ip", "Public IP", width=15),
+                Column("private_ip", "Private IP", width=15),
+                Column("location", "Location", width=12),
+                Column("image", "Image", width=21),
+                Column("keypair", "Keypair", width=14),
+                Column("launched", "Launched", "time", 16),
+            ),
+            max_age=30,
+            by_row=True,
+            empty="No VMs here. b boots one from an image; r refreshes.",
+            aliases=("node", "nodes", "instance", "instances", "server", "servers"),
+            word="VM",
+        ),
+        Kind(
+            "keypair",
+            "keypairs",
+            (
+                _name(28),
+                _id(),
+                Column("type", "Type", width=8),
+                Column("fingerprint", "Fingerprint", width=59),
+                Column("created", "Created", "time", 16),
+            ),
+            max_age=30,
+            by_row=True,
+            empty="No keypairs here. c creates one and saves its private key; r refreshes.",
+            aliases=("key", "keys"),
+            handle="name",
+        ),
+        Kind(
+            "location",
+            "locations",
+            (
+                _name(16),
+                Column("region", "Region", width=14),
+                Column("state", "State", "state", 11),
+                Column("type", "Type", width=18, help="Availability zone, local zone or wavelength zone"),
+                _id("ID", 16),
+            ),
+            max_age=DAY,
+            by_row=False,
+            empty="No locations here. r refreshes.",
+            aliases=("zone", "zones"),
+        ),
+        Kind(
+            "volume",
+            "volumes",
+            (
+                _name(),
+                _id(),
+                Column("size", "Size", "gib", 8, help="GiB in the cache and in JSON"),
+                Column("state", "State", "state", 11),
+                Column("type", "Type", width=8),
+                Column("vm", "VM", width=21, help="The VM it is attached to"),
+                Column("location", "Location", width=12),
+                Column("created", "Created", "time", 16),
+            ),
+            max_age=30,
+            by_row=True,
+            empty="No volumes here. c creates one; r refreshes.",
+            aliases=("disk", "disks"),
+        ),
+    )
+}
+
+_BY_WORD = {word: kind for kind in KINDS.values() for word in (kind.name, kind.plural, *kind.aliases)}
+
+
+def kind_named(word: str) -> Kind:
+    """Return the kind that `word` names (singular, plural or alias).
+
+    Raises UsageError, naming the nearest match, when there is none.
+    """
+    kind = _BY_WORD.get(word.lower())
+    if kind is None:
+        raise nearest(word, _BY_WORD, what="kind", known=KINDS)
+    return kind

@@ -1,0 +1,69 @@
+"""Reads YAML whose every scalar is text, and says where it is broken without quoting what stands there."""
+
+import re
+from typing import Any
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.reader import ReaderError
+
+
+class NotYAMLError(Exception):
+    """The text is no YAML; the message is "line 3, column 5: the rule that was broken"."""
+
+
+def load(text: str) -> Any:
+    """Return the mappings, lists, texts and Nones that `text` stands for; raises NotYAMLError."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that knows even less
+    except yaml.YAMLError as error:
+        place, problem = _explained(error, text)
+        raise NotYAMLError(f"{place}: {problem}") from None
+
+
+_RESOLVED = {  # empty values are None, and `<<` merges
+    first: [entry for entry in entries if entry[0].endswith((":null", ":merge"))]
+    for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_MADE = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.endswith((":null", ":str", ":seq", ":map"))
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads every scalar as the text that stands there, and refuses a key that stands twice.
+
+    YAML 1.1 would make 83 of the name 0123, an octal number of an account id, and True of a cloud called `on`. What
+    is to be a number or a switch is said by the key, not by the looks of its value.
+    """
+
+    yaml_implicit_resolvers = _RESOLVED
+    yaml_constructors = _MADE
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ComposerError(problem="this key stands here already", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node
+
+
+def _explained(error: yaml.YAMLError, text: str) -> tuple[str, str]:
+    """Return the place and the rule that was broken, and nothing that stands there: it may be a key."""
+    if isinstance(error, ReaderError):  # the one that has no mark
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        return f"line {line}, column {column}", "it holds a control character"
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
+    return place, re.sub(r"'([^']*)'|\"([^\"]*)\"", _unquoted, getattr(error, "problem", None) or "it cannot be parsed")
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    """Return what the parser quotes when it is one character or the name of a token, else "…"."""
+    inside = quoted[1] or quoted[2] or ""
+    return quoted[0] if len(inside) <= 2 or inside.startswith("<") else "…"

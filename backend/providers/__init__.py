@@ -1,0 +1,74 @@
+"""What a cloud must be able to do, and how the code for one kind of cloud is found."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backend.callbacks import ignore
+from backend.config import Cloud
+from backend.errors import ConfigError
+
+Item = dict[str, Any]
+"""One object as a cloud lists it: the kind's columns by name (None or absent: not said) and "extra" for the rest."""
+
+Page = list[Item]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What to boot. `token` makes a repeated request the same request (EC2: ClientToken)."""
+
+    image: str
+    flavor: str
+    token: str
+    location: str | None = None
+    """An availability zone; None lets the cloud choose."""
+    keypair: str | None = None
+    name: str | None = None
+
+
+class Provider(Protocol):
+    """One connection to one cloud and region, for one thread.
+
+    Every listing yields pages as they arrive and raises CloudError's subclasses; `check` is called before each
+    request and while waiting, and raises Cancelled when the user has cancelled. Reads are retried when they fail
+    in passing; nothing that changes a cloud is.
+    """
+
+    def images(self) -> Iterator[Page]: ...
+    def flavors(self) -> Iterator[Page]: ...
+    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        """List VMs, or only those of `ids`; ids that no longer exist are simply absent."""
+        ...
+
+    def keypairs(self) -> Iterator[Page]: ...
+    def locations(self) -> Iterator[Page]: ...
+    def volumes(self) -> Iterator[Page]: ...
+
+    def boot(self, boot: Boot) -> Item: ...
+    def start(self, vm: str) -> str:
+        """Start the VM and return the state that the cloud now says."""
+        ...
+
+    def stop(self, vm: str) -> str: ...
+    def reboot(self, vm: str) -> str: ...
+    def delete_vm(self, vm: str) -> str: ...
+    def create_keypair(self, name: str) -> tuple[Item, str]:
+        """Return the keypair and its private key (PEM), which the cloud will never show again."""
+        ...
+
+    def delete_keypair(self, name: str) -> None: ...
+    def create_volume(self, name: str, size: int, location: str) -> Item:
+        """Create a volume of `size` GiB in the availability zone `location`."""
+        ...
+
+    def delete_volume(self, volume: str) -> None: ...
+
+
+def connect(cloud: Cloud, check: Callable[[], None] = ignore) -> Provider:
+    """Return a provider for `cloud`, to be used by the calling thread alone; nothing is sent yet."""
+    if cloud.provider == "ec2":
+        from backend.providers.ec2 import EC2Provider  # libcloud takes a third of start-up: load it when it is used
+
+        return EC2Provider(cloud, check)
+    raise ConfigError(f"Cloud {cloud.name!r} has the unknown provider {cloud.provider!r}.", "Known: ec2.")

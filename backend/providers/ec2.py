@@ -1,0 +1,313 @@
+"""The provider for Amazon EC2 and whatever speaks its API: lists page by page and changes one thing at a time."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from libcloud.common.types import LibcloudError
+from urllib3.exceptions import HTTPError
+
+from backend.callbacks import ignore
+from backend.config import Cloud
+from backend.errors import Cancelled, CloudError, CredentialsError, PermissionDeniedError, TransientError
+from backend.providers import Boot, Item, Page
+from backend.providers import ec2_rows as rows
+from backend.providers.ec2_driver import Driver
+from backend.providers.ec2_errors import Call, Refusal, explain
+from backend.providers.ec2_prices import prices
+from backend.providers.ec2_xml import Malformed, Reader
+
+FAILURES = (Refusal, Malformed, OSError, HTTPError, LibcloudError, ValueError)
+"""What sending a call and reading its answer may raise; requests' exceptions are OSErrors."""
+VALUES = 200
+"""The most values that EC2 takes in one filter."""
+VOLUME_TYPE = "gp3"
+"""EC2's API still defaults to gp2, which costs a quarter more and is slower when small; its console makes gp3."""
+
+
+class Listing(NamedTuple):
+    """A Describe… call: the set its items are in, what makes our items of one, the largest page (0: never paged)."""
+
+    call: Call
+    collection: str
+    items: Callable[[Any], Iterable[Item]]
+    page: int = 1000
+
+
+IMAGES = Listing(Call("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item)
+FLAVORS = Listing(Call("DescribeInstanceTypes", "Listing flavors"), "instanceTypeSet", rows.FLAVOR.item, 100)
+OFFERINGS = Listing(
+    Call("DescribeInstanceTypeOfferings", "Listing the locations of flavors"),
+    "instanceTypeOfferingSet",
+    rows.OFFERING.item,
+)
+VMS = Listing(Call("DescribeInstances", "Listing VMs"), "reservationSet", rows.instances)
+KEYPAIRS = Listing(Call("DescribeKeyPairs", "Listing keypairs"), "keySet", rows.KEYPAIR.item, 0)
+LOCATIONS = Listing(
+    Call("DescribeAvailabilityZones", "Listing locations"), "availabilityZoneInfo", rows.LOCATION.item, 0
+)
+VOLUMES = Listing(Call("DescribeVolumes", "Listing volumes"), "volumeSet", rows.VOLUME.item)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long a read that fails in passing is repeated: capped exponential back-off, full jitter."""
+
+    tries: int = 5
+    first: float = 0.5
+    """Seconds; the longest first wait. It doubles from try to try up to `longest`."""
+    longest: float = 8.0
+    deadline: float = 60.0
+    """Seconds after the first try of a page from which no new one begins."""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+    def delay(self, tries: int) -> float:
+        """Return the seconds to wait after that many tries."""
+        return self.random() * min(self.longest, self.first * 2.0 ** (tries - 1))
+
+    def wait(self, seconds: float, check: Callable[[], None]) -> None:
+        """Sleep, calling `check` at least every 0.1 s."""
+        end = self.clock() + seconds
+        while (left := end - self.clock()) > 0:
+            check()
+            self.sleep(min(left, 0.1))
+
+
+class EC2Provider:
+    """One connection to EC2 in one region, for one thread; see backend.providers.Provider."""
+
+    def __init__(self, cloud: Cloud, check: Callable[[], None] = ignore, patience: Patience | None = None) -> None:
+        self._cloud = cloud
+        self._check = check
+        self._patience = patience or Patience()
+        self._driver = Driver(cloud)
+
+    def __repr__(self) -> str:
+        return f"EC2Provider({self._cloud.name!r}, {self._cloud.region!r})"
+
+    # --- listings ----------------------------------------------------------------------------------------------------
+
+    def images(self) -> Iterator[Page]:
+        owners = self._cloud.images
+        return self._pages(IMAGES, {} if "all" in owners else _numbered("Owner", owners))
+
+    def flavors(self) -> Iterator[Page]:
+        zones = self._zones()
+        price, date = prices(self._cloud.region)
+        for page in self._pages(FLAVORS):
+            for item in page:
+                item["price"] = price.get(item["id"])
+                item["price_date"] = date if item["price"] is not None else None
+                item["extra"] |= {"zones": None if zones is None else zones.get(item["id"], [])}
+            yield page
+
+    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        if not ids:
+            yield from self._pages(VMS)
+        for start in range(0, len(ids), VALUES):
+            yield from self._pages(VMS, _filter("instance-id", ids[start : start + VALUES]))
+
+    def keypairs(self) -> Iterator[Page]:
+        return self._pages(KEYPAIRS)
+
+    def locations(self) -> Iterator[Page]:
+        return self._pages(LOCATIONS)
+
+    def volumes(self) -> Iterator[Page]:
+        return self._pages(VOLUMES)
+
+    # --- changes: sent once, and never interrupted once sent ---------------------------------------------------------
+
+    def boot(self, boot: Boot) -> Item:
+        call = Call("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
+        params = {
+            "ImageId": boot.image,
+            "InstanceType": boot.flavor,
+            "MinCount": "1",
+            "MaxCount": "1",
+            "ClientToken": boot.token,
+            "Placement.AvailabilityZone": boot.location,
+            "KeyName": boot.keypair,
+            **_named(boot.name, "instance", "volume"),
+        }
+        answer = self._change(call, params)
+        return self._made(call, rows.instances(answer))
+
+    def start(self, vm: str) -> str:
+        return self._switch("StartInstances", "Starting", vm)
+
+    def stop(self, vm: str) -> str:
+        return self._switch("StopInstances", "Stopping", vm)
+
+    def delete_vm(self, vm: str) -> str:
+        return self._switch("TerminateInstances", "Deleting", vm)
+
+    def reboot(self, vm: str) -> str:
+        """Reboot the VM and return its state, which EC2 keeps calling running while a VM reboots.
+
+        RebootInstances answers with no state, so the VM is looked at again. When that look fails or is cancelled, the
+        reboot has been accepted all the same, and EC2 accepts it of running VMs only.
+        """
+        self._change(Call("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
+        try:
+            states = [item["state"] for page in self.vms([vm]) for item in page]
+        except (CloudError, Cancelled):
+            states = []
+        return str(states[0]) if states and states[0] else "running"
+
+    def create_keypair(self, name: str) -> tuple[Item, str]:
+        call = Call("CreateKeyPair", f"Creating keypair {name}", changes=True)
+        answer = self._change(call, {"KeyName": name})
+        pem = answer.pop("keyMaterial", None)  # out of the answer before anything is made of it: extra is cached
+        # EC2 says neither type (RSA is its default) nor time here; the next listing does.
+        item = self._made(call, rows.KEYPAIR.item({"keyType": "rsa", **answer}))
+        if not isinstance(pem, str):
+            raise self._explained(Malformed("it has no private key"), call)
+        return item, pem
+
+    def delete_keypair(self, name: str) -> None:
+        call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
+        # EC2 calls deleting what is not there a success. moto ignores some filters, so the names are compared too.
+        listed = self._pages(KEYPAIRS, _filter("key-name", [name]))
+        if not any(item["name"] == name for page in listed for item in page):
+            raise self._explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
+        self._change(call, {"KeyName": name})
+
+    def create_volume(self, name: str, size: int, location: str) -> Item:
+        call = Call("CreateVolume", f"Creating volume {name}", changes=True)
+        params = {"Size": str(size), "AvailabilityZone": location, "VolumeType": VOLUME_TYPE, **_named(name, "volume")}
+        return self._made(call, rows.VOLUME.item(self._change(call, params)))
+
+    def delete_volume(self, volume: str) -> None:
+        self._change(Call("DeleteVolume", f"Deleting volume {volume}", changes=True), {"VolumeId": volume})
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+
+    def _zones(self) -> dict[str, list[str]] | None:
+        """Return the availability zones that offer each flavor; None where these keys may not ask."""
+        zones: dict[str, list[str]] = {}
+        try:
+            for page in self._pages(OFFERINGS, {"LocationType": "availability-zone"}):
+                for offer in page:
+                    zones.setdefault(offer["id"], []).append(offer["zone"])
+        except PermissionDeniedError:
+            return None
+        return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()}
+
+    def _pages(self, listing: Listing, params: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield a listing's pages, one for each answer. A page that fails is repeated; earlier ones never are."""
+        wanted = dict(params or {})
+        if listing.page:
+            wanted["MaxResults"] = str(listing.page)
+        while True:
+            page, token = self._page(listing, wanted)
+            yield page
+            if not token:
+                return
+            if token == wanted.get("NextToken"):
+                raise self._explained(Malformed("it gives the same page again"), listing.call)
+            wanted["NextToken"] = token
+
+    def _page(self, listing: Listing, params: Mapping[str, str]) -> tuple[Page, str | None]:
+        patience = self._patience
+        began = patience.clock()
+        tries = 0
+        while True:
+            tries += 1
+            self._check()
+            reader = Reader(f"{listing.call.action}Response", listing.collection)
+            try:
+                page = [
+                    item
+                    for complete in self._received(listing.call, params, reader, self._check)
+                    for raw in complete
+                    for item in listing.items(raw)
+                ]
+                return page, rows.text(reader.rest.get("nextToken"))
+            except FAILURES as failure:
+                error = self._explained(failure, listing.call, tries)
+            # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
+            delay = patience.delay(tries)
+            late = patience.clock() + delay - began > patience.deadline
+            if late or tries >= patience.tries or not isinstance(error, TransientError):
+                raise error
+            patience.wait(delay, self._check)
+
+    def _change(self, call: Call, params: Mapping[str, str | None]) -> dict[str, Any]:
+        """Send a call that changes something, once; return its answer.
+
+        Cancelling works until it is sent and not after: what EC2 then says (a VM's id, a private key) must not be lost.
+        """
+        self._check()
+        reader = Reader(f"{call.action}Response")
+        given = {name: value for name, value in params.items() if value is not None}
+        try:
+            for _ in self._received(call, given, reader, ignore):
+                pass
+        except FAILURES as failure:
+            error = self._explained(failure, call)
+        else:
+            reader.rest.pop("requestId", None)  # else it would be cached with what was made
+            return reader.rest
+        raise error
+
+    def _received(
+        self, call: Call, params: Mapping[str, str], reader: Reader, check: Callable[[], None]
+    ) -> Iterator[list[Any]]:
+        """Send one call and yield the items that each piece of its answer completes."""
+        if not (self._cloud.credentials.key and self._cloud.credentials.secret):
+            raise CredentialsError(
+                f"{call.doing} failed: cloud {self._cloud.name} has no keys.",
+                "Put EC2_ACCESS_KEY and EC2_SECRET_KEY into cloudmesh.yaml, or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY into the environment.",
+            )
+        answer = self._driver.send(call.action, params)
+        try:
+            for chunk in answer.chunks():
+                check()
+                yield reader.feed(chunk)
+            reader.close()
+        finally:
+            answer.close()
+
+    def _switch(self, action: str, doing: str, vm: str) -> str:
+        """Send a call about one VM whose answer is its new state."""
+        call = Call(action, f"{doing} VM {vm}", changes=True)
+        answer = self._change(call, {"InstanceId.1": vm})
+        state: str | None = rows.Field("instancesSet/0/currentState/name").of(answer)
+        if state is None:
+            raise self._explained(Malformed("it has no state"), call)
+        return state
+
+    def _made(self, call: Call, items: Iterable[Item]) -> Item:
+        """Return the one item that a change has made."""
+        for item in items:
+            return item
+        raise self._explained(Malformed("it does not say what was made"), call)
+
+    def _explained(self, failure: Exception, call: Call, tries: int = 1) -> CloudError:
+        return explain(failure, call, self._cloud, self._driver.host, tries)
+
+
+def _numbered(name: str, values: Iterable[str]) -> dict[str, str]:
+    """Return EC2's notation of a list: Owner.1, Owner.2 …; it counts from 1."""
+    return {f"{name}.{number}": value for number, value in enumerate(values, 1)}
+
+
+def _filter(name: str, values: Iterable[str]) -> dict[str, str]:
+    return {"Filter.1.Name": name, **_numbered("Filter.1.Value", values)}
+
+
+def _named(name: str | None, *resources: str) -> dict[str, str]:
+    """Return the Name tag given at creation: no moment, and no failure, leaves the thing without it."""
+    if not name:
+        return {}
+    params: dict[str, str] = {}
+    for number, resource in enumerate(resources, 1):
+        spec = f"TagSpecification.{number}"
+        params |= {f"{spec}.ResourceType": resource, f"{spec}.Tag.1.Key": "Name", f"{spec}.Tag.1.Value": name}
+    return params

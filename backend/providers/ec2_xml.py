@@ -1,0 +1,92 @@
+"""Reads an EC2 answer as its bytes arrive and hands out each item of its set as soon as that is complete."""
+
+from typing import Any
+from xml.parsers import expat
+
+
+class Malformed(Exception):
+    """An answer is not the XML that was asked for: cut short, empty, HTML, another call's."""
+
+
+class Reader:
+    """An incremental parser of one answer: feed() it bytes, then close() it.
+
+    An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else).
+    Namespaces are ignored, prefixes dropped: moto, LocalStack, Eucalyptus and EC2 disagree about them. Bytes without
+    a declaration are UTF-8. `root` is the name that the outermost element must have, "" for any; `collection` the set
+    below it whose items feed() returns, "" for none; all else is in `rest` after close().
+    """
+
+    def __init__(self, root: str = "", collection: str = "") -> None:
+        self.rest: dict[str, Any] = {}
+        self._root = root
+        self._collection = collection
+        self._stack: list[tuple[str, list[tuple[str, Any]]]] = []
+        self._text = ""
+        self._items: list[Any] = []
+        self._found = not collection
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._data
+        self._parser.StartDoctypeDeclHandler = self._doctype
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Return the items that `data` completes. Raises Malformed."""
+        self._parse(data, last=False)
+        items, self._items = self._items, []
+        return items
+
+    def close(self) -> None:
+        """Check that the answer was whole. Raises Malformed."""
+        self._parse(b"", last=True)
+        if not self._found:
+            raise Malformed(f"it has no {self._collection}")
+
+    def _parse(self, data: bytes, last: bool) -> None:
+        try:
+            self._parser.Parse(data, last)
+        except expat.ExpatError as error:
+            raise Malformed(f"it is not whole XML: {expat.ErrorString(error.code)}") from None
+
+    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
+        depth = len(self._stack)
+        if depth == 0 and self._root and name != self._root:
+            raise Malformed(f"it begins with <{name[:40]}>, not <{self._root}>")
+        if depth == 1 and name == self._collection:
+            self._found = True
+        self._stack.append((name, []))
+        self._text = ""
+
+    def _data(self, data: str) -> None:
+        self._text += data
+
+    def _end(self, _name: str) -> None:
+        name, children = self._stack.pop()
+        value: Any
+        if children:
+            value = [child for _, child in children] if all(n == "item" for n, _ in children) else dict(children)
+        else:
+            value = None if not self._text or self._text.isspace() else self._text
+        self._text = ""
+        stack = self._stack
+        if not stack:
+            self.rest = value if isinstance(value, dict) else {}
+        elif len(stack) == 2 and name == "item" and stack[1][0] == self._collection:
+            self._items.append(value)
+        else:
+            stack[-1][1].append((name, value))
+
+    def _doctype(self, *_declaration: object) -> None:
+        raise Malformed("it is HTML or declares a document type")  # EC2 never does; entities could be a trap
+
+
+def whole(data: bytes) -> dict[str, Any]:
+    """Return all of a small answer, whatever it is called. Raises Malformed."""
+    reader = Reader()
+    reader.feed(data)
+    reader.close()
+    return reader.rest

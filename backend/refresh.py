@@ -1,0 +1,215 @@
+"""Refreshes one kind: provider to cache, page by page, never showing less than was known."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from backend.cache import Cache, Scope
+from backend.callbacks import ignore
+from backend.errors import CacheError, Cancelled, CloudmeshError
+from backend.kinds import KINDS, Kind
+from backend.providers import Provider
+
+CANCELLED = "Cancelled."
+"""What the record of a refresh that the user cancelled has as its error."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a refresh has come: rows and pages so far, and the count of the last one as an estimate (0: unknown)."""
+
+    kind: str
+    rows: int
+    pages: int
+    estimate: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a refresh found; `error` is the sentence of why it failed, and then the rest counts what it got done."""
+
+    cloud: str
+    region: str
+    kind: str
+    count: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the object that `--refresh --json` prints."""
+        return asdict(self) | {"seconds": round(self.seconds, 3)}
+
+
+def refresh(
+    kind: Kind,
+    provider: Provider,
+    cache: Cache,
+    scope: Scope,
+    *,
+    check: Callable[[], None] = ignore,
+    progress: Callable[[Progress], None] = ignore,
+) -> Difference:
+    """List one kind of a cloud into the cache and return the difference.
+
+    Rows are written as their page arrives; rows that are gone are removed only when the whole listing has come. A
+    refresh that fails or is cancelled leaves the old rows, notes why, and raises what ended it.
+    """
+    began = time.monotonic()
+    last = cache.refreshed(kind, scope)
+    # While it runs the record keeps the figures of the last complete listing: they are what the rows' age is.
+    running = replace(last, started=datetime.now(UTC), error=None, batch=0)
+    cache.note_refresh(kind, scope, running)
+    known = cache.known(kind, scope)
+    gone = set(known)
+    seen: set[str] = set()
+    added = changed = pages = 0
+    try:
+        for page in getattr(provider, kind.plural)():
+            check()
+            new, different = cache.put(kind, scope, page, known)
+            added, changed, pages = added + new, changed + different, pages + 1
+            ids = {item["id"] for item in page if item.get("id")}
+            seen |= ids
+            gone -= ids
+            running = replace(running, batch=len(seen), written=running.written + new + different)
+            if new or different:
+                cache.note_refresh(kind, scope, running)
+            progress(Progress(kind.name, len(seen), pages, last.count, time.monotonic() - began))
+        check()
+        if kind.name == "vm":
+            gone -= just_off(cache, scope)
+        removed = cache.remove(kind, scope, gone)
+    except Exception as error:
+        with suppress(CacheError):  # that the cache is lost is not why, or is told already
+            why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
+            cache.note_refresh(kind, scope, replace(running, error=why, batch=0))
+        raise
+    done = Difference(
+        scope.cloud, scope.region, kind.name, len(seen), added, changed, removed, time.monotonic() - began
+    )
+    figures = {name: getattr(done, name) for name in ("count", "added", "changed", "removed", "seconds")}
+    written = running.written + removed
+    cache.note_refresh(
+        kind, scope, replace(running, finished=datetime.now(UTC), error=None, batch=0, written=written, **figures)
+    )
+    if kind.name == "vm":
+        settle(cache, scope)
+    return done
+
+
+_AT_ONCE = 3
+"""Kinds refreshed side by side: the small ones are done while the images still stream."""
+
+
+def refresh_many(
+    kinds: Sequence[Kind],
+    connect: Callable[[Callable[[], None]], Provider],
+    cache: Cache,
+    scope: Scope,
+    *,
+    check: Callable[[], None] = ignore,
+    progress: Callable[[Progress], None] = ignore,
+    done: Callable[[Difference], None] = ignore,
+) -> list[Difference]:
+    """Refresh several kinds side by side and return their differences in the order of `kinds`.
+
+    One that fails leaves the others refreshed; its difference says why. `progress` is called on other threads, `done`
+    on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are waited for a
+    half a second at most.
+    """
+    stop = threading.Event()
+    waiting: queue.SimpleQueue[Kind] = queue.SimpleQueue()
+    results: queue.SimpleQueue[Difference | BaseException] = queue.SimpleQueue()
+    for kind in kinds:
+        waiting.put(kind)
+
+    def stopped() -> None:
+        if stop.is_set():
+            raise Cancelled
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                kind = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                results.put(refresh(kind, connect(stopped), cache, scope, check=stopped, progress=progress))
+            except CloudmeshError as error:
+                results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
+            except BaseException as error:  # noqa: BLE001 - cancelled, or a mistake of ours: raised where it is waited for
+                results.put(error)
+                return
+
+    # Daemon threads: an interrupted run must not wait for a socket that says nothing.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(kinds)))]
+    for thread in threads:
+        thread.start()
+    found: dict[str, Difference] = {}
+    try:
+        while len(found) < len(kinds):
+            check()
+            with suppress(queue.Empty):
+                one = results.get(timeout=0.1)
+                if isinstance(one, BaseException):
+                    raise one
+                found[one.kind] = one
+                done(one)
+    finally:
+        stop.set()
+        until = time.monotonic() + 0.5
+        for thread in threads:
+            thread.join(max(0, until - time.monotonic()))
+    return [found[kind.name] for kind in kinds]
+
+
+# --- VMs in flight ---------------------------------------------------------------------------------------------------
+
+TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "running", "delete": "terminated"}
+"""The state that each action ends in."""
+
+_FINAL = frozenset({"running", "stopped", "terminated"})
+
+_REBOOT_SECONDS = 4.0
+"""EC2 says `running` all through a reboot, so it is shown as rebooting this long."""
+
+_OTHERWISE_SECONDS = 20.0
+"""How long the old state, or no VM, may stand, because EC2's listings lag behind its replies, before it counts."""
+
+
+def just_off(cache: Cache, scope: Scope) -> set[str]:
+    """Return the ids of the VMs whose absence from a listing says nothing: acted on so lately that it may lag."""
+    vm = KINDS["vm"]
+    now = datetime.now(UTC)
+    flights = ((vm.value(row, "id"), vm.value(row, "flight")) for row in cache.flights(scope))
+    return {
+        native for native, flight in flights if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS
+    }
+
+
+def settle(cache: Cache, scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
+    """End the flights of the VMs that have come to rest and return (id, what came of it) of each."""
+    vm = KINDS["vm"]
+    now = now or datetime.now(UTC)
+    settled = []
+    for row in cache.flights(scope):
+        native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
+        if flight is None:  # moving by somebody else's doing: nothing of ours to end
+            continue
+        age = (now - flight.since).total_seconds()
+        if state == "rebooting" and age >= _REBOOT_SECONDS:
+            state = "running"
+        arrived = state == TARGET.get(flight.action)
+        if arrived or (state in _FINAL and age >= _OTHERWISE_SECONDS):
+            cache.set_flight(scope, native, None)
+            settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
+    return settled

@@ -1,0 +1,52 @@
+"""What a command works on: the settings, one current cloud, the cache, and the way to connect to the cloud."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backend import providers
+from backend.cache import Cache, Scope
+from backend.callbacks import ignore
+from backend.config import Cloud, Settings
+from backend.errors import ConfigError
+from backend.names import closest
+from backend.providers import Provider
+
+Connect = Callable[[Cloud, Callable[[], None]], Provider]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One cloud of the configuration, on one cache. Immutable: switching clouds makes another session."""
+
+    settings: Settings
+    cloud: Cloud
+    cache: Cache
+    home: Path
+    """The data directory: private keys and what is remembered."""
+    refresh: bool = True
+    """Whether listings fetch what is stale; see `refresh on|off`."""
+    read_only: bool = False
+    connector: Connect = providers.connect
+
+    @property
+    def scope(self) -> Scope:
+        """The cloud and region whose rows are shown."""
+        return Scope(self.cloud.name, self.cloud.region)
+
+    def connect(self, check: Callable[[], None] = ignore) -> Provider:
+        """Return a new provider for the current cloud, for the calling thread alone."""
+        return self.connector(self.cloud, check)
+
+    def switched(self, name: str) -> "Session":
+        """Return this session on another cloud."""
+        return replace(self, cloud=cloud_named(self.settings, name))
+
+
+def cloud_named(settings: Settings, name: str) -> Cloud:
+    """Return the configured cloud of that name; raises ConfigError, with the nearest match, when there is none."""
+    if name not in settings.clouds:
+        match = closest(name, settings.clouds)
+        cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
+        raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
+    return settings.clouds[name]

@@ -1,0 +1,70 @@
+"""Remembers between runs what the user set at run time: the current cloud and whether refresh is on."""
+
+import json
+import os
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from backend.config import Settings
+from backend.errors import ConfigError
+
+_FILE = "state.json"
+
+
+def recall(settings: Settings, home: Path) -> dict[str, Any]:
+    """Return {"cloud": name, "refresh": bool} as far as set for this configuration and still valid.
+
+    A choice stands until the configuration says something else than it did then. An unreadable file counts as empty:
+    it holds conveniences, nothing that may not be lost.
+    """
+    found = _read(home).get(_key(settings), {})
+    return {
+        name: found[name]["chosen"]
+        for name, (configured, valid) in _choices(settings).items()
+        if isinstance(found.get(name), dict)
+        and found[name].get("configured") == configured
+        and found[name].get("chosen") in valid
+    }
+
+
+def remember(settings: Settings, home: Path, **values: str | bool) -> None:
+    """Add `values` to what is remembered for this configuration; the file is replaced in one step.
+
+    Raises ConfigError when the data directory cannot be written.
+    """
+    state = _read(home)
+    choices = _choices(settings)
+    entries = {name: {"chosen": value, "configured": choices[name][0]} for name, value in values.items()}
+    state.setdefault(_key(settings), {}).update(entries)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=home, prefix=_FILE)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(state, file, indent=1)
+            Path(name).replace(home / _FILE)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(f"The choice cannot be remembered in {home}: {error.strerror}.") from None
+
+
+def _read(home: Path) -> dict[str, dict[str, Any]]:
+    try:
+        state = json.loads((home / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    entries = state.items() if isinstance(state, dict) else ()
+    return {key: entry for key, entry in entries if isinstance(entry, dict)}
+
+
+def _choices(settings: Settings) -> dict[str, tuple[Any, Collection[Any]]]:
+    """Return what can be chosen at run time: what the configuration says, and what may be said."""
+    return {"cloud": (settings.cloud, list(settings.clouds)), "refresh": (settings.refresh, (True, False))}
+
+
+def _key(settings: Settings) -> str:
+    return str(settings.path.resolve()) if settings.path else "-"

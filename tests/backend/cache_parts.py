@@ -1,0 +1,244 @@
+"""What the tests of the cache share: objects of every kind, a cloud of the test's making, a listener to wait on."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pymongo import MongoClient
+
+from backend.cache import Cache, Change, Scope
+from backend.cache.feed import Feed
+from backend.format import Flight
+from backend.kinds import KINDS, Kind, Type
+from backend.mongod import find_binary
+from backend.providers import Boot, Item, Page
+
+HERE = Scope("aws", "us-east-1")
+ELSEWHERE = Scope("aws", "eu-west-1")
+VM = KINDS["vm"]
+IMAGE = KINDS["image"]
+
+SAMPLES: dict[Type, Any] = {
+    "text": "na\u00efve \u2603 \u6771\u4eac [bold]x[/]",
+    "state": "available",
+    "int": 2**40,
+    "mib": 1024,
+    "gib": 1.5,
+    "usd": 0.0116,
+    "time": datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC),
+}
+"""A value of every type that a cloud says."""
+
+
+def item(kind: Kind, native: str, **values: Any) -> Item:
+    """One object as a cloud lists it, every column filled."""
+    filled = {column.name: SAMPLES[column.type] for column in kind.columns if column.type != "flight"}
+    return {**filled, "extra": {"tags": {"Name": native}}, **values, "id": native}
+
+
+def items(kind: Kind, *natives: str, **values: Any) -> Page:
+    return [item(kind, native, **values) for native in natives]
+
+
+def many(kind: Kind, count: int, **values: Any) -> Page:
+    return items(kind, *(f"x-{number:05}" for number in range(count)), **values)
+
+
+def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
+    """The ids that the cache holds, in order."""
+    return sorted(kind.value(row, "id") for row in cache.rows(kind, scope))
+
+
+def vm_of(cache: Cache, native: str) -> dict[str, Any]:
+    """A VM's row by column."""
+    (row,) = cache.named(VM, HERE, native)
+    return {column.name: value for column, value in zip(VM.columns, row, strict=True)}
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def fly(cache: Cache, native: str, action: str, seconds: float = 0, state: str | None = None) -> None:
+    """Begin a flight some seconds ago."""
+    cache.set_flight(HERE, native, Flight(action, ago(seconds)), state)
+
+
+def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
+    """Look again until something is true, and answer it."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"still not true after {seconds} s"
+        time.sleep(0.01)
+    return found
+
+
+class Heard:
+    """A callback that keeps what it was called with, and when, for a test to wait on."""
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self.all: list[Any] = []
+        self.times: list[float] = []
+
+    def __call__(self, thing: Any) -> None:
+        with self._news:
+            self.all.append(thing)
+            self.times.append(time.monotonic())
+            self._news.notify_all()
+
+    def until(self, check: Callable[[list[Any]], Any], seconds: float = 10) -> Any:
+        """Wait until `check` finds what it looks for in what was heard, and answer it."""
+        with self._news:
+            assert self._news.wait_for(lambda: check(self.all), seconds), f"heard in {seconds} s only {self.all}"
+            return check(self.all)
+
+    def upserts(self, kind: Kind) -> list[Any]:
+        """The rows of a kind that were told of, in the order of the telling."""
+        with self._news:
+            told = [change for change in self.all if isinstance(change, Change) and change.kind == kind.name]
+        return [row for change in told for row in change.upserts]
+
+    def wait_upserts(self, kind: Kind, *natives: str) -> float:
+        """Wait until rows of all these ids were told of, and answer when the last was."""
+        want = set(natives)
+        self.until(lambda _: want <= {kind.value(row, "id") for row in self.upserts(kind)})
+        return self.times[-1]
+
+    def wait_removed(self, kind: Kind, native: str) -> None:
+        """Wait until a row was told to be gone."""
+        self.until(lambda all_: any(native in one.removed for one in all_ if one.kind == kind.name))
+
+
+@contextmanager
+def following(cache: Cache, **options: Any) -> Iterator[Heard]:
+    """A feed of a cache, whose changes and connection sentences are heard in one list."""
+    heard = Heard()
+    feed = Feed(cache, heard, heard, **options)
+    try:
+        assert feed.wait(10)
+        yield heard
+    finally:
+        feed.close()
+
+
+Listing = Iterable[Page | Exception | Callable[[], Page]]
+"""The pages that come in turn: a page, an error instead of it, or what makes it (which may wait)."""
+
+
+class FakeCloud:
+    """A provider whose listings are what the test says; a listing may depend on the ids that are asked for."""
+
+    def __init__(self, **listings: Listing | Callable[[Sequence[str]], Listing]) -> None:
+        self._listings: Mapping[str, Listing | Callable[[Sequence[str]], Listing]] = listings
+        self.asked = Heard()
+        """What was listed: (plural, ids)."""
+
+    def connect(self, check: Callable[[], None]) -> "FakeCloud":  # noqa: ARG002 - as a provider's connect
+        return self
+
+    def _list(self, plural: str, natives: Sequence[str] = ()) -> Iterator[Page]:
+        self.asked((plural, tuple(natives)))
+        listing = self._listings.get(plural, ())
+        for step in listing(natives) if callable(listing) else listing:
+            if isinstance(step, Exception):
+                raise step
+            yield step() if callable(step) else step
+
+    def images(self) -> Iterator[Page]:
+        return self._list("images")
+
+    def flavors(self) -> Iterator[Page]:
+        return self._list("flavors")
+
+    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        return self._list("vms", ids)
+
+    def keypairs(self) -> Iterator[Page]:
+        return self._list("keypairs")
+
+    def locations(self) -> Iterator[Page]:
+        return self._list("locations")
+
+    def volumes(self) -> Iterator[Page]:
+        return self._list("volumes")
+
+    def boot(self, boot: Boot) -> Item:
+        raise NotImplementedError
+
+    def start(self, vm: str) -> str:
+        raise NotImplementedError
+
+    def stop(self, vm: str) -> str:
+        raise NotImplementedError
+
+    def reboot(self, vm: str) -> str:
+        raise NotImplementedError
+
+    def delete_vm(self, vm: str) -> str:
+        raise NotImplementedError
+
+    def create_keypair(self, name: str) -> tuple[Item, str]:
+        raise NotImplementedError
+
+    def delete_keypair(self, name: str) -> None:
+        raise NotImplementedError
+
+    def create_volume(self, name: str, size: int, location: str) -> Item:
+        raise NotImplementedError
+
+    def delete_volume(self, volume: str) -> None:
+        raise NotImplementedError
+
+
+# --- a server that is no replica set ----------------------------------------------------------------------------------
+
+PASSWORD = "p@ss:w/rd%hush"
+
+
+class Standalone:
+    """A mongod that is no replica set and wants a password."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.socket = str(folder / "s.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binary = find_binary()
+        assert binary is not None
+        words = [binary, "--auth", "--bind_ip", self.socket, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+        words += ["--dbpath", str(self._folder), "--logpath", str(self._folder / "log")]
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(self.socket)
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def make_users(self) -> None:
+        """The first user may be made without being one; the reader may change nothing."""
+        with MongoClient[dict[str, Any]](f"mongodb://{quote(self.socket, safe='')}") as client:
+            client.admin.command("createUser", "boss", pwd=PASSWORD, roles=["root"])
+        with MongoClient[dict[str, Any]](self.uri()) as client:
+            client.admin.command("createUser", "reader", pwd=PASSWORD, roles=["readAnyDatabase"])
+
+    def uri(self, user: str = "boss", password: str = PASSWORD) -> str:
+        return f"mongodb://{user}:{quote(password, safe='')}@{quote(self.socket, safe='')}/?authSource=admin"

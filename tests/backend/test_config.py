@@ -1,0 +1,515 @@
+"""What cloudmesh.yaml may say, where it is found, and how every mistake in it is told."""
+
+import contextlib
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings, find, home, load
+from backend.errors import ConfigError
+from backend.kinds import KINDS
+from backend.secret import Secret
+from backend.session import cloud_named
+
+TREE = Path(__file__).parents[2]
+SECRET = "wJalrXUtnFEMIK7MDENGb"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cloudmesh.yaml"
+
+
+def read(path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return load(path, environ or {})
+
+
+def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> ConfigError:
+    """Read a configuration that is wrong: the error names the file and is one sentence and a cure."""
+    with pytest.raises(ConfigError) as caught:
+        read(path, text, environ)
+    assert str(path) in caught.value.message
+    assert caught.value.message.endswith(".")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 2
+    return caught.value
+
+
+def document(keys: str, value: Any) -> str:
+    """Return a configuration that is good but for the value at a dotted path; the cloud is called aws."""
+    whole: dict[str, Any] = {"cloudmesh": {"clouds": {"aws": {"endpoint": "http://127.0.0.1:5000"}}}}
+    place = whole
+    *above, last = keys.split(".")
+    for key in above:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return yaml.safe_dump(whole)
+
+
+def one(text: str) -> str:
+    """Return a configuration of one cloud with these lines of YAML in it."""
+    return "cloudmesh:\n  clouds:\n    aws:\n" + "".join(f"      {line}\n" for line in text.splitlines())
+
+
+# --- where it is -----------------------------------------------------------------------------------------------------
+
+
+def test_places_in_order(tmp_path: Path) -> None:
+    data, here = tmp_path / "data", tmp_path / "here"
+    data.mkdir()
+    here.mkdir()
+    option, named = tmp_path / "option.yaml", tmp_path / "named.yaml"
+    for file in (option, named, here / "cloudmesh.yaml", data / "cloudmesh.yaml"):
+        file.touch()
+    environ = {"CLOUDMESH_CONFIG": str(named), "CLOUDMESH_HOME": str(data)}
+    with contextlib.chdir(here):
+        assert find(str(option), environ) == option
+        assert find(None, environ) == named
+        del environ["CLOUDMESH_CONFIG"]
+        assert find(None, environ).resolve() == here / "cloudmesh.yaml"
+        (here / "cloudmesh.yaml").unlink()
+        assert find(None, environ) == data / "cloudmesh.yaml"
+
+
+def test_data_directory() -> None:
+    assert home({}) == Path.home() / ".cloudmesh" == home({"CLOUDMESH_HOME": ""})
+    assert home({"CLOUDMESH_HOME": "~/elsewhere"}) == Path.home() / "elsewhere"
+    assert home({"CLOUDMESH_HOME": "~no-such-user/x"}) == Path("~no-such-user/x")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "~no-such-user/cloudmesh.yaml", "."])
+def test_a_named_file_that_is_none_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "cloudmesh.yaml").touch()
+    with contextlib.chdir(tmp_path):
+        with pytest.raises(ConfigError, match=r"--config names does not exist\. .*--demo"):
+            find(name, {})
+        with pytest.raises(ConfigError, match=r"\$CLOUDMESH_CONFIG names does not exist"):
+            find(None, {"CLOUDMESH_CONFIG": name})
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(ConfigError) as caught:
+        find(None, {"CLOUDMESH_HOME": str(tmp_path / "data")})
+    for part in ("./cloudmesh.yaml", str(tmp_path / "data" / "cloudmesh.yaml"), "--demo", "cloudmesh.yaml.example"):
+        assert part in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+    path.write_bytes(b"cloudmesh: \xff")
+    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8 text"):
+        load(path, {})
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_file_that_others_may_read_is_warned_about(path: Path, mode: int, warned: bool) -> None:
+    read(path, one("provider: ec2"))
+    path.chmod(mode)
+    warnings = load(path, {}).warnings
+    assert [str(path) in warning and f"chmod 600 {path}" in warning for warning in warnings] == [True] * warned
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+def test_the_example_loads_and_says_the_defaults() -> None:
+    settings = load(TREE / "cloudmesh.yaml.example", {})
+    bare = Settings({}, "aws")
+    assert settings.cloud == "aws"
+    assert settings.clouds["aws"] == Cloud(
+        "aws", default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1")
+    )
+    for name in ("refresh", "poll", "max_age", "mongodb"):
+        assert getattr(settings, name) == getattr(bare, name), name
+
+
+def test_a_cloud_with_nothing_said_has_the_defaults(path: Path) -> None:
+    settings = read(path, "cloudmesh: {clouds: {aws: }}")
+    assert settings == Settings({"aws": Cloud("aws")}, "aws", path)
+
+
+def test_everything_said(path: Path) -> None:
+    settings = read(
+        path,
+        """
+        cloudmesh:
+          default: {cloud: two}
+          refresh: off
+          poll: {in_flight: 0.5, settled: "10", give_up: 60}
+          max_age: {vm: 5, image: 7}
+          mongodb: {uri: "mongodb://u:p@h/", database: team}
+          clouds:
+            one: &one
+              provider: ec2
+              endpoint: http://127.0.0.1:5000
+              images: [self, aws-marketplace, 111122223333]
+              credentials: {EC2_ACCESS_KEY: a, EC2_SECRET_KEY: b, EC2_SESSION_TOKEN: c}
+              default: {location: us-west-1b, image: ami-1, size: m5.large, keypair: me}
+            two:
+              <<: *one
+              images: all
+            """,
+    )
+    first = Cloud(
+        "one",
+        "ec2",
+        "http://127.0.0.1:5000",
+        ("self", "aws-marketplace", "111122223333"),
+        Credentials(Secret("a"), Secret("b"), Secret("c")),
+        Defaults("us-west-1b", "ami-1", "m5.large", "me"),
+    )
+    assert settings.clouds == {"one": first, "two": replace(first, name="two", images=("all",))}
+    assert (settings.cloud, settings.refresh) == ("two", False)
+    assert (settings.poll.in_flight, settings.poll.settled, settings.poll.give_up) == (0.5, 10, 60)
+    assert (settings.max_age["vm"], settings.max_age["image"]) == (5, 7)
+    assert settings.max_age["volume"] == KINDS["volume"].max_age
+    assert settings.mongodb == MongoDB(Secret("mongodb://u:p@h/"), "team")
+
+
+def test_the_first_cloud_is_the_default_one(path: Path) -> None:
+    assert read(path, "cloudmesh: {clouds: {b: , a: }}").cloud == "b"
+
+
+@pytest.mark.parametrize("word", ["on", '"on"', "On", "yes", "true", "'true'", "${SWITCH}"])
+def test_refresh_on(path: Path, word: str) -> None:
+    assert read(path, f"cloudmesh:\n  refresh: {word}\n  clouds: {{a: }}", {"SWITCH": "on"}).refresh is True
+
+
+@pytest.mark.parametrize("word", ["off", '"off"', "OFF", "no", "false", "'false'", "${SWITCH}"])
+def test_refresh_off(path: Path, word: str) -> None:
+    assert read(path, f"cloudmesh:\n  refresh: {word}\n  clouds: {{a: }}", {"SWITCH": "off"}).refresh is False
+
+
+@pytest.mark.parametrize(
+    ("owners", "expected"),
+    [
+        ("all", ("all",)),
+        ("self", ("self",)),
+        ("[all]", ("all",)),
+        ("111122223333", ("111122223333",)),
+        ("012345678901", ("012345678901",)),
+        ("[012345670123, '099720109477']", ("012345670123", "099720109477")),  # the first is octal in YAML 1.1
+        ("[self, '${ACCOUNT}']", ("self", "001122334455")),
+    ],
+)
+def test_owners(path: Path, owners: str, expected: tuple[str, ...]) -> None:
+    assert read(path, one(f"images: {owners}"), {"ACCOUNT": "001122334455"}).clouds["aws"].images == expected
+
+
+@pytest.mark.parametrize("name", ["0123", "1_000", "0x1F", "1e3", "1.10", "12:30:00", "on", "2026-11-23", "007"])
+def test_a_name_is_what_stands_there(path: Path, name: str) -> None:
+    """YAML 1.1 would read each of these as something else than text."""
+    assert read(path, one(f"default: {{keypair: {name}}}")).clouds["aws"].default.keypair == name
+
+
+@pytest.mark.parametrize("value", ["", "~", "null", "''", "${EMPTY}"])
+def test_an_empty_value_is_an_absent_one(path: Path, value: str) -> None:
+    text = one(f"endpoint: {value}\nimages: {value}\ndefault:\n  image: {value}\n  location: {value}")
+    assert read(path, text, {"EMPTY": ""}).clouds["aws"] == Cloud("aws")
+
+
+@pytest.mark.parametrize("section", ["default", "poll", "max_age", "mongodb", "clouds.aws"])
+def test_an_empty_section_is_an_absent_one(path: Path, section: str) -> None:
+    settings = read(path, document(f"cloudmesh.{section}", None))
+    assert settings.cloud == "aws"
+    assert settings.poll == Settings({}, "").poll
+
+
+@pytest.mark.parametrize(
+    ("location", "region", "zone"),
+    [
+        ("us-west-1", "us-west-1", None),
+        ("us-west-1b", "us-west-1", "us-west-1b"),
+        ("us-west-2-lax-1a", "us-west-2", "us-west-2-lax-1a"),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1", "us-east-1-wl1-bos-wlz-1"),
+        ("us-gov-east-1a", "us-gov-east-1", "us-gov-east-1a"),
+        ("us-gov-east-1", "us-gov-east-1", None),
+        ("us-isob-east-1", "us-isob-east-1", None),
+        ("cn-north-1", "cn-north-1", None),
+        ("ap-southeast-10c", "ap-southeast-10", "ap-southeast-10c"),
+        ("eucalyptus", "eucalyptus", None),
+    ],
+)
+def test_region_and_zone(path: Path, location: str, region: str, zone: str | None) -> None:
+    cloud = read(path, one(f"default: {{location: {location}}}")).clouds["aws"]
+    assert (cloud.region, cloud.zone) == (region, zone)
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+AWS = {"AWS_ACCESS_KEY_ID": "env-key", "AWS_SECRET_ACCESS_KEY": "env-secret", "AWS_SESSION_TOKEN": "env-token"}
+
+
+def test_the_environment_in_values(path: Path) -> None:
+    text = one("endpoint: http://${HOST}:${PORT}\ncredentials: {EC2_ACCESS_KEY: '${KEY}'}\ndefault: {image: $KEY}")
+    cloud = read(path, text, {"HOST": "h", "PORT": "1", "KEY": "${HOST}"}).clouds["aws"]
+    assert cloud.endpoint == "http://h:1"
+    assert cloud.credentials.key == Secret("${HOST}")  # what the environment says is not expanded again
+    assert cloud.default.image == "$KEY"
+
+
+def test_seconds_from_the_environment(path: Path) -> None:
+    assert read(path, document("cloudmesh.poll.settled", "${SECONDS}"), {"SECONDS": "7"}).poll.settled == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("endpoint: ${NOWHERE}", "endpoint"),
+        ("credentials: {EC2_SECRET_KEY: 'x${NOWHERE}'}", "credentials.EC2_SECRET_KEY"),
+        ("images: [self, '${NOWHERE}']", "images"),
+    ],
+)
+def test_a_variable_that_is_missing(path: Path, line: str, where: str) -> None:
+    error = refused(path, one(line), AWS)
+    assert (
+        error.message == f"{path}: cloudmesh.clouds.aws.{where} uses ${{NOWHERE}}, which the environment does not have."
+    )
+    assert error.cure == "Set NOWHERE."
+
+
+def test_credentials_of_the_environment_serve_where_there_are_none(path: Path) -> None:
+    for text in ("provider: ec2", "credentials:", "credentials: {EC2_ACCESS_KEY: , EC2_SECRET_KEY: ''}"):
+        found = read(path, one(text), AWS).clouds["aws"].credentials
+        assert found == Credentials(Secret("env-key"), Secret("env-secret"), Secret("env-token"))
+
+
+def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
+    found = read(path, one("credentials: {EC2_ACCESS_KEY: own}"), AWS).clouds["aws"].credentials
+    assert found == Credentials(Secret("own"), Secret(""), Secret(""))
+    own = read(path, one("credentials: {EC2_ACCESS_KEY: own, EC2_SECRET_KEY: too}"), AWS).clouds["aws"].credentials
+    assert own == Credentials(Secret("own"), Secret("too"), Secret(""))
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "meant"),
+    [
+        ("cloudmsh", "cloudmesh"),
+        ("cloudmesh.refesh", "refresh"),
+        ("cloudmesh.cloud", "clouds"),
+        ("cloudmesh.default.clod", "cloud"),
+        ("cloudmesh.poll.inflight", "in_flight"),
+        ("cloudmesh.max_age.images", "image"),
+        ("cloudmesh.max_age.keypar", "keypair"),
+        ("cloudmesh.mongodb.url", "uri"),
+        ("cloudmesh.mongodb.Database", "database"),
+        ("cloudmesh.clouds.aws.endpiont", "endpoint"),
+        ("cloudmesh.clouds.aws.credential", "credentials"),
+        ("cloudmesh.clouds.aws.credentials.EC2_ACCES_KEY", "EC2_ACCESS_KEY"),
+        ("cloudmesh.clouds.aws.credentials.ec2_secret_key", "EC2_SECRET_KEY"),
+        ("cloudmesh.clouds.aws.default.locaton", "location"),
+        ("cloudmesh.clouds.aws.default.key_pair", "keypair"),
+    ],
+)
+def test_an_unknown_key(path: Path, keys: str, meant: str) -> None:
+    error = refused(path, document(keys, SECRET))
+    assert error.message == f"{path}: {keys} is not a known key."
+    assert error.cure == f"Did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("keys", "known"),
+    [
+        ("zzz", "cloudmesh"),
+        ("cloudmesh.zzz", "default, refresh, poll, max_age, mongodb, clouds"),
+        ("cloudmesh.poll.zzz", "in_flight, settled, give_up"),
+        ("cloudmesh.max_age.zzz", ", ".join(KINDS)),
+        ("cloudmesh.clouds.aws.credentials.zzz", "EC2_ACCESS_KEY, EC2_SECRET_KEY, EC2_SESSION_TOKEN"),
+    ],
+)
+def test_a_key_like_no_other(path: Path, keys: str, known: str) -> None:
+    assert refused(path, document(keys, 1)).cure == f"Known: {known}."
+
+
+LEAVES = [
+    *("default.cloud", "refresh", "mongodb.uri", "mongodb.database", "clouds.aws.provider", "clouds.aws.endpoint"),
+    *(f"poll.{name}" for name in ("in_flight", "settled", "give_up")),
+    *(f"max_age.{name}" for name in KINDS),
+    *(f"clouds.aws.credentials.EC2_{name}" for name in ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN")),
+    *(f"clouds.aws.default.{name}" for name in ("location", "image", "size", "keypair")),
+]
+
+
+@pytest.mark.parametrize("keys", LEAVES)
+@pytest.mark.parametrize(("value", "kind"), [([SECRET], "a list"), ({SECRET: SECRET}, "a mapping")])
+def test_a_leaf_that_is_no_text(path: Path, keys: str, value: object, kind: str) -> None:
+    error = refused(path, document(f"cloudmesh.{keys}", value))
+    assert error.message == f"{path}: cloudmesh.{keys} must be text, not {kind}."
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize("value", ["[[self]]", "[{a: b}]", "{a: b}", "[~]"])
+def test_owners_that_are_no_text(path: Path, value: str) -> None:
+    assert "cloudmesh.clouds.aws.images must be text, not " in refused(path, one(f"images: {value}")).message
+
+
+SECTIONS = [
+    "cloudmesh", "cloudmesh.default", "cloudmesh.poll", "cloudmesh.max_age", "cloudmesh.mongodb",
+    "cloudmesh.clouds.aws", "cloudmesh.clouds.aws.credentials", "cloudmesh.clouds.aws.default",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", SECTIONS)
+@pytest.mark.parametrize(("value", "kind"), [([SECRET], "a list"), (SECRET, "text"), (5, "text")])
+def test_a_section_that_is_none(path: Path, keys: str, value: object, kind: str) -> None:
+    error = refused(path, document(keys, value))
+    assert error.message.startswith(f"{path}: {keys} must be a mapping of ")
+    assert error.message.endswith(f", not {kind}.")
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        ("refresh", "maybe", "must be on or off, not 'maybe'"),
+        ("refresh", "1", "must be on or off"),
+        *(
+            (keys, value, "must be a number of seconds above 0")
+            for keys in ("poll.settled", "max_age.vm")
+            for value in ("0", "-1", "soon", "nan", ".inf", "inf", "1e400", "9" * 400, "true")
+        ),
+        ("mongodb.uri", "mongo", "must be embedded, memory, mongodb://… or mongodb+srv://…"),
+        ("mongodb.uri", f"http://u:{SECRET}@h", "must be embedded, memory, mongodb://… or mongodb+srv://…"),
+        *(("mongodb.database", value, "must be 1 to 38 letters") for value in ("a.b", "a b", "x" * 39, "$x", "é")),
+        *(
+            ("clouds.aws.endpoint", value, "must be a URL such as")
+            for value in ("localhost:5000", "ftp://h", "http://", "http://h:99999", "http://h:x", "http://[::1")
+        ),
+        ("clouds.aws.images", [], "must name at least one owner"),
+        ("clouds.aws.images", ["all", "self"], "names `all` beside other owners"),
+        *(
+            ("clouds.aws.default.location", value, "must be a region or an availability zone")
+            for value in ("us west", "../x", "evil.com/", "..", "a\nb")
+        ),
+    ],
+)
+def test_a_value_that_does_not_fit(path: Path, keys: str, value: object, words: str) -> None:
+    error = refused(path, document(f"cloudmesh.{keys}", value))
+    assert error.message.startswith(f"{path}: cloudmesh.{keys} {words}")
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "cure"),
+    [
+        ("clouds.aws.provider", "ec3", "Did you mean 'ec2'?"),
+        ("clouds.aws.provider", "openstack", "Known: ec2."),
+        ("clouds.aws.images", ["slef"], "Did you mean 'self'?"),
+        ("clouds.aws.images", "Amazon", "Did you mean 'amazon'?"),
+        ("clouds.aws.images", "11112222333", "Known: self, amazon, aws-marketplace, all, a 12-digit account id."),
+        ("default.cloud", "aws2", "Did you mean 'aws'?"),
+        ("default.cloud", "AWS", "Did you mean 'aws'?"),
+        ("default.cloud", "chameleon", "Known: aws."),
+    ],
+)
+def test_a_value_that_is_not_known(path: Path, keys: str, value: object, cure: str) -> None:
+    error = refused(path, document(f"cloudmesh.{keys}", value))
+    assert f"cloudmesh.{keys} " in error.message
+    assert error.cure == cure
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a b", "é", "", "-x", "a\x1bb"])
+def test_a_cloud_name_that_could_not_be_a_folder(path: Path, name: str) -> None:
+    error = refused(path, yaml.safe_dump({"cloudmesh": {"clouds": {name: None}}}))
+    assert "cloudmesh.clouds has the cloud name " in error.message
+    assert error.message.isprintable()
+
+
+def test_a_hostile_key_cannot_steer_the_terminal(path: Path) -> None:
+    error = refused(path, yaml.safe_dump({"cloudmesh": {"clouds": {"a": None}, "\x1b[2J\u202e": 1}}))
+    assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cloudmesh.clouds must name at least one cloud."),
+        ("# nothing\n", "cloudmesh.clouds must name at least one cloud."),
+        ("cloudmesh:\n", "cloudmesh.clouds must name at least one cloud."),
+        ("cloudmesh: {clouds: }", "cloudmesh.clouds must name at least one cloud."),
+        ("cloudmesh: {clouds: {}}", "cloudmesh.clouds must name at least one cloud."),
+        ("cloudmesh: {clouds: [aws]}", "cloudmesh.clouds must name at least one cloud."),
+        (f"- {SECRET}\n", "the document must be a mapping of cloudmesh, not a list."),
+        (f"{SECRET}\n", "the document must be a mapping of cloudmesh, not text."),
+    ],
+)
+def test_documents_that_say_nothing(path: Path, text: str, words: str) -> None:
+    assert refused(path, text).message == f"{path}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "problem"),
+    [
+        (f"key: {SECRET}: x", 29, "mapping values are not allowed here"),
+        (f"key: *{SECRET}", 8, "found undefined alias …"),
+        (f"key: !{SECRET} x", 8, "could not determine a constructor for the tag …"),
+        (f"key: !{SECRET}!x y", 8, "found undefined tag handle …"),
+        (f"key: !!int {SECRET}", 8, "could not determine a constructor for the tag …"),
+        (f'key: "\\z{SECRET}"', 10, "found unknown escape character 'z'"),
+        (f"key: @{SECRET}", 8, "found character '@' that cannot start any token"),
+        (f"\tkey: {SECRET}", 3, "found character '\\t' that cannot start any token"),
+        (f"key: {{{SECRET}\n", 1, "expected ',' or '}', but got '<stream end>'"),
+        (f"key: {SECRET}\n  key: {SECRET}", 3, "this key stands here already"),
+        (f"key: {SECRET}\x07", 29, "it holds a control character"),
+    ],
+)
+def test_broken_yaml_is_told_by_its_place_alone(path: Path, line: str, column: int, problem: str) -> None:
+    text = f"cloudmesh:\n  {line}"
+    error = refused(path, text)
+    number = text.count("\n") + 1
+    pattern = f"The configuration {path} is not valid YAML in line "
+    assert error.message.startswith(pattern)
+    assert error.message.endswith(f": {problem}.")
+    assert SECRET not in str(error)
+    assert (number, column) == tuple(
+        int(word) for word in error.message.removeprefix(pattern).split(":")[0].split(", column ")
+    )
+
+
+def test_a_merge_may_be_overridden_and_a_key_may_not(path: Path) -> None:
+    text = "cloudmesh:\n  clouds:\n    a: &a {images: all}\n    b: &b {<<: *a, images: self}\n    c: {<<: *b}\n"
+    assert [cloud.images for cloud in read(path, text).clouds.values()] == [("all",), ("self",), ("self",)]
+    assert "line 6, column 5: this key stands here already" in refused(path, f"{text}    a: \n").message
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_repr_holds_a_secret(path: Path) -> None:
+    keys = f"{{EC2_ACCESS_KEY: {SECRET}, EC2_SECRET_KEY: {SECRET}, EC2_SESSION_TOKEN: '${{TOKEN}}'}}"
+    text = f"cloudmesh: {{mongodb: {{uri: 'mongodb://u:{SECRET}@h'}}, clouds: {{aws: {{credentials: {keys}}}}}}}"
+    settings = read(path, text, {"TOKEN": SECRET})
+    cloud = settings.clouds["aws"]
+    assert SECRET in settings.mongodb.uri.reveal()
+    held = cloud.credentials
+    assert [secret.reveal() for secret in (held.key, held.secret, held.token)] == [SECRET] * 3
+    for thing in (settings, cloud, held, settings.mongodb, held.key):
+        assert SECRET not in f"{thing!r} {thing!s} {thing}"
+        assert "***" in repr(thing)
+
+
+# --- choosing a cloud ------------------------------------------------------------------------------------------------
+
+
+def test_cloud_named(path: Path) -> None:
+    settings = read(path, "cloudmesh: {clouds: {AWS: , chameleon: }}")
+    assert cloud_named(settings, "AWS").name == "AWS"
+    with pytest.raises(ConfigError, match=r"There is no cloud 'aws' in the configuration\. Did you mean 'AWS'\?"):
+        cloud_named(settings, "aws")
+    with pytest.raises(ConfigError, match=r"Configured: AWS, chameleon\."):
+        cloud_named(settings, "zzz")
+
+
+def test_every_default_age_is_one_that_a_timer_can_take() -> None:
+    assert all(0 < age < math.inf for age in Settings({}, "").max_age.values())

@@ -1,0 +1,384 @@
+"""What the EC2 provider sends, and what it survives: against an endpoint that gives canned and faulty answers."""
+
+import gzip
+import hashlib
+import re
+import socket
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.credentials import Credentials as BotocoreCredentials  # type: ignore[import-untyped]
+
+from backend.config import Cloud, Credentials, Defaults
+from backend.errors import (
+    Cancelled,
+    CloudError,
+    ConfigError,
+    CredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+)
+from backend.providers import Boot
+from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2_driver import Driver
+from backend.secret import Secret
+from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
+
+# --- what is sent ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "/services/compute/"])
+def test_the_signature_is_what_botocore_computes(path: str) -> None:
+    with Faults(images(["ami-1"])) as faults:
+        every(impatient(at(faults, endpoint=faults.url + path, default=Defaults(location="ap-southeast-4"))).images())
+    (asked,) = faults.asked
+    headers = {name.lower(): value for name, value in asked.headers.items()}
+    found = re.fullmatch(
+        r"AWS4-HMAC-SHA256 Credential=AKIATESTING/\d{8}/ap-southeast-4/ec2/aws4_request, "
+        r"SignedHeaders=([\w;-]+), Signature=(\w{64})",
+        headers["authorization"],
+    )
+    assert found
+    assert {"host", "x-amz-date", "x-amz-security-token", "content-type"} <= set(found[1].split(";"))
+    assert headers["x-amz-content-sha256"] == hashlib.sha256(asked.body).hexdigest()
+    assert asked.path == (path or "/")
+    assert "?" not in asked.path
+
+    keys = BotocoreCredentials("AKIATESTING", "testing-secret", "testing-token")
+    signer = SigV4Auth(keys, "ec2", "ap-southeast-4")
+    request = AWSRequest("POST", faults.url + asked.path, data=asked.body)
+    for name in found[1].split(";"):
+        request.headers[name] = headers[name]
+    request.context["timestamp"] = headers["x-amz-date"]
+    signer.headers_to_sign = lambda request: request.headers  # botocore's own leaves out the user agent
+    assert signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request) == found[2]
+
+
+def test_netrc_does_not_replace_the_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Faults(images([])) as faults:
+        every(impatient(at(faults)).images())
+    assert faults.asked[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+
+
+def test_a_boot_is_one_call_with_everything_in_it() -> None:
+    instance = "<instancesSet><item><instanceId>i-1</instanceId></item></instancesSet>"
+    with Faults(Reply(f"<RunInstancesResponse>{instance}</RunInstancesResponse>")) as faults:
+        item = impatient(at(faults)).boot(Boot("ami-1", "t2.micro", "tok", "us-east-1a", "key", "né & co"))
+        impatient(at(faults)).boot(Boot("ami-1", "t2.micro", "tok"))
+    assert item["id"] == "i-1"
+    assert item["state"] is None
+    full, bare = (asked.form for asked in faults.asked)
+    basis = {
+        "Action": "RunInstances", "Version": "2016-11-15", "ImageId": "ami-1", "InstanceType": "t2.micro",
+        "MinCount": "1", "MaxCount": "1", "ClientToken": "tok",
+    }  # fmt: skip
+    assert bare == basis
+    tags = {f"TagSpecification.{n}.ResourceType": kind for n, kind in ((1, "instance"), (2, "volume"))}
+    tags |= {f"TagSpecification.{n}.Tag.1.Key": "Name" for n in (1, 2)}
+    tags |= {f"TagSpecification.{n}.Tag.1.Value": "né & co" for n in (1, 2)}
+    assert full == basis | tags | {"Placement.AvailabilityZone": "us-east-1a", "KeyName": "key"}
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("us-east-1", "ec2.us-east-1.amazonaws.com"),
+        ("us-west-2-lax-1a", "ec2.us-west-2.amazonaws.com"),
+        ("xx-new-7", "ec2.xx-new-7.amazonaws.com"),
+        ("cn-north-1", "ec2.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_aws_hosts(location: str, host: str) -> None:
+    driver = Driver(Cloud("aws", default=Defaults(location=location)))
+    assert (driver.host, driver.connection.secure, driver.connection.timeout) == (host, 1, 20)
+
+
+def test_a_region_that_makes_no_host_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not a region"):
+        EC2Provider(Cloud("aws", default=Defaults(location="evil.example/x")))
+
+
+def test_without_keys_nothing_is_sent() -> None:
+    with Faults(images([])) as faults:
+        ec2 = impatient(at(faults, credentials=Credentials()))
+        with pytest.raises(CredentialsError, match=r"Listing images failed: cloud aws has no keys.*EC2_ACCESS_KEY"):
+            every(ec2.images())
+        with pytest.raises(CredentialsError, match="has no keys"):
+            ec2.start("i-1")
+    assert faults.asked == []
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_pages_are_chained_and_a_failed_one_is_repeated_alone() -> None:
+    second = images(["ami-3", "ami-4"], "t2")
+    assert isinstance(second.body, bytes)
+    cut = Reply(second.body[:-80], missing=80)
+    with Faults(images(["ami-1", "ami-2"], "t1"), cut, second, images(["ami-5"])) as faults:
+        pages = list(impatient(at(faults, images=("self", "amazon"))).images())
+    assert [[item["id"] for item in page] for page in pages] == [["ami-1", "ami-2"], ["ami-3", "ami-4"], ["ami-5"]]
+    forms = [asked.form for asked in faults.asked]
+    assert [form.get("NextToken") for form in forms] == [None, "t1", "t1", "t2"]
+    assert {(form["MaxResults"], form["Owner.1"], form["Owner.2"]) for form in forms} == {("1000", "self", "amazon")}
+
+
+def test_a_page_is_yielded_before_the_next_is_asked_for() -> None:
+    with Faults(images(["ami-1"], "t1"), refusal(400, "AuthFailure")) as faults:
+        pages = impatient(at(faults)).images()
+        assert len(next(pages)) == 1
+        with pytest.raises(CredentialsError):
+            next(pages)
+
+
+def test_an_endless_token_is_an_error() -> None:
+    with Faults(images(["ami-1"], "again")) as faults, pytest.raises(CloudError, match="the same page again"):
+        every(impatient(at(faults)).images())
+    assert len(faults.asked) == 2
+
+
+def test_many_ids_are_asked_for_in_filters_that_ec2_accepts() -> None:
+    with Faults(listing("DescribeInstances", "reservationSet", [])) as faults:
+        assert every(impatient(at(faults)).vms([f"i-{n}" for n in range(250)])) == []
+    first, second = (asked.form for asked in faults.asked)
+    assert first["Filter.1.Name"] == second["Filter.1.Name"] == "instance-id"
+    assert first["Filter.1.Value.200"] == "i-199"
+    assert "Filter.1.Value.201" not in first
+    assert second["Filter.1.Value.50"] == "i-249"
+
+
+@pytest.mark.parametrize("xmlns", ["http://ec2.amazonaws.com/doc/2016-11-15", "http://ec2.amazonaws.com/doc/1/", ""])
+def test_namespaces_do_not_matter(xmlns: str) -> None:
+    with Faults(images(["ami-1"], xmlns=xmlns)) as faults:
+        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+    with Faults(refusal(400, "AuthFailure", xmlns=xmlns)) as faults, pytest.raises(CredentialsError):
+        every(impatient(at(faults)).images())
+
+
+def test_prefixes_do_not_matter() -> None:
+    body = (
+        '<e:DescribeImagesResponse xmlns:e="x"><e:imagesSet><e:item><e:imageId>ami-1</e:imageId></e:item>'
+        "</e:imagesSet></e:DescribeImagesResponse>"
+    )
+    with Faults(Reply(body)) as faults:
+        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+
+
+def test_odd_fields_cost_neither_row_nor_listing() -> None:
+    odd = (
+        "<volumeId>vol-1</volumeId><size>a lot</size><createTime>soon</createTime><status><deep>x</deep></status>"
+        "<attachmentSet><item/></attachmentSet><tagSet><item><key>a.b</key></item><item>x</item></tagSet><new>1</new>",
+        f"<volumeId>vol-2</volumeId><size>{'9' * 30}</size><attachmentSet>x</attachmentSet><tagSet>x</tagSet>",
+        "<size>4</size>",
+        "",
+        "<volumeId>vol-3</volumeId><size>4</size><createTime>2016-05-01T12:34:56.789123Z</createTime>",
+    )
+    with Faults(listing("DescribeVolumes", "volumeSet", odd)) as faults:
+        one, two, three = every(impatient(at(faults)).volumes())
+    assert one["extra"] == {"attachmentSet": [None], "new": "1", "tags": {"a.b": ""}}
+    columns = ("size", "created", "state", "vm", "name")
+    assert {item[name] for item in (one, two) for name in columns} == {None}
+    assert three["size"] == 4
+    assert three["created"] == datetime(2016, 5, 1, 12, 34, 56, 789000, tzinfo=UTC)
+
+
+def test_flavors_without_the_permission_for_their_zones() -> None:
+    flavors = listing("DescribeInstanceTypes", "instanceTypeSet", ["<instanceType>t3.micro</instanceType>"])
+    with Faults(refusal(403, "UnauthorizedOperation"), flavors) as faults:
+        (item,) = every(impatient(at(faults)).flavors())
+    assert item["extra"]["zones"] is None
+    assert item["price"] == pytest.approx(0.0104)
+
+
+def test_zipped_answers_are_unzipped() -> None:
+    page = images(["ami-1"])
+    assert isinstance(page.body, bytes)
+    with Faults(Reply(gzip.compress(page.body), headers={"Content-Encoding": "gzip"})) as faults:
+        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "empty": Reply(),
+    "HTML": Reply("<!DOCTYPE html><html><body>Please log in</body></html>"),
+    "HTML without a doctype": Reply("<html><body/></html>"),
+    "not XML": Reply("{}"),
+    "truncated": Reply("<DescribeImagesResponse><imagesSet><item><imageId>ami-1</imageId></item>"),
+    "another call": listing("DescribeVolumes", "volumeSet", []),
+    "no set": Reply("<DescribeImagesResponse><requestId>r</requestId></DescribeImagesResponse>"),
+    "not UTF-8": Reply(b"<DescribeImagesResponse><imagesSet>\xff</imagesSet></DescribeImagesResponse>"),
+}
+
+
+@pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
+def test_a_senseless_answer_is_an_error_and_not_an_empty_list(reply: Reply) -> None:
+    with Faults(reply) as faults, pytest.raises(CloudError, match=r"Listing images failed .* makes no sense") as raised:
+        every(impatient(at(faults)).images())
+    assert faults.url.removeprefix("http://") in str(raised.value)
+    assert len(faults.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "says", "cure"),
+    [
+        (refusal(401, "AuthFailure"), CredentialsError, "not know these keys", "EC2_ACCESS_KEY and EC2_SECRET_KEY"),
+        (refusal(403, "SignatureDoesNotMatch"), CredentialsError, "secret key is wrong", "EC2_SECRET_KEY"),
+        (refusal(400, "RequestExpired"), CredentialsError, "expired", "clock"),
+        (refusal(400, "ExpiredToken"), CredentialsError, "token has expired", "EC2_SESSION_TOKEN"),
+        (refusal(403, "UnauthorizedOperation"), PermissionDeniedError, "ec2:DescribeImages", "administrator"),
+        (
+            refusal(403, "UnauthorizedOperation", "User: arn:x is not authorized to perform: ec2:CreateTags on y"),
+            PermissionDeniedError, "ec2:CreateTags", "administrator",
+        ),
+        (refusal(400, "InvalidAMIID.NotFound", "no ami-1"), NotFoundError, "EC2 says: no ami-1", "Refresh"),
+        (refusal(400, "InvalidParameterValue", "bad"), CloudError, r"InvalidParameterValue\); EC2 says: bad", ""),
+        (Reply("<html>", 403), PermissionDeniedError, "HTTP 403", "proxy"),
+        (Reply("", 404), CloudError, "does not answer as EC2 does", "endpoint"),
+        (Reply("", 302, {"Location": "http://127.0.0.1:9/"}), CloudError, "does not answer as EC2 does", "endpoint"),
+    ],
+)  # fmt: skip
+def test_refusals_say_what_to_do(reply: Reply, error: type[CloudError], says: str, cure: str) -> None:
+    with Faults(reply) as faults, pytest.raises(error, match=says) as raised:
+        every(impatient(at(faults)).images())
+    assert raised.value.message.startswith("Listing images failed on cloud aws, region us-east-1: ")
+    assert cure in raised.value.cure
+    assert len(faults.asked) == 1
+
+
+def test_secrets_and_control_characters_stay_out_of_messages() -> None:
+    words = "POST / x-amz-security-token:testing-token testing-secret &#10;\u202e" + "long " * 500
+    for code in ("SignatureDoesNotMatch", "InvalidParameterValue"):
+        with Faults(refusal(400, code, words)) as faults:
+            ec2 = impatient(at(faults))
+            with pytest.raises(CloudError) as raised:
+                every(ec2.images())
+        text = "".join(traceback.format_exception(raised.value)) + repr(ec2) + repr(raised.value)
+        assert not re.search("testing-token|testing-secret|AKIATESTING|\u202e|long \n", text)
+        assert len(raised.value.message) < 500
+        assert raised.value.__context__ is None
+        assert repr(ec2) == "EC2Provider('aws', 'us-east-1')"
+
+
+def test_an_unreachable_port_fails_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        time = Time()
+        cloud = Cloud("lab", endpoint=f"http://{host}", credentials=Credentials(Secret("k"), Secret("s")))
+        with pytest.raises(CloudError, match=f"{host} cannot be reached.*`endpoint` of cloud lab"):
+            every(EC2Provider(cloud, patience=time.patience()).images())
+        assert time.slept == []
+
+
+def test_a_host_without_tls_is_not_trusted() -> None:
+    with Faults(images([])) as faults, pytest.raises(CloudError, match="no trusted TLS connection"):
+        every(impatient(at(faults, endpoint=faults.url.replace("http", "https"))).images())
+    assert faults.asked == []
+
+
+def test_an_unknown_host_names_the_region() -> None:
+    keys = Credentials(Secret("k"), Secret("s"))
+    cloud = Cloud("aws", endpoint="http://no-such-host.invalid", credentials=keys)
+    with pytest.raises(CloudError, match=r"no-such-host.invalid cannot be found\. Check the network and `endpoint`"):
+        every(impatient(cloud).images())
+
+
+# --- trying again ----------------------------------------------------------------------------------------------------
+
+THROTTLED = refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
+
+
+@pytest.mark.parametrize(
+    "fault", [THROTTLED, refusal(400, "Throttling"), Reply("", 429), Reply("oops", 500), Reply(hang_up=True)]
+)
+def test_reads_that_fail_in_passing_are_repeated(fault: Reply) -> None:
+    time = Time()
+    with Faults(fault, fault, fault, images(["ami-1"])) as faults:
+        assert len(every(EC2Provider(at(faults), patience=time.patience()).images())) == 1
+    assert len(faults.asked) == 4
+    assert time.now == pytest.approx(0.5 + 1 + 2)
+    assert max(time.slept) <= 0.1
+
+
+def test_reads_give_up() -> None:
+    with Faults(THROTTLED) as faults, pytest.raises(TransientError, match=r"throttling\) \(asked 5 times\)"):
+        every(impatient(at(faults)).images())
+    assert len(faults.asked) == 5
+    time = Time()
+    with Faults(THROTTLED) as faults, pytest.raises(TransientError):
+        every(EC2Provider(at(faults), patience=time.patience(tries=100)).images())
+    assert time.now <= 60
+    assert len(faults.asked) == 11  # 0.5 + 1 + 2 + 4 + 6 * 8 seconds of waiting
+
+
+def test_waiting_can_be_cancelled() -> None:
+    time = Time()
+
+    def check() -> None:
+        if time.now > 0.25:
+            raise Cancelled
+
+    with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
+        every(EC2Provider(at(faults), check, time.patience()).images())
+    assert len(faults.asked) == 1
+    assert time.now == pytest.approx(0.3)
+
+
+def test_an_arriving_page_can_be_cancelled() -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 4:
+            raise Cancelled
+
+    with Faults(images(f"ami-{n:017x}" for n in range(10_000))) as faults, pytest.raises(Cancelled):
+        every(EC2Provider(at(faults), check).images())
+    assert len(faults.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Reply("", 500), Reply(hang_up=True), Reply("<html/>"), Reply("<StopInst", missing=9)]
+)
+def test_changes_are_never_repeated_and_say_that_they_may_be_done(fault: Reply) -> None:
+    with (
+        Faults(fault) as faults,
+        pytest.raises(CloudError, match=r"Stopping VM i-1 failed .*may have been done") as raised,
+    ):
+        impatient(at(faults)).stop("i-1")
+    assert not isinstance(raised.value, TransientError)
+    assert len(faults.asked) == 1
+
+
+def test_a_throttled_change_is_not_done_and_not_repeated() -> None:
+    with Faults(THROTTLED) as faults, pytest.raises(TransientError, match="Try again"):
+        impatient(at(faults)).stop("i-1")
+    assert len(faults.asked) == 1
+
+
+def test_a_change_is_cancelled_before_it_is_sent_and_not_after() -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 1:
+            raise Cancelled
+
+    key = "<CreateKeyPairResponse><keyName>k</keyName><keyMaterial>PEM</keyMaterial></CreateKeyPairResponse>"
+    with Faults(Reply(key)) as faults:
+        ec2 = EC2Provider(at(faults), check)
+        assert ec2.create_keypair("k")[1] == "PEM"
+        with pytest.raises(Cancelled):
+            ec2.create_keypair("k")
+    assert len(faults.asked) == 1

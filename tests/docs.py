@@ -1,0 +1,139 @@
+"""Writes docs/commands.md from the options, COMMANDS and KINDS: python -m tests.docs."""
+
+from argparse import Action
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from backend.commands import COMMANDS, Command, Param
+from backend.commands.model import Effect
+from backend.kinds import KINDS, Column, Kind, Type
+from tui.cli import parser
+
+PATH = Path(__file__).parents[1] / "docs" / "commands.md"
+
+_INTRODUCTION = """\
+# Commands
+
+<!-- Written by `make docs` from the tables that the program runs on; a test compares. Change those, not this. -->
+
+```
+cloudmesh-tui [options]                         the dashboard
+cloudmesh-tui [options] --refresh [KIND ...]    refresh these kinds, or all, into the cache
+cloudmesh-tui [options] COMMAND ...             run one command; a leading `aws` is passed over
+```
+
+The same commands run from the dashboard's `:` line, its palette (`Ctrl+P`) and, where they have one, by their key. With
+`--demo` all of this works on a simulated EC2 with a throw-away cache."""
+
+_STATUS = """\
+## Exit status
+
+| status | means |
+|---|---|
+| 0 | done |
+| 1 | failed, or some kinds failed: the others were refreshed all the same |
+| 2 | the words or the configuration are wrong; nothing was done |
+| 130 | interrupted by Ctrl-C or SIGTERM |
+
+Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. Ctrl-C
+ends a listing at once and leaves the cache's old rows. While something is being changed in the cloud, it waits for the
+cloud's answer; a second one does not."""
+
+_GRAMMAR = """\
+## The grammar
+
+`CAPITALS` stand for values, `[…]` may be left out. Options may stand anywhere after the verb, as `--name web` or
+`--name=web`; after `--` a word is a value even if it begins with `--`. Kinds may be written in the plural or by an
+alias. A VM, keypair or volume is named by its id, or by its name when no other has it. What `vm boot` and
+`volume create` are not told, the cloud's `default` in `cloudmesh.yaml` says.
+
+- **reads**: changes nothing in a cloud; `refresh` writes the cache.
+- **changes**: changes something in the cloud, and is journalled. `--read-only` refuses it.
+- **destroys**: the same, and cannot be undone. The dashboard asks first; the shell wants `--yes`."""
+
+_KINDS = """\
+## Kinds
+
+`KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing.
+`--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
+`added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""
+
+_EFFECTS: dict[Effect, str] = {"reads": "reads", "changes": "**changes**", "destroys": "**destroys**"}
+
+_JSON: dict[Type, str] = {
+    "text": "text",
+    "state": "text",
+    "int": "number",
+    "mib": "number, MiB",
+    "gib": "number, GiB",
+    "usd": "number, USD",
+    "time": "ISO 8601, UTC",
+    "flight": "object: `action`, `since`, `overdue`",
+}
+
+
+def commands_md() -> str:
+    """Return what docs/commands.md should be."""
+    return "\n\n".join(
+        [
+            _INTRODUCTION,
+            "## Options\n\n" + _table(["option", "does"], map(_option, options())),
+            _STATUS,
+            _GRAMMAR,
+            *_commands(),
+            _KINDS,
+            *map(_kind, KINDS.values()),
+        ]
+    ).rstrip() + "\n"  # fmt: skip
+
+
+def options() -> list[Action]:
+    """Return the options that --help lists."""
+    return list(parser()._actions)
+
+
+def _option(option: Action) -> list[str]:
+    value = {"KIND": " [KIND ...]"}.get(str(option.metavar), f" {option.metavar}" if option.metavar else "")
+    names = ", ".join(f"`{name}{value}`" for name in option.option_strings)
+    return [names, str(option.help)]
+
+
+def _commands() -> Iterator[str]:
+    for first in dict.fromkeys(command.words[0] for command in COMMANDS):
+        group = [command for command in COMMANDS if command.words[0] == first]
+        yield f"## `{first}`"
+        yield _table(["command", "does", "world", "key"], map(_command, group))
+        values = [[f"`{command.name}`", *_param(param)] for command in group for param in command.params]
+        if values:
+            yield _table(["of", "value", "is"], values)
+
+
+def _command(command: Command) -> list[str]:
+    where = " and ".join(KINDS[kind].plural for kind in command.on)
+    key = f"`{command.key}` on {where}" if where else f"`{command.key}`"
+    return [f"`{command.usage}`", command.help, _EFFECTS[command.effect], key if command.key else ""]
+
+
+def _param(param: Param) -> list[str]:
+    notes = [param.help]
+    if param.minimum is not None:
+        notes.append(f"at least {param.minimum}")
+    return [f"`{param.usage.strip('[]')}`", ", ".join(notes)]
+
+
+def _kind(kind: Kind) -> str:
+    names = ", ".join(f"`{name}`" for name in (kind.name, kind.plural, *kind.aliases))
+    return f"### {kind.plural}\n\nWritten {names}.\n\n" + _table(["column", "JSON", ""], map(_column, kind.columns))
+
+
+def _column(column: Column) -> list[str]:
+    return [f"`{column.name}`", _JSON[column.type], column.help]
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    PATH.write_text(commands_md(), encoding="utf-8")

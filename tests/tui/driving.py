@@ -1,0 +1,307 @@
+"""Drives the dashboard in tests: what opens it, keys as fast as they come, waiting for what is to be seen."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from textual.events import Key
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widgets import Input, Static
+
+from backend import providers
+from backend.cache import Cache, Scope
+from backend.config import Cloud, Settings
+from backend.kinds import KINDS, Row
+from backend.providers import Provider
+from backend.session import Connect, Session
+from tui.app import CloudmeshApp
+from tui.screens.dialog import CommandDialog
+from tui.widgets.status import StatusBar
+from tui.widgets.tabbar import TabBar
+from tui.widgets.table import ResourceTable
+
+SIZE = (160, 40)
+
+DELAY = 4.0
+"""Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
+
+CHANGING = {name for name in vars(Provider) if not name.startswith("_")} - {kind.plural for kind in KINDS.values()}
+"""The calls of a provider that change a cloud: all but the listings."""
+
+
+class Clock:
+    """The clock of a demo: a VM changes its state when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Launch:
+    """What the tests start the dashboard with."""
+
+    opening: Callable[[], Session]
+    read_only: bool = False
+
+    def open(self) -> Session:
+        return self.opening()
+
+
+class Noting:
+    """A provider that notes every call that changes the cloud before it makes it."""
+
+    def __init__(self, provider: Provider, changing: list[str]) -> None:
+        self._provider = provider
+        self._changing = changing
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CHANGING:
+            self._changing.append(name)
+        return getattr(self._provider, name)
+
+
+class World:
+    """What a test of the dashboard works on: a demo's clouds, a cache and a data directory of its own."""
+
+    def __init__(self, settings: Settings, cache: Cache, home: Path) -> None:
+        self.settings = settings
+        self.cache = cache
+        self.home = home
+        self.changing: list[str] = []
+        """Names of the calls that changed the cloud."""
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud that the dashboard begins with."""
+        return self.settings.clouds[self.settings.cloud]
+
+    @property
+    def scope(self) -> Scope:
+        """Where that cloud's rows are."""
+        return Scope(self.cloud.name, self.cloud.region)
+
+    def connect(self, cloud: Cloud, check: Callable[[], None]) -> Provider:
+        """Return the real provider, whose changing calls are noted."""
+        return cast(Provider, Noting(providers.connect(cloud, check), self.changing))
+
+    @property
+    def provider(self) -> Provider:
+        """Another client of the same cloud, whose calls are not noted."""
+        return providers.connect(self.cloud)
+
+    def session(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> Session:
+        """Return a session on it."""
+        connector = connector or self.connect
+        return Session(self.settings, self.cloud, self.cache, self.home, refresh, read_only, connector)
+
+    def app(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> CloudmeshApp:
+        """Return a dashboard on it."""
+        session = self.session(connector, refresh=refresh, read_only=read_only)
+        return CloudmeshApp(Launch(lambda: session, read_only))
+
+    def with_cache(self, cache: Cache) -> "World":
+        """Return the same with another cache."""
+        return World(self.settings, cache, self.home)
+
+    def with_cloud(self, **changes: Any) -> "World":
+        """Return the same with its cloud changed."""
+        cloud = replace(self.cloud, **changes)
+        settings = replace(self.settings, clouds={**self.settings.clouds, cloud.name: cloud})
+        return World(settings, self.cache, self.home)
+
+
+def copied(source: Cache, target: Cache) -> Cache:
+    """Return `target` with all that is in `source`."""
+    for name in (*(kind.plural for kind in KINDS.values()), "refreshes"):
+        if documents := list(source.database[name].find({})):
+            target.database[name].insert_many(documents)
+    return target
+
+
+def lines(screen: Screen[Any]) -> list[str]:
+    """Return the lines of a screen as they are painted."""
+    return [strip.text.rstrip() for strip in _strips(screen)]
+
+
+def _strips(screen: Screen[Any]) -> list[Strip]:
+    return screen._compositor.render_strips()
+
+
+class User:
+    """Somebody at the dashboard."""
+
+    def __init__(self, app: CloudmeshApp, pilot: Pilot[int]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    # --- seeing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def screen(self) -> str:
+        """What stands on the topmost screen."""
+        return "\n".join(lines(self.app.screen))
+
+    @property
+    def window(self) -> str:
+        """What stands in the window in front, without what shows around it."""
+        region = self.app.screen.query_one(".window").region
+        shown = [strip.crop(region.x, region.right).text for strip in _strips(self.app.screen)]
+        return "\n".join(shown[region.y : region.bottom])
+
+    @property
+    def body(self) -> str:
+        """What the window in front holds, with what is scrolled out of sight."""
+        static = self.app.screen.query_one(".window--body Static", Static)
+        return "\n".join(static.render_line(y).text for y in range(static.size.height))
+
+    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Let the dashboard work until the condition holds; fail, showing the screen, when it does not in time."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.screen}"
+            await self.pilot.pause(0.01)
+
+    async def sees(self, *texts: str, seconds: float = 10.0) -> None:
+        """Wait until all of the texts stand on the topmost screen."""
+        await self.until(lambda: all(text in self.screen for text in texts), seconds)
+
+    async def loses(self, *texts: str, seconds: float = 10.0) -> None:
+        """Wait until none of the texts stands on the topmost screen."""
+        await self.until(lambda: not any(text in self.screen for text in texts), seconds)
+
+    @property
+    def table(self) -> ResourceTable:
+        """The table that is shown."""
+        return self.app.main.table
+
+    @property
+    def at(self) -> str | None:
+        """The name of the cursor's row."""
+        row = self.table.rows.row(self.table.cursor_id or "")
+        return None if row is None else self.table.kind.value(row, "name")
+
+    @property
+    def result(self) -> str:
+        """The last result in the status bar."""
+        return self.app.main.query_one(StatusBar).result
+
+    def rows(self, kind: str) -> list[Row]:
+        """Return the rows of a kind that are on its table."""
+        return list(self.app.rows(kind))
+
+    def column(self, column: str = "name") -> list[Any]:
+        """Return the values of a column of the table that is shown, from top to bottom."""
+        table = self.table
+        return [table.kind.value(table.rows.row_at(n), column) for n in range(table.visible_count)]
+
+    def named(self, name: str, column: str, kind: str = "vm") -> Any:
+        """Return what stands in a column of the newest row of that name, None when there is none."""
+        found = [row for row in self.rows(kind) if KINDS[kind].value(row, "name") == name]
+        return KINDS[kind].value(found[-1], column) if found else None
+
+    def line(self, text: str) -> str:
+        """Return the first line of the screen that holds `text`."""
+        return next((line for line in lines(self.app.screen) if text in line), "")
+
+    # --- doing -------------------------------------------------------------------------------------------------------
+
+    def send(self, keys: Iterable[str]) -> None:
+        """Press keys faster than the dashboard can act on any."""
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+            character = key if len(key) == 1 else {"enter": "\r", "tab": "\t", "space": " "}.get(key)
+            self.app.post_message(Key(name, character))
+
+    async def press(self, *keys: str) -> None:
+        """Press keys one after the other, each when the one before has been acted on."""
+        for key in keys:
+            self.send([key])
+            for _ in range(2):
+                await self.pilot.pause(0)
+
+    async def type(self, text: str, *keys: str) -> None:
+        """Type text into the field that has the focus, all at once, and then press keys."""
+        self.send(text)
+        await self.press(*keys) if keys else await self.pilot.pause(0)
+
+    async def show(self, kind: str) -> None:
+        """Go to the tab of a kind by its number."""
+        await self.press(str(list(KINDS).index(kind) + 1))
+        await self.until(lambda: self.app.main.kind == kind)
+
+    async def go_to(self, name: str) -> str:
+        """Go to the newest row of that name and return its id."""
+        await self.until(lambda: self.named(name, "id", self.app.main.kind) is not None)
+        native = self.named(name, "id", self.app.main.kind)
+        assert self.table.move_to(native)
+        await self.pilot.pause(0)
+        return str(native)
+
+    async def run(self, line: str) -> None:
+        """Run a command by the `:` line."""
+        await self.type(f":{line}", "enter")
+
+    async def dialog(self, name: str) -> CommandDialog:
+        """Wait until the dialog of a command can be used."""
+
+        def usable() -> bool:
+            dialog = self.app.screen
+            return isinstance(dialog, CommandDialog) and dialog.seen and dialog.focused is not None
+
+        await self.until(usable)
+        dialog = self.app.screen
+        assert isinstance(dialog, CommandDialog)
+        assert dialog.command.name == name
+        return dialog
+
+    async def back(self) -> None:
+        """Wait until the dashboard is in front."""
+        await self.until(lambda: self.app.screen is self.app.main)
+
+    def field(self, name: str) -> Input:
+        """Return a field of the dialog in front."""
+        return self.app.screen.query_one(f"#param-{name}", Input)
+
+    async def click_tab(self, word: str) -> None:
+        """Click the tab that says `word`."""
+        bar = self.app.main.query_one(TabBar)
+        await self.pilot.click(TabBar, offset=(bar.render().plain.index(word), 0))
+
+
+@asynccontextmanager
+async def driven(app: CloudmeshApp, size: tuple[int, int] = SIZE) -> AsyncIterator[User]:
+    """Open the dashboard as it is before its cache is open."""
+    async with app.run_test(size=size, notifications=True) as pilot:
+        try:
+            yield User(app, pilot)
+        finally:
+            # As a user leaves it: run_test alone takes the widgets away while the app still acts on messages.
+            if app.return_code is None:
+                app.exit()
+            async with asyncio.timeout(10):
+                while app.is_running:
+                    await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def opened(
+    world: World, app: CloudmeshApp | None = None, size: tuple[int, int] = SIZE, kinds: Sequence[str] = tuple(KINDS)
+) -> AsyncIterator[User]:
+    """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
+    app = app or world.app()
+    counts = {kind: world.cache.count(KINDS[kind], world.scope) for kind in kinds}
+    async with driven(app, size) as user:
+        await user.until(lambda: all(app.main.table_of(kind).total >= counts[kind] for kind in kinds))
+        await user.until(lambda: app.session is not None)
+        await user.show("vm")
+        yield user

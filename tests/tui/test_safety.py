@@ -1,0 +1,239 @@
+"""What the dashboard must never do: act on what was not shown, do a thing twice, or lose what was typed."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import mongomock
+import pytest
+from textual.widgets import Button
+
+from backend import providers
+from backend.cache import Cache
+from backend.cache.faults import CacheLostError
+from backend.commands import execute, parse, split
+from backend.config import Cloud
+from backend.errors import ConfigError
+from backend.kinds import KINDS
+from backend.providers import Page, Provider
+from backend.refresh import CANCELLED
+from backend.session import Session
+from tests.tui.driving import Launch, Noting, World, copied, driven, opened
+from tui.app import CloudmeshApp
+
+
+class Forgetful(Cache):
+    """A cache whose server is lost just when what was done to the cloud is to be written."""
+
+    def __init__(self) -> None:
+        super().__init__(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory")
+        self.lost = False
+
+    def put(self, *args: Any) -> tuple[int, int]:
+        if self.lost:
+            raise CacheLostError("The cache (MongoDB at db.example.org) cannot be reached: refused.")
+        return super().put(*args)
+
+
+@pytest.fixture
+def forgetful(world: World) -> World:
+    """The same world on a forgetful cache, which holds all that the other one does."""
+    cache = Forgetful()
+    cache.prepare()
+    other = world.with_cache(copied(world.cache, cache))
+    other.settings = replace(other.settings, max_age=dict.fromkeys(KINDS, 3600.0))
+    return other
+
+
+def lose(world: World) -> None:
+    cast(Forgetful, world.cache).lost = True
+
+
+# --- done, but not written down --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("vm boot --name once", "boot"),
+        ("keypair create once", "create_keypair"),
+        ("volume create once", "create_volume"),
+    ],
+)
+def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
+    session = forgetful.session()
+    lose(forgetful)
+    outcome = execute(parse(split(line)), session)
+    assert outcome.message
+    assert outcome.failure.startswith(outcome.message)
+    assert "the cache does not have it yet: The cache (MongoDB at db.example.org) cannot be reached" in outcome.failure
+    assert dict(outcome.fields)["id"] in forgetful.cache.journal()[0]["objects"]
+    assert forgetful.changing == [call]
+
+
+async def test_a_boot_that_was_done_is_never_offered_again(forgetful: World) -> None:
+    async with opened(forgetful, forgetful.app(refresh=False)) as user:
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.type("once")
+        lose(forgetful)
+        await user.press("enter")
+        await user.sees("once (i-", "But the cache does not have it yet")
+        assert user.app.screen is user.app.main
+    assert forgetful.changing == ["boot"]
+
+
+# --- refused: nothing is lost ----------------------------------------------------------------------------------------
+
+
+async def test_a_refused_boot_gives_back_what_was_typed_with_the_reason(world: World) -> None:
+    async with opened(world) as user:
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.type("mine")
+        user.field("flavor").value = "t3.micrö"
+        await user.press("enter")
+        await user.sees("There is no flavor 't3.micrö'")
+        await user.dialog("vm boot")
+        assert user.field("name").value == "mine"
+        assert world.changing == []
+        user.field("flavor").value = "t3.micro"
+        await user.press("enter")
+        await user.until(lambda: user.named("mine", "state"))
+    assert world.changing == ["boot"]
+
+
+async def test_an_emptied_field_means_none_and_not_the_default(world: World) -> None:
+    assert world.cloud.default.keypair
+    async with opened(world) as user:
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.type("keyless")
+        user.field("keypair").value = ""
+        await user.press("enter")
+        await user.until(lambda: user.named("keyless", "state"))
+        assert user.named("keyless", "keypair") is None
+
+
+# --- nothing is destroyed unseen -------------------------------------------------------------------------------------
+
+
+async def test_deleting_without_a_name_asks_for_it_and_then_shows_what_goes(world: World) -> None:
+    async with opened(world) as user:
+        native = user.named("db-replica", "id")
+        await user.run("vm delete")
+        asking = await user.dialog("vm delete")
+        await user.type("db-replica", "enter")
+        await user.until(lambda: user.app.screen is not asking and user.app.screen is not user.app.main)
+        dialog = await user.dialog("vm delete")
+        assert native in user.window
+        assert dialog.focused is dialog.query_one("#cancel", Button)
+        await user.press("enter")
+        await user.back()
+    assert world.changing == []
+
+
+async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(world: World) -> None:
+    async with opened(world) as user:
+        for name in ("web-1", "web-2"):
+            await user.go_to(name)
+            await user.press("space")
+        await user.sees("· 2 marked")
+        await user.press("slash")
+        await user.type("db-primary", "enter")
+        await user.press("d")
+        await user.dialog("vm delete")
+        assert "db-primary" in user.window
+        assert "web-1" not in user.window
+        await user.press("escape")
+        await user.back()
+        await user.press("escape", "slash")
+        await user.type("db-", "enter")
+        await user.press("asterisk")
+        await user.sees("· 4 marked")
+        await user.press("d")
+        await user.dialog("vm delete")
+        assert "Delete 2" in user.window
+        await user.press("escape")
+    assert world.changing == []
+
+
+# --- said, and held to -----------------------------------------------------------------------------------------------
+
+
+async def test_a_result_too_long_for_its_place_is_shown_in_full(world: World) -> None:
+    async with opened(world, size=(80, 24)) as user:
+        await user.run("keypair create long")
+        path = world.home / "keys" / "demo" / "us-east-1" / "long.pem"
+        await user.until(lambda: f"{path}.Escdismisses." in "".join(user.screen.split()))  # over several lines
+
+
+async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world: World) -> None:
+    calls, ticks = 0, 0
+    reached = threading.Event()
+
+    class Slow(Noting):
+        def __init__(self, provider: Provider, check: Callable[[], None]) -> None:
+            super().__init__(provider, world.changing)
+            self._check = check
+
+        def vms(self, _ids: Sequence[str] = ()) -> Iterator[Page]:
+            nonlocal calls
+            calls += 1
+            reached.set()
+            while not threading.Event().wait(0.01):
+                self._check()
+            yield []
+
+    def slow(cloud: Cloud, check: Callable[[], None]) -> Provider:
+        return cast(Provider, Slow(providers.connect(cloud, check), check))
+
+    def now() -> datetime:
+        nonlocal ticks
+        ticks += 1
+        return datetime.now(UTC)
+
+    world.settings = replace(world.settings, max_age={**dict.fromkeys(KINDS, 3600.0), "vm": 0.01})
+    session = world.session(slow)
+    async with opened(world, CloudmeshApp(Launch(lambda: session), now=now)) as user:
+        await user.until(reached.is_set)
+        await user.press("x")
+        await user.until(lambda: "was cancelled" in user.result)
+        assert world.cache.refreshed(KINDS["vm"], world.scope).error == CANCELLED
+        before, seen = calls, ticks
+        await user.until(lambda: ticks >= seen + 8)  # two ticks of the dashboard and more
+        assert calls == before
+        await user.press("r")
+        await user.until(lambda: calls == before + 1)
+        await user.press("x")
+
+
+async def test_a_configuration_that_is_wrong_ends_the_dashboard_with_its_status() -> None:
+    def opening() -> Session:
+        raise ConfigError("mongodb.uri in the configuration is not a valid MongoDB address.")
+
+    app = CloudmeshApp(Launch(opening))
+    async with driven(app) as user:
+        await user.until(lambda: app.return_value is not None)
+    assert app.return_value == ConfigError.exit_status
+
+
+async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_does(world: World) -> None:
+    answers: list[Session | None] = [world.session(), None]
+
+    def opening() -> Session:
+        if (answer := answers.pop()) is None:
+            raise CacheLostError("The cache cannot be reached: refused.")
+        return answer
+
+    app = CloudmeshApp(Launch(opening), reopen_every=0.3)
+    async with driven(app) as user:
+        await user.sees("The cache cannot be reached: refused.")
+        await user.press("colon")
+        await user.type("vm frob", "enter")
+        await user.sees("The cache is not open yet.")  # another message has taken its place
+        await user.until(lambda: app.session is not None)
+        await user.show("vm")
+        await user.sees("db-primary", "The cache is not open yet.")

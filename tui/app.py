@@ -1,0 +1,342 @@
+"""CloudmeshApp: wires session, cache feed, jobs and screens together."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from rich.text import Text
+from textual import on
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from backend.cache.documents import flatten
+from backend.cache.faults import CacheLostError
+from backend.cache.feed import Feed
+from backend.commands import COMMANDS, Command, Param, allowed, complete
+from backend.errors import CloudmeshError, ConfigError
+from backend.kinds import KINDS, Kind, Row
+from backend.log import logger
+from backend.session import Session
+from backend.text import safe
+from backend.watch import Watcher
+from tui.jobs import Job, JobEnded, JobMoved, Jobs
+from tui.listings import Listings
+from tui.messages import Asked, CacheChanged, CacheConnection, Reported
+from tui.palette import Commands
+from tui.runner import Runner
+from tui.screens.details import DetailsScreen
+from tui.screens.help import HelpScreen
+from tui.screens.main import OWN_BINDINGS, MainScreen
+from tui.widgets.status import MessageBar, StatusBar, WorkLine
+from tui.widgets.table import ResourceTable
+
+TICK = 1.0
+"""Seconds between repaints of ages and flights."""
+
+REOPEN_EVERY = 5.0
+"""Seconds between attempts to open a cache that cannot be opened."""
+
+
+def utc_now() -> datetime:
+    """Return the time that ages and flights are reckoned to."""
+    return datetime.now(UTC)
+
+
+PALETTE = Binding(
+    "ctrl+p",
+    "command_palette",
+    "palette",
+    show=False,
+    priority=True,
+    tooltip="Search commands, and VMs by name",
+)
+
+
+class Starts(Protocol):
+    """What opens the session; see tui.cli.Launch."""
+
+    def open(self) -> Session:
+        """Open the cache and return the session; blocks."""
+
+
+class CloudmeshApp(App[int]):
+    """The dashboard. Threads post messages; the handlers here, on the event loop, are all that touches widgets."""
+
+    TITLE = "cloudmesh"
+    CSS_PATH: ClassVar = ["../styles/app.tcss", "../styles/table.tcss", "../styles/dialogs.tcss"]
+    COMMANDS = App.COMMANDS | {Commands}
+    BINDINGS: ClassVar[list[BindingType]] = [PALETTE]
+
+    def __init__(
+        self, launch: Starts, *, now: Callable[[], datetime] = utc_now, reopen_every: float = REOPEN_EVERY
+    ) -> None:
+        super().__init__()
+        self._launch = launch
+        self.now = now
+        self._reopen_every = reopen_every
+        self.session: Session | None = None
+        self.main = MainScreen(self)
+        self._jobs = Jobs(self.post_message)
+        self._following = ExitStack()
+        self._feed: Feed | None = None
+        self._watcher: Watcher | None = None
+        self._listings: Listings | None = None
+        self.runner: Runner | None = None
+        """These three are of one session: another cloud has others."""
+        self._lost: CloudmeshError | None = None
+        """Why the cache cannot be reached now."""
+
+    def on_mount(self) -> None:
+        """Show the screen at once; open the cache behind it."""
+        if self.console.color_system in ("standard", None) and not self.is_headless:
+            self.theme = "ansi-dark"  # the terminal's own sixteen colours, rather than the nearest to ours
+        if not self.is_headless:
+            for number in (signal.SIGHUP, signal.SIGTERM):  # a closed window ends the server and the demo too
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        self.push_screen(self.main)
+        self._open()
+        self.set_interval(TICK, self._tick)
+
+    def on_unmount(self) -> None:
+        """Let go of everything; no thread is waited for."""
+        self._jobs.close()
+        self._following.close()
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        job = Job("Opening the cache", lambda _job: self._launch.open(), self._opened, self._not_opened, key="open")
+        self.start(job)
+
+    def _not_opened(self, error: CloudmeshError) -> None:
+        if isinstance(error, ConfigError):  # only the user can mend that, and what was read stays read
+            self.exit(error.exit_status, message=Text(safe(str(error))))
+            return
+        self._lost = error
+        self.show_error(error)
+        again = isinstance(error, CacheLostError)
+        for kind in KINDS:
+            self.main.table_of(kind).notice = f"{error.message} Trying again …" if again else str(error)
+        if again:
+            self.set_timer(self._reopen_every, self._open)
+
+    def _opened(self, session: Session) -> None:
+        if self._lost:
+            self.main.query_one(MessageBar).retract(self._lost)
+            self._lost = None
+        feed = Feed(
+            session.cache,
+            lambda change: self.post_message(CacheChanged(change)),
+            lambda lost: self.post_message(CacheConnection(lost)),
+        )
+        self._following.callback(feed.close)
+        for text in (*session.settings.warnings, session.cache.note):
+            if text:
+                self.notify(text, severity="warning", timeout=15, markup=False)
+        self._feed = feed
+        self.switch(session)
+
+    def switch(self, session: Session) -> None:
+        """Go on with another session, which may be of another cloud."""
+        if self._feed is None:
+            return
+        moved = self.session is None or session.scope != self.session.scope
+        for part in (self._watcher, self._listings, self.runner):
+            if part:
+                part.close()
+        self.session = session
+        self._watcher = Watcher(
+            session.cache,
+            session.scope,
+            session.connect,
+            session.settings.poll,
+            lambda text: self.post_message(Reported(text)),
+            trouble=lambda text: self.post_message(Reported(text, trouble=True)),
+        )
+        self._watcher.start()
+        self.runner = Runner(self, session)
+        self._listings = Listings(self, session, self._feed, self.runner)
+        self._listings.load_all(empty=moved)
+        self.show_place()
+        self.main.refresh_bindings()
+
+    def show_place(self) -> None:
+        """Show cloud, region, cache and modes, and how many rows are marked."""
+        session = self.session
+        if session is None:
+            return
+        lasting = " (will not last)" if session.cache.mode == "memory" else ""
+        parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
+        if not session.refresh:
+            parts.append("refresh off")
+        if session.read_only:
+            parts.append("read-only")
+        if self._lost:
+            parts.append("CACHE LOST")
+        if marks := len(self.main.table.rows.marks):
+            parts.append(f"{marks:,} marked")
+        self._status.place = " · ".join(parts)
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def rows(self, kind: str) -> Iterable[Row]:
+        """Return all rows of a kind that are on its table, shown or filtered away."""
+        return self.main.table_of(kind).rows.all()
+
+    @on(CacheChanged)
+    def _cache_changed(self, message: CacheChanged) -> None:
+        rows = self._listings.changed(message.change) if self._listings else ()
+        if message.change.kind == "vm" and self._watcher:
+            for row in rows:
+                self._watcher.saw(row)
+
+    @on(CacheConnection)
+    def _cache_connection(self, message: CacheConnection) -> None:
+        before, self._lost = self._lost, CloudmeshError(message.lost) if message.lost else None
+        self.show_place()
+        if self._lost:
+            self.show_error(self._lost)
+        else:
+            if before:
+                self.main.query_one(MessageBar).retract(before)
+            self.say("The cache is back.")
+            if self._listings:
+                self._listings.load_all()
+
+    @on(MainScreen.TabShown)
+    def _tab_shown(self, message: MainScreen.TabShown) -> None:
+        if self._listings:
+            self._listings.freshen(message.kind)
+
+    def _tick(self) -> None:
+        self.main.table.tick(self.now())
+        self._show_work()
+        if self._listings:
+            self._listings.show_ages()
+            self._listings.freshen(self.main.kind)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def may(self, one: Command) -> bool:
+        """Return whether a command can be run now: there is a session, and it is not read-only."""
+        return self.session is not None and allowed(one, self.session)
+
+    def completions(self, line: str) -> list[str]:
+        """Return what a typed line may become."""
+        return complete(line, self._names, [one for one in COMMANDS if self.may(one)])
+
+    def _names(self, param: Param) -> Iterable[str]:
+        session = self.session
+        if session is not None and param.type == "cloud":
+            return list(session.settings.clouds)
+        if param.kind is None:
+            return []
+        kind = KINDS[param.kind]
+        columns = dict.fromkeys(("name", kind.handle))
+        return (str(value) for row in self.rows(kind.name) for name in columns if (value := kind.value(row, name)))
+
+    def enter(self, line: str) -> None:
+        """Run a typed line."""
+        if runner := self._runner_or_error():
+            runner.enter(line)
+
+    def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
+        """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
+        if runner := self._runner_or_error():
+            runner.ask(one, target, ids)
+
+    @on(Asked)
+    def _asked(self, message: Asked) -> None:
+        if runner := self._runner_or_error():
+            runner.asked(message.parsed)
+
+    def _runner_or_error(self) -> Runner | None:
+        if self.runner is None:
+            self.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
+        return self.runner
+
+    # --- work and words ----------------------------------------------------------------------------------------------
+
+    def start(self, job: Job) -> bool:
+        """Start a job; returns False when one of the same key is running."""
+        started = self._jobs.start(job)
+        self._show_work()
+        return started
+
+    @on(JobMoved)
+    def _job_moved(self, message: JobMoved) -> None:
+        message.job.progress[message.progress.kind] = message.progress
+        self._show_work()
+
+    @on(JobEnded)
+    def _job_ended(self, message: JobEnded) -> None:
+        job = message.job
+        self._jobs.ended(job)
+        self._show_work()
+        if message.cancelled:
+            self.say(f"{job.title} was cancelled.")
+        elif message.error is not None:
+            job.failed(message.error)
+        else:
+            job.then(message.result)
+
+    @on(Reported)
+    def _reported(self, message: Reported) -> None:
+        if message.trouble:
+            self.show_error(CloudmeshError(message.text))
+        else:
+            self.say(message.text)
+
+    def cancel_work(self) -> None:
+        """Cancel what is under way and says so in its line."""
+        if not self._jobs.cancel():
+            self.say("Nothing is under way.")
+        self._show_work()
+
+    def show_details(self, kind: Kind, native: str) -> None:
+        """Show all fields of an object, from the cache."""
+        session = self.session
+        if session is None:
+            return
+
+        def show(document: dict[str, Any] | None) -> None:
+            if document is None:
+                self.say(f"{kind.name} {safe(native)} is no longer in the cache.")
+                return
+            shown = {name: value for name, value in document.items() if name not in ("_id", "hash")}
+            title = document.get("name") or native
+            self.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(shown))))
+
+        self.start(Job("", lambda _job: session.cache.document(kind, session.scope, native), show, self.show_error))
+
+    def show_help(self) -> None:
+        """Show every key and command."""
+        own = [*OWN_BINDINGS, PALETTE, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
+        self.push_screen(HelpScreen(own, [one for one in COMMANDS if self.may(one)]))
+
+    def say(self, text: str) -> None:
+        """Show a result: in the status bar, and in full above it where it does not fit there."""
+        self._status.result = safe(text)
+        if not self._status.fits(text):
+            self.main.query_one(MessageBar).tell(text)
+
+    def show_error(self, error: CloudmeshError) -> None:
+        """Show an error until it is dismissed."""
+        logger.error("%s", error)
+        self.main.query_one(MessageBar).show(error)
+
+    def _show_work(self) -> None:
+        if self.main.is_mounted:
+            self.main.query_one(WorkLine).show(self._jobs.visible)
+
+    @property
+    def _status(self) -> StatusBar:
+        return self.main.query_one(StatusBar)
+
+
+def run(launch: Starts) -> int:
+    """Open the dashboard and return the exit status."""
+    return CloudmeshApp(launch).run() or 0

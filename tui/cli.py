@@ -1,0 +1,181 @@
+"""The command line: reads the arguments and opens the dashboard or runs without a screen."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Never
+
+from backend import __version__, config, log, state
+from backend.cache import open_cache
+from backend.config import Settings
+from backend.errors import Cancelled, CloudmeshError, UsageError
+from backend.names import nearest
+from backend.session import Session, cloud_named
+from backend.text import safe
+
+INTERRUPTED = 130
+
+_EPILOG = """\
+COMMAND is one of the grammar, such as: vm list, vm boot ami-0123 --name web, volume create data --size 8.
+Every command: docs/commands.md, or ? in the dashboard.
+Exit status: 0 done, 1 failed, 2 usage or configuration, 130 interrupted.
+"""
+
+_HELP = "cloudmesh-tui --help lists the options."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Never:  # argparse would exit; ours is a sentence like any other
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", _HELP)
+
+    def exit(self, status: int = 0, message: str | None = None) -> Never:  # after --help or --version
+        _flush()
+        super().exit(status, message)
+
+    def unknown(self, word: str) -> UsageError:
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        return nearest(word.partition("=")[0], options, what="option", known=options)
+
+
+def parser() -> _Parser:
+    """Return what reads the options; docs/commands.md is made from it too."""
+    known = _Parser(
+        prog="cloudmesh-tui",
+        description="A terminal dashboard for Amazon EC2. Without --refresh or COMMAND it opens the screen.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage="cloudmesh-tui [options] [--refresh [KIND ...] | COMMAND ...]",
+    )
+    add = known.add_argument
+    add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
+    add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
+    add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
+    add("--cloud", metavar="NAME", help="the cloud of the configuration to work on")
+    add("--read-only", action="store_true", help="refuse every command that changes something in a cloud")
+    add("--json", action="store_true", help="print JSON instead of tables")
+    add("--yes", action="store_true", help="run a destroying command without a screen to confirm it on")
+    add("--log-file", metavar="FILE", help="write a log there: what was run and how it ended, never a secret")
+    add("--version", action="version", version=f"cloudmesh-tui {__version__}", help="print the version and exit")
+    return known
+
+
+@dataclass
+class Launch:
+    """What a face of the program starts with: the settings as found, and all that must be closed at the end."""
+
+    settings: Settings | None
+    """None for the demo, which makes its own when it starts."""
+    home: Path
+    read_only: bool = False
+    cloud: str | None = None
+    """The cloud that `--cloud` names."""
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def open(self) -> Session:
+        """Open the cache and return the session; blocks for as long as a server takes to answer."""
+        settings = self.settings = self.settings or self._demo()
+        remembered = state.recall(settings, self.home)
+        cloud = cloud_named(settings, self.cloud or remembered.get("cloud") or settings.cloud)
+        cache = open_cache(settings.mongodb, self.home)
+        self.closing.callback(cache.close)
+        refresh = remembered.get("refresh", settings.refresh)
+        return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+
+    def _demo(self) -> Settings:
+        from backend.demo import DemoCloud
+
+        return self.closing.enter_context(DemoCloud()).settings()
+
+
+@contextmanager
+def launching(options: argparse.Namespace) -> Iterator[Launch]:
+    """Read the configuration, and close at the end whatever was opened since."""
+    with ExitStack() as closing:
+        if options.demo:
+            home = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="cloudmesh-demo-")))
+            settings = None
+        else:
+            home = config.home()
+            settings = config.load(config.find(options.config))
+            if options.cloud:
+                cloud_named(settings, options.cloud)  # a misspelt name is said before anything starts
+        yield Launch(settings, home, options.read_only, options.cloud, closing)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
+    try:
+        status = _guarded(argv)
+        _flush()  # here, where a reader that has gone away can still be told from a bug
+        return status
+    except BrokenPipeError:  # `cloudmesh-tui image list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _guarded(argv: Sequence[str] | None) -> int:
+    known = parser()
+    try:
+        options, words = known.parse_known_args(argv)
+        if options.log_file:
+            log.write_to(config.expanded(options.log_file))
+        if words and words[0].startswith("-"):
+            raise known.unknown(words[0])
+        return _run(options, words)
+    except CloudmeshError as error:
+        sentence = safe(str(error))  # it may quote names that strangers gave
+        log.logger.error("%s", sentence)
+        print(sentence, file=sys.stderr)
+        return error.exit_status
+    except (Cancelled, KeyboardInterrupt):
+        log.logger.info("interrupted")
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace, words: list[str]) -> int:
+    if options.refresh is None and not words:
+        if options.json:
+            raise UsageError("--json needs --refresh or a command.", _HELP)
+        with launching(options) as launch:
+            _need_terminal()
+            from tui.app import run
+
+            return run(launch)
+    from tui import headless
+
+    interrupt = headless.Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    # Wrong words are said before anything starts.
+    job = headless.plan(words, options.refresh, interrupt, yes=options.yes)
+    with launching(options) as launch:
+        session = launch.open()
+        for note in (*session.settings.warnings, session.cache.note):
+            if note:
+                print(safe(note), file=sys.stderr)
+        return job(session, options.json)
+
+
+def _need_terminal() -> None:
+    # textual reads the one and draws on the other.
+    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
+        raise UsageError(
+            "The dashboard needs a terminal, and there is none.",
+            "Without one, use --refresh or a command such as vm list.",
+        )
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # None where the program was started with its output closed
+        sys.stdout.flush()

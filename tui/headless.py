@@ -1,0 +1,228 @@
+"""Runs one refresh or one command without a screen and prints its result as text or JSON."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from backend.cache.documents import plain_or_text
+from backend.commands import Outcome, Parsed, execute, parse
+from backend.commands.actions import summary
+from backend.errors import Cancelled, UsageError
+from backend.format import RIGHT_ALIGNED, as_object, cell, plain
+from backend.kinds import KINDS, Kind, Row, kind_named
+from backend.log import logger
+from backend.refresh import Difference, Progress, refresh_many
+from backend.session import Session
+from backend.text import safe
+
+Job = Callable[[Session, bool], int]
+"""Something to run: takes the session and whether JSON is wanted, returns the exit status."""
+
+
+class Interrupt:
+    """What SIGINT and SIGTERM do: raise Cancelled wherever the program is, but not in the middle of a change.
+
+    There the first one only makes `check` raise: what the cloud answers, such as a new private key, is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._changing = self._wanted = False
+
+    def __call__(self, *_: object) -> None:
+        if self._wanted or not self._changing:
+            raise Cancelled
+        self._wanted = True
+        os.write(
+            2, b"Stopping when the cloud has answered. Ctrl-C again stops now; the change may happen all the same.\n"
+        )
+
+    def check(self) -> None:
+        """Raise Cancelled when it was interrupted."""
+        if self._wanted:
+            raise Cancelled
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Note that something is being changed."""
+        self._changing = True
+        try:
+            yield
+        finally:
+            self._changing = False
+
+
+def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interrupt, *, yes: bool) -> Job:
+    """Return what the arguments ask for; raises UsageError when they cannot be understood."""
+    if refresh is not None:
+        # `words` are kinds too: an option may stand between --refresh and them.
+        kinds = [kind_named(word) for word in (*refresh, *words)] or list(KINDS.values())
+        return partial(_refresh, list(dict.fromkeys(kinds)))
+    parsed = parse(words)
+    if parsed.command.effect == "destroys" and not yes:
+        raise UsageError(
+            f"{parsed.line} destroys something, and there is no screen to confirm it on.", "Add --yes to do it."
+        )
+    return partial(_command, parsed, interrupt)
+
+
+def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
+    logger.info("%s: begins", safe(parsed.line))
+    with (
+        _Progress(show=not as_json) as bars,
+        nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
+    ):
+        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update)
+    logger.info("%s: %s", safe(parsed.line), safe(outcome.failure or outcome.message or "done"))
+    _show(outcome, as_json)
+    if outcome.failure:
+        print(safe(outcome.failure), file=sys.stderr)
+    return 1 if outcome.failure else 0
+
+
+def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
+    with _Progress(show=not as_json, kinds=kinds) as bars:
+        done = refresh_many(
+            kinds,
+            session.connect,
+            session.cache,
+            session.scope,
+            progress=bars.update,
+            done=_print_json if as_json else bars.done,
+        )
+    for one in done:
+        logger.info("%s", f"{KINDS[one.kind].plural}: {safe(one.error)}" if one.error else summary(one))
+    if not as_json:
+        _print_summary(done)
+    return 1 if any(one.error for one in done) else 0
+
+
+# --- printing --------------------------------------------------------------------------------------------------------
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    if outcome.failure and outcome.rows == ():
+        return  # that there are none is not known
+    if outcome.rows is not None and outcome.kind is not None:
+        kind = outcome.kind
+        if as_json:
+            _print_array(as_object(kind, row) for row in outcome.rows)
+        else:
+            _print_rows(kind, outcome.rows)
+    elif as_json and outcome.differences:
+        for one in outcome.differences:
+            _print_json(one)
+    elif as_json:
+        # A flight is a tuple, which json would write as an array before it asked for its plain form.
+        print(_json({"message": outcome.message, **{name: plain(value) for name, value in outcome.fields}}))
+    else:
+        print(safe(outcome.message))
+        if outcome.kind is KINDS["keypair"]:
+            texts = [(name, "" if value is None else safe(str(plain(value)))) for name, value in outcome.fields]
+            _print_columns(texts)
+
+
+def _json(value: Any) -> str:
+    """Return JSON in ASCII; DEL, which is ASCII too, is escaped like the other control characters."""
+    return json.dumps(value, default=plain_or_text).replace("\x7f", "\\u007f")
+
+
+def _print_json(one: Difference) -> None:
+    print(_json(one.as_object()), flush=True)
+
+
+def _print_array(objects: Iterable[dict[str, Any]]) -> None:
+    """Print a JSON array an object a line: 100,000 rows are never one string in memory."""
+    separator = "[\n"
+    for entry in objects:
+        print(separator + _json(entry), end="")
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
+
+
+def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
+    if not rows:
+        print(f"No {kind.nouns}.")
+        return
+    titles = [column.title for column in kind.columns]
+    right = [column.type in RIGHT_ALIGNED for column in kind.columns]
+    body = ([cell(value, column) for value, column in zip(row, kind.columns, strict=True)] for row in rows)
+    _print_columns([titles, *body], right)
+
+
+def _print_summary(done: Sequence[Difference]) -> None:
+    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
+    lines = [
+        [
+            KINDS[one.kind].plural,
+            *("" if one.error else f"{count:,}" for count in (one.count, one.added, one.changed, one.removed)),
+            "" if one.error else f"{one.seconds:.1f}",
+            safe(one.error or "refreshed"),
+        ]
+        for one in done
+    ]
+    _print_columns([titles, *lines], [False, True, True, True, True, True, False])
+
+
+def _print_columns(lines: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> None:
+    """Print lines of cells in columns two blanks apart, by display width: a CJK name takes two cells a character."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = []
+        for position, (text, width) in enumerate(zip(line, widths, strict=True)):
+            blanks = " " * (width - cell_len(text))
+            cells.append(blanks + text if right and right[position] else text + blanks)
+        print("  ".join(cells).rstrip())
+
+
+class _Progress:
+    """Progress bars on stderr, one a kind, when stderr is a terminal and they are wanted."""
+
+    def __init__(self, *, show: bool, kinds: Iterable[Kind] = ()) -> None:
+        console = Console(stderr=True)
+        self._bars: Bars | None = None
+        if show and console.is_terminal:
+            self._bars = Bars(
+                TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                console=console, transient=True,
+            )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        if self._bars:  # at once, not when the first page has come
+            for kind in kinds:
+                self._task(kind.name)
+
+    def __enter__(self) -> "_Progress":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show how far a kind has come; the count of its last refresh is the estimate."""
+        if self._bars:
+            total = max(progress.estimate, progress.rows) if progress.estimate else None
+            self._bars.update(self._task(progress.kind), completed=progress.rows, total=total)
+
+    def done(self, one: Difference) -> None:
+        """Show that a kind is finished."""
+        if self._bars:
+            text = one.error or summary(one)
+            self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
+            self._bars.log(text, markup=False)
+
+    def _task(self, kind: str) -> TaskID:
+        assert self._bars is not None  # noqa: S101 - for mypy: only called while there are bars
+        if kind not in self._tasks:
+            self._tasks[kind] = self._bars.add_task(KINDS[kind].plural, total=None)
+        return self._tasks[kind]

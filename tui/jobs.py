@@ -1,0 +1,135 @@
+"""Runs work off the event loop and brings its result back to it."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from textual.message import Message
+
+from backend.errors import Cancelled, CloudmeshError
+from backend.log import logger
+from backend.refresh import Progress
+
+SHORT = 0.3
+"""Seconds that work may take unseen."""
+
+QUIET_FOR = 2.0
+"""The same for work that nobody asked for."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(eq=False)
+class Job:
+    """Work under way. `title` is shown while it runs; a job without one is not worth telling of."""
+
+    title: str
+    """What it does, in safe text."""
+    work: Callable[["Job"], Any]
+    then: Callable[[Any], None]
+    """Called on the event loop with what `work` returned."""
+    failed: Callable[[CloudmeshError], None]
+    """Called on the event loop with the reason."""
+    quiet: bool = False
+    """Nobody asked for it: it is shown only when it takes long."""
+    key: str = ""
+    """Two jobs of one key never run at once: the second is not started."""
+    number: int = field(default_factory=lambda: next(_numbers))
+    began: float = field(default_factory=time.monotonic)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """Ask the work to end; its next `check` raises Cancelled."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
+    def check(self) -> None:
+        """Raise Cancelled when the user has cancelled this job."""
+        if self.cancelled:
+            raise Cancelled
+
+
+@dataclass
+class JobMoved(Message):
+    """A job has come further."""
+
+    job: Job
+    progress: Progress
+
+
+@dataclass
+class JobEnded(Message):
+    """A job has ended: with a result, with an error, or cancelled (neither)."""
+
+    job: Job
+    result: Any = None
+    error: CloudmeshError | None = None
+    cancelled: bool = False
+
+
+class Jobs:
+    """The jobs of one app, each on a thread of its own.
+
+    The threads are daemons: quitting never waits for a cloud that does not answer. What a command must not lose is in
+    the journal before it is sent.
+    """
+
+    def __init__(self, post: Callable[[Message], object]) -> None:
+        self._post = post
+        self._running: dict[int, Job] = {}
+
+    @property
+    def titled(self) -> list[Job]:
+        """The jobs with a title, oldest first."""
+        return [job for job in self._running.values() if job.title]
+
+    @property
+    def visible(self) -> list[Job]:
+        """The jobs that have taken long enough to be shown: a line that comes and goes at once only disturbs."""
+        now = time.monotonic()
+        return [job for job in self.titled if now - job.began >= (QUIET_FOR if job.quiet else SHORT)]
+
+    def start(self, job: Job) -> bool:
+        """Start a job on a thread; returns False, and does nothing, when one of the same key is running."""
+        if job.key and any(other.key == job.key for other in self._running.values()):
+            return False
+        self._running[job.number] = job
+        threading.Thread(target=self._run, args=(job,), name=job.key or job.title or "job", daemon=True).start()
+        return True
+
+    def ended(self, job: Job) -> None:
+        """Forget a job; called on the event loop when its end has been told."""
+        self._running.pop(job.number, None)
+
+    def cancel(self) -> int:
+        """Cancel all jobs with a title and return how many there were."""
+        jobs = self.titled
+        for job in jobs:
+            job.cancel()
+        return len(jobs)
+
+    def close(self) -> None:
+        """Cancel everything."""
+        for job in self._running.values():
+            job.cancel()
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._post(JobEnded(job, result=job.work(job)))
+        except Cancelled:
+            self._post(JobEnded(job, cancelled=True))
+        except CloudmeshError as error:
+            self._post(JobEnded(job, error=error))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must be told, in a sentence, and not end the app
+            logger.exception("%s failed", job.title or job.key)
+            what = job.title or job.key
+            message = f"{what} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
+            self._post(JobEnded(job, error=CloudmeshError(message, "Run with --log-file FILE and report it.")))

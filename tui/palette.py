@@ -1,0 +1,67 @@
+"""The command palette's entries: every command, and every command for every VM that it fits."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.fuzzy import Matcher
+
+from backend.commands import COMMANDS, Command, Parsed, allowed
+from backend.kinds import KINDS
+from backend.text import safe
+from tui.messages import Asked
+
+
+class Commands(Provider):
+    """Searches COMMANDS, and the VMs by name and id with the commands that fit their state."""
+
+    async def discover(self) -> Hits:
+        """Offer every command before anything is typed."""
+        for command in self._allowed():
+            yield DiscoveryHit(
+                Content(command.name), partial(self._ask, Parsed(command, {})), command.name, command.help
+            )
+
+    async def search(self, query: str) -> Hits:
+        """Offer what matches: commands first, then VMs."""
+        matcher = self.matcher(query)
+        for command in self._allowed():
+            score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
+            if score > 0:
+                parsed = Parsed(command, {})
+                display = _highlighted(matcher, command.name)
+                yield Hit(score, display, partial(self._ask, parsed), command.name, command.help)
+        for command, native, text in self._for_vms(query):
+            if (score := matcher.match(text)) > 0:
+                parsed = Parsed(command, {"vm": native})
+                yield Hit(score * 0.9, _highlighted(matcher, text), partial(self._ask, parsed), text, command.help)
+
+    def _allowed(self) -> list[Command]:
+        session = getattr(self.app, "session", None)
+        return [command for command in COMMANDS if session is not None and allowed(command, session)]
+
+    def _for_vms(self, query: str) -> Iterator[tuple[Command, str, str]]:
+        """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""
+        kind = KINDS["vm"]
+        words = query.casefold().split()
+        commands = [command for command in self._allowed() if command.target("vm")]
+        for row in self.app.rows("vm"):  # type: ignore[attr-defined]
+            native, name, state = (kind.value(row, column) for column in ("id", "name", "state"))
+            label = f"{name} {native}".casefold() if name else native
+            if any(word in label for word in words):
+                for command in commands:
+                    if command.states is None or state in command.states:
+                        yield command, native, safe(f"{command.name} {name or ''} {native}")
+
+    def _ask(self, parsed: Parsed) -> None:
+        self.app.post_message(Asked(parsed))
+
+
+def _highlighted(matcher: Matcher, text: str) -> Content:
+    """Return `text` with what matched set off; the matcher's own `highlight` takes names for markup."""
+    content = Content(text)
+    for offset in matcher.fuzzy_search.match(matcher.query, text)[1]:
+        if not text[offset].isspace():
+            content = content.stylize(matcher.match_style, offset, offset + 1)
+    return content

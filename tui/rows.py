@@ -1,0 +1,328 @@
+"""The rows of one table: which there are, which of them a filter shows, in what order, and which are marked."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from backend.format import cell, sort_key
+from backend.kinds import Column, Kind, Row
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_BULK = 2_000
+"""Above so many changed rows at once, sorting again is cheaper than moving each to its place."""
+_COMMON = 256
+"""So many values of a column have their text remembered: all states, architectures, owners; never all names."""
+_FEW = 1_000
+"""So many slots of removed rows are never worth collecting."""
+
+
+class Applied(NamedTuple):
+    """What `Rows.apply` did to what is visible."""
+
+    changed: frozenset[str]
+    """Ids of visible rows whose cells changed where they are; when `moved`, not all of them are named."""
+    moved: bool
+    """True when a row appeared, vanished or moved among the visible ones."""
+
+
+class Rows:
+    """The rows of one kind by id, with a filter, a sort and marks.
+
+    Every row keeps a slot, an index into `_rows` that rises in order of arrival. `_base` holds the slots of all rows
+    in the order of the sort, `_order` those of them that the filter shows (the same list when there is no filter), so
+    a narrower filter only ever looks at what is still shown, and no keystroke sorts anything.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.marks: set[str] = set()
+        """Ids of the marked rows, shown or not; changed only through the methods."""
+        self.words: tuple[str, ...] = ()
+        """The casefolded words of the filter."""
+        self.column: str | None = None
+        """The name of the column sorted by; None: in order of arrival."""
+        self.reverse = False
+        self._id = kind.index["id"]
+        self._slots: dict[str, int] = {}
+        self._rows: list[Row] = []  # () in the slot of a removed row
+        self._texts: list[str] = []  # what the filter looks at; "" where not made yet
+        self._texted = 0  # all texts below this slot are made
+        self._known: list[dict[Any, str]] = [{} for _ in kind.columns]  # the texts of common values, made once
+        self._ranks: dict[str, list[int]] = {}  # column: slot → rank of its value; -1 for None
+        self._base: list[int] = []
+        self._order: list[int] = []
+
+    @property
+    def total(self) -> int:
+        """The number of rows."""
+        return len(self._slots)
+
+    @property
+    def visible(self) -> int:
+        """The number of rows that the filter shows."""
+        return len(self._order)
+
+    def row(self, id: str) -> Row | None:
+        """Return the row of this id, shown or not."""
+        slot = self._slots.get(id)
+        return None if slot is None else self._rows[slot]
+
+    def all(self) -> Iterator[Row]:
+        """Return all rows, shown or not, in order of arrival."""
+        return (row for row in self._rows if row)
+
+    def row_at(self, position: int) -> Row:
+        """Return the visible row at `position`."""
+        return self._rows[self._order[position]]
+
+    def id_at(self, position: int) -> str:
+        """Return the id of the visible row at `position`."""
+        return str(self._rows[self._order[position]][self._id])
+
+    def position(self, id: str) -> int | None:
+        """Return where the row of this id stands among the visible ones, None when it is not among them."""
+        slot = self._slots.get(id)
+        if slot is None:
+            return None
+        place = self._place(self._order, slot)
+        return place if place < len(self._order) and self._order[place] == slot else None
+
+    def nearest(self, id: str) -> int | None:
+        """Return the position of the row of this id, or of the visible row that stands where it would."""
+        slot = self._slots.get(id)
+        if slot is None or not self._order:
+            return None
+        return min(self._place(self._order, slot), len(self._order) - 1)
+
+    # Rows come and go
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Take `rows` for the whole table; of several with the same id, the last counts. Filter and sort stay."""
+        by_id = {row[self._id]: row for row in rows}
+        slots, old, texts = self._slots, self._rows, self._texts
+        if self._texted:  # most rows of a reload are what they were, and so are their texts
+            self._texts = [
+                texts[slot] if (slot := slots.get(id, -1)) >= 0 and old[slot] == row else ""
+                for id, row in by_id.items()
+            ]
+        else:
+            self._texts = [""] * len(by_id)
+        self._texted = 0
+        self._rows = list(by_id.values())
+        self._slots = dict(zip(by_id, range(len(by_id)), strict=True))
+        self.marks &= by_id.keys()
+        self._ranks.clear()
+        self._rebuild()
+
+    def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> Applied:
+        """Remove the rows named by `removed`, then add or update `upserts`, each in its right place."""
+        upserts, removed = list(upserts), list(removed)
+        bulk = len(upserts) + len(removed) > _BULK
+        changed: set[str] = set()
+        moved = False
+        for id in removed:
+            slot = self._slots.get(id)
+            if slot is not None:
+                moved |= not bulk and self._take(slot)
+                del self._slots[id]
+                self._rows[slot], self._texts[slot] = (), ""
+                self.marks.discard(id)
+        for row in upserts:
+            slot = self._slots.get(row[self._id])
+            if slot is None:
+                moved |= self._add(row, bulk)
+            elif self._rows[slot] != row:
+                if self._update(slot, row, bulk):
+                    moved = True
+                else:
+                    changed.add(row[self._id])
+        if len(self._rows) - len(self._slots) > max(_FEW, len(self._slots)):
+            self.replace([row for row in self._rows if row])
+            return Applied(frozenset(), True)
+        if bulk:
+            self._rebuild()
+            return Applied(frozenset(), True)
+        if self.words:
+            changed = {id for id in changed if self.position(id) is not None}
+        return Applied(frozenset(changed), moved)
+
+    def _add(self, row: Row, bulk: bool) -> bool:
+        slot = len(self._rows)
+        self._slots[row[self._id]] = slot
+        self._rows.append(row)
+        self._texts.append("")
+        self._ranks.clear()
+        return not bulk and self._put(slot)
+
+    def _update(self, slot: int, row: Row, bulk: bool) -> bool:
+        """Store a changed row; return whether that moved, showed or hid it."""
+        old = self._rows[slot]
+        for column, before, after in zip(self.kind.columns, old, row, strict=True):
+            if before != after:
+                self._ranks.pop(column.name, None)
+        stays = bulk or not (self.words or (self.column and self._value(slot) != self.kind.value(row, self.column)))
+        was = None if stays else self.position(row[self._id])
+        if not stays:
+            self._take(slot)
+        self._rows[slot] = row
+        self._texts[slot] = self._text(row) if slot < self._texted else ""
+        if not stays:
+            self._put(slot)
+        return not stays and was != self.position(row[self._id])
+
+    def _take(self, slot: int) -> bool:
+        """Take a row out of the order, while it still has the values it was sorted by; return whether it was shown."""
+        del self._base[self._place(self._base, slot)]
+        if self._order is self._base:
+            return True
+        place = self._place(self._order, slot)
+        shown = place < len(self._order) and self._order[place] == slot
+        if shown:
+            del self._order[place]
+        return shown
+
+    def _put(self, slot: int) -> bool:
+        """Put a row into the order; return whether it is shown."""
+        self._base.insert(self._place(self._base, slot), slot)
+        if self._order is self._base:
+            return True
+        if not self._texts[slot]:
+            self._texts[slot] = self._text(self._rows[slot])
+        shown = all(word in self._texts[slot] for word in self.words)
+        if shown:
+            self._order.insert(self._place(self._order, slot), slot)
+        return shown
+
+    def _rebuild(self) -> None:
+        self._base = self._sorted()
+        self._order = self._matching(self._base, self.words) if self.words else self._base
+
+    # Filter
+
+    def filter(self, text: str) -> None:
+        """Show only the rows in which every word of `text` occurs in some column, whatever the case."""
+        words, before = tuple(dict.fromkeys(text.casefold().split())), self.words
+        self.words = words
+        if not words:
+            self._order = self._base
+        elif all(any(old in new for new in words) for old in before):  # so what was hidden stays hidden
+            self._order = self._matching(self._order, [word for word in words if word not in before])
+        else:
+            self._order = self._matching(self._base, words)
+
+    def prepare(self, limit: int | None = None) -> bool:
+        """Make up to `limit` more of the texts that a filter needs; return whether all are made."""
+        end = len(self._rows) if limit is None else min(self._texted + limit, len(self._rows))
+        texts, rows = self._texts, self._rows
+        for slot in range(self._texted, end):
+            if not texts[slot] and rows[slot]:
+                texts[slot] = self._text(rows[slot])
+        self._texted = end
+        return end == len(self._rows)
+
+    def _matching(self, slots: list[int], words: Iterable[str]) -> list[int]:
+        self.prepare()
+        texts = self._texts
+        for word in sorted(words, key=len, reverse=True):  # the longest leaves the least for the others
+            slots = [slot for slot in slots if word in texts[slot]]
+        return slots
+
+    def _text(self, row: Row) -> str:
+        # Words hold no white space, so none matches across the line breaks between the columns. A flight counts as
+        # seen at its start: seconds that run on are not to be found.
+        cells = []
+        for value, column, known in zip(row, self.kind.columns, self._known, strict=True):
+            text = known.get(value)
+            if text is None:
+                text = cell(value, column, _EPOCH)
+                if len(known) < _COMMON:
+                    known[value] = text
+            cells.append(text)
+        return "\n".join(cells).casefold()
+
+    # Sort
+
+    def sort(self, column: str | None, reverse: bool = False) -> None:
+        """Sort by the named column, None last in both directions and ties in order of arrival; None: undo sorting."""
+        if column is not None and column not in self.kind.index:
+            raise KeyError(column)
+        self.column, self.reverse = column, reverse and column is not None
+        base = self._sorted()
+        if self._order is self._base:
+            self._order = base
+        else:
+            shown = set(self._order)
+            self._order = [slot for slot in base if slot in shown]
+        self._base = base
+
+    def _sorted(self) -> list[int]:
+        slots = list(self._slots.values())
+        if self.column is not None:
+            rank = self._rank(self.column).__getitem__
+            slots.sort(key=rank, reverse=self.reverse)  # Python's sort is stable in both directions
+            if not self.reverse:  # the Nones, of rank -1, came first
+                nones = bisect_left(slots, 0, key=rank)
+                slots = slots[nones:] + slots[:nones]
+        return slots
+
+    def _rank(self, name: str) -> list[int]:
+        """Return the rank of every slot's value in the named column: equal keys have equal ranks."""
+        ranks = self._ranks.get(name)
+        if ranks is None:
+            index = self.kind.index[name]
+            column, value = self.kind.columns[index], itemgetter(index)
+            values = [value(row) if row else None for row in self._rows]
+            keys = {each: sort_key(each, column) for each in set(values) if each is not None}
+            rank_of_key = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
+            rank_of = {each: rank_of_key[key] for each, key in keys.items()}
+            rank_of[None] = -1
+            ranks = self._ranks[name] = list(map(rank_of.__getitem__, values))
+        return ranks
+
+    def _value(self, slot: int) -> Any:
+        return self.kind.value(self._rows[slot], self.column) if self.column else None
+
+    def _place(self, slots: list[int], slot: int) -> int:
+        """Return where `slot` is or would be among `slots`, by the values their rows have now."""
+        if self.column is None:
+            return bisect_left(slots, slot)
+        column = self.kind.columns[self.kind.index[self.column]]
+        mine = self._value(slot)
+        low, high = 0, len(slots)
+        while low < high:
+            middle = (low + high) // 2
+            if self._precedes(column, slots[middle], slot, mine):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _precedes(self, column: Column, other: int, slot: int, mine: Any) -> bool:
+        theirs = self._value(other)
+        if theirs is None or mine is None:
+            return (mine is None, slot) > (theirs is None, other)
+        their_key, my_key = sort_key(theirs, column), sort_key(mine, column)
+        if their_key == my_key:
+            return other < slot
+        return bool(their_key > my_key if self.reverse else their_key < my_key)
+
+    # Marks
+
+    def toggle_mark(self, id: str) -> None:
+        """Mark the row of this id, or take its mark away."""
+        if id in self._slots:
+            self.marks ^= {id}
+
+    def mark_all_visible(self) -> None:
+        """Mark every row that the filter shows."""
+        self.marks.update(self._rows[slot][self._id] for slot in self._order)
+
+    def clear_marks(self) -> None:
+        """Take all marks away."""
+        self.marks.clear()
+
+    def marked(self) -> list[str]:
+        """Return the ids of the marked rows in order of arrival."""
+        return sorted(self.marks, key=self._slots.__getitem__)

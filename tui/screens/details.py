@@ -1,0 +1,44 @@
+"""All fields of one object."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class DetailsScreen(ModalScreen[None]):
+    """A titled list of (field, safe text), in a window over the dashboard."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss", "Back")]
+
+    def __init__(self, title: str, fields: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._title = title
+        self._fields = fields
+
+    def compose(self) -> ComposeResult:
+        """Lay out the title, the fields and a word on how to leave."""
+        with Vertical(classes="window") as window:
+            window.border_title = Text(self._title)  # a str would be taken for markup
+            window.border_subtitle = "Esc back · ↑↓ scroll"
+            with VerticalScroll(classes="window--body"):
+                yield Static(_table(self._fields), markup=False)
+
+    def on_mount(self) -> None:
+        """Let the arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+
+def _table(fields: Sequence[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(style="bold", overflow="fold", ratio=2)
+    grid.add_column(overflow="fold", ratio=3)
+    for name, value in fields:
+        grid.add_row(Text(name), Text(value) if value else Text("–", style="dim"))
+    return grid

@@ -1,0 +1,73 @@
+"""Help: every key and every command, made from the tables they are defined in."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from backend.commands import Command
+from backend.kinds import KINDS
+
+_PLACES = (
+    ("Everywhere", ()),
+    *((f"On the {kind.plural} tab", (kind.name,)) for kind in KINDS.values()),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys of the dashboard, the keys of the commands, and the grammar."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Back")]
+
+    def __init__(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
+        super().__init__()
+        self._own = list(bindings)
+        self._commands = list(commands)
+
+    def compose(self) -> ComposeResult:
+        """Lay out the sections."""
+        with Vertical(classes="window") as window:
+            window.border_title = "Help"
+            window.border_subtitle = "Esc back · ↑↓ scroll"
+            with VerticalScroll(classes="window--body"):
+                yield Static(Group(*self._sections()), markup=False)
+
+    def on_mount(self) -> None:
+        """Let the arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def _sections(self) -> Iterable[RenderableType]:
+        rows = [(_keys(binding), binding.tooltip or binding.description) for binding in self._own]
+        yield from _section("Keys", rows)
+        for title, kinds in _PLACES:
+            rows = [
+                (command.key, command.help)
+                for command in self._commands
+                if command.key and (set(kinds) & set(command.on) if kinds else not command.on)
+            ]
+            yield from _section(title, rows)
+        yield from _section("Commands, after : and in the shell", [(one.usage, one.help) for one in self._commands])
+
+
+def _keys(binding: Binding) -> str:
+    return binding.key_display or binding.key.replace(",", " ")
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> Iterable[RenderableType]:
+    if not rows:
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=False, min_width=14, max_width=40)
+    grid.add_column()
+    for left, right in rows:
+        grid.add_row(Text(left, style="bold"), Text(right))
+    yield Text(f"{title}\n", style="bold underline")
+    yield grid
+    yield Text("")

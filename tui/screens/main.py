@@ -1,0 +1,336 @@
+"""The dashboard's screen: the tab line, one table a kind, and the lines around them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, Footer, Input, Static
+
+from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.kinds import KINDS, Kind
+from tui.messages import Asked
+from tui.widgets.commandline import CommandLine
+from tui.widgets.status import MessageBar, StatusBar, WorkLine
+from tui.widgets.tabbar import TabBar
+from tui.widgets.table import ResourceTable
+
+SMALLEST = (60, 16)
+"""Columns and lines below which nothing sensible can be shown."""
+
+
+def _command_bindings() -> list[BindingType]:
+    """One binding a command with a key; check_action leaves those of the shown tab."""
+    return [
+        Binding(
+            one.key,
+            f"ask('{one.name}')",
+            one.words[-1],
+            show=bool(one.on),
+            id=one.name.replace(" ", "."),
+            tooltip=one.help,
+        )
+        for one in COMMANDS
+        if one.key
+    ]
+
+
+OWN_BINDINGS: list[Binding] = [
+    # Priority: the letters typed right after these must find the focus already moved.
+    Binding(
+        "slash", "filter", "filter", priority=True, key_display="/", tooltip="Show rows that have all the words typed"
+    ),
+    Binding("colon", "command_line", "command", priority=True, key_display=":", tooltip="Type a command"),
+    Binding(
+        "space", "mark", "mark", show=False, key_display="space", tooltip="Mark the row; commands act on marked rows"
+    ),
+    Binding("asterisk", "mark_all", "mark all", show=False, key_display="*", tooltip="Mark all rows that are shown"),
+    Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
+    Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
+    Binding(
+        "escape", "back", "back", show=False, key_display="esc", tooltip="Dismiss the message, the filter, the marks"
+    ),
+    Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
+    *(
+        Binding(str(number), f"tab('{kind.name}')", kind.plural, show=False, tooltip=f"Show the {kind.nouns}")
+        for number, kind in enumerate(KINDS.values(), 1)
+    ),
+    Binding("question_mark", "help", "help", key_display="?", tooltip="This help"),
+    Binding("q", "app.quit", "quit", show=False, tooltip="Quit"),
+]
+
+
+class Host(Protocol):
+    """What the screen wants of the app."""
+
+    def may(self, one: Command) -> bool:
+        """Return whether the command can be run now."""
+
+    def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
+        """Open the dialog of a command on rows."""
+
+    def enter(self, line: str) -> None:
+        """Run a typed line."""
+
+    def completions(self, line: str) -> list[str]:
+        """Return what a typed line may become."""
+
+    def show_details(self, kind: Kind, native: str) -> None:
+        """Show all fields of an object."""
+
+    def show_help(self) -> None:
+        """Show the help."""
+
+    def cancel_work(self) -> None:
+        """Cancel what is under way."""
+
+    def show_place(self) -> None:
+        """Show where we are, and how many rows are marked."""
+
+
+class FilterLine(Input):
+    """Where the filter is typed; the screen acts on what it holds."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,down,up", "screen.leave_filter", "to the rows", key_display="enter"),
+        Binding("escape", "screen.back", "clear", key_display="esc"),
+    ]
+
+
+class MainScreen(Screen[None]):
+    """Six tables of which one is shown. It knows nothing of clouds: it posts Asked, and the app gives it rows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*_command_bindings(), *OWN_BINDINGS]
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self._host = host
+
+    def compose(self) -> ComposeResult:
+        """Lay out the lines from top to bottom."""
+        first = next(iter(KINDS))
+        yield TabBar(id="tabs")
+        with Horizontal(id="filter-line"):
+            yield Static("/", id="filter-prompt")
+            yield FilterLine(placeholder="words, all must match, any column", id="filter", select_on_focus=False)
+            yield Static("", id="filter-count", markup=False)
+        with ContentSwitcher(initial=f"table-{first}", id="tables"):
+            for kind in KINDS.values():
+                yield ResourceTable(kind, id=f"table-{kind.name}")
+        yield MessageBar(id="message", markup=False)
+        yield WorkLine(id="work", markup=False)
+        with Horizontal(id="command-line"):
+            yield Static(":", id="command-prompt")
+            yield CommandLine(self._complete, id="command")
+        yield StatusBar(id="status", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+        yield Static("", id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Focus the first table; the lines that are asked for start out of sight."""
+        self.query_one("#filter-line").display = False
+        self.query_one("#command-line").display = False
+        for table in self.query(ResourceTable):
+            table.notice = "Opening the cache …"
+        self.table.focus()
+
+    # --- what is shown -----------------------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind whose tab is shown."""
+        return self.query_one(TabBar).active
+
+    @property
+    def table(self) -> ResourceTable:
+        """The table that is shown."""
+        return self.table_of(self.kind)
+
+    def table_of(self, kind: str) -> ResourceTable:
+        """Return the table of a kind."""
+        return self.query_one(f"#table-{kind}", ResourceTable)
+
+    def show_tab(self, kind: str) -> None:
+        """Show the tab of a kind, with its own filter."""
+        self.query_one(TabBar).active = kind
+        self.query_one(ContentSwitcher).current = f"table-{kind}"
+        table = self.table
+        field = self.query_one("#filter", Input)
+        with self.prevent(Input.Changed):
+            field.value = table.filter_text
+        self.query_one("#filter-line").display = bool(table.filter_text)
+        table.focus()
+        self.show_count()
+        self.refresh_bindings()
+        self.post_message(self.TabShown(kind))
+
+    @dataclass
+    class TabShown(Message):
+        """A tab has come into sight."""
+
+        kind: str
+
+    def show_count(self) -> None:
+        """Say how many rows the filter shows."""
+        table = self.table
+        self.query_one("#filter-count", Static).update(f"{table.visible_count:,} of {table.total:,}")
+
+    def on_resize(self) -> None:
+        """Say so instead of showing a screen that cannot be read."""
+        width, height = self.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        notice = self.query_one("#too-small", Static)
+        notice.display = small
+        if small:
+            notice.update(f"This terminal has {width}×{height} cells; {SMALLEST[0]}×{SMALLEST[1]} are needed. q quits.")
+        self.refresh_bindings()
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the commands of other tabs and those not allowed; grey out those that do not fit the cursor's row."""
+        if self.query_one("#too-small").display:  # nothing may be done that cannot be seen
+            return action == "app.quit"
+        if action in ("filter", "command_line"):
+            return isinstance(self.focused, ResourceTable)
+        if action != "ask":
+            return True
+        one = command(str(parameters[0]))
+        if one.on and self.kind not in one.on:
+            return False
+        if not self._host.may(one):
+            return False
+        if one.target(self.kind) is not None:  # it acts on rows
+            states = self._states()
+            if not states or (one.states is not None and not states & one.states):
+                return None
+        return True
+
+    def _states(self) -> set[str]:
+        """Return the states of the rows that a command would act on; of kinds without states, one empty word."""
+        table = self.table
+        rows = [row for native in table.selected_ids if (row := table.rows.row(native)) is not None]
+        return {str(table.kind.value(row, "state")) if "state" in table.kind.index else "" for row in rows}
+
+    def action_ask(self, name: str) -> None:
+        """Ask for a command by its key: it acts on the marked rows, else on the cursor's."""
+        one = command(name)
+        table, target = self.table, command(name).target(self.kind)
+        if target is None or one.effect == "reads":
+            given = {target.name: table.cursor_id} if target and table.cursor_id else {}
+            self.post_message(Asked(Parsed(one, given)))
+        else:
+            self._host.ask(one, target, table.selected_ids)
+
+    def action_tab(self, kind: str) -> None:
+        """Show a tab."""
+        self.show_tab(kind)
+
+    def action_mark(self) -> None:
+        """Mark or unmark the row."""
+        self.table.toggle_mark()
+
+    def action_mark_all(self) -> None:
+        """Mark all rows that the filter shows."""
+        self.table.mark_all()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.table.sort_next()
+
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        self.table.sort_reverse()
+
+    def action_cancel_work(self) -> None:
+        """Cancel what is under way."""
+        self._host.cancel_work()
+
+    def action_help(self) -> None:
+        """Show the help."""
+        self._host.show_help()
+
+    def action_back(self) -> None:
+        """Undo the latest of: a message shown, a filter, marks."""
+        if self.query_one(MessageBar).dismiss():
+            return
+        if self.table.filter_text or self.query_one("#filter-line").display:
+            self._close_filter(clear=True)
+        else:
+            self.table.clear_marks()
+
+    @on(TabBar.Chosen)
+    def choose(self, event: TabBar.Chosen) -> None:
+        """Show the tab that was clicked."""
+        self.show_tab(event.kind)
+
+    @on(ResourceTable.Highlighted)
+    @on(ResourceTable.MarksChanged)
+    def follow_cursor(self) -> None:
+        """Grey out what does not fit the rows that a command would act on, and say how many are marked."""
+        self.refresh_bindings()
+        self._host.show_place()
+
+    @on(ResourceTable.Selected)
+    def details(self, event: ResourceTable.Selected) -> None:
+        """Show all fields of the row."""
+        self._host.show_details(event.table.kind, event.id)
+
+    # --- filter ------------------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        """Open the filter of this tab."""
+        self.query_one("#filter-line").display = True
+        self.set_focus(self.query_one("#filter", Input))
+        self.table.prepare_filter()
+        self.show_count()
+
+    @on(Input.Changed, "#filter")
+    def filter_rows(self, event: Input.Changed) -> None:
+        """Show the rows that have all the words typed so far."""
+        self.table.set_filter(event.value)
+        self.show_count()
+
+    def action_leave_filter(self) -> None:
+        """Go to the rows; the filter stays."""
+        self._close_filter(clear=False)
+
+    def _close_filter(self, *, clear: bool) -> None:
+        if clear:
+            field = self.query_one("#filter", Input)
+            with self.prevent(Input.Changed):
+                field.value = ""
+            self.table.set_filter("")
+        self.query_one("#filter-line").display = bool(self.table.filter_text)
+        self.table.focus()
+
+    # --- command line ------------------------------------------------------------------------------------------------
+
+    def action_command_line(self) -> None:
+        """Open the command line."""
+        self.open_command_line()
+
+    def open_command_line(self, text: str = "") -> None:
+        """Open the command line with `text` in it."""
+        self.query_one("#command-line").display = True
+        self.query_one(CommandLine).open(text)
+
+    @on(CommandLine.Closed)
+    @on(CommandLine.Entered)
+    def close_command_line(self) -> None:
+        """Go back to the rows."""
+        self.query_one("#command-line").display = False
+        self.table.focus()
+
+    @on(CommandLine.Entered)
+    def enter_command(self, event: CommandLine.Entered) -> None:
+        """Run the line that was entered."""
+        self._host.enter(event.line)
+
+    def _complete(self, line: str) -> list[str]:
+        return self._host.completions(line)

@@ -1,0 +1,112 @@
+"""The `:` line: types a command, completes it and remembers the ones before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widgets import Input
+
+Complete = Callable[[str], list[str]]
+
+
+class _Suggest(Suggester):
+    def __init__(self, complete: Complete) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._complete = complete
+
+    async def get_suggestion(self, value: str) -> str | None:
+        found = self._complete(value) if value else []
+        return found[0] if found else None
+
+
+class CommandLine(Input):
+    """An input that is there while a command is typed; Tab completes, Up and Down walk through the history."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Without priority, which would take Tab before the letters typed right before it.
+        Binding("tab", "complete(1)", "Complete"),
+        Binding("shift+tab", "complete(-1)", "Complete backwards", show=False),
+        Binding("up", "recall(-1)", "Earlier"),
+        Binding("down", "recall(1)", "Later"),
+        Binding("escape", "close", "Close"),
+    ]
+
+    @dataclass
+    class Entered(Message):
+        """A line was entered."""
+
+        line: str
+
+    @dataclass
+    class Closed(Message):
+        """The user left without entering anything."""
+
+    def __init__(self, complete: Complete, *, id: str | None = None) -> None:
+        super().__init__(placeholder="a command: vm boot ami-…, keypair create NAME, …", id=id, select_on_focus=False)
+        self._complete = complete
+        self.suggester = _Suggest(complete)
+        self.history: list[str] = []
+        self._at = 0
+        self._typed = ""
+        self._candidates: list[str] = []
+        self._candidate = -1
+
+    def on_mount(self) -> None:
+        """Start out of sight."""
+        self.display = False
+
+    def open(self, text: str = "") -> None:
+        """Come into sight, ready to type."""
+        self.value = text
+        self.cursor_position = len(text)
+        self._at = len(self.history)
+        self.display = True
+        self.screen.set_focus(self)  # at once: focus() would let the next letters go to the table
+
+    def remember(self, line: str) -> None:
+        """Put a line into the history, once, as the latest."""
+        self.history = [*(old for old in self.history if old != line), line]
+
+    def action_complete(self, step: int) -> None:
+        """Take the next candidate for what was typed; again: the one after it."""
+        if self._candidate < 0 or self.value != self._candidates[self._candidate]:
+            self._candidates = self._complete(self.value)
+            self._candidate = -1
+        if not self._candidates:
+            return
+        count = len(self._candidates)
+        if count == 1 and self._candidate < 0:
+            # The only one: go on with the next word at once.
+            self.value = self._candidates[0] + " "
+            self._candidates = []
+        else:
+            self._candidate = (self._candidate + step) % count if self._candidate >= 0 else 0
+            self.value = self._candidates[self._candidate]
+        self.cursor_position = len(self.value)
+
+    def action_recall(self, step: int) -> None:
+        """Take an earlier or later line of the history; after the latest comes what was being typed."""
+        if self._at == len(self.history):
+            self._typed = self.value
+        self._at = max(0, min(len(self.history), self._at + step))
+        self.value = self.history[self._at] if self._at < len(self.history) else self._typed
+        self.cursor_position = len(self.value)
+
+    def action_close(self) -> None:
+        """Leave without entering anything."""
+        self.display = False
+        self.post_message(self.Closed())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter the line; an empty one closes."""
+        event.stop()
+        line = self.value.strip()
+        self.display = False
+        if line:
+            self.remember(line)
+            self.post_message(self.Entered(line))
+        else:
+            self.post_message(self.Closed())

@@ -1,0 +1,171 @@
+"""Makes the lines of a table: widths of the columns, the header, the rows, and what an empty table says."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from backend.format import RIGHT_ALIGNED, STATE_SYMBOLS, cell
+from backend.kinds import Column, Kind, Row
+from backend.text import safe
+from tui.widgets.cells import GAP, GUTTER, Wish, fit, matches, share, width_of
+
+MARK = "✓"
+LOOKS = frozenset({
+    "table--header", "table--header-sorted", "table--cursor", "table--cursor-match", "table--mark", "table--match",
+    "table--muted", "table--ok", "table--off", "table--busy", "table--bad", "table--empty",
+})  # fmt: skip
+"""The component classes that styles/table.tcss gives colours to; "" stands for the table's own style."""
+_STATE_LOOKS = {"●": "table--ok", "○": "table--off", "◐": "table--busy", "✕": "table--bad"}
+_GONE = frozenset({"terminated", "deleted", "deregistered"})
+"""States of what no longer is: not a failure, though their symbol is a cross."""
+_KEPT = 1_000
+"""So many finished lines are kept, several screens of them."""
+
+
+class View(NamedTuple):
+    """How far the lines are scrolled sideways, and how many cells of them show."""
+
+    scroll: int
+    width: int
+
+
+class Lines:
+    """The lines of one kind's table, in the styles that `look` returns by name."""
+
+    def __init__(self, kind: Kind, look: Callable[[str], Style]) -> None:
+        self.kind = kind
+        self.widths = [0] * len(kind.columns)
+        self.now: datetime | None = None
+        self._look = look
+        self._content = [0] * len(kind.columns)  # the widest cell seen of each column; it never shrinks
+        self._flight = next((i for i, column in enumerate(kind.columns) if column.type == "flight"), None)
+        self._kept: dict[tuple[object, ...], tuple[Row, Strip]] = {}
+
+    def forget(self) -> None:
+        """Forget all finished lines, because the styles or the widths changed."""
+        self._kept.clear()
+
+    def in_flight(self, row: Row) -> bool:
+        """Return whether the row shows seconds that go on."""
+        return self._flight is not None and row[self._flight] is not None
+
+    # Widths
+
+    def measure(self, rows: Iterable[Row]) -> None:
+        """Note how wide the cells of `rows` are."""
+        columns, content = self.kind.columns, self._content
+        for row in rows:
+            for index, value in enumerate(row):
+                if value is not None:
+                    content[index] = max(content[index], width_of(cell(value, columns[index], self.now)))
+
+    def arrange(self, room: int) -> bool:
+        """Share `room` cells among the columns; return whether that changed their widths."""
+        wishes = [
+            Wish(len(column.title), content, column.width)
+            for column, content in zip(self.kind.columns, self._content, strict=True)
+        ]
+        widths = share(room, wishes)
+        changed = widths != self.widths
+        if changed:
+            self.widths = widths
+            self.forget()
+        return changed
+
+    @property
+    def total(self) -> int:
+        """The cells that all columns take together."""
+        return GUTTER + sum(self.widths) + GAP * len(self.widths)
+
+    def starts(self) -> list[int]:
+        """Return how far each column after the first is from the left when nothing is scrolled, less the fixed part."""
+        return [sum(self.widths[1:index]) + GAP * (index - 1) for index in range(1, len(self.widths))]
+
+    def column_at(self, x: int, scroll: int) -> Column:
+        """Return the column that shows at cell `x` of the screen."""
+        fixed = GUTTER + self.widths[0] + GAP
+        index = 0 if x < fixed else sum(start <= x - fixed + scroll for start in self.starts())
+        return self.kind.columns[index]
+
+    # Lines
+
+    def header(self, sorted_by: str | None, reverse: bool, view: View) -> Strip:
+        """Return the header, with an arrow at the column sorted by."""
+        plain, chosen = self._look("table--header"), self._look("table--header-sorted")
+        parts = []
+        for column, cells in zip(self.kind.columns, self.widths, strict=True):
+            here, right = column.name == sorted_by, column.type in RIGHT_ALIGNED
+            arrow = ("▼" if reverse else "▲") if here else ""
+            title = f"{arrow} {column.title}" if right else f"{column.title} {arrow}"
+            parts.append([Segment(fit(title.strip(), cells, right), chosen if here else plain)])
+        return self._join(Segment(" " * GUTTER, plain), parts, (plain, plain), view)
+
+    def row(self, row: Row, words: tuple[str, ...], view: View, *, at_cursor: bool, marked: bool) -> Strip:
+        """Return the line of `row`, with the casefolded `words` of the filter set off in it."""
+        key = self.kind.value(row, "id"), words, view, at_cursor, marked
+        known = self._kept.get(key)
+        if known is not None and known[0] is row and not self.in_flight(row):
+            return known[1]
+        plain = self._look("table--cursor" if at_cursor else "")
+        match = self._look("table--cursor-match" if at_cursor else "table--match")
+        parts: list[list[Segment]] = []
+        for value, column, cells in zip(row, self.kind.columns, self.widths, strict=True):
+            # The cursor's own colours go before all others, so that it reads whatever the theme.
+            style = plain if at_cursor else self._look("table--mark" if marked and not parts else _name(column, value))
+            text = fit(cell(value, column, self.now), cells, column.type in RIGHT_ALIGNED, middle=not parts)
+            parts.append(_set_off(text, words, style, match))
+        gutter = Segment(fit(MARK if marked else "", GUTTER), plain if at_cursor else self._look("table--mark"))
+        edge = plain if at_cursor else self._look("table--muted")
+        strip = self._join(gutter, parts, (plain, edge), view)
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        self._kept[key] = row, strip
+        return strip
+
+    def text(self, text: str, line: int, width: int, height: int) -> Strip:
+        """Return one line of `text` in the middle of `width` by `height` cells."""
+        lines = textwrap.wrap(safe(text), max(min(width - 4, 72), 1))
+        index = line - max((height - len(lines)) // 2, 0)
+        shown = lines[index] if 0 <= index < len(lines) else ""
+        left = max((width - width_of(shown)) // 2, 0)
+        return Strip([Segment(fit(" " * left + shown, width), self._look("table--empty"))], width)
+
+    def blank(self, width: int) -> Strip:
+        """Return the line under the last row."""
+        return Strip.blank(width, self._look(""))
+
+    def _join(self, gutter: Segment, parts: list[list[Segment]], styles: tuple[Style, Style], view: View) -> Strip:
+        """Return one line: gutter and first column fixed, the others scrolled sideways past them."""
+        style, edge = styles
+        gap = Segment(" " * GAP, style)
+        border = Segment("│".ljust(GAP), edge) if view.scroll else gap
+        fixed = Strip([gutter, *parts[0], border], GUTTER + self.widths[0] + GAP)
+        moving = Strip([segment for part in parts[1:] for segment in (*part, gap)], self.total - fixed.cell_length)
+        room = max(view.width - fixed.cell_length, 0)
+        if view.scroll or moving.cell_length > room:
+            moving = moving.crop(view.scroll, view.scroll + room)
+        return Strip.join([fixed, moving]).adjust_cell_length(view.width, style).simplify()
+
+
+def _name(column: Column, value: object) -> str:
+    """Return the look of a cell by its column and value."""
+    if column.type == "state":
+        return "table--off" if value in _GONE else _STATE_LOOKS.get(STATE_SYMBOLS.get(str(value), ""), "")
+    return "table--muted" if column.type == "time" or column.name == "id" else ""
+
+
+def _set_off(text: str, words: Sequence[str], style: Style, match: Style) -> list[Segment]:
+    segments, done = [], 0
+    for start, end in matches(text, words) if words else ():
+        if start > done:
+            segments.append(Segment(text[done:start], style))
+        segments.append(Segment(text[start:end], match))
+        done = end
+    if done < len(text):
+        segments.append(Segment(text[done:], style))
+    return segments

@@ -1,0 +1,125 @@
+"""The lines below the table: an error that stays until dismissed, work under way, and the status bar."""
+
+import time
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from backend.errors import CloudmeshError
+from backend.format import duration
+from backend.text import safe
+from tui.jobs import Job
+
+_BAR = 24
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class MessageBar(Static):
+    """The last error: what failed and why, what to do next, and how to dismiss it."""
+
+    def on_mount(self) -> None:
+        """Start out of sight."""
+        self.display = False
+
+    _error: CloudmeshError | None = None
+    """The error that was shown last."""
+
+    def show(self, error: CloudmeshError) -> None:
+        """Show an error until it is dismissed or another message takes its place."""
+        self._show("✕", error.message, error.cure)
+        self._error = error
+
+    def retract(self, error: CloudmeshError) -> None:
+        """Take an error away that is no longer true, if it is still the message shown."""
+        if self._error is error:
+            self.dismiss()
+
+    def tell(self, text: str) -> None:
+        """Show a result that is too long for the status bar, likewise."""
+        self._show("✓", text, "")
+
+    def _show(self, sign: str, message: str, cure: str) -> None:
+        self._error = None
+        text = Text(f"{sign} {safe(message)}", style="bold")
+        if cure:
+            text.append(f" {safe(cure)}", style="not bold")
+        text.append("  Esc dismisses.", style="not bold dim")
+        self.set_class(sign == "✓", "result")
+        self.update(text)
+        self.display = True
+
+    def dismiss(self) -> bool:
+        """Take the message away; returns whether there was one."""
+        shown, self.display = bool(self.display), False
+        return shown
+
+    def on_click(self) -> None:
+        """Dismiss by a click as well."""
+        self.dismiss()
+
+
+class WorkLine(Static):
+    """The oldest of the work under way, with a bar where the amount is known; hidden while there is none."""
+
+    def on_mount(self) -> None:
+        """Start out of sight."""
+        self.display = False
+
+    def show(self, jobs: Sequence[Job]) -> None:
+        """Show the jobs as they stand now."""
+        self.display = bool(jobs)
+        if not jobs:
+            return
+        job = jobs[0]
+        elapsed = time.monotonic() - job.began
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{_SPINNER[int(elapsed * 8) % len(_SPINNER)]} {job.title} ", style="bold")
+        rows = sum(progress.rows for progress in job.progress.values())
+        estimate = sum(max(progress.estimate, progress.rows) for progress in job.progress.values())
+        if estimate and all(progress.estimate for progress in job.progress.values()):
+            filled = min(_BAR, round(_BAR * rows / estimate))
+            text.append("█" * filled + "░" * (_BAR - filled) + f" {rows:,}/{estimate:,} rows ")
+        elif rows:
+            text.append(f"{rows:,} rows ")
+        pages = sum(progress.pages for progress in job.progress.values())
+        if rows and elapsed > 1:
+            text.append(f"· {pages:,} pages · {rows / elapsed:,.0f}/s ")
+        text.append(f"· {duration(elapsed)} ")
+        if len(jobs) > 1:
+            text.append(f"· {len(jobs) - 1} more ")
+        text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
+        self.update(text)
+
+
+class StatusBar(Static):
+    """Cloud, region, cache and modes at the left; the last result at the right."""
+
+    place: reactive[str] = reactive("")
+    result: reactive[str] = reactive("")
+
+    def watch_place(self) -> None:
+        """Show another place."""
+        self._show()
+
+    def watch_result(self) -> None:
+        """Show another result."""
+        self._show()
+
+    def on_resize(self) -> None:
+        """Fit the new width."""
+        self._show()
+
+    def fits(self, result: str) -> bool:
+        """Return whether a result can be read in full beside the place."""
+        return cell_len(self.place) + cell_len(result) + 2 <= self.content_size.width
+
+    def _show(self) -> None:
+        grid = Table.grid(expand=True, padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
+        grid.add_row(Text(self.place, overflow="ellipsis"), Text(self.result, overflow="ellipsis"))
+        self.update(grid)
