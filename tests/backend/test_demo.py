@@ -292,7 +292,7 @@ def test_nothing_is_left_after_stop(clock: Clock) -> None:
     port = int((cloud.endpoint or "").rpartition(":")[2])
     ask(cloud, "DescribeImages")
     demo.stop()
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads  # those of earlier tests may have ended meanwhile
     assert dict(os.environ) == environ
     with socket.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(("127.0.0.1", port))
