@@ -734,7 +734,7 @@ async def test_refresh_off_and_on(world: World) -> None:
         assert user.named("unseen", "id", "keypair") is None  # what is not stale is not fetched
         await user.run("refresh off")
         await user.sees("· refresh off")
-        assert "refresh is off" in user.result
+        await user.until(lambda: "refresh is off" in user.result)
         await user.press("r")  # by hand it is fetched all the same
         await user.until(lambda: user.named("unseen", "id", "keypair"))
         world.provider.delete_keypair("unseen")
