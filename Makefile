@@ -23,6 +23,9 @@ format: .venv/test
 snapshots: .venv/test  ## Accept the screens as they are now as the ones that the tests expect.
 	$(BIN)/pytest -n 2 --snapshot-update tests/tui/test_snapshots.py
 
+bench: .venv/bench  ## Measure the targets on an endpoint of our own and write docs/performance.md; takes a quarter of an hour.
+	$(BIN)/python -m tests.bench
+
 docs: .venv/test  ## Write docs/commands.md from COMMANDS.
 	$(BIN)/python -m tests.docs
 
@@ -35,6 +38,10 @@ docs: .venv/test  ## Write docs/commands.md from COMMANDS.
 
 .venv/test: .venv/demo
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,embedded]'
+	@touch $@
+
+.venv/bench: .venv/demo
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench,test,embedded]'
 	@touch $@
 
 clean:

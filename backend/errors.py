@@ -58,5 +58,9 @@ class CacheError(CloudmeshError):
     """The MongoDB cache cannot be used."""
 
 
+class CacheLostError(CacheError):
+    """The server cannot be reached now, and may be later."""
+
+
 class Cancelled(Exception):
     """Work was stopped because the user cancelled it."""

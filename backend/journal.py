@@ -5,13 +5,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from backend.cache import Cache, Scope
+from backend.cache import Scope
 from backend.errors import CacheError, Cancelled
+
+if TYPE_CHECKING:
+    from backend.cache import Cache
 
 
 @contextmanager
-def recorded(cache: Cache, scope: Scope, command: str, objects: Sequence[str]) -> Iterator[None]:
+def recorded(cache: "Cache", scope: Scope, command: str, objects: Sequence[str]) -> Iterator[None]:
     """Journal a command that changes something: an entry before it acts, completed when it has ended.
 
     `objects` are the ids it acts on, which may grow while it runs. An entry whose outcome stays "unfinished" tells

@@ -44,6 +44,8 @@ class Kind:
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
     """How a sentence calls one of them, where that is not its name."""
+    vast: bool = False
+    """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
 
     @property
     def noun(self) -> str:
@@ -54,6 +56,20 @@ class Kind:
     def nouns(self) -> str:
         """Several of them, in a sentence."""
         return f"{self.word}s" if self.word else self.plural
+
+    @cached_property
+    def listed(self) -> tuple[Column, ...]:
+        """The columns that a cloud fills: a flight is ours."""
+        return tuple(column for column in self.columns if column.type != "flight")
+
+    @cached_property
+    def common(self) -> frozenset[int]:
+        """The positions of the columns of which many rows have the same value."""
+        return frozenset(
+            at
+            for at, column in enumerate(self.columns)
+            if column.type in ("text", "state") and column.name not in ("id", "name")
+        )
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -92,6 +108,7 @@ KINDS: dict[str, Kind] = {
             by_row=False,
             empty="No images here. r refreshes; `images:` in cloudmesh.yaml says whose images are listed.",
             aliases=("ami", "amis"),
+            vast=True,
         ),
         Kind(
             "flavor",

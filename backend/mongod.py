@@ -126,6 +126,26 @@ class EmbeddedServer:
             raise Cancelled
         return _uri(path)
 
+    def launch(self) -> None:
+        """Have the server started where none runs, and wait for nothing: `start` waits, and says what is wrong.
+
+        It is shared from here on, as after `start`.
+        """
+        binary = self._binary = self._binary or find_binary()
+        with contextlib.suppress(OSError, MongodError):
+            if binary is not None:
+                self._prepare()
+                gate = self._open("start.lock")
+                _mine.add(gate)
+                try:
+                    if try_lock(gate):  # else somebody is at it
+                        self._hold()
+                        if not self._keeper_alive():
+                            self._launch(binary)
+                finally:
+                    _mine.discard(gate)
+                    os.close(gate)
+
     def stop(self) -> None:
         """Give the server up, at once; when nobody else uses it, its keeper stops it."""
         self._given_up.set()

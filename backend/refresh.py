@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backend.cache import Cache, Scope
+from backend.ahead import ahead
+from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudmeshError
 from backend.kinds import KINDS, Kind
 from backend.providers import Provider
+
+if TYPE_CHECKING:
+    from backend.cache import Cache
 
 CANCELLED = "Cancelled."
 """What the record of a refresh that the user cancelled has as its error."""
@@ -52,7 +56,7 @@ class Difference:
 def refresh(
     kind: Kind,
     provider: Provider,
-    cache: Cache,
+    cache: "Cache",
     scope: Scope,
     *,
     check: Callable[[], None] = ignore,
@@ -69,33 +73,30 @@ def refresh(
     running = replace(last, started=datetime.now(UTC), error=None, batch=0)
     cache.note_refresh(kind, scope, running)
     known = cache.known(kind, scope)
-    gone = set(known)
-    seen: set[str] = set()
-    added = changed = pages = 0
+    listing = getattr(provider, kind.plural)
+    pages_of = listing(known.hashes) if kind.vast else listing()
+    listed = added = changed = pages = 0
     try:
-        for page in getattr(provider, kind.plural)():
+        for page in ahead(pages_of):
             check()
             new, different = cache.put(kind, scope, page, known)
-            added, changed, pages = added + new, changed + different, pages + 1
-            ids = {item["id"] for item in page if item.get("id")}
-            seen |= ids
-            gone -= ids
-            running = replace(running, batch=len(seen), written=running.written + new + different)
+            added, changed, pages, listed = added + new, changed + different, pages + 1, listed + len(page)
+            running = replace(running, batch=listed, written=running.written + new + different)
             if new or different:
                 cache.note_refresh(kind, scope, running)
-            progress(Progress(kind.name, len(seen), pages, last.count, time.monotonic() - began))
+            progress(Progress(kind.name, listed, pages, last.count, time.monotonic() - began))
         check()
+        gone = cache.left(kind, scope, known)
         if kind.name == "vm":
             gone -= just_off(cache, scope)
         removed = cache.remove(kind, scope, gone)
+        count = cache.count(kind, scope)
     except Exception as error:
         with suppress(CacheError):  # that the cache is lost is not why, or is told already
             why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
             cache.note_refresh(kind, scope, replace(running, error=why, batch=0))
         raise
-    done = Difference(
-        scope.cloud, scope.region, kind.name, len(seen), added, changed, removed, time.monotonic() - began
-    )
+    done = Difference(scope.cloud, scope.region, kind.name, count, added, changed, removed, time.monotonic() - began)
     figures = {name: getattr(done, name) for name in ("count", "added", "changed", "removed", "seconds")}
     written = running.written + removed
     cache.note_refresh(
@@ -113,7 +114,7 @@ _AT_ONCE = 3
 def refresh_many(
     kinds: Sequence[Kind],
     connect: Callable[[Callable[[], None]], Provider],
-    cache: Cache,
+    cache: "Cache",
     scope: Scope,
     *,
     check: Callable[[], None] = ignore,
@@ -186,7 +187,7 @@ _OTHERWISE_SECONDS = 20.0
 """How long the old state, or no VM, may stand, because EC2's listings lag behind its replies, before it counts."""
 
 
-def just_off(cache: Cache, scope: Scope) -> set[str]:
+def just_off(cache: "Cache", scope: Scope) -> set[str]:
     """Return the ids of the VMs whose absence from a listing says nothing: acted on so lately that it may lag."""
     vm = KINDS["vm"]
     now = datetime.now(UTC)
@@ -196,7 +197,7 @@ def just_off(cache: Cache, scope: Scope) -> set[str]:
     }
 
 
-def settle(cache: Cache, scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
+def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
     """End the flights of the VMs that have come to rest and return (id, what came of it) of each."""
     vm = KINDS["vm"]
     now = now or datetime.now(UTC)

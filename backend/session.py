@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend import providers
-from backend.cache import Cache, Scope
+from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
 from backend.names import closest
 from backend.providers import Provider
+
+if TYPE_CHECKING:
+    from backend.cache import Cache
 
 Connect = Callable[[Cloud, Callable[[], None]], Provider]
 
@@ -21,7 +25,7 @@ class Session:
 
     settings: Settings
     cloud: Cloud
-    cache: Cache
+    cache: "Cache"
     home: Path
     """The data directory: private keys and what is remembered."""
     refresh: bool = True

@@ -1,25 +1,50 @@
 """Follows the VMs in flight until they settle, asking the cloud about those alone."""
 
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
-from backend.cache import Cache, Scope
+from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
-from backend.format import MOVING
+from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Row
 from backend.log import logger
 from backend.providers import Provider
-from backend.refresh import just_off, settle
+from backend.refresh import TARGET, just_off, settle
+
+if TYPE_CHECKING:
+    from backend.cache import Cache
 
 _BACK_OFF = 1.3
 _SLOWEST = 15.0
 """Polls of VMs in flight grow apart by this factor up to this many seconds."""
 
+_LATE = 1.0
+"""Seconds that a listing may be late: a dashboard looks once a second whether the next is due."""
+
+
+class _Listing(NamedTuple):
+    """A listing of all VMs that saves asking for those in flight."""
+
+    began: datetime
+    lasts: float
+    """Seconds for which it does yet."""
+
+
+class _Aloft(NamedTuple):
+    """A VM that was acted on from here, as it was last seen."""
+
+    name: str
+    flight: Flight
+
 
 class Watcher:
     """A thread that polls the VMs in flight of one cloud; it sleeps, without polling, while there are none.
+
+    What a listing of all VMs has just told is not asked for again. A flight is told of when it has ended, whoever ended
+    it: a refresh does as well.
 
     `report` gets one sentence when a VM settles; `trouble`, which is `report` where none is given, one when it does not
     settle in time or cannot be followed.
@@ -27,7 +52,7 @@ class Watcher:
 
     def __init__(
         self,
-        cache: Cache,
+        cache: "Cache",
         scope: Scope,
         connect: Callable[[Callable[[], None]], Provider],
         poll: Poll,
@@ -46,6 +71,8 @@ class Watcher:
         self._interval = poll.in_flight
         self._failed = ""
         self._followed: set[tuple[str, datetime | None]] = set()
+        self._aloft: dict[str, _Aloft] = {}
+        """By id, the VMs whose landing is to be told."""
 
     def start(self) -> None:
         """Begin; flights that an earlier or another dashboard left behind are followed too."""
@@ -91,32 +118,75 @@ class Watcher:
 
     def _fly(self) -> float | None:
         kind = KINDS["vm"]
+        self._check()
         rows = self._cache.flights(self._scope)
         self._followed = {_flight_key(row) for row in rows}
-        if not rows:
+        for row in rows:
+            if (flight := kind.value(row, "flight")) is not None:
+                self._aloft[kind.value(row, "id")] = _Aloft(_name(row), flight)
+        if not rows and not self._aloft:
             return None
-        ids = [kind.value(row, "id") for row in rows]
-        names = {kind.value(row, "id"): kind.value(row, "name") or kind.value(row, "id") for row in rows}
-        known = dict.fromkeys(ids, "")  # always written: what was noted at take-off was no listing
-        seen: set[str] = set()
+        listing = self._listing(datetime.now(UTC)) if rows else None
+        asked = [kind.value(row, "id") for row in rows if not _told_by(listing, row)]
+        if asked:
+            self._ask(asked)
+        landed = dict(settle(self._cache, self._scope)) if self._aloft else {}
+        if asked or landed:
+            # Those that have settled are followed no longer: the next time they move they are news again.
+            followed, self._followed = self._followed, set()
+            rows = self._cache.flights(self._scope)
+            self._followed = followed & {_flight_key(row) for row in rows}
+        self._tell(rows, landed)
+        return self._next(datetime.now(UTC), rows, None if asked else listing)
+
+    def _listing(self, now: datetime) -> _Listing | None:
+        """Return the listing that has ended within the present interval, or that is under way since."""
+        record = self._cache.refreshed(KINDS["vm"], self._scope)
+        if record.started and not record.error and (record.finished is None or record.finished < record.started):
+            began, told = record.started, record.started
+        elif record.finished:
+            began, told = record.finished - timedelta(seconds=record.seconds), record.finished
+        else:
+            return None
+        lasts = self._interval + _LATE - (now - told).total_seconds()
+        return _Listing(began, lasts) if lasts > 0 else None
+
+    def _ask(self, ids: Sequence[str]) -> None:
+        kind = KINDS["vm"]
+        missing = set(ids)
         for page in self._connect(self._check).vms(ids):
             self._check()
-            self._cache.put(kind, self._scope, page, known)
-            seen |= {item["id"] for item in page}
-        if vanished := set(ids) - seen - just_off(self._cache, self._scope):
+            self._cache.put(kind, self._scope, page)
+            missing -= {item["id"] for item in page}
+        if missing and (vanished := missing - just_off(self._cache, self._scope)):
             self._cache.remove(kind, self._scope, vanished)
-        for native, outcome in settle(self._cache, self._scope):
-            self._report(f"{names.get(native, native)} {outcome}.")
-        return self._next(datetime.now(UTC), names)
 
-    def _next(self, now: datetime, names: dict[str, str]) -> float | None:
+    def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
+        """Tell of the flights that have ended: those just `landed`, and those that something else has ended since."""
+        kind = KINDS["vm"]
+        flights = {kind.value(row, "id"): kind.value(row, "flight") for row in flying}
+        for native, aloft in tuple(self._aloft.items()):
+            now = flights.get(native)
+            if now is not None and now.since == aloft.flight.since:
+                continue
+            del self._aloft[native]
+            outcome = landed.pop(native, "") or ("" if now else self._outcome(native, aloft.flight))
+            if outcome:
+                self._report(f"{aloft.name} {outcome}.")
+        for native, outcome in landed.items():  # it took off and settled since this look began
+            self._report(f"{native} {outcome}.")
+
+    def _outcome(self, native: str, flight: Flight) -> str:
+        """Return what came of a flight that a refresh has ended; "" where the VM is gone."""
+        state = (self._cache.document(KINDS["vm"], self._scope, native) or {}).get("state")
+        if not state:
+            return ""
+        return f"is {state}" if state == TARGET.get(flight.action) else f"is {state} after its {flight.action}"
+
+    def _next(self, now: datetime, flying: Sequence[Row], listing: _Listing | None) -> float | None:
         kind = KINDS["vm"]
         waiting = False
-        # Those that have settled are followed no longer: the next time they move they are news again.
-        followed, self._followed = self._followed, set()
-        flights = self._cache.flights(self._scope)
-        self._followed = followed & {_flight_key(row) for row in flights}
-        for row in flights:
+        for row in flying:
             native, flight = kind.value(row, "id"), kind.value(row, "flight")
             if flight is None:
                 waiting = True
@@ -128,12 +198,17 @@ class Watcher:
                 continue
             self._cache.set_flight(self._scope, native, flight._replace(overdue=True))
             self._trouble(
-                f"{names.get(native, native)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
+                f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
                 f"it is {kind.value(row, 'state')}."
             )
-        if not flights:
+        if not flying:
             return None
-        pause = self._interval if waiting else self._poll.settled
+        if not waiting:
+            pause = self._poll.settled
+        elif listing:
+            return listing.lasts  # as soon as nothing newer has come
+        else:
+            pause = self._interval
         self._interval = min(self._interval * _BACK_OFF, max(_SLOWEST, self._poll.in_flight))
         return pause
 
@@ -152,3 +227,14 @@ def _flight_key(row: Row) -> tuple[str, datetime | None]:
     kind = KINDS["vm"]
     flight = kind.value(row, "flight")
     return kind.value(row, "id"), flight.since if flight else None
+
+
+def _name(row: Row) -> str:
+    kind = KINDS["vm"]
+    return str(kind.value(row, "name") or kind.value(row, "id"))
+
+
+def _told_by(listing: _Listing | None, row: Row) -> bool:
+    """Return whether a listing tells what became of a VM: one acted on since it began was listed as it was before."""
+    flight = KINDS["vm"].value(row, "flight")
+    return listing is not None and (flight is None or flight.since <= listing.began)

@@ -126,3 +126,30 @@ def test_make_demo_installs_what_it_needs_and_opens_the_demo() -> None:
     assert "--constraint constraints.txt --editable '.[demo,embedded]'" in planned
     assert planned.rstrip().endswith("cloudmesh-tui --demo")
     assert {"demo", "embedded"} <= set(PROJECT["project"]["optional-dependencies"])
+
+
+def test_the_first_frame_waits_for_no_library_of_the_cache_or_the_cloud(tmp_path: Path) -> None:
+    program = """
+import asyncio
+import sys
+import tui.cli
+from backend.errors import CloudmeshError
+from tui.app import CloudmeshApp
+
+class Launch:
+    def open(self):  # what is imported from here on is imported behind the screen
+        opened.append({name.partition(".")[0] for name in sys.modules})
+        raise CloudmeshError("No cache today.")
+
+async def main():
+    app = CloudmeshApp(Launch())
+    async with app.run_test() as pilot:
+        while not opened:
+            await pilot.pause()
+        assert app.main.table.size.height > 0
+
+opened = []
+asyncio.run(main())
+print(sorted(opened[0] & {"bson", "libcloud", "mongomock", "pymongo", "textual"}))
+"""
+    assert run("-c", program, cwd=tmp_path, PYTHONPATH=str(TREE)) == "['textual']\n"

@@ -1,22 +1,23 @@
 """CloudmeshApp: wires session, cache feed, jobs and screens together."""
 
 import asyncio
+import gc
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rich.text import Text
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from backend.cache.documents import flatten
-from backend.cache.faults import CacheLostError
-from backend.cache.feed import Feed
 from backend.commands import COMMANDS, Command, Param, allowed, complete
-from backend.errors import CloudmeshError, ConfigError
+from backend.errors import CacheLostError, CloudmeshError, ConfigError
 from backend.kinds import KINDS, Kind, Row
 from backend.log import logger
 from backend.session import Session
@@ -33,8 +34,14 @@ from tui.screens.main import OWN_BINDINGS, MainScreen
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.widgets.table import ResourceTable
 
+if TYPE_CHECKING:
+    from backend.cache.feed import Feed
+
 TICK = 1.0
 """Seconds between repaints of ages and flights."""
+
+COLLECT_AFTER = 1.0
+"""Seconds after which garbage is collected, where tui.cli has put that off for the start."""
 
 REOPEN_EVERY = 5.0
 """Seconds between attempts to open a cache that cannot be opened."""
@@ -89,21 +96,30 @@ class CloudmeshApp(App[int]):
         self._lost: CloudmeshError | None = None
         """Why the cache cannot be reached now."""
 
+    def get_default_screen(self) -> Screen[None]:
+        """Return our screen: pushed onto textual's empty one, it would be the second to be laid out."""
+        return self.main
+
     def on_mount(self) -> None:
-        """Show the screen at once; open the cache behind it."""
+        """Show the screen at once; the cache is opened behind it."""
         if self.console.color_system in ("standard", None) and not self.is_headless:
             self.theme = "ansi-dark"  # the terminal's own sixteen colours, rather than the nearest to ours
         if not self.is_headless:
             for number in (signal.SIGHUP, signal.SIGTERM):  # a closed window ends the server and the demo too
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
-        self.push_screen(self.main)
-        self._open()
+        if not gc.isenabled():
+            self.set_timer(COLLECT_AFTER, _collect)
         self.set_interval(TICK, self._tick)
 
     def on_unmount(self) -> None:
         """Let go of everything; no thread is waited for."""
         self._jobs.close()
         self._following.close()
+
+    @on(MainScreen.Painted)
+    def _painted(self) -> None:
+        """Open the cache: not before, because what the worker imports would hold the first frame up."""
+        self._open()
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -127,6 +143,8 @@ class CloudmeshApp(App[int]):
         if self._lost:
             self.main.query_one(MessageBar).retract(self._lost)
             self._lost = None
+        from backend.cache.feed import Feed
+
         feed = Feed(
             session.cache,
             lambda change: self.post_message(CacheChanged(change)),
@@ -337,6 +355,16 @@ class CloudmeshApp(App[int]):
         return self.main.query_one(StatusBar)
 
 
+def _collect() -> None:
+    gc.freeze()  # modules, classes and styles: they stay, and need not be looked through again
+    gc.enable()
+
+
+TURN = 0.001
+"""Seconds after which a working thread lets the event loop go on, in place of Python's 0.005."""
+
+
 def run(launch: Starts) -> int:
     """Open the dashboard and return the exit status."""
+    sys.setswitchinterval(TURN)
     return CloudmeshApp(launch).run() or 0

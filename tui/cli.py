@@ -1,10 +1,12 @@
 """The command line: reads the arguments and opens the dashboard or runs without a screen."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +15,6 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, state
-from backend.cache import open_cache
 from backend.config import Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError
 from backend.names import nearest
@@ -79,8 +80,22 @@ class Launch:
     """The cloud that `--cloud` names."""
     closing: ExitStack = field(default_factory=ExitStack)
 
+    def ahead(self) -> None:
+        """Have the embedded server started, where that is the cache, while the screen is still being made."""
+        if self.settings is not None and self.settings.mongodb.uri.reveal() == "embedded":
+            threading.Thread(target=self._start_server, name="server", daemon=True).start()
+
+    def _start_server(self) -> None:
+        from backend.mongod import EmbeddedServer
+
+        server = EmbeddedServer(self.home)
+        self.closing.callback(server.stop)
+        server.launch()
+
     def open(self) -> Session:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
+        from backend.cache import open_cache
+
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
         cloud = cloud_named(settings, self.cloud or remembered.get("cloud") or settings.cloud)
@@ -149,6 +164,10 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             raise UsageError("--json needs --refresh or a command.", _HELP)
         with launching(options) as launch:
             _need_terminal()
+            launch.ahead()
+            # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
+            gc.disable()
+            os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16
             from tui.app import run
 
             return run(launch)

@@ -191,7 +191,8 @@ class _Progress:
         self._bars: Bars | None = None
         if show and console.is_terminal:
             self._bars = Bars(
-                TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[pace]}"), TimeElapsedColumn(),
                 console=console, transient=True,
             )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
@@ -212,7 +213,9 @@ class _Progress:
         """Show how far a kind has come; the count of its last refresh is the estimate."""
         if self._bars:
             total = max(progress.estimate, progress.rows) if progress.estimate else None
-            self._bars.update(self._task(progress.kind), completed=progress.rows, total=total)
+            rate = progress.rows / progress.seconds if progress.seconds else 0
+            pace = f"{progress.pages:,} pages · {rate:,.0f}/s"
+            self._bars.update(self._task(progress.kind), completed=progress.rows, total=total, pace=pace)
 
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
@@ -224,5 +227,5 @@ class _Progress:
     def _task(self, kind: str) -> TaskID:
         assert self._bars is not None  # noqa: S101 - for mypy: only called while there are bars
         if kind not in self._tasks:
-            self._tasks[kind] = self._bars.add_task(KINDS[kind].plural, total=None)
+            self._tasks[kind] = self._bars.add_task(KINDS[kind].plural, total=None, pace="")
         return self._tasks[kind]

@@ -1,10 +1,11 @@
 """Fills the tables: reads the cache's snapshots, applies what changes, and refreshes what is stale."""
 
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
-from backend.cache.feed import EVERYWHERE, Feed
+from backend.cache.documents import CHUNK, EVERYWHERE
 from backend.commands import Parsed, command
 from backend.errors import CloudmeshError
 from backend.format import duration
@@ -15,11 +16,18 @@ from tui.jobs import Job
 from tui.widgets.tabbar import Label, TabBar
 
 if TYPE_CHECKING:
+    from backend.cache.feed import Feed
     from tui.app import CloudmeshApp
     from tui.runner import Runner
 
 FEED_WAIT = 5.0
 """Seconds that a snapshot waits for the feed, at most: without one it is still a snapshot."""
+
+PAGE = CHUNK
+"""Rows that are shown before the rest of their snapshot has been read."""
+
+REREAD_REST = 10.0
+"""Times as long as reading a snapshot took, none is read again because another dashboard's refresh goes on."""
 
 RETRY_REFRESH = 30.0
 """Seconds after which a refresh that failed by itself is tried again by itself."""
@@ -31,7 +39,7 @@ class Listings:
     Once `close` is called nothing that is still being read is painted. All methods are of the event loop.
     """
 
-    def __init__(self, app: "CloudmeshApp", session: Session, feed: Feed, runner: "Runner") -> None:
+    def __init__(self, app: "CloudmeshApp", session: Session, feed: "Feed", runner: "Runner") -> None:
         self._app = app
         self._session = session
         self._runner = runner
@@ -43,6 +51,10 @@ class Listings:
         """Kinds whose snapshot is being read, each with the changes told of meanwhile."""
         self._again: set[str] = set()
         """Kinds to be read once more when that is done."""
+        self._reading = Lock()
+        """Held while a snapshot is read: that of the shown tab is read first, and none waits for a share of it."""
+        self._rest: dict[str, float] = {}
+        """Until when the batches of another dashboard's refresh do not have each kind read again."""
         self._tried: dict[str, float] = {}
         """When each kind was last refreshed by itself: a failing one is not tried at every tick."""
 
@@ -69,14 +81,27 @@ class Listings:
         self._loading[kind_name] = []
         kind = KINDS[kind_name]
 
-        def read(_job: Job) -> tuple[list[Row], RefreshRecord]:
+        def read(_job: Job) -> tuple[list[Row], RefreshRecord, float]:
             self._feed.wait(FEED_WAIT)  # what is written after the snapshot must be told of
-            return session.cache.rows(kind, session.scope), session.cache.refreshed(kind, session.scope)
+            rows: list[Row] = []
+            with self._reading:
+                began = monotonic()
+                for page in session.cache.pages(kind, session.scope):
+                    rows += page
+                    if len(rows) == PAGE:  # more will follow; these are on screen meanwhile
+                        self._app.call_later(begin, page)
+                return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
 
-        def show(found: tuple[list[Row], RefreshRecord]) -> None:
+        def begin(page: list[Row]) -> None:
+            table = self._app.main.table_of(kind_name)
+            if not self._closed and not table.total:
+                table.load(page)
+
+        def show(found: tuple[list[Row], RefreshRecord, float]) -> None:
             if self._closed:
                 return
-            rows, self._records[kind_name] = found
+            rows, self._records[kind_name], seconds = found
+            self._rest[kind_name] = monotonic() + REREAD_REST * seconds
             table = self._app.main.table_of(kind_name)
             table.tick(self._app.now())
             table.load(rows)
@@ -107,13 +132,24 @@ class Listings:
             self._records[change.kind] = change.record
             self._explain(change.kind)
         if change.reread:
-            self.load(change.kind)
+            running = change.record is not None and change.record.batch
+            if not running or monotonic() >= self._rest.get(change.kind, 0):
+                self.load(change.kind)
         elif change.upserts or change.removed:
             if change.kind in self._loading:
                 self._loading[change.kind].append(change)
             self._app.main.table_of(change.kind).apply(change.upserts, change.removed)
+        elif change.record is not None and self._lacks_rows(change.record):
+            self.load(change.kind)
         self._counted(change.kind)
         return change.upserts
+
+    def _lacks_rows(self, record: RefreshRecord) -> bool:
+        """Return whether a listing ended with other rows than are shown: two dashboards refreshed at once."""
+        kind = KINDS[record.kind]
+        shown = self._app.main.table_of(kind.name).total
+        ended = not record.batch and record.error is None and record.finished is not None
+        return ended and not kind.by_row and kind.name not in self._loading and record.count != shown
 
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""

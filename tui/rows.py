@@ -1,7 +1,7 @@
 """The rows of one table: which there are, which of them a filter shows, in what order, and which are marked."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -10,8 +10,10 @@ from backend.format import cell, sort_key
 from backend.kinds import Column, Kind, Row
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_BULK = 2_000
-"""Above so many changed rows at once, sorting again is cheaper than moving each to its place."""
+_MANY = 8
+"""Where more than one row in so many moves at once, sorting all again is cheaper than finding each its place."""
+AT_ONCE = 5_000
+"""So many rows are made ready for a filter at once, when it is asked for before they are: some 25 ms."""
 _COMMON = 256
 """So many values of a column have their text remembered: all states, architectures, owners; never all names."""
 _FEW = 1_000
@@ -114,86 +116,82 @@ class Rows:
         self._slots = dict(zip(by_id, range(len(by_id)), strict=True))
         self.marks &= by_id.keys()
         self._ranks.clear()
+        if self.words:
+            self._make_texts(AT_ONCE)
         self._rebuild()
 
     def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> Applied:
         """Remove the rows named by `removed`, then add or update `upserts`, each in its right place."""
-        upserts, removed = list(upserts), list(removed)
-        bulk = len(upserts) + len(removed) > _BULK
+        before = self._order
         changed: set[str] = set()
-        moved = False
-        for id in removed:
-            slot = self._slots.get(id)
-            if slot is not None:
-                moved |= not bulk and self._take(slot)
-                del self._slots[id]
-                self._rows[slot], self._texts[slot] = (), ""
-                self.marks.discard(id)
+        leaving = {slot for id in removed if (slot := self._slots.get(id)) is not None}
+        coming: set[int] = set()
+        for slot in leaving:
+            id = self._rows[slot][self._id]
+            del self._slots[id]
+            self._rows[slot], self._texts[slot] = (), ""
+            self.marks.discard(id)
         for row in upserts:
-            slot = self._slots.get(row[self._id])
-            if slot is None:
-                moved |= self._add(row, bulk)
-            elif self._rows[slot] != row:
-                if self._update(slot, row, bulk):
-                    moved = True
-                else:
-                    changed.add(row[self._id])
+            id = row[self._id]
+            slot = self._slots.get(id, -1)
+            if slot < 0:
+                self._slots[id] = slot = len(self._rows)
+                self._rows.append(row)
+                self._texts.append(self._text(row) if self.words else "")
+                self._ranks.clear()
+                coming.add(slot)
+            elif (old := self._rows[slot]) != row:
+                if self._update(slot, old, row):
+                    leaving.add(slot)
+                    coming.add(slot)
+                changed.add(id)
         if len(self._rows) - len(self._slots) > max(_FEW, len(self._slots)):
             self.replace([row for row in self._rows if row])
             return Applied(frozenset(), True)
-        if bulk:
-            self._rebuild()
-            return Applied(frozenset(), True)
+        if leaving or coming:
+            self._place_anew(leaving, coming)
         if self.words:
             changed = {id for id in changed if self.position(id) is not None}
-        return Applied(frozenset(changed), moved)
+        return Applied(frozenset(changed), before is not self._order and before != self._order)
 
-    def _add(self, row: Row, bulk: bool) -> bool:
-        slot = len(self._rows)
-        self._slots[row[self._id]] = slot
-        self._rows.append(row)
-        self._texts.append("")
-        self._ranks.clear()
-        return not bulk and self._put(slot)
-
-    def _update(self, slot: int, row: Row, bulk: bool) -> bool:
-        """Store a changed row; return whether that moved, showed or hid it."""
-        old = self._rows[slot]
+    def _update(self, slot: int, old: Row, row: Row) -> bool:
+        """Store a changed row; return whether it may have to stand elsewhere now, or be shown or hidden."""
         for column, before, after in zip(self.kind.columns, old, row, strict=True):
             if before != after:
                 self._ranks.pop(column.name, None)
-        stays = bulk or not (self.words or (self.column and self._value(slot) != self.kind.value(row, self.column)))
-        was = None if stays else self.position(row[self._id])
-        if not stays:
-            self._take(slot)
         self._rows[slot] = row
-        self._texts[slot] = self._text(row) if slot < self._texted else ""
-        if not stays:
-            self._put(slot)
-        return not stays and was != self.position(row[self._id])
+        self._texts[slot] = self._text(row) if self.words else ""
+        if not self.words:
+            self._texted = min(self._texted, slot)
+        return bool(self.words) or (self.column is not None and self.kind.value(old, self.column) != self._value(slot))
 
-    def _take(self, slot: int) -> bool:
-        """Take a row out of the order, while it still has the values it was sorted by; return whether it was shown."""
-        del self._base[self._place(self._base, slot)]
-        if self._order is self._base:
-            return True
-        place = self._place(self._order, slot)
-        shown = place < len(self._order) and self._order[place] == slot
-        if shown:
-            del self._order[place]
-        return shown
+    def _place_anew(self, leaving: set[int], coming: set[int]) -> None:
+        """Take slots out of the order and put others in, by what their rows are now."""
+        if self.column is not None and len(coming) > len(self._slots) // _MANY:
+            self._rebuild()
+            return
+        filtered = self._order is not self._base
+        if leaving:  # looked through rather than looked up: their rows have other values than they were sorted by
+            self._base = [slot for slot in self._base if slot not in leaving]
+        self._base = self._merged(self._base, coming)
+        if filtered:
+            order = [slot for slot in self._order if slot not in leaving] if leaving else self._order
+            self._order = self._merged(order, self._matching(coming, self.words))
+        else:
+            self._order = self._base
 
-    def _put(self, slot: int) -> bool:
-        """Put a row into the order; return whether it is shown."""
-        self._base.insert(self._place(self._base, slot), slot)
-        if self._order is self._base:
-            return True
-        if not self._texts[slot]:
-            self._texts[slot] = self._text(self._rows[slot])
-        shown = all(word in self._texts[slot] for word in self.words)
-        if shown:
-            self._order.insert(self._place(self._order, slot), slot)
-        return shown
+    def _merged(self, slots: list[int], coming: Collection[int]) -> list[int]:
+        """Return `slots`, which are in order, with those that come each in its place."""
+        if self.column is None:
+            return sorted([*slots, *sorted(coming)])  # two runs, which Python's sort merges in one pass
+        merged: list[int] = []
+        start = 0
+        for slot in self._in_order(coming):
+            place = self._place(slots, slot, start)
+            merged += slots[start:place]
+            merged.append(slot)
+            start = place
+        return merged + slots[start:]
 
     def _rebuild(self) -> None:
         self._base = self._sorted()
@@ -202,8 +200,13 @@ class Rows:
     # Filter
 
     def filter(self, text: str) -> None:
-        """Show only the rows in which every word of `text` occurs in some column, whatever the case."""
+        """Show only the rows in which every word of `text` occurs in some column, whatever the case.
+
+        Of many thousand rows that are not `ready` only those that are; `prepare` adds the others.
+        """
         words, before = tuple(dict.fromkeys(text.casefold().split())), self.words
+        if words and not self.ready:
+            self.prepare(AT_ONCE)
         self.words = words
         if not words:
             self._order = self._base
@@ -212,22 +215,33 @@ class Rows:
         else:
             self._order = self._matching(self._base, words)
 
+    @property
+    def ready(self) -> bool:
+        """Whether all the texts that a filter looks at are made; it passes over rows whose text is not."""
+        return self._texted == len(self._rows)
+
     def prepare(self, limit: int | None = None) -> bool:
-        """Make up to `limit` more of the texts that a filter needs; return whether all are made."""
-        end = len(self._rows) if limit is None else min(self._texted + limit, len(self._rows))
-        texts, rows = self._texts, self._rows
-        for slot in range(self._texted, end):
+        """Make up to `limit` more of the texts that a filter looks at, show what it finds; return whether all are."""
+        made = self._make_texts(limit)
+        if self.words and (found := self._matching(made, self.words)):
+            self._order = self._merged(self._order, found)
+        return self.ready
+
+    def _make_texts(self, limit: int | None) -> list[int]:
+        begin, texts, rows = self._texted, self._texts, self._rows
+        self._texted = end = len(rows) if limit is None else min(begin + limit, len(rows))
+        made = []
+        for slot in range(begin, end):
             if not texts[slot] and rows[slot]:
                 texts[slot] = self._text(rows[slot])
-        self._texted = end
-        return end == len(self._rows)
+                made.append(slot)
+        return made
 
-    def _matching(self, slots: list[int], words: Iterable[str]) -> list[int]:
-        self.prepare()
-        texts = self._texts
+    def _matching(self, slots: Iterable[int], words: Iterable[str]) -> list[int]:
+        texts, found = self._texts, list(slots)
         for word in sorted(words, key=len, reverse=True):  # the longest leaves the least for the others
-            slots = [slot for slot in slots if word in texts[slot]]
-        return slots
+            found = [slot for slot in found if word in texts[slot]]
+        return found
 
     def _text(self, row: Row) -> str:
         # Words hold no white space, so none matches across the line breaks between the columns. A flight counts as
@@ -274,9 +288,10 @@ class Rows:
             index = self.kind.index[name]
             column, value = self.kind.columns[index], itemgetter(index)
             values = [value(row) if row else None for row in self._rows]
-            keys = {each: sort_key(each, column) for each in set(values) if each is not None}
-            rank_of_key = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
-            rank_of = {each: rank_of_key[key] for each, key in keys.items()}
+            some = {each for each in set(values) if each is not None}
+            keys = [sort_key(each, column) for each in some]
+            rank_of_key = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+            rank_of = dict(zip(some, map(rank_of_key.__getitem__, keys), strict=True))
             rank_of[None] = -1
             ranks = self._ranks[name] = list(map(rank_of.__getitem__, values))
         return ranks
@@ -284,13 +299,23 @@ class Rows:
     def _value(self, slot: int) -> Any:
         return self.kind.value(self._rows[slot], self.column) if self.column else None
 
-    def _place(self, slots: list[int], slot: int) -> int:
-        """Return where `slot` is or would be among `slots`, by the values their rows have now."""
+    def _in_order(self, slots: Iterable[int]) -> list[int]:
+        """Return a few slots in the order of the sort."""
+        slots = sorted(slots)
         if self.column is None:
-            return bisect_left(slots, slot)
+            return slots
+        column = self.kind.columns[self.kind.index[self.column]]
+        said = [slot for slot in slots if self._value(slot) is not None]
+        said.sort(key=lambda slot: sort_key(self._value(slot), column), reverse=self.reverse)
+        return said + [slot for slot in slots if self._value(slot) is None]
+
+    def _place(self, slots: list[int], slot: int, low: int = 0) -> int:
+        """Return where `slot` is or would be among `slots` from `low` on, by the values their rows have now."""
+        if self.column is None:
+            return bisect_left(slots, slot, low)
         column = self.kind.columns[self.kind.index[self.column]]
         mine = self._value(slot)
-        low, high = 0, len(slots)
+        high = len(slots)
         while low < high:
             middle = (low + high) // 2
             if self._precedes(column, slots[middle], slot, mine):

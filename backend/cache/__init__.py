@@ -1,7 +1,24 @@
 """The MongoDB cache: what every screen and every listing reads, and every refresh and command writes."""
 
+from typing import TYPE_CHECKING, Any
+
 from backend.cache.documents import Change, RefreshRecord, Scope
-from backend.cache.opening import open_cache
-from backend.cache.store import Cache
+
+if TYPE_CHECKING:
+    from backend.cache.opening import open_cache
+    from backend.cache.store import Cache
 
 __all__ = ["Cache", "Change", "RefreshRecord", "Scope", "open_cache"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what stands on pymongo when it is first used: the dashboard paints its first screen before that."""
+    if name == "Cache":
+        from backend.cache.store import Cache
+
+        return Cache
+    if name == "open_cache":
+        from backend.cache.opening import open_cache
+
+        return open_cache
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hashlib import blake2b
+from sys import intern
 from typing import Any, NamedTuple
 
 from backend.format import Flight, plain
-from backend.kinds import Column, Kind, Row, Type
+from backend.kinds import Kind, Row, Type
 from backend.text import safe
 
 Document = dict[str, Any]
+
+CHUNK = 500
+"""Documents or ids in one request: encoding and decoding one holds the interpreter for a few milliseconds."""
 
 
 class Scope(NamedTuple):
@@ -23,6 +27,10 @@ class Scope(NamedTuple):
     def key(self, name: str) -> str:
         """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
         return f"{self.cloud}/{self.region}/{name}"
+
+
+EVERYWHERE = Scope("", "")
+"""The scope of a change that may concern any cloud and region."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class RefreshRecord:
     """Rows listed so far by the refresh under way; 0 when none is."""
     written: int = 0
     """Rows that all refreshes of this kind have written or removed: dashboards read again when it has grown."""
+    writer: str = ""
+    """Which open cache wrote this: its own dashboard was told of the rows themselves."""
 
     def age(self, now: datetime | None = None) -> float | None:
         """Return the seconds since the last complete listing, None when there has been none."""
@@ -74,32 +84,62 @@ class Change:
     record: RefreshRecord | None = None
 
 
+@dataclass
+class Known:
+    """What a refresh knows of the rows of its kind: so little that a listing of any length fits beside it.
+
+    `Cache.known` makes it when the refresh begins and `Cache.put` keeps it; what is left of it when the listing has
+    come whole is what `Cache.left` takes for gone.
+    """
+
+    hashes: set[int] = field(default_factory=set)
+    """The hashes of the rows that there were, less those listed since."""
+    unhashed: set[str] = field(default_factory=set)
+    """The same by id for rows without a hash: a command changed them, and no listing has confirmed it yet."""
+
+
 # --- rows and documents ----------------------------------------------------------------------------------------------
 
 
 def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime) -> Document:
-    """Return the document of one listed object; values that are not of their column's type become None."""
-    values = {column.name: _typed(item.get(column.name), column) for column in kind.columns if column.type != "flight"}
-    extra = dict(item.get("extra") or {})
-    if isinstance(extra.get("tags"), dict):
-        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values.
-        extra["tags"] = [{"key": key, "value": value} for key, value in extra["tags"].items()]
-    return {
-        "_id": scope.key(values["id"]),
-        **values,
-        # After the values: the region of a location is the one it was listed in, whatever the listing says.
-        "cloud": scope.cloud,
-        "region": scope.region,
-        "extra": extra,
-        "refreshed": now,
-        "hash": _digest(values, extra),
-    }
+    """Return the document of one listed object; values that are not of their column's type become None.
+
+    Its `hash` is the item's own digest, else one of all its values.
+    """
+    get = item.get
+    document = {column.name: _TYPED[column.type](get(column.name), column.type) for column in kind.listed}
+    extra = dict(get("extra") or ())
+    if isinstance(tags := extra.get("tags"), dict):
+        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
+        # lists tags in any order: in theirs they are the same each time.
+        extra["tags"] = [{"key": key, "value": tags[key]} for key in sorted(tags)]
+    digest = get("digest")
+    document["hash"] = _digest(document, extra) if digest is None else digest
+    document["_id"] = scope.key(document["id"])
+    # After the values: the region of a location is the one it was listed in, whatever the listing says.
+    document["cloud"] = scope.cloud
+    document["region"] = scope.region
+    document["extra"] = extra
+    document["refreshed"] = now
+    return document
+
+
+def same(document: Document, other: Document) -> bool:
+    """Return whether two documents say the same of their object, whenever and from whatever bytes they were made."""
+    return all(document[name] == other.get(name) for name in document if name not in _UNSAID)
+
+
+_UNSAID = frozenset({"hash", "refreshed"})
 
 
 def to_row(kind: Kind, document: Mapping[str, Any]) -> Row:
     """Return the row of a document or of a projection of it."""
     get = document.get
-    row = tuple(map(get, (column.name for column in kind.columns)))
+    row = tuple(map(get, kind.index))
+    if kind.vast:
+        # Of 100,000 images a few owners and architectures: one string each, not 100,000.
+        common = kind.common
+        return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
     if "flight" in kind.index and (flight := get("flight")) is not None:
         values = list(row)
         values[kind.index["flight"]] = Flight(flight["action"], flight["since"], flight.get("overdue", False))
@@ -115,31 +155,45 @@ def split_key(key: str) -> tuple[Scope, str]:
     return Scope(cloud, region), native
 
 
-def _typed(value: Any, column: Column) -> Any:
+def _text(value: Any, _type: Type) -> str | None:
+    if isinstance(value, str) or value is None:
+        return value
+    return None if isinstance(value, bool) else str(value)
+
+
+def _time(value: Any, _type: Type) -> datetime | None:
+    if not isinstance(value, datetime):
+        return None
+    if value.tzinfo is UTC:
+        return value
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _number(value: Any, type_: Type) -> int | float | None:
     if value is None or isinstance(value, bool):
         return None
-    if column.type in ("text", "state"):
-        return value if isinstance(value, str) else str(value)
-    if column.type == "time":
-        if not isinstance(value, datetime):
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     try:
-        number = value if isinstance(value, (int, float)) and column.type != "int" else _NUMBERS[column.type](value)
+        whole = type_ == "int"
+        number = value if isinstance(value, (int, float)) and not whole else (int if whole else float)(value)
     except (TypeError, ValueError, OverflowError):  # overflow: int of infinity
         return None
     return number if isinstance(number, float) or abs(number) <= _LARGEST else None
 
 
-_NUMBERS: dict[Type, Callable[[Any], int | float]] = {"int": int, "mib": float, "gib": float, "usd": float}
+_TYPED: dict[Type, Callable[[Any, Type], Any]] = {
+    "text": _text, "state": _text, "time": _time, "int": _number, "mib": _number, "gib": _number, "usd": _number,
+}  # fmt: skip
+"""What each type of column stores of a value; a flight is not listed but set."""
+
 
 _LARGEST = (1 << 63) - 1
 """The largest integer that a document holds."""
 
 
-def _digest(values: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
+def _digest(values: Mapping[str, Any], extra: Mapping[str, Any]) -> int:
     text = json.dumps([values, extra], sort_keys=True, default=plain_or_text, separators=(",", ":"))
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)  # as large as an integer of MongoDB's
 
 
 def plain_or_text(value: Any) -> Any:

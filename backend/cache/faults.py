@@ -10,7 +10,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from backend.errors import CacheError
+from backend.errors import CacheError, CacheLostError
 from backend.text import safe
 
 _START_CURE = "Check that it runs, and mongodb.uri in the configuration."
@@ -43,7 +43,3 @@ def sentence(error: PyMongoError, place: str) -> CacheError:
         return CacheError(f"{subject} cannot be used: {safe(str(error))[:160]}.", "Check mongodb.uri.")
     reason = str((getattr(error, "details", None) or {}).get("errmsg") or error)
     return CacheError(f"{subject} failed: {safe(reason)[:200]}.")
-
-
-class CacheLostError(CacheError):
-    """The server cannot be reached now, and may be later."""

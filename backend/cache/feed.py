@@ -9,11 +9,11 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from backend.cache.documents import Change, Document, Scope, record, split_key, to_row
-from backend.cache.faults import CacheLostError, sentence
+from backend.cache.documents import EVERYWHERE, Change, Document, RefreshRecord, Scope, record, split_key, to_row
+from backend.cache.faults import sentence
 from backend.cache.store import Cache
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled
+from backend.errors import CacheError, CacheLostError, Cancelled
 from backend.kinds import KINDS, Kind
 
 Told = Callable[[Change], object]
@@ -35,8 +35,9 @@ _BY_PLURAL: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()}
 class Feed:
     """A thread that follows one cache until it is closed.
 
-    On a replica set (the embedded server is one) it reads a change stream. Elsewhere it passes on what this process
-    writes at once, and on a server that others may write to it asks for a re-read every few seconds.
+    On a replica set (the embedded server is one) it reads a change stream. Kinds that are too many to be followed there
+    row by row are told of as this process writes them, and to be read again when another has. Elsewhere it passes on
+    what this process writes at once, and on a server that others may write to it asks for a re-read every few seconds.
     """
 
     def __init__(
@@ -70,18 +71,21 @@ class Feed:
         self._closed.set()
         self._events.put(None)
         self._cache.unlisten(self._told_here)
+        self._cache.unlisten(self._rows_told_here)
 
     def _run(self) -> None:
         if self._cache.mode == "memory":
             self._follow_locally()
             return
         threading.Thread(target=self._tell, name="cache feed, telling", daemon=True).start()
+        self._cache.listen(self._rows_told_here)
         again = False
         while not self._closed.is_set():
             try:
                 self._follow_stream(again)
             except OperationFailure as error:
                 if error.code in _NO_STREAMS:
+                    self._cache.unlisten(self._rows_told_here)
                     self._follow_by_rereading()
                     return
                 self._lose(error)
@@ -112,6 +116,11 @@ class Feed:
         if not self._closed.is_set():
             self._told(change)
 
+    def _rows_told_here(self, change: Change) -> None:
+        """Pass on the rows that this process wrote of kinds whose rows the stream does not bring."""
+        if change.record is None and not KINDS[change.kind].by_row:
+            self._told_here(change)
+
     def _follow_stream(self, again: bool) -> None:
         """Read events until the server is lost (which raises) or the database is dropped."""
         follow = [kind.plural for kind in KINDS.values() if kind.by_row]
@@ -120,6 +129,7 @@ class Feed:
             # that were told of; and it neither raises nor waits once the database is dropped.
             {"$changeStream": {"fullDocument": "updateLookup"}},
             {"$match": {"ns.coll": {"$in": [*follow, "refreshes"]}}},
+            {"$project": {"fullDocument.extra": 0, "updateDescription": 0}},  # rows have neither
         ]
         with self._cache.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
             self._regain()
@@ -138,8 +148,14 @@ class Feed:
                 events.append(self._events.get())
             if self._closed.is_set():
                 return
-            for change in changes((event for event in events if event is not None), self._written):
+            for change in changes((event for event in events if event is not None), self._grown):
                 self._told(change)
+
+    def _grown(self, entry: RefreshRecord) -> bool:
+        """Return whether another process has written rows since the last record of this kind."""
+        key = entry.kind, Scope(entry.cloud, entry.region)
+        before, self._written[key] = self._written.get(key), entry.written
+        return entry.written != before and entry.writer != self._cache.writer
 
     def _follow_by_rereading(self) -> None:
         self._follow_locally()
@@ -152,7 +168,11 @@ class Feed:
                 continue
             self._regain()
             for key, document in documents.items():
-                if seen.get(key) != document and document["kind"] in KINDS:
+                if (
+                    seen.get(key) != document
+                    and document["kind"] in KINDS
+                    and record(document).writer != self._cache.writer
+                ):
                     scope = Scope(document["cloud"], document["region"])
                     self._told(Change(document["kind"], scope, reread=True, record=record(document)))
             seen = documents
@@ -163,18 +183,14 @@ class Feed:
             self._told(Change(kind.name, EVERYWHERE, reread=True))
 
 
-EVERYWHERE = Scope("", "")
-"""The scope of a change that may concern any cloud and region."""
-
-
 _AGAIN = "It is tried again by itself; what is on screen stays."
 
 
-def changes(events: Iterable[Document], written: dict[tuple[str, Scope], int]) -> list[Change]:
+def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) -> list[Change]:
     """Return the changes that a batch of change stream events amounts to, one for each kind and scope.
 
-    Of several events about one row the last counts. `written` holds how many rows the refreshes of each kind had
-    written when last heard of, and is updated: a kind that is not followed by row is read again when it has grown.
+    Of several events about one row the last counts. A kind that is not followed by row is read again when its record
+    has `grown`.
     """
     rows: dict[tuple[str, Scope], dict[str, Any]] = defaultdict(dict)
     found = []
@@ -184,9 +200,7 @@ def changes(events: Iterable[Document], written: dict[tuple[str, Scope], int]) -
             if document is not None and (kind := KINDS.get(document["kind"])):
                 scope = Scope(document["cloud"], document["region"])
                 entry = record(document)
-                grown = written.get((kind.name, scope)) != entry.written
-                written[kind.name, scope] = entry.written
-                found.append(Change(kind.name, scope, reread=grown and not kind.by_row, record=entry))
+                found.append(Change(kind.name, scope, reread=not kind.by_row and grown(entry), record=entry))
             continue
         kind = _BY_PLURAL[collection]
         if "documentKey" not in event:  # drop, rename, invalidate

@@ -105,7 +105,7 @@ def boot(call: Call) -> Outcome:
         call,
         item["id"],
         f"{_label(args['name'], item['id'])} is booting from {request.image}.",
-        lambda: session.cache.put(KINDS["vm"], session.scope, [item], {}, flight),
+        lambda: session.cache.put(KINDS["vm"], session.scope, [item], flight=flight),
     )
 
 
@@ -146,7 +146,7 @@ def act_on_vm(
             raise NotFoundError(
                 f"VM {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
             )
-        session.cache.put(vm, session.scope, now, {native: ""})
+        session.cache.put(vm, session.scope, now)
         label = _label(now[0].get("name"), native)
         state = now[0].get("state")
         if state not in allowed:
@@ -219,7 +219,7 @@ def create_keypair(call: Call) -> Outcome:
         kind=kind,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
     )
-    return written(outcome, lambda: session.cache.put(kind, session.scope, [item], {}))
+    return written(outcome, lambda: session.cache.put(kind, session.scope, [item]))
 
 
 def delete_keypair(call: Call) -> Outcome:
@@ -252,7 +252,7 @@ def create_volume(call: Call) -> Outcome:
         kind=kind,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", zone)),
     )
-    return written(outcome, lambda: session.cache.put(kind, session.scope, [item], {}))
+    return written(outcome, lambda: session.cache.put(kind, session.scope, [item]))
 
 
 def _first_zone(call: Call) -> str:

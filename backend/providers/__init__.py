@@ -1,6 +1,6 @@
 """What a cloud must be able to do, and how the code for one kind of cloud is found."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +9,10 @@ from backend.config import Cloud
 from backend.errors import ConfigError
 
 Item = dict[str, Any]
-"""One object as a cloud lists it: the kind's columns by name (None or absent: not said) and "extra" for the rest."""
+"""One object as a cloud lists it: the kind's columns by name (None or absent: not said) and "extra" for the rest.
+
+Where the provider can tell by a signed 64-bit number whether an object is still what it was, "digest" is that number.
+"""
 
 Page = list[Item]
 
@@ -32,10 +35,14 @@ class Provider(Protocol):
 
     Every listing yields pages as they arrive and raises CloudError's subclasses; `check` is called before each
     request and while waiting, and raises Cancelled when the user has cancelled. Reads are retried when they fail
-    in passing; nothing that changes a cloud is.
+    in passing; nothing that changes a cloud is. A listing that had to begin again yields what it had yielded before
+    once more.
     """
 
-    def images(self) -> Iterator[Page]: ...
+    def images(self, known: Container[int] = ()) -> Iterator[Page]:
+        """List images; one whose digest is in `known` may come as {"digest": …} and nothing else."""
+        ...
+
     def flavors(self) -> Iterator[Page]: ...
     def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
         """List VMs, or only those of `ids`; ids that no longer exist are simply absent."""

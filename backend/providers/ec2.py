@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CredentialsError, PermissionDeniedError, TransientError
 from backend.providers import Boot, Item, Page
 from backend.providers import ec2_rows as rows
+from backend.providers.ec2_cut import Cutter
 from backend.providers.ec2_driver import Driver
 from backend.providers.ec2_errors import Call, Refusal, explain
 from backend.providers.ec2_prices import prices
@@ -27,16 +28,26 @@ VOLUME_TYPE = "gp3"
 """EC2's API still defaults to gp2, which costs a quarter more and is slower when small; its console makes gp3."""
 
 
+RESTARTS = 3
+"""How often a listing whose place was lost begins again."""
+LOST_PLACE = frozenset({"InvalidNextToken", "InvalidPaginationToken"})
+"""What EC2 answers to the token of a page that has expired (EC2 API reference, error codes)."""
+
+
 class Listing(NamedTuple):
-    """A Describe… call: the set its items are in, what makes our items of one, the largest page (0: never paged)."""
+    """A Describe… call: the set its items are in, what makes our items of one, the largest page (0: never paged).
+
+    Each item of a `vast` one has a digest, by which it can be told that it is known.
+    """
 
     call: Call
     collection: str
     items: Callable[[Any], Iterable[Item]]
     page: int = 1000
+    vast: bool = False
 
 
-IMAGES = Listing(Call("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item)
+IMAGES = Listing(Call("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item, vast=True)
 FLAVORS = Listing(Call("DescribeInstanceTypes", "Listing flavors"), "instanceTypeSet", rows.FLAVOR.item, 100)
 OFFERINGS = Listing(
     Call("DescribeInstanceTypeOfferings", "Listing the locations of flavors"),
@@ -77,6 +88,14 @@ class Patience:
             self.sleep(min(left, 0.1))
 
 
+class LostPlaceError(Exception):
+    """EC2 no longer knows the token of the next page; `error` is what to raise when beginning again is no use."""
+
+    def __init__(self, error: CloudError) -> None:
+        super().__init__()
+        self.error = error
+
+
 class EC2Provider:
     """One connection to EC2 in one region, for one thread; see backend.providers.Provider."""
 
@@ -91,9 +110,9 @@ class EC2Provider:
 
     # --- listings ----------------------------------------------------------------------------------------------------
 
-    def images(self) -> Iterator[Page]:
+    def images(self, known: Container[int] = ()) -> Iterator[Page]:
         owners = self._cloud.images
-        return self._pages(IMAGES, {} if "all" in owners else _numbered("Owner", owners))
+        return self._pages(IMAGES, {} if "all" in owners else _numbered("Owner", owners), known)
 
     def flavors(self) -> Iterator[Page]:
         zones = self._zones()
@@ -198,44 +217,72 @@ class EC2Provider:
             return None
         return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()}
 
-    def _pages(self, listing: Listing, params: Mapping[str, str] | None = None) -> Iterator[Page]:
-        """Yield a listing's pages, one for each answer. A page that fails is repeated; earlier ones never are."""
-        wanted = dict(params or {})
-        if listing.page:
-            wanted["MaxResults"] = str(listing.page)
-        while True:
-            page, token = self._page(listing, wanted)
-            yield page
-            if not token:
-                return
-            if token == wanted.get("NextToken"):
-                raise self._explained(Malformed("it gives the same page again"), listing.call)
-            wanted["NextToken"] = token
+    def _pages(
+        self, listing: Listing, params: Mapping[str, str] | None = None, known: Container[int] = ()
+    ) -> Iterator[Page]:
+        """Yield a listing's pages, one for each answer.
 
-    def _page(self, listing: Listing, params: Mapping[str, str]) -> tuple[Page, str | None]:
+        A page that fails is repeated, and earlier ones are not. Only when EC2 no longer knows the place that the
+        listing had come to does it begin again.
+        """
+        first = dict(params or {})
+        if listing.page:
+            first["MaxResults"] = str(listing.page)
+        token: str | None = None
+        restarts = 0
+        while True:
+            wanted = first if token is None else first | {"NextToken": token}
+            try:
+                page, following = self._page(listing, wanted, known)
+            except LostPlaceError as lost:
+                error = lost.error
+            else:
+                yield page
+                if not following:
+                    return
+                if following == token:
+                    raise self._explained(Malformed("it gives the same page again"), listing.call)
+                token = following
+                continue
+            restarts += 1
+            if restarts > RESTARTS:
+                raise error
+            token = None
+
+    def _page(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
         patience = self._patience
         began = patience.clock()
         tries = 0
         while True:
             tries += 1
             self._check()
-            reader = Reader(f"{listing.call.action}Response", listing.collection)
             try:
-                page = [
-                    item
-                    for complete in self._received(listing.call, params, reader, self._check)
-                    for raw in complete
-                    for item in listing.items(raw)
-                ]
-                return page, rows.text(reader.rest.get("nextToken"))
+                return self._read(listing, params, known)
             except FAILURES as failure:
                 error = self._explained(failure, listing.call, tries)
+                lost = isinstance(failure, Refusal) and failure.code in LOST_PLACE and "NextToken" in params
             # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
+            if lost:
+                raise LostPlaceError(error)
             delay = patience.delay(tries)
             late = patience.clock() + delay - began > patience.deadline
             if late or tries >= patience.tries or not isinstance(error, TransientError):
                 raise error
             patience.wait(delay, self._check)
+
+    def _read(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
+        """Send one call of a listing and return its items and the token of the next page."""
+        page: Page = []
+        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known)
+        for pairs in self._received(listing.call, params, cutter, self._check):
+            for digest, raw in pairs:
+                if raw is None:
+                    page.append({"digest": digest})
+                elif listing.vast and digest is not None:
+                    page.extend(item | {"digest": digest} for item in listing.items(raw))
+                else:
+                    page.extend(listing.items(raw))
+        return page, rows.text(cutter.rest.get("nextToken"))
 
     def _change(self, call: Call, params: Mapping[str, str | None]) -> dict[str, Any]:
         """Send a call that changes something, once; return its answer.
@@ -256,7 +303,7 @@ class EC2Provider:
         raise error
 
     def _received(
-        self, call: Call, params: Mapping[str, str], reader: Reader, check: Callable[[], None]
+        self, call: Call, params: Mapping[str, str], reader: Reader | Cutter, check: Callable[[], None]
     ) -> Iterator[list[Any]]:
         """Send one call and yield the items that each piece of its answer completes."""
         if not (self._cloud.credentials.key and self._cloud.credentials.secret):
@@ -270,7 +317,7 @@ class EC2Provider:
             for chunk in answer.chunks():
                 check()
                 yield reader.feed(chunk)
-            reader.close()
+            yield reader.close()
         finally:
             answer.close()
 

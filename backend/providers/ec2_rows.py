@@ -30,10 +30,12 @@ def moment(value: Any) -> datetime | None:
     """Return an aware UTC time, cut to the milliseconds that MongoDB keeps: else each refresh would see a change."""
     try:
         parsed = datetime.fromisoformat(value)
-        aware = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        if parsed.tzinfo is not UTC:
+            parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
         return None
-    return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
+    beyond = parsed.microsecond % 1000
+    return parsed.replace(microsecond=parsed.microsecond - beyond) if beyond else parsed
 
 
 def joined(value: Any) -> str | None:
@@ -55,9 +57,12 @@ class Field:
     def __init__(self, *paths: str, to: Callable[[Any], Any] = text) -> None:
         self.paths = tuple(tuple(path.split("/")) for path in paths)
         self._to = to
+        self._key = paths[0] if len(paths) == 1 and "/" not in paths[0] else None  # as most are: no search then
 
     def of(self, raw: dict[str, Any]) -> Any:
         """Return the first value found that converts, else None."""
+        if self._key is not None:
+            return self._to(raw.get(self._key))
         for path in self.paths:
             found: Any = raw
             for step in path:
@@ -78,24 +83,26 @@ class Fields:
     """The columns of a kind; what they do not take goes to "extra" under EC2's own names, tags as a dict."""
 
     def __init__(self, **columns: Field) -> None:
-        self._columns = columns
+        self._columns = tuple(columns.items())
         self._taken = {field.paths[0][0] for field in columns.values() if len(field.paths[0]) == 1} | {"tagSet"}
 
     def item(self, raw: Any) -> Iterator[Item]:
-        """Yield the item that `raw` describes; nothing when it has no id, as nothing could ever refer to it."""
+        """Yield the item that `raw`, which is used up, describes; nothing when it has no id to be referred to by."""
         if isinstance(raw, dict):
-            tags = _tags(raw.get("tagSet"))
-            tagged = {**raw, "tags": tags}
-            item: Item = {column: field.of(tagged) for column, field in self._columns.items()}
+            raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them, and extra too
+            item: Item = {column: field.of(raw) for column, field in self._columns}
             if item["id"] is not None:
-                extra = {key: value for key, value in raw.items() if key not in self._taken and value is not None}
-                item["extra"] = extra | {"tags": tags}
+                for key in self._taken:
+                    raw.pop(key, None)
+                item["extra"] = {key: value for key, value in raw.items() if value is not None}
                 yield item
                 return
         log.warning("EC2 listed something without an id; it is left out")
 
 
 def _tags(tag_set: Any) -> dict[str, str]:
+    if not tag_set:
+        return {}
     pairs = ((text(tag.get("key")), text(tag.get("value"))) for tag in entries(tag_set) if isinstance(tag, dict))
     return {key: value or "" for key, value in pairs if key}
 

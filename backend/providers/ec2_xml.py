@@ -34,21 +34,29 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Any]:
         """Return the items that `data` completes. Raises Malformed."""
-        self._parse(data, last=False)
-        items, self._items = self._items, []
-        return items
+        return self._parse(data, last=False)
 
-    def close(self) -> None:
-        """Check that the answer was whole. Raises Malformed."""
-        self._parse(b"", last=True)
+    def close(self) -> list[Any]:
+        """Check that the answer was whole and return the items that were held back. Raises Malformed."""
+        items = self._parse(b"", last=True)  # expat 2.6 may put off what came in small pieces until now
         if not self._found:
             raise Malformed(f"it has no {self._collection}")
+        return items
 
-    def _parse(self, data: bytes, last: bool) -> None:
+    @property
+    def collecting(self) -> bool:
+        """Whether the set has begun and not ended, and no item of it has."""
+        return len(self._stack) == 2 and self._stack[1][0] == self._collection
+
+    def _parse(self, data: bytes, last: bool) -> list[Any]:
         try:
             self._parser.Parse(data, last)
         except expat.ExpatError as error:
             raise Malformed(f"it is not whole XML: {expat.ErrorString(error.code)}") from None
+        except (LookupError, ValueError):  # Python's, about an encoding that it does not know or that expat cannot read
+            raise Malformed("it is in an unknown encoding") from None
+        items, self._items = self._items, []
+        return items
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         if ":" in name:

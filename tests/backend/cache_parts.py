@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,8 +153,9 @@ class FakeCloud:
                 raise step
             yield step() if callable(step) else step
 
-    def images(self) -> Iterator[Page]:
-        return self._list("images")
+    def images(self, known: Container[int] = ()) -> Iterator[Page]:
+        for page in self._list("images"):
+            yield [{"digest": item["digest"]} if item.get("digest") in known else item for item in page]
 
     def flavors(self) -> Iterator[Page]:
         return self._list("flavors")

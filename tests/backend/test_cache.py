@@ -46,7 +46,7 @@ def by_column(kind: Kind, row: tuple[Any, ...]) -> dict[str, Any]:
 
 @every_kind
 def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
-    assert cache.put(kind, HERE, [item(kind, "a")], {}) == (1, 0)
+    assert cache.put(kind, HERE, [item(kind, "a")]) == (1, 0)
     (row,) = cache.rows(kind, HERE)
     expected = item(kind, "a")
     expected.pop("extra")
@@ -68,7 +68,7 @@ def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
 @every_kind
 def test_a_cloud_may_say_nothing(cache: Cache, kind: Kind) -> None:
     unsaid = {column.name: None for column in kind.columns}
-    cache.put(kind, HERE, [{**unsaid, "id": "a"}, {"id": "b"}], {})
+    cache.put(kind, HERE, [{**unsaid, "id": "a"}, {"id": "b"}])
     for row in cache.rows(kind, HERE):
         assert {value for column, value in by_column(kind, row).items() if column != "id"} == {None}
     assert ids(cache, kind) == ["a", "b"]
@@ -77,7 +77,7 @@ def test_a_cloud_may_say_nothing(cache: Cache, kind: Kind) -> None:
 
 @every_kind
 def test_what_is_without_an_id_is_no_row(cache: Cache, kind: Kind) -> None:
-    assert cache.put(kind, HERE, [item(kind, ""), {"name": "x"}], {}) == (0, 0)
+    assert cache.put(kind, HERE, [item(kind, ""), {"name": "x"}]) == (0, 0)
     assert cache.rows(kind, HERE) == []
 
 
@@ -115,7 +115,7 @@ def test_values_of_the_wrong_type(cache: Cache, type_: str, said: Any, kept: Any
         found = 0
         for kind in KINDS.values():
             columns = [one.name for one in kind.columns if one.type == type_ and one.name not in ("id", "region")]
-            cache.put(kind, HERE, [item(kind, "a", **dict.fromkeys(columns, said))], {})
+            cache.put(kind, HERE, [item(kind, "a", **dict.fromkeys(columns, said))])
             # What is announced is what is stored.
             for row in (*cache.rows(kind, HERE), *told[-1].upserts):
                 for column in columns:
@@ -149,7 +149,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_any_kind(cache: Cache, name: str) -> None:
     kind = KINDS["keypair"]
-    cache.put(kind, HERE, [item(kind, "key-1", name=name)], {})
+    cache.put(kind, HERE, [item(kind, "key-1", name=name)])
     (row,) = cache.rows(kind, HERE)
     assert kind.value(row, "name") == name
     assert cache.named(kind, HERE, name) == [row]
@@ -159,7 +159,7 @@ def test_names_of_any_kind(cache: Cache, name: str) -> None:
 @pytest.mark.parametrize("native", ["a/b/c", "a.b$c", "\u6771\u4eac", " x "])
 def test_ids_of_any_kind(cache: Cache, native: str) -> None:
     kind = KINDS["keypair"]
-    cache.put(kind, HERE, [item(kind, native)], {})
+    cache.put(kind, HERE, [item(kind, native)])
     document = cache.document(kind, HERE, native)
     assert document is not None
     assert split_key(document["_id"]) == (HERE, native)
@@ -176,7 +176,7 @@ TAGS = {
 @every_kind
 def test_tags_of_any_kind(cache: Cache, kind: Kind) -> None:
     extra = {"tags": TAGS, "price.date": "2025", "nested": {"deep": [1, {"x": None}]}, "when": SAMPLES["time"]}
-    cache.put(kind, HERE, [item(kind, "a", extra=extra)], {})
+    cache.put(kind, HERE, [item(kind, "a", extra=extra)])
     document = cache.document(kind, HERE, "a")
     assert document is not None
     assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == TAGS
@@ -192,23 +192,23 @@ def test_tags_of_any_kind(cache: Cache, kind: Kind) -> None:
 
 
 def test_found_by_id_before_name(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "i-1", name="twin"), item(VM, "i-2", name="twin"), item(VM, "i-3", name="i-1")], {})
-    cache.put(VM, ELSEWHERE, [item(VM, "i-9", name="twin")], {})
+    cache.put(VM, HERE, [item(VM, "i-1", name="twin"), item(VM, "i-2", name="twin"), item(VM, "i-3", name="i-1")])
+    cache.put(VM, ELSEWHERE, [item(VM, "i-9", name="twin")])
     assert [VM.value(row, "id") for row in cache.named(VM, HERE, "i-1")] == ["i-1"]
     assert sorted(VM.value(row, "id") for row in cache.named(VM, HERE, "twin")) == ["i-1", "i-2"]
     assert cache.named(VM, HERE, "i-9") == []
 
 
 def test_rows_keep_the_order_they_were_first_seen_in(cache: Cache) -> None:
-    cache.put(IMAGE, HERE, items(IMAGE, "c", "a", "b"), {})
-    cache.put(IMAGE, HERE, items(IMAGE, "b", "a", name="new"), {})
+    cache.put(IMAGE, HERE, items(IMAGE, "c", "a", "b"))
+    cache.put(IMAGE, HERE, items(IMAGE, "b", "a", name="new"))
     assert [IMAGE.value(row, "id") for row in cache.rows(IMAGE, HERE)] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize("said", ["eu-west-1", None, 7])
 def test_a_location_is_in_the_region_it_was_listed_in(cache: Cache, said: Any) -> None:
     kind = KINDS["location"]
-    cache.put(kind, HERE, [item(kind, "use1-az1", region=said)], {})
+    cache.put(kind, HERE, [item(kind, "use1-az1", region=said)])
     assert [kind.value(row, "region") for row in cache.rows(kind, HERE)] == ["us-east-1"]
 
 
@@ -218,12 +218,14 @@ def test_a_location_is_in_the_region_it_was_listed_in(cache: Cache, said: Any) -
 @every_kind
 def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
     first = items(kind, "a", "b", "c")
-    known: dict[str, str] = {}
-    assert cache.put(kind, HERE, first, known) == (3, 0)
-    assert known == cache.known(kind, HERE)
+    assert cache.put(kind, HERE, first) == (3, 0)
     before = {native: cache.document(kind, HERE, native) for native in "abc"}
     with following_locally(cache) as told:
+        known = cache.known(kind, HERE)
+        assert len(known.hashes) == 3
         assert cache.put(kind, HERE, first, known) == (0, 0)
+        assert known.hashes == set()
+        assert cache.put(kind, HERE, first) == (0, 0)  # nor where nothing is known but what the cache says
         assert told == []
         second = [*items(kind, "a", "c"), item(kind, "b", name="other"), item(kind, "d")]
         assert cache.put(kind, HERE, second, cache.known(kind, HERE)) == (1, 1)
@@ -236,21 +238,20 @@ def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
 
 
 def test_a_change_of_extra_alone_is_a_change(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "1"}})], {})
+    cache.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "1"}})])
     assert cache.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "2"}})], cache.known(VM, HERE)) == (0, 1)
 
 
 def test_the_same_id_twice(cache: Cache) -> None:
-    known: dict[str, str] = {}
     page = [item(VM, "a", name="first"), item(VM, "b"), item(VM, "a", name="last")]
-    assert cache.put(VM, HERE, page, known) == (2, 0)
+    assert cache.put(VM, HERE, page) == (2, 0)
     assert vm_of(cache, "a")["name"] == "last"
     assert ids(cache, VM) == ["a", "b"]
-    assert cache.put(VM, HERE, [item(VM, "a", name="last")], known) == (0, 0)  # on the next page again
+    assert cache.put(VM, HERE, [item(VM, "a", name="last")]) == (0, 0)  # on the next page again
 
 
 def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="running")], {})
+    cache.put(VM, HERE, [item(VM, "a", state="running")])
     fly(cache, "a", "stop", state="stopping")
     flight = vm_of(cache, "a")["flight"]
     assert flight.action == "stop"
@@ -272,7 +273,7 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
 def test_a_row_may_come_with_its_flight(cache: Cache) -> None:
     flight = Flight("boot", ago(0))
     with following_locally(cache) as told:
-        assert cache.put(VM, HERE, [item(VM, "a", state="pending")], {}, flight) == (1, 0)
+        assert cache.put(VM, HERE, [item(VM, "a", state="pending")], flight=flight) == (1, 0)
     [change] = told  # one write: nobody sees the VM without its flight
     assert VM.value(change.upserts[0], "flight").action == "boot"
     assert vm_of(cache, "a")["flight"].action == "boot"
@@ -280,7 +281,7 @@ def test_a_row_may_come_with_its_flight(cache: Cache) -> None:
 
 
 def test_a_reboot_is_shown_while_ec2_says_running(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="running"), item(VM, "b", state="stopped")], {})
+    cache.put(VM, HERE, [item(VM, "a", state="running"), item(VM, "b", state="stopped")])
     fly(cache, "a", "reboot")
     fly(cache, "b", "reboot")
     assert [vm_of(cache, native)["state"] for native in "ab"] == ["rebooting", "stopped"]
@@ -293,14 +294,13 @@ def test_taking_off_makes_no_row(cache: Cache) -> None:
 
 def test_vms_that_move_by_themselves_are_in_flight(cache: Cache) -> None:
     states = {"a": "pending", "b": "stopping", "c": "shutting-down", "d": "running", "e": "stopped"}
-    cache.put(VM, HERE, [item(VM, native, state=state) for native, state in states.items()], {})
-    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")], {})
+    cache.put(VM, HERE, [item(VM, native, state=state) for native, state in states.items()])
+    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")])
     assert sorted(VM.value(row, "id") for row in cache.flights(HERE)) == ["a", "b", "c"]
 
 
 def test_many_rows(cache: Cache) -> None:
-    known: dict[str, str] = {}
-    assert cache.put(VM, HERE, many(VM, 2_500), known) == (2_500, 0)
+    assert cache.put(VM, HERE, many(VM, 2_500)) == (2_500, 0)
     assert cache.count(VM, HERE) == len(cache.rows(VM, HERE)) == 2_500
     assert cache.remove(VM, HERE, [f"x-{number:05}" for number in range(2_000)]) == 2_000
     assert cache.count(VM, HERE) == 500
@@ -315,7 +315,7 @@ def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
     def work(number: int) -> None:
         try:
             barrier.wait(10)
-            cache.put(VM, HERE, many(VM, count, name=str(number)), {})
+            cache.put(VM, HERE, many(VM, count, name=str(number)))
         except BaseException as error:  # noqa: BLE001 - seen by the test
             failed.append(error)
 
@@ -329,8 +329,8 @@ def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
 
 
 def test_removing(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "a", "b"), {})
-    cache.put(VM, ELSEWHERE, items(VM, "a"), {})
+    cache.put(VM, HERE, items(VM, "a", "b"))
+    cache.put(VM, ELSEWHERE, items(VM, "a"))
     with following_locally(cache) as told:
         assert cache.remove(VM, HERE, ["a", "gone"]) == 1
         assert cache.remove(VM, HERE, []) == 0
@@ -368,7 +368,7 @@ def test_the_server_refuses_what_does_not_fit(embedded: Cache, kind: Kind) -> No
 
 
 def test_a_refused_update_is_a_sentence(embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"), {})
+    embedded.put(VM, HERE, items(VM, "a"))
     wrong: Any = 80
     with pytest.raises(CacheError, match="does not fit the schema") as caught:
         embedded.set_flight(HERE, "a", None, wrong)
@@ -380,7 +380,7 @@ def test_a_refused_page_is_a_sentence(embedded: Cache) -> None:
     schema = {"$jsonSchema": {"properties": {"name": {"enum": ["good"]}}}}
     embedded.database.command("collMod", "vms", validator=schema)
     with pytest.raises(CacheError, match="does not fit the schema"):
-        embedded.put(VM, HERE, [item(VM, "a", name="good"), item(VM, "b", name="bad")], {})
+        embedded.put(VM, HERE, [item(VM, "a", name="good"), item(VM, "b", name="bad")])
 
 
 @every_kind
@@ -392,7 +392,7 @@ def test_the_schema_is_made_from_kinds(embedded: Cache, kind: Kind) -> None:
 
 @every_kind
 def test_another_versions_schema_is_replaced(server_home: Path, embedded: Cache, kind: Kind) -> None:
-    embedded.put(kind, HERE, items(kind, "a"), {})
+    embedded.put(kind, HERE, items(kind, "a"))
     embedded.database.command("collMod", kind.plural, validator={"$jsonSchema": {"required": ["of another version"]}})
     other = open_cache(MongoDB(Secret("embedded"), embedded.database.name), server_home)
     try:
@@ -439,7 +439,7 @@ def test_dashboards_that_prepare_at_once(embedded: Cache) -> None:
 
 def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:
     assert (plain.mode, plain.place, plain.note) == ("mongodb", standalone.socket, "")
-    assert plain.put(VM, HERE, items(VM, "a"), {}) == (1, 0)
+    assert plain.put(VM, HERE, items(VM, "a")) == (1, 0)
     assert ids(plain, VM) == ["a"]
     assert plain.database["vms"].options()["validator"] == validator(VM)
 
@@ -512,7 +512,7 @@ def test_no_mongod_means_memory(tmp_path: Path) -> None:
     opened = open_cache(MongoDB(), tmp_path, find=lambda: None)
     try:
         assert (opened.mode, opened.note) == ("memory", NO_MONGOD)
-        opened.put(VM, HERE, items(VM, "a"), {})
+        opened.put(VM, HERE, items(VM, "a"))
         assert ids(opened, VM) == ["a"]
         assert not list(tmp_path.iterdir())
     finally:
@@ -539,7 +539,7 @@ def test_memory_that_was_asked_for_has_no_note() -> None:
 
 
 def test_what_is_embedded_lasts(server_home: Path, embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"), {})
+    embedded.put(VM, HERE, items(VM, "a"))
     again = open_cache(MongoDB(Secret("embedded"), embedded.database.name), server_home)
     try:
         assert (again.mode, again.note) == ("embedded", "")

@@ -51,7 +51,7 @@ def fill(cache: Cache, scope: Scope) -> None:
     """Write the stock as a refresh a moment ago would have."""
     for name, items in STOCK.items():
         kind = KINDS[name]
-        cache.put(kind, scope, items, {})
+        cache.put(kind, scope, items)
         now = datetime.now(UTC)
         cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
 
@@ -263,7 +263,7 @@ def test_what_the_cache_never_listed_is_fetched_first(session: Session, ec2: Pro
     """Even with refresh off: an empty cache says nothing about what there is."""
     fresh = open_cache(MongoDB(Secret("memory")), tmp_path)
     for name in ("image", "flavor"):  # moto takes seconds to list these
-        fresh.put(KINDS[name], session.scope, STOCK[name], {})
+        fresh.put(KINDS[name], session.scope, STOCK[name])
     ec2.create_keypair("me")
     run(replace(session, cache=fresh, refresh=False), f"vm boot {AMI} --keypair me --location us-east-1f")
     assert [(vm["keypair"], vm["location"]) for vm in vms(ec2).values()] == [("me", "us-east-1f")]
@@ -324,7 +324,7 @@ def test_a_vm_that_never_was(session: Session) -> None:
 
 
 def test_a_vm_that_the_cloud_has_forgotten_leaves_the_cache(session: Session) -> None:
-    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}], {})
+    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
     with pytest.raises(NotFoundError, match=f"VM {NOWHERE} no longer exists in cloud aws, region us-east-1"):
         run(session, f"vm stop {NOWHERE}")
     assert session.cache.rows(KINDS["vm"], session.scope) == []
@@ -524,7 +524,7 @@ def test_a_volume_in_a_region_whose_zones_are_not_known_yet(session: Session, ec
 
 def test_a_volume_where_no_zone_is_available(session: Session, ec2: Provider) -> None:
     down = [{**item, "state": "impaired"} for item in STOCK["location"]]
-    session.cache.put(KINDS["location"], session.scope, down, {})
+    session.cache.put(KINDS["location"], session.scope, down)
     with pytest.raises(CloudmeshError, match=r"Region us-east-1 has no available zone\. Give one with --location"):
         run(session, "volume create data")
     assert listed(ec2.volumes()) == []
@@ -563,7 +563,7 @@ def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Sessi
     assert f"currently attached to {vm}" in caught.value.message
     assert row(session, "volume", root["id"])["vm"] == vm
     made = ec2.create_volume("data", 1, "us-east-1a")
-    session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": vm, "state": "in-use"}], {})
+    session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": vm, "state": "in-use"}])
     run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
     assert listed(ec2.volumes()) == [root]
 

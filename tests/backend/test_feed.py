@@ -15,7 +15,8 @@ from uuid import uuid4
 import pytest
 
 from backend.cache import Cache, Change, RefreshRecord, open_cache
-from backend.cache.feed import EVERYWHERE, Feed
+from backend.cache.documents import EVERYWHERE
+from backend.cache.feed import Feed
 from backend.config import MongoDB
 from backend.kinds import KINDS, Kind
 from backend.mongod import find_binary
@@ -113,10 +114,10 @@ def changes_of(heard: list[Any], kind: Kind) -> list[Change]:
 def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> None:
     with following(embedded) as heard:
         for kind in (kind for kind in KINDS.values() if kind.by_row):
-            done = writer.do(f"cache.put(KINDS[{kind.name!r}], HERE, items(KINDS[{kind.name!r}], 'a', 'b'), {{}})")
+            done = writer.do(f"cache.put(KINDS[{kind.name!r}], HERE, items(KINDS[{kind.name!r}], 'a', 'b'))")
             assert heard.wait_upserts(kind, "a", "b") - done < 1
             assert sorted(heard.upserts(kind)) == sorted(embedded.rows(kind, HERE))
-            writer.do(f"cache.put(KINDS[{kind.name!r}], ELSEWHERE, items(KINDS[{kind.name!r}], 'z'), {{}})")
+            writer.do(f"cache.put(KINDS[{kind.name!r}], ELSEWHERE, items(KINDS[{kind.name!r}], 'z'))")
             heard.wait_upserts(kind, "z")
             done = writer.do(f"cache.remove(KINDS[{kind.name!r}], HERE, ['a'])")
             heard.wait_removed(kind, "a")
@@ -156,10 +157,23 @@ def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Wr
 
 
 @BY_BATCH
-def test_a_refresh_that_only_removes_is_reread(embedded: Cache, kind: Kind) -> None:
+def test_what_this_process_refreshes_is_told_by_row_and_not_reread(embedded: Cache, kind: Kind) -> None:
+    with following(embedded) as heard:
+        refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a", "b")]}), embedded, HERE)
+        refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a")]}), embedded, HERE)
+        heard.wait_upserts(kind, "a", "b")
+        heard.wait_removed(kind, "b")
+        heard.until(lambda all_: any(one.record and one.record.removed for one in changes_of(all_, kind)))
+        assert not any(one.reread for one in heard.all)
+
+
+@BY_BATCH
+def test_another_process_that_only_removes_is_reread(embedded: Cache, writer: Writer, kind: Kind) -> None:
     refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a", "b")]}), embedded, HERE)
     with following(embedded) as heard:
-        refresh(kind, FakeCloud(**{kind.plural: [items(kind, "a")]}), embedded, HERE)
+        writer.do(
+            f"refresh(KINDS[{kind.name!r}], FakeCloud({kind.plural}=[items(KINDS[{kind.name!r}], 'a')]), cache, HERE)"
+        )
         heard.until(lambda all_: any(one.record and one.record.removed for one in changes_of(all_, kind)))
         (last,) = [one for one in changes_of(heard.all, kind) if one.record and one.record.removed]
         assert last.reread
@@ -176,7 +190,7 @@ def test_a_refresh_by_row_is_no_reread(embedded: Cache, kind: Kind) -> None:
 
 def test_a_thousand_rows_are_few_changes(embedded: Cache, writer: Writer) -> None:
     with following(embedded) as heard:
-        writer.do("cache.put(VM, HERE, many(VM, 1000), {})")
+        writer.do("cache.put(VM, HERE, many(VM, 1000))")
         heard.wait_upserts(VM, *(f"x-{number:05}" for number in range(1_000)))
         assert len(heard.all) <= 50
         assert len(heard.upserts(VM)) == 1_000
@@ -184,9 +198,8 @@ def test_a_thousand_rows_are_few_changes(embedded: Cache, writer: Writer) -> Non
 
 def test_of_several_changes_of_a_row_the_last_is_told_last(embedded: Cache) -> None:
     with following(embedded) as heard:
-        known: dict[str, str] = {}
         for number in range(50):
-            embedded.put(VM, HERE, [item(VM, "a", name=str(number))], known)
+            embedded.put(VM, HERE, [item(VM, "a", name=str(number))])
         embedded.remove(VM, HERE, ["a"])
         heard.until(lambda all_: all_ and all_[-1].removed == ("a",))
         names = [int(VM.value(row, "name")) for row in heard.upserts(VM)]
@@ -194,20 +207,20 @@ def test_of_several_changes_of_a_row_the_last_is_told_last(embedded: Cache) -> N
 
 
 def test_a_dropped_collection_is_reread(embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"), {})
+    embedded.put(VM, HERE, items(VM, "a"))
     with following(embedded) as heard:
         embedded.database["vms"].drop()
         heard.until(lambda all_: Change("vm", EVERYWHERE, reread=True) in all_)
-        embedded.put(VM, HERE, items(VM, "b"), {})
+        embedded.put(VM, HERE, items(VM, "b"))
         heard.wait_upserts(VM, "b")
 
 
 def test_a_dropped_database_is_followed_again(embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"), {})
+    embedded.put(VM, HERE, items(VM, "a"))
     with following(embedded, retry_every=0.05) as heard:
         embedded.client.drop_database(embedded.database.name)
         heard.until(lambda all_: Change("image", EVERYWHERE, reread=True) in all_)
-        embedded.put(VM, HERE, items(VM, "b"), {})
+        embedded.put(VM, HERE, items(VM, "b"))
         heard.wait_upserts(VM, "b")
 
 
@@ -238,9 +251,9 @@ def mongod_of(home: Path) -> int | None:
 def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
     cache = open_cache(MongoDB(Secret("embedded"), "cloudmesh"), tmp_path / "home")
     try:
-        cache.put(VM, HERE, items(VM, "a"), {})
+        cache.put(VM, HERE, items(VM, "a"))
         with following(cache, retry_every=0.1) as heard:
-            cache.put(VM, HERE, items(VM, "b"), {})
+            cache.put(VM, HERE, items(VM, "b"))
             heard.wait_upserts(VM, "b")
             told = len(heard.all)
             victim = mongod_of(tmp_path)
@@ -256,7 +269,7 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
             assert all(one.reread and one.scope == EVERYWHERE for one in heard.all[back + 1 :][: len(KINDS)])
             # What was acknowledged but not yet on disk may be gone; the re-read shows what there is.
             assert set(ids(cache, VM)) <= {"a", "b"}
-            cache.put(VM, HERE, items(VM, "c"), {})
+            cache.put(VM, HERE, items(VM, "c"))
             heard.wait_upserts(VM, "c")
     finally:
         cache.close()
@@ -269,7 +282,7 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cache", ["memory"], indirect=True)
 def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
     with following(cache) as heard:
-        cache.put(VM, HERE, items(VM, "a", "b"), {})
+        cache.put(VM, HERE, items(VM, "a", "b"))
         assert [VM.value(row, "id") for row in heard.upserts(VM)] == ["a", "b"]
         fly(cache, "a", "stop", state="stopping")
         assert heard.all[-1].upserts == tuple(cache.named(VM, HERE, "a"))
@@ -279,7 +292,7 @@ def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
         assert heard.all[-1].record.count == cache.refreshed(IMAGE, HERE).count == 1
         assert [IMAGE.value(row, "id") for row in heard.upserts(IMAGE)] == ["x"]
     told = len(heard.all)
-    cache.put(VM, HERE, items(VM, "c"), {})
+    cache.put(VM, HERE, items(VM, "c"))
     assert len(heard.all) == told  # closed
 
 
@@ -288,7 +301,7 @@ def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
 
 def test_without_change_streams_own_writes_are_told_at_once(plain: Cache) -> None:
     with following(plain, reread_every=600) as heard:
-        plain.put(VM, HERE, items(VM, "a"), {})
+        plain.put(VM, HERE, items(VM, "a"))
         assert heard.all[-1] == Change("vm", HERE, upserts=tuple(plain.rows(VM, HERE)))
 
 
@@ -343,7 +356,7 @@ def test_a_closed_feed_says_nothing(cache: Cache) -> None:
         assert feed.wait(10)
         assert stays.wait(10)
         feed.close()
-        cache.put(VM, HERE, items(VM, "a"), {})
+        cache.put(VM, HERE, items(VM, "a"))
         other.wait_upserts(VM, "a")
         assert heard.all == []
     finally:

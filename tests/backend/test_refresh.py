@@ -77,14 +77,14 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
     with cache.use():
         (document,) = cache.client[cache.database.name]["refreshes"].find()
     named = {"started", "finished", "count", "added", "changed", "removed", "seconds", "error"}
-    assert set(document) == {"_id", "cloud", "region", "kind", "batch", "written"} | named
+    assert set(document) == {"_id", "cloud", "region", "kind", "batch", "written", "writer"} | named
     assert document["_id"] == "aws/us-east-1/image"
     assert (document["cloud"], document["region"], document["kind"]) == ("aws", "us-east-1", "image")
     assert counts(difference) == (2, 1, 1, 2)
     assert [document[name] for name in ("count", "added", "changed", "removed")] == [2, 1, 1, 2]
     assert document["seconds"] == pytest.approx(difference.seconds)
     assert document["error"] is None
-    assert (document["batch"], document["written"]) == (0, 3 + 1 + 1 + 2)
+    assert (document["batch"], document["written"], document["writer"]) == (0, 3 + 1 + 1 + 2, cache.writer)
     slack = timedelta(milliseconds=1)  # MongoDB's times have no more
     assert began - slack <= document["started"] <= document["finished"] <= datetime.now(UTC)
     entry = cache.refreshed(IMAGE, HERE)
@@ -97,14 +97,15 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
 def test_rows_are_in_the_cache_as_their_page_arrives(cache: Cache) -> None:
     seen: list[tuple[list[str], RefreshRecord]] = []
 
-    def look() -> Page:
+    def look(_progress: Progress) -> None:
         seen.append((ids(cache, IMAGE), cache.refreshed(IMAGE, HERE)))
-        return items(IMAGE, "c")
 
-    cache.put(IMAGE, HERE, items(IMAGE, "old"), {})
-    refresh(IMAGE, FakeCloud(images=[items(IMAGE, "a", "b"), look, look]), cache, HERE)
+    cache.put(IMAGE, HERE, items(IMAGE, "old"))
+    pages = [items(IMAGE, "a", "b"), items(IMAGE, "c"), items(IMAGE, "c")]
+    refresh(IMAGE, FakeCloud(images=pages), cache, HERE, progress=look)
     assert [(there, entry.batch, entry.finished) for there, entry in seen] == [
         (["a", "b", "old"], 2, None),
+        (["a", "b", "c", "old"], 3, None),
         (["a", "b", "c", "old"], 3, None),
     ]
     assert ids(cache, IMAGE) == ["a", "b", "c"]
@@ -181,8 +182,8 @@ def test_progress(cache: Cache) -> None:
     refresh(IMAGE, listing, cache, HERE, progress=told.append)
     assert [(one.kind, one.rows, one.pages, one.estimate) for one in told] == [
         ("image", 3, 1, 0),
-        ("image", 4, 2, 0),
-        ("image", 4, 3, 0),
+        ("image", 5, 2, 0),
+        ("image", 5, 3, 0),
     ]
     assert 0 <= told[0].seconds <= told[-1].seconds
     refresh(IMAGE, listing, cache, HERE, progress=told.append)
@@ -252,7 +253,7 @@ def test_cancelling_while_a_cloud_says_nothing(cache: Cache, end: type[BaseExcep
         if listening.is_set():
             raise end
 
-    cache.put(VM, HERE, items(VM, "old"), {})
+    cache.put(VM, HERE, items(VM, "old"))
     before = set(threading.enumerate())
     began = time.monotonic()
     try:
@@ -319,24 +320,24 @@ def test_cancelling_starts_nothing_more(cache: Cache) -> None:
     ],
 )
 def test_settling(cache: Cache, action: str, seconds: float, state: str, outcome: str | None) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state=state), item(VM, "b", state="running")], {})
+    cache.put(VM, HERE, [item(VM, "a", state=state), item(VM, "b", state="running")])
     fly(cache, "a", action, seconds)
     assert settle(cache, HERE) == ([("a", outcome)] if outcome else [])
     assert (vm_of(cache, "a")["flight"] is None) == bool(outcome)
 
 
 def test_a_refresh_of_vms_ends_flights(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="running")], {})
+    cache.put(VM, HERE, [item(VM, "a", state="running")])
     fly(cache, "a", "stop", state="stopping")
     refresh(VM, FakeCloud(vms=[[item(VM, "a", state="stopped")]]), cache, HERE)
     assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"]) == ("stopped", None)
 
 
 def test_a_vm_just_booted_outlives_a_listing_without_it(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "new", "late", "old", state="pending"), {})
+    cache.put(VM, HERE, items(VM, "new", "late", "old", state="pending"))
     fly(cache, "new", "boot", 1)
     fly(cache, "late", "boot", 25)
-    assert counts(refresh(VM, FakeCloud(vms=[[]]), cache, HERE)) == (0, 0, 0, 2)
+    assert counts(refresh(VM, FakeCloud(vms=[[]]), cache, HERE)) == (1, 0, 0, 2)
     assert ids(cache, VM) == ["new"]
 
 

@@ -4,15 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from backend.cache import Cache, Change
+from backend.cache import Cache, Change, RefreshRecord
 from backend.config import Poll
 from backend.errors import CloudError
 from backend.providers import Page
 from backend.watch import Watcher
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, Heard, eventually, fly, ids, item, vm_of
+from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, Heard, ago, eventually, fly, ids, item, vm_of
 
 POLL = Poll(in_flight=2, settled=30, give_up=600)
 
@@ -41,7 +43,7 @@ class Account:
     def into(self, cache: Cache) -> None:
         """Write into the cache what the cloud says now."""
         vms = [item(VM, native, name=f"vm {native}", state=state) for native, state in self.states.items()]
-        cache.put(VM, HERE, vms, {})
+        cache.put(VM, HERE, vms)
 
 
 def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watcher, list[str]]:
@@ -55,7 +57,7 @@ def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watch
 def test_nothing_in_flight_asks_nothing(cache: Cache) -> None:
     account = Account(a="running", b="stopped")
     account.into(cache)
-    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")], {})
+    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")])
     watcher, said = watcher_of(cache, account)
     assert watcher.step() is None
     assert (account.asked, said) == ([], [])
@@ -195,7 +197,7 @@ def test_a_vm_that_somebody_else_moves(cache: Cache) -> None:
 
 
 def test_a_vm_without_a_name_is_called_by_its_id(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "i-1", name=None, state="stopping")], {})
+    cache.put(VM, HERE, [item(VM, "i-1", name=None, state="stopping")])
     fly(cache, "i-1", "stop")
     watcher, said = watcher_of(cache, Account(**{"i-1": "stopped"}))
     watcher.step()
@@ -233,6 +235,128 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
     assert said == []
 
 
+# --- what a listing of all VMs has told ------------------------------------------------------------------------------
+
+
+def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:
+    """Note a complete listing that ended some seconds ago; `fields` say what came after it."""
+    entry = RefreshRecord(*HERE, "vm", started=ago(ended + took), finished=ago(ended), seconds=took)
+    cache.note_refresh(VM, HERE, replace(entry, **fields))
+
+
+def test_what_has_just_been_listed_is_not_asked_for(cache: Cache) -> None:
+    account = Account(a="stopping", b="pending")
+    account.into(cache)
+    fly(cache, "a", "stop", 5)
+    listed(cache, ended=1)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == pytest.approx(2, abs=0.2)  # until that listing is three seconds old
+    account.states["a"] = "stopped"
+    account.into(cache)
+    listed(cache)
+    assert watcher.step() == pytest.approx(3, abs=0.2)
+    assert (vm_of(cache, "a")["flight"], said) == (None, ["vm a is stopped."])
+    account.states["b"] = "running"
+    account.into(cache)
+    assert watcher.step() is None
+    assert account.asked == []
+
+
+def test_a_listing_of_before_the_last_interval_saves_nothing(cache: Cache) -> None:
+    account = Account(a="stopping", b="pending")
+    account.into(cache)
+    fly(cache, "a", "stop", 60)
+    listed(cache, ended=4)
+    watcher, _ = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert account.asked == [("a", "b")]
+
+
+def test_a_vm_that_took_off_since_the_listing_began_is_asked_for_alone(cache: Cache) -> None:
+    account = Account(a="stopping", b="stopping", c="pending")
+    account.into(cache)
+    fly(cache, "a", "stop", 1)
+    fly(cache, "b", "stop", 5)
+    listed(cache, ended=0.5, took=2)
+    watcher, _ = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert account.asked == [("a",)]
+
+
+def test_a_listing_under_way_is_waited_for(cache: Cache) -> None:
+    account = Account(a="stopping", b="pending")
+    account.into(cache)
+    fly(cache, "a", "stop", 5)
+    listed(cache, ended=30, started=ago(1))
+    watcher, _ = watcher_of(cache, account)
+    assert watcher.step() == pytest.approx(2, abs=0.2)
+    assert account.asked == []
+    listed(cache, ended=30, started=ago(4))  # it takes long, or whose it was is dead
+    assert watcher.step() == 2
+    assert account.asked == [("a", "b")]
+
+
+def test_a_listing_that_failed_is_not_waited_for(cache: Cache) -> None:
+    account = Account(a="pending")
+    account.into(cache)
+    listed(cache, ended=30, started=ago(1), error="No answer.")
+    watcher, _ = watcher_of(cache, account)
+    assert watcher.step() == 2
+    assert account.asked == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "words"),
+    [
+        ("stop", "stopped", ["vm a is stopped."]),
+        ("start", "stopped", ["vm a is stopped after its start."]),
+        ("delete", None, []),
+    ],
+)
+def test_a_flight_that_a_refresh_has_ended_is_told_of(
+    cache: Cache, action: str, state: str | None, words: list[str]
+) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", action, 5)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    if state is None:
+        cache.remove(VM, HERE, ["a"])
+    else:
+        cache.set_flight(HERE, "a", None, state)
+    assert watcher.step() is None
+    assert said == words
+    assert watcher.step() is None
+    assert said == words
+
+
+def test_a_vm_acted_on_again_is_told_of_when_that_has_ended(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop", 9)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 2
+    account.states["a"] = "pending"
+    fly(cache, "a", "start", 5, state="pending")
+    watcher.step()
+    assert said == []
+    account.states["a"] = "running"
+    assert watcher.step() is None
+    assert said == ["vm a is running."]
+
+
+def test_an_overdue_vm_is_given_up_though_listed(cache: Cache) -> None:
+    account = Account(a="stopping")
+    account.into(cache)
+    fly(cache, "a", "stop", 601)
+    listed(cache)
+    watcher, said = watcher_of(cache, account)
+    assert watcher.step() == 30
+    assert said == ["vm a did not settle within 600 s of its stop; it is stopping."]
+    assert account.asked == []
+
+
 # --- by itself -------------------------------------------------------------------------------------------------------
 
 
@@ -259,7 +383,7 @@ def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watch
 
 def test_flights_that_a_dead_process_left_are_followed(cache: Cache) -> None:
     account = Account(a="stopped", b="running")
-    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping"), item(VM, "b", state="pending")], {})
+    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping"), item(VM, "b", state="pending")])
     fly(cache, "a", "stop", 3_600)
     with watching(cache, account, POLL) as (_, said):
         said.until(lambda all_: all_ == ["vm a is stopped."])
@@ -296,14 +420,14 @@ def test_what_it_writes_itself_does_not_wake_it(cache: Cache) -> None:
 
 def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
     account = Account(a="running")
-    cache.put(VM, HERE, [item(VM, "a", state="pending")], {})
+    cache.put(VM, HERE, [item(VM, "a", state="pending")])
     with watching(cache, account, Poll(in_flight=0.05, settled=600)):
         eventually(lambda: vm_of(cache, "a")["state"] == "running")
         account.states["a"] = "stopped"
         # Long after: it has come to rest, and the watcher with it.
         rest(account)
         looks = len(account.asked)
-        cache.put(VM, HERE, [item(VM, "a", state="stopping")], {})
+        cache.put(VM, HERE, [item(VM, "a", state="stopping")])
         account.wait_asked(looks + 1)
         eventually(lambda: vm_of(cache, "a")["state"] == "stopped")
 
@@ -321,7 +445,7 @@ def rest(account: Account, seconds: float = 0.3) -> None:
 
 def test_trouble_does_not_end_it(cache: Cache) -> None:
     account = Account(a="stopped")
-    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping")], {})
+    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping")])
     fly(cache, "a", "stop")
     account.broken = CloudError("No answer.")
     with watching(cache, account, Poll(in_flight=0.05, settled=0.2)) as (_, said):
@@ -331,7 +455,7 @@ def test_trouble_does_not_end_it(cache: Cache) -> None:
 
 
 def test_closing_while_a_cloud_says_nothing(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="stopping")], {})
+    cache.put(VM, HERE, [item(VM, "a", state="stopping")])
     fly(cache, "a", "stop")
     asked, silent = threading.Event(), threading.Event()
 

@@ -81,7 +81,6 @@ def test_sort_of_every_column_of_every_kind(kind: Kind, column: str) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_any_history_ends_in_the_order_of_the_slow_model(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.rows._BULK", 12)  # so that large and small changes both occur
     monkeypatch.setattr("tui.rows._FEW", 5)
     chance = random.Random(seed)  # noqa: S311
     kind = KINDS["vm"]

@@ -12,10 +12,9 @@ from textual.widgets import Button
 
 from backend import providers
 from backend.cache import Cache
-from backend.cache.faults import CacheLostError
 from backend.commands import execute, parse, split
 from backend.config import Cloud
-from backend.errors import ConfigError
+from backend.errors import CacheLostError, ConfigError
 from backend.kinds import KINDS
 from backend.providers import Page, Provider
 from backend.refresh import CANCELLED
@@ -31,10 +30,10 @@ class Forgetful(Cache):
         super().__init__(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory")
         self.lost = False
 
-    def put(self, *args: Any) -> tuple[int, int]:
+    def put(self, *args: Any, **options: Any) -> tuple[int, int]:
         if self.lost:
             raise CacheLostError("The cache (MongoDB at db.example.org) cannot be reached: refused.")
-        return super().put(*args)
+        return super().put(*args, **options)
 
 
 @pytest.fixture

@@ -571,13 +571,17 @@ async def test_a_wide_table_scrolls_sideways_past_its_name() -> None:
         assert screen(table)[0].index("ID") < 40  # what no column needs is left at the right
 
 
-async def test_preparing_the_filter_goes_on_until_it_is_ready() -> None:
-    app = Shown(rows=volumes(2_500))
+async def test_rows_are_made_ready_for_the_filter_as_they_come_and_found_as_they_are() -> None:
+    app = Shown(rows=volumes(12_000))
     async with app.run_test(size=(80, 24)) as pilot:
-        app.table.prepare_filter()
-        for _ in range(20):
+        table = app.table
+        table.set_filter("name")  # at once: most rows are not ready yet, and no letter waits for them
+        assert 0 < table.visible_count < 12_000
+        while not table.rows.ready:
             await pilot.pause()
-        assert app.table.rows.prepare(0)
+        assert table.visible_count == 12_000
+        table.apply(volumes(13_000)[12_000:])
+        assert table.visible_count == 13_000
 
 
 async def test_rows_that_the_filter_hides_still_change_what_an_empty_table_says(

@@ -10,12 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static
+from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
 from backend.kinds import KINDS, Kind
 from tui.messages import Asked
 from tui.widgets.commandline import CommandLine
+from tui.widgets.keyline import KeyLine
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.widgets.tabbar import TabBar
 from tui.widgets.table import ResourceTable
@@ -110,32 +111,35 @@ class MainScreen(Screen[None]):
     def __init__(self, host: Host) -> None:
         super().__init__()
         self._host = host
+        self._painted = False
+        self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in KINDS.values()}
 
     def compose(self) -> ComposeResult:
         """Lay out the lines from top to bottom."""
-        first = next(iter(KINDS))
+        first = next(iter(self._tables.values()))
         yield TabBar(id="tabs")
         with Horizontal(id="filter-line"):
             yield Static("/", id="filter-prompt")
             yield FilterLine(placeholder="words, all must match, any column", id="filter", select_on_focus=False)
             yield Static("", id="filter-count", markup=False)
-        with ContentSwitcher(initial=f"table-{first}", id="tables"):
-            for kind in KINDS.values():
-                yield ResourceTable(kind, id=f"table-{kind.name}")
+        with ContentSwitcher(initial=first.id, id="tables"):
+            # The others come in when they are first shown, and hold their rows from the start. Each has twelve styles
+            # of its own, and working out styles is most of what lies between the imports and the first frame.
+            yield first
         yield MessageBar(id="message", markup=False)
         yield WorkLine(id="work", markup=False)
         with Horizontal(id="command-line"):
             yield Static(":", id="command-prompt")
             yield CommandLine(self._complete, id="command")
         yield StatusBar(id="status", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
         yield Static("", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         """Focus the first table; the lines that are asked for start out of sight."""
         self.query_one("#filter-line").display = False
         self.query_one("#command-line").display = False
-        for table in self.query(ResourceTable):
+        for table in self._tables.values():
             table.notice = "Opening the cache …"
         self.table.focus()
 
@@ -153,18 +157,20 @@ class MainScreen(Screen[None]):
 
     def table_of(self, kind: str) -> ResourceTable:
         """Return the table of a kind."""
-        return self.query_one(f"#table-{kind}", ResourceTable)
+        return self._tables[kind]
 
     def show_tab(self, kind: str) -> None:
         """Show the tab of a kind, with its own filter."""
         self.query_one(TabBar).active = kind
-        self.query_one(ContentSwitcher).current = f"table-{kind}"
-        table = self.table
+        table, switcher = self.table, self.query_one(ContentSwitcher)
+        if table.parent is None:
+            switcher.mount(table)
+        switcher.current = table.id
         field = self.query_one("#filter", Input)
         with self.prevent(Input.Changed):
             field.value = table.filter_text
         self.query_one("#filter-line").display = bool(table.filter_text)
-        table.focus()
+        self.set_focus(table)  # now: focus() would wait its turn, and take the focus from what the next key opens
         self.show_count()
         self.refresh_bindings()
         self.post_message(self.TabShown(kind))
@@ -175,13 +181,23 @@ class MainScreen(Screen[None]):
 
         kind: str
 
+    @on(ResourceTable.Counted)
     def show_count(self) -> None:
         """Say how many rows the filter shows."""
-        table = self.table
-        self.query_one("#filter-count", Static).update(f"{table.visible_count:,} of {table.total:,}")
+        table, count = self.table, self.query_one("#filter-count", Static)
+        text = f"{table.visible_count:,} of {table.total:,}"
+        if text != count.content:
+            count.update(text, layout=False)  # its width is fixed: a layout at every letter would cost more than it
+
+    @dataclass
+    class Painted(Message):
+        """The screen was painted for the first time."""
 
     def on_resize(self) -> None:
         """Say so instead of showing a screen that cannot be read."""
+        if not self._painted:
+            self._painted = True
+            self.call_next(self.post_message, self.Painted())  # next: it is painted by what textual does with a resize
         width, height = self.size
         small = width < SMALLEST[0] or height < SMALLEST[1]
         notice = self.query_one("#too-small", Static)
@@ -287,7 +303,6 @@ class MainScreen(Screen[None]):
         """Open the filter of this tab."""
         self.query_one("#filter-line").display = True
         self.set_focus(self.query_one("#filter", Input))
-        self.table.prepare_filter()
         self.show_count()
 
     @on(Input.Changed, "#filter")

@@ -65,6 +65,8 @@ class MessageBar(Static):
 class WorkLine(Static):
     """The oldest of the work under way, with a bar where the amount is known; hidden while there is none."""
 
+    _shown: Text | None = None
+
     def on_mount(self) -> None:
         """Start out of sight."""
         self.display = False
@@ -92,7 +94,9 @@ class WorkLine(Static):
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
         text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
-        self.update(text)
+        if text != self._shown:
+            self._shown = text
+            self.update(text, layout=False)
 
 
 class StatusBar(Static):
@@ -122,4 +126,4 @@ class StatusBar(Static):
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
         grid.add_row(Text(self.place, overflow="ellipsis"), Text(self.result, overflow="ellipsis"))
-        self.update(grid)
+        self.update(grid, layout=False)

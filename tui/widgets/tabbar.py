@@ -1,14 +1,16 @@
 """The tab line: one tab a kind with its number key, count and age, in as many words as the width allows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
 
 from backend.kinds import KINDS, Kind
@@ -29,7 +31,10 @@ class TabBar(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tabbar--active", "tabbar--tab", "tabbar--muted", "tabbar--stale"}
 
     active: reactive[str] = reactive(next(iter(KINDS)))
-    labels: reactive[Mapping[str, Label]] = reactive(dict)
+    labels: reactive[Mapping[str, Label]] = reactive(dict, repaint=False)
+
+    _shown: "Words" = ()
+    """What was painted last."""
 
     @dataclass
     class Chosen(Message):
@@ -37,38 +42,63 @@ class TabBar(Widget):
 
         kind: str
 
+    def watch_labels(self) -> None:
+        """Paint again only what reads otherwise: ages are set once a second, and few of them are shown."""
+        if self._words() != self._shown:
+            self.refresh()
+
     def render(self) -> Text:
         """Return the longest form of the tabs that fits: with ages, with the active one's age, or with counts only."""
-        shortest = Text()
-        for form, pad in ((_long, " "), (_medium, " "), (_medium, ""), (_counts, ""), (_bare, " ")):
-            shortest = self._line(form, pad)
-            if shortest.cell_len <= self.size.width:
-                break
-        shortest.truncate(self.size.width)
-        return shortest
+        line = Text.assemble(*((text, style or "") for text, style, _ in self._segments()), no_wrap=True, end="")
+        line.truncate(self.size.width)
+        return line
 
-    def _line(self, form: "Form", pad: str) -> Text:
-        line = Text(no_wrap=True, end="")
+    def render_line(self, y: int) -> Strip:
+        """Return the line itself: by way of a Text it costs several times as much, and it is painted every second."""
+        if y:
+            return super().render_line(y)
+        return Strip(self._segments()).adjust_cell_length(self.size.width, self.rich_style.background_style)
+
+    def _segments(self) -> list[Segment]:
+        self._shown = self._words()
+        looks = {look: self.get_component_rich_style(f"tabbar--{look}") for look in _LOOKS}
+        segments, at = [], 0
+        for kind, look, text in self._shown:
+            if text:
+                # textual asks for the offset too, where text is selected.
+                segments.append(Segment(text, looks[look] + Style(meta={"kind": kind, "offset": (at, 0)})))
+                at += len(text)
+        return segments
+
+    def _words(self) -> "Words":
+        """Return the words of the longest form that fits, else of the shortest."""
+        words: Words = ()
+        for form, pad in ((_long, " "), (_medium, " "), (_medium, ""), (_counts, ""), (_bare, " ")):
+            words = tuple(self._line(form, pad))
+            if sum(len(text) for _, _, text in words) <= self.size.width:  # all of them are of one cell a letter
+                break
+        return words
+
+    def _line(self, form: "Form", pad: str) -> Iterator[tuple[str, str, str]]:
         for number, kind in enumerate(KINDS.values(), 1):
             label = self.labels.get(kind.name, Label())
             active = kind.name == self.active
-            base = self.get_component_rich_style("tabbar--active" if active else "tabbar--tab")
-            target = Style(meta={"kind": kind.name})
-            line.append(f"{pad}{number} ", base + target if active else self._look("muted") + target)
-            for words, look in form(kind, label, active):
-                style = base if active or not look else self._look(look)
-                line.append(words, style + target)
-            line.append(" ", base + target)
-        return line
-
-    def _look(self, name: str) -> Style:
-        return self.get_component_rich_style(f"tabbar--{name}")
+            base = "active" if active else "tab"
+            yield kind.name, "active" if active else "muted", f"{pad}{number} "
+            for text, look in form(kind, label, active):
+                yield kind.name, base if active or not look else look, text
+            yield kind.name, base, " "
 
     def on_click(self, event: events.Click) -> None:
         """Ask for the tab under the pointer."""
         if (kind := event.style.meta.get("kind")) is not None:
             self.post_message(self.Chosen(kind))
 
+
+_LOOKS = ("active", "tab", "muted", "stale")
+
+Words = tuple[tuple[str, str, str], ...]
+"""A line of tabs in parts: of which kind each is, its look and its text."""
 
 Form = Callable[[Kind, Label, bool], list[tuple[str, str]]]
 """What a tab says, as (words, look), given its kind, its label and whether it is the active one."""

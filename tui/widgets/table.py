@@ -15,16 +15,20 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from backend.kinds import Kind, Row
-from tui.rows import Rows
+from tui.rows import AT_ONCE, Rows
 from tui.widgets.cells import GUTTER
 from tui.widgets.lines import LOOKS, Lines, View
 
 _SAMPLE = 300
 """So many rows, spread over the table, are measured for the widths of the columns."""
+_FEW = 30
+"""So many of the rows that change are measured: there may be a thousand of them every two seconds."""
 _HEIRS = 100
 """So many rows on either side are asked to take the cursor's place when its row is gone."""
 _CHUNK = 1_000
 """So many rows are made ready for the filter at a time: a few milliseconds."""
+_BREATH = 0.001
+"""Seconds in between, in which keys are handled and lines are painted."""
 
 
 class Place(NamedTuple):
@@ -87,6 +91,10 @@ class ResourceTable(ScrollView, can_focus=True):
         reverse: bool
 
     @dataclass
+    class Counted(OfTable):
+        """The filter has found more rows, in those that were made ready for it since."""
+
+    @dataclass
     class MarksChanged(OfTable):
         """Rows were marked or unmarked, or marked rows vanished."""
 
@@ -103,6 +111,7 @@ class ResourceTable(ScrollView, can_focus=True):
         self._moved = False  # the user has moved the cursor
         self._filter = ""
         self._notice = ""
+        self._preparing = False
         self._looks: dict[str, Style] = {}
         self._lines = Lines(kind, self._look)
 
@@ -154,13 +163,15 @@ class ResourceTable(ScrollView, can_focus=True):
         step = max(1, self.rows.visible // _SAMPLE)
         self._lines.measure(self.rows.row_at(position) for position in range(0, self.rows.visible, step))
         self._settle(place, marks)
+        self._prepare()
 
     def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> None:
         """Add, update and remove rows; where only cells changed, only their lines are painted."""
         upserts = list(upserts)
         place, marks = self._place(), len(self.rows.marks)
         applied = self.rows.apply(upserts, removed)
-        self._lines.measure(upserts[:_SAMPLE])
+        self._lines.measure(upserts[:: max(1, len(upserts) // _FEW)])  # those on screen are measured as they settle
+        self._prepare()
         if applied.moved:
             self._settle(place, marks)
             return
@@ -173,10 +184,23 @@ class ResourceTable(ScrollView, can_focus=True):
         if marks != len(self.rows.marks):
             self.post_message(self.MarksChanged(self))
 
-    def prepare_filter(self) -> None:
-        """Make ready for a filter bit by bit, so that its first letter does not wait: call it as the input opens."""
-        if not self.rows.prepare(_CHUNK):
-            self.call_after_refresh(self.prepare_filter)
+    def _prepare(self) -> None:
+        """Make many rows ready for the filter bit by bit from when they come, so that no letter waits for it."""
+        rows = self.rows
+        if self.is_running and not self._preparing and not rows.ready and (rows.words or rows.total > AT_ONCE):
+            self._preparing = True
+            self._prepare_some()
+
+    def _prepare_some(self) -> None:
+        visible, place = self.rows.visible, self._place() if self.rows.words else None
+        ready = self.rows.prepare(_CHUNK)
+        if place is not None and self.rows.visible != visible:
+            self._settle(place)
+            self.post_message(self.Counted(self))
+        if ready:
+            self._preparing = False
+        else:
+            self.set_timer(_BREATH, self._prepare_some)
 
     def set_filter(self, text: str) -> None:
         """Show only the rows in which every word of `text` occurs; "" shows all."""
@@ -370,6 +394,10 @@ class ResourceTable(ScrollView, can_focus=True):
         before = self.virtual_size
         self.virtual_size = Size(self._lines.total if self.rows.visible else region.width, height)
         return changed or before != self.virtual_size
+
+    def on_mount(self) -> None:
+        """Make ready what was loaded before."""
+        self._prepare()
 
     def on_resize(self) -> None:
         """Share the new width, and keep the cursor on screen if it was."""

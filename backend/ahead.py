@@ -1,0 +1,47 @@
+"""Works ahead: fetches the next of something on a thread while the last one is being used."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Ended(Generic[T]):
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def ahead(source: Iterable[T]) -> Iterator[T]:
+    """Yield what `source` yields, and raise what it raises, while a thread of its own works on the next one.
+
+    Never more than one is ready and waiting. The thread is a daemon: whoever stops early, or quits, does not wait for
+    it, and it ends with the one that it works on.
+    """
+    ready: SimpleQueue[T | _Ended[T]] = SimpleQueue()
+    wanted = threading.Semaphore(0)
+    stopped = False
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            for one in source:
+                ready.put(one)
+                wanted.acquire()
+                if stopped:
+                    return
+        except BaseException as raised:  # noqa: BLE001 - raised where it is waited for
+            error = raised
+        ready.put(_Ended(error))
+
+    threading.Thread(target=work, name="ahead", daemon=True).start()
+    try:
+        while not isinstance(one := ready.get(), _Ended):
+            wanted.release()
+            yield one
+        if one.error is not None:
+            raise one.error
+    finally:
+        stopped = True
+        wanted.release()

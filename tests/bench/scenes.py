@@ -1,0 +1,171 @@
+"""What is done at the dashboard while it is measured: `python -m tests.bench.scenes SCENE JSON` does it, prints JSON.
+
+Each runs in a process of its own, so that its memory and its garbage are the dashboard's alone.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.kinds import KINDS
+from backend.secret import Secret
+from backend.session import Session
+from tests.bench.endpoint import counts
+from tests.bench.screen import IMAGE, Dashboard, Missing, Terminal, Ticker, collector, resident
+from tui.app import run
+from tui.cli import Launch
+
+REGION = "us-east-1"
+WORDS = "ubuntu 22 arm64"
+ALWAYS = 1e9
+"""Seconds: a listing of that age at most is never stale."""
+
+Given = dict[str, Any]
+Scene = Callable[[Dashboard, Given], Awaitable[Given]]
+
+
+def cloud(endpoint: str) -> Cloud:
+    """Return the cloud of an endpoint of ours."""
+    credentials = Credentials(Secret("bench"), Secret("bench"))
+    return Cloud("bench", "ec2", endpoint, ("all",), credentials, Defaults(location=REGION))
+
+
+@dataclass
+class Gated(Launch):
+    """Opens the cache when the gate is open: until then the dashboard waits with empty tables."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def open(self) -> Session:
+        session = super().open()
+        self.gate.wait()
+        return session
+
+
+def launch(given: Given) -> Gated:
+    """Return what the dashboard is started with."""
+    ages = {kind: given.get("max_age", {}).get(kind, ALWAYS) for kind in KINDS}
+    settings = Settings(
+        {"bench": cloud(given["endpoint"])},
+        "bench",
+        refresh=given.get("refresh", False),
+        poll=Poll(settled=given.get("settled", 30.0)),
+        max_age=ages,
+        mongodb=MongoDB(database=given["database"]),
+    )
+    return Gated(settings, Path(given["home"]))
+
+
+# --- the scenes ------------------------------------------------------------------------------------------------------
+
+
+async def refreshing(dashboard: Dashboard, given: Given) -> Given:
+    """Refresh the images for the first time, from the key to the end."""
+    await dashboard.until(lambda: dashboard.app.session is not None)
+    await dashboard.quiet()
+    ticker = Ticker()
+    dashboard.terminal.forget()
+    dashboard.send("r")
+    began = dashboard.terminal.began
+    with suppress(Missing):  # how far it came is a figure too
+        await dashboard.until(lambda: dashboard.table.total == given["rows"], given["patience"])
+    found = {"seconds": time.perf_counter() - began, "lag": ticker.stop(), "rows": dashboard.table.total}
+    first = dashboard.when(lambda text: bool(IMAGE.search(text)), "r")
+    return found | {"first": first, "gc": collector()}
+
+
+async def browsing(dashboard: Dashboard, given: Given) -> Given:
+    """Open the images tab before and after its rows are read; filter, sort and move in it."""
+    app, rows, found = dashboard.app, given["rows"], Given()
+    await dashboard.until(lambda: app.main.is_mounted)
+    await dashboard.press("3")
+    await asyncio.sleep(1)  # until the cache is open behind its gate
+    given["gate"].set()
+    ticker = Ticker()
+    found["cold"] = await dashboard.press("1", dashboard.full)
+    await dashboard.until(lambda: dashboard.table.total == rows)
+    dashboard.terminal.forget()
+    dashboard.send("/")
+    dashboard.send("7")  # not in every row, as most letters are: the count must change
+    found["searchable"] = await dashboard.seen(
+        lambda text: dashboard.table.visible_count < rows and dashboard.count in text, "7"
+    )
+    await dashboard.until(lambda: dashboard.table.rows.prepare(0))
+    await dashboard.quiet()
+    found["reading"] = ticker.stop()
+    dashboard.terminal.forget()
+    found["memory"] = resident()
+    await dashboard.press("escape")
+    found["warm"] = []
+    for _ in range(given["rounds"]):
+        await dashboard.press("3")
+        found["warm"].append(await dashboard.press("1", dashboard.full))
+    found["letters"], found["letters settled"] = [], []
+    for _ in range(given["rounds"]):
+        await dashboard.press("/")
+        for key in (*WORDS, *["backspace"] * len(WORDS)):
+            found["letters"].append(await dashboard.filter(key))
+            found["letters settled"].append(dashboard.when(None, key))
+        await dashboard.press("escape")
+    columns = [column.name for column in dashboard.table.kind.columns]
+    for turn in ("first", "again"):
+        found[turn] = {column: await dashboard.sort() for column in columns}
+        await dashboard.sort()  # back in order of arrival
+    found["page"] = [await dashboard.move("pagedown") for _ in range(20 * given["rounds"])]
+    found["row"], found["row settled"] = [], []
+    for _ in range(40 * given["rounds"]):
+        found["row"].append(await dashboard.move("down"))
+        found["row settled"].append(dashboard.when(None, "down"))
+    return found | {"memory after all": resident(), "gc": collector()}
+
+
+async def watching(dashboard: Dashboard, given: Given) -> Given:
+    """Look at the VMs for a while, touching nothing."""
+    await dashboard.until(lambda: dashboard.app.session is not None)
+    await dashboard.press("3")
+    await dashboard.until(lambda: dashboard.table.total == given["rows"])
+    await asyncio.sleep(given["settling"])  # libcloud is loaded and the first listings are in
+    calls = counts(given["endpoint"])
+    dashboard.terminal.forget()
+    processor, began = time.process_time(), time.perf_counter()
+    await asyncio.sleep(given["seconds"])
+    share = (time.process_time() - processor) / (time.perf_counter() - began)
+    writes = len(dashboard.terminal.writes)
+    now = counts(given["endpoint"])
+    called = {action: count - calls.get(action, 0) for action, count in now.items() if count != calls.get(action, 0)}
+    ticker = Ticker()  # only now: it would be what works most
+    await asyncio.sleep(given["ticking"])
+    return {"share": share, "lag": ticker.stop(), "writes": writes, "calls": called, "gc": collector()}
+
+
+SCENES: dict[str, Scene] = {"refreshing": refreshing, "browsing": browsing, "watching": watching}
+
+
+def main(name: str, given: Given) -> None:
+    """Open the dashboard, do what the scene says, and print what came of it."""
+    scene = SCENES[name]
+    started = launch(given)
+    if name == "browsing":
+        given["gate"] = started.gate
+    else:
+        started.gate.set()
+    Terminal.scene = lambda dashboard: scene(dashboard, given)
+    try:
+        run(started)
+    finally:
+        started.closing.close()
+    if isinstance(Terminal.result, BaseException):
+        raise Terminal.result
+    print(json.dumps(Terminal.result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,40 @@
+"""The line of keys at the foot of the screen."""
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widgets import Footer
+
+
+class KeyLine(Footer):
+    """textual's footer, which makes its keys anew once for many changes, and only where they look otherwise.
+
+    textual's own makes them for every change of focus and of the cursor's row: eight times while the screen opens, on
+    the event loop, while the worker imports what the cache needs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, show_command_palette=False)
+        # textual would lay the screen out without keys first, and paint it twice.
+        self.set_reactive(Footer._bindings_ready, True)
+        self._shown: list[tuple[Binding, bool]] = []
+        self._due = False
+
+    def compose(self) -> ComposeResult:
+        """Make one key for each command that can be given."""
+        self._shown = self._keys()
+        yield from super().compose()
+
+    def bindings_changed(self, screen: Screen[object]) -> None:
+        """Look at the keys when all that is under way has been painted."""
+        if screen is self.screen and self.app.app_focus and self.is_attached and not self._due:
+            self._due = True
+            self.call_after_refresh(self._renew)
+
+    async def _renew(self) -> None:
+        self._due = False
+        if self._keys() != self._shown:
+            await self.recompose()
+
+    def _keys(self) -> list[tuple[Binding, bool]]:
+        return [(binding, on) for _, binding, on, _ in self.screen.active_bindings.values() if binding.show]
