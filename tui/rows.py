@@ -51,7 +51,10 @@ class Rows:
         self._rows: list[Row] = []  # () in the slot of a removed row
         self._texts: list[str] = []  # what the filter looks at; "" where not made yet
         self._texted = 0  # all texts below this slot are made
-        self._known: list[dict[Any, str]] = [{} for _ in kind.columns]  # the texts of common values, made once
+        # The texts of common values are made once; of the other columns nearly every value is another.
+        self._known: list[dict[Any, str] | None] = [
+            {} if at in kind.common else None for at in range(len(kind.columns))
+        ]
         self._ranks: dict[str, list[int]] = {}  # column: slot → rank of its value; -1 for None
         self._base: list[int] = []
         self._order: list[int] = []
@@ -248,6 +251,9 @@ class Rows:
         # seen at its start: seconds that run on are not to be found.
         cells = []
         for value, column, known in zip(row, self.kind.columns, self._known, strict=True):
+            if known is None:
+                cells.append(cell(value, column, _EPOCH))
+                continue
             text = known.get(value)
             if text is None:
                 text = cell(value, column, _EPOCH)
