@@ -72,12 +72,11 @@ def refresh(
     # While it runs the record keeps the figures of the last complete listing: they are what the rows' age is.
     running = replace(last, started=datetime.now(UTC), error=None, batch=0)
     cache.note_refresh(kind, scope, running)
-    known = cache.known(kind, scope)
     listing = getattr(provider, kind.plural)
-    pages_of = listing(known.hashes) if kind.vast else listing()
     listed = added = changed = pages = 0
     try:
-        for page in ahead(pages_of):
+        known = cache.known(kind, scope)
+        for page in ahead(listing(known.hashes) if kind.vast else listing()):
             check()
             new, different = cache.put(kind, scope, page, known)
             added, changed, pages, listed = added + new, changed + different, pages + 1, listed + len(page)

@@ -148,7 +148,8 @@ class Watcher:
             began, told = record.finished - timedelta(seconds=record.seconds), record.finished
         else:
             return None
-        lasts = self._interval + _LATE - (now - told).total_seconds()
+        # Never longer than an interval: the listing may be of another machine, whose clock is ahead.
+        lasts = self._interval + _LATE - max((now - told).total_seconds(), 0.0)
         return _Listing(began, lasts) if lasts > 0 else None
 
     def _ask(self, ids: Sequence[str]) -> None:

@@ -53,6 +53,8 @@ class Listings:
         """Kinds to be read once more when that is done."""
         self._reading = Lock()
         """Held while a snapshot is read: that of the shown tab is read first, and none waits for a share of it."""
+        self._owed: set[str] = set()
+        """Kinds of which another dashboard's refresh has written rows that are not read yet."""
         self._rest: dict[str, float] = {}
         """Until when the batches of another dashboard's refresh do not have each kind read again."""
         self._tried: dict[str, float] = {}
@@ -131,16 +133,19 @@ class Listings:
         if change.record is not None:
             self._records[change.kind] = change.record
             self._explain(change.kind)
-        if change.reread:
-            running = change.record is not None and change.record.batch
-            if not running or monotonic() >= self._rest.get(change.kind, 0):
+        record = change.record
+        running = record is not None and record.batch > 0
+        lacking = record is not None and (self._lacks_rows(record) or change.kind in self._owed)
+        if change.reread or (lacking and not running):
+            if running and (change.kind in self._loading or monotonic() < self._rest.get(change.kind, 0)):
+                self._owed.add(change.kind)
+            else:
+                self._owed.discard(change.kind)
                 self.load(change.kind)
         elif change.upserts or change.removed:
             if change.kind in self._loading:
                 self._loading[change.kind].append(change)
             self._app.main.table_of(change.kind).apply(change.upserts, change.removed)
-        elif change.record is not None and self._lacks_rows(change.record):
-            self.load(change.kind)
         self._counted(change.kind)
         return change.upserts
 
@@ -148,8 +153,9 @@ class Listings:
         """Return whether a listing ended with other rows than are shown: two dashboards refreshed at once."""
         kind = KINDS[record.kind]
         shown = self._app.main.table_of(kind.name).total
-        ended = not record.batch and record.error is None and record.finished is not None
-        return ended and not kind.by_row and kind.name not in self._loading and record.count != shown
+        if record.started is None or record.finished is None or record.finished < record.started or record.error:
+            return False
+        return not kind.by_row and kind.name not in self._loading and record.count != shown
 
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""

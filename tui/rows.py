@@ -65,6 +65,11 @@ class Rows:
         return len(self._slots)
 
     @property
+    def slots(self) -> int:
+        """The number of rows, with those removed whose place is not used again yet."""
+        return len(self._rows)
+
+    @property
     def visible(self) -> int:
         """The number of rows that the filter shows."""
         return len(self._order)

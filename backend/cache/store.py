@@ -133,7 +133,7 @@ class Cache:
         return list(chain.from_iterable(self.pages(kind, scope)))
 
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
-        """Yield the snapshot of one kind in parts of at most a thousand rows, the first screenful before the rest."""
+        """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
         projection = dict.fromkeys(kind.index, 1) | {"_id": 0}
         with self.use():
             documents = self.database[kind.plural].find(_of(scope), projection, batch_size=CHUNK)
@@ -163,11 +163,11 @@ class Cache:
         """Return what a refresh must know of the rows that there are."""
         collection, known = self.database[kind.plural], Known()
         with self.use():
-            for found in collection.find(_of(scope), {"_id": 0, "hash": 1}, batch_size=10_000):
-                known.hashes.add(found.get("hash"))
-            if None in known.hashes:
-                known.hashes.remove(None)  # type: ignore[arg-type]
-                known.unhashed.update(found["id"] for found in collection.find({**_of(scope), "hash": None}))
+            for found in collection.find(_of(scope), {"_id": 0, "id": 1, "hash": 1}, batch_size=1_000):
+                if (digest := found.get("hash")) is None:
+                    known.unhashed.add(found["id"])
+                else:
+                    known.hashes.add(digest)
         return known
 
     def put(
@@ -184,6 +184,7 @@ class Cache:
         last wins. A VM's flight is kept; `flight`, where given, takes its place in the same write, so that no table
         shows a VM that was just booted without it.
         """
+        refreshing = known is not None
         known = Known() if known is None else known
         now = datetime.now(UTC)
         listed: dict[str, Document] = {}
@@ -214,8 +215,11 @@ class Cache:
             self._confirm(
                 kind, [one for one in alike if before[one["_id"]] not in passed and before[one["_id"]] != one["hash"]]
             )
-        if fresh and self._listeners:
-            rows = tuple(to_row(kind, present.get(key, {}) | document) for key, document in fresh.items())
+        told = list(fresh.values())
+        if refreshing:  # another dashboard's refresh has just written these: ours shows them as soon
+            told += [one for one in alike if before[one["_id"]] == one["hash"]]
+        if told and self._listeners:
+            rows = tuple(to_row(kind, present.get(one["_id"], {}) | one) for one in told)
             self._announce(Change(kind.name, scope, upserts=rows))
         changed = sum(key in present for key in fresh)
         return len(fresh) - changed, changed
@@ -249,15 +253,21 @@ class Cache:
 
     def _confirm(self, kind: Kind, documents: Sequence[Document]) -> None:
         """Note that rows are what they were, though they are listed in other bytes now."""
-        for document in documents:
-            self.database[kind.plural].update_one({"_id": document["_id"]}, {"$set": {"hash": document["hash"]}})
+        collection = self.database[kind.plural]
+        updates = [({"_id": document["_id"]}, {"$set": {"hash": document["hash"]}}) for document in documents]
+        if self.mode == "memory":
+            for query, update in updates:
+                collection.update_one(query, update)
+            return
+        for chunk in chunks(updates):
+            collection.bulk_write([UpdateOne(query, update) for query, update in chunk], ordered=False)
 
     def left(self, kind: Kind, scope: Scope, known: Known) -> set[str]:
         """Return the ids of the rows that no listing has taken out of `known`."""
         if not known.hashes and not known.unhashed:
             return set()
         with self.use():
-            found = self.database[kind.plural].find(_of(scope), {"_id": 0, "id": 1, "hash": 1}, batch_size=10_000)
+            found = self.database[kind.plural].find(_of(scope), {"_id": 0, "id": 1, "hash": 1}, batch_size=1_000)
             return {
                 document["id"]
                 for document in found

@@ -73,7 +73,7 @@ class Provider(Protocol):
 
 
 def connect(cloud: Cloud, check: Callable[[], None] = ignore) -> Provider:
-    """Return a provider for `cloud`, to be used by the calling thread alone; nothing is sent yet."""
+    """Return a provider for `cloud`, to be used by one thread at a time; nothing is sent yet."""
     if cloud.provider == "ec2":
         from backend.providers.ec2 import EC2Provider  # libcloud takes a third of start-up: load it when it is used
 

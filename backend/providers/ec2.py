@@ -208,11 +208,11 @@ class EC2Provider:
 
     def _zones(self) -> dict[str, list[str]] | None:
         """Return the availability zones that offer each flavor; None where these keys may not ask."""
-        zones: dict[str, list[str]] = {}
+        zones: dict[str, set[str]] = {}  # sets: a listing that began again says things twice
         try:
             for page in self._pages(OFFERINGS, {"LocationType": "availability-zone"}):
                 for offer in page:
-                    zones.setdefault(offer["id"], []).append(offer["zone"])
+                    zones.setdefault(offer["id"], set()).add(offer["zone"])
         except PermissionDeniedError:
             return None
         return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()}

@@ -19,9 +19,7 @@ class Cutter:
     """A Reader for listings, of which most may be known already: its feed() returns (digest, item) pairs.
 
     The digest is a signed 64-bit one of the item's bytes; the item of one that is in `known` is None and was not
-    parsed. To tell that two runs of bytes are the same takes a tenth of the time of parsing them. The others are
-    parsed by lxml, an item at a time: that takes two thirds of the time of expat with handlers in Python (measured),
-    and never holds the interpreter for longer than one item takes.
+    parsed: to tell that two runs of bytes are the same takes a fraction of the time.
 
     Everything around the items goes through an ordinary Reader, which checks it as ever. Where the answer is not
     written the way EC2 writes (prefixes, comments, CDATA, another encoding), all of it goes there.
@@ -126,7 +124,7 @@ def value(item: bytes) -> Any:
     """Return the value of one element as Reader does: None (empty), str, list (all its children are `item`) or dict.
 
     An element written as EC2 writes, which is without attributes, numeric references and carriage returns, is taken
-    apart at its tags: twice as fast as any parser whose events or nodes are handled in Python (measured: expat, lxml).
+    apart at its tags: faster than expat and lxml, whose events or nodes are handled in Python (docs/performance.md).
     One that is not, or that does not come out even, goes to the parser. Raises Malformed.
     """
     try:

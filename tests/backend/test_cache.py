@@ -250,6 +250,24 @@ def test_the_same_id_twice(cache: Cache) -> None:
     assert cache.put(VM, HERE, [item(VM, "a", name="last")]) == (0, 0)  # on the next page again
 
 
+def test_an_image_listed_as_it_is_and_otherwise_too_on_one_page_stays(cache: Cache) -> None:
+    cache.put(IMAGE, HERE, [{**item(IMAGE, "a", name="as it is"), "digest": 1}])
+    known = cache.known(IMAGE, HERE)
+    page = [{**item(IMAGE, "a", name="otherwise"), "digest": 2}, {"digest": 1}]
+    assert cache.put(IMAGE, HERE, page, known) == (0, 0)
+    assert [IMAGE.value(row, "name") for row in cache.rows(IMAGE, HERE)] == ["as it is"]
+    assert cache.left(IMAGE, HERE, known) == set()
+    assert cache.known(IMAGE, HERE).hashes == {1}
+
+
+def test_a_refresh_tells_of_rows_that_another_has_written_since_it_began(cache: Cache) -> None:
+    known = cache.known(IMAGE, HERE)
+    cache.put(IMAGE, HERE, items(IMAGE, "a"))
+    with following_locally(cache) as told:
+        assert cache.put(IMAGE, HERE, items(IMAGE, "a"), known) == (0, 0)
+    assert [IMAGE.value(row, "id") for change in told for row in change.upserts] == ["a"]
+
+
 def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
     cache.put(VM, HERE, [item(VM, "a", state="running")])
     fly(cache, "a", "stop", state="stopping")

@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tui.cli import Launch, tune
+
+tune()  # as the program does, before textual is imported
+
+# ruff: noqa: E402
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
 from backend.kinds import KINDS
 from backend.secret import Secret
@@ -21,7 +26,6 @@ from backend.session import Session
 from tests.bench.endpoint import counts
 from tests.bench.screen import IMAGE, Dashboard, Missing, Terminal, Ticker, collector, resident
 from tui.app import run
-from tui.cli import Launch
 
 REGION = "us-east-1"
 WORDS = "ubuntu 22 arm64"

@@ -16,7 +16,7 @@ from textual.command import CommandList, CommandPalette
 from textual.widgets import Button, Input, OptionList
 
 from backend import providers
-from backend.cache import Cache, Scope, open_cache
+from backend.cache import Cache, Change, Scope, open_cache
 from backend.commands import COMMANDS
 from backend.config import Cloud, MongoDB
 from backend.errors import CacheLostError
@@ -29,6 +29,7 @@ from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import CHANGING, DELAY, Clock, Launch, Noting, User, World, copied, driven, opened
 from tui.app import CloudmeshApp
+from tui.messages import CacheChanged
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.main import OWN_BINDINGS
@@ -758,22 +759,23 @@ async def test_what_is_stale_is_fetched_when_it_is_shown_and_refresh_is_on(world
 
 
 class HeldCache(Cache):
-    """A cache whose VMs of the first cloud are read, but given out only when the test says so."""
+    """A cache whose rows of one kind of the first cloud are read, but given out only when the test says so."""
 
-    gate: threading.Event
-    reached: threading.Event
+    def __init__(self, world: World, held: str) -> None:
+        super().__init__(world.cache.client, "cloudmesh", "memory", "memory")
+        self.held = held
+        self.gate, self.reached = threading.Event(), threading.Event()
 
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
         found = list(super().pages(kind, scope))
-        if kind.name == "vm" and scope.cloud == "demo":
+        if kind.name == self.held and scope.cloud == "demo":
             self.reached.set()
             assert self.gate.wait(10)
         return iter(found)
 
 
 async def test_what_was_read_for_the_former_cloud_is_not_painted_after_a_switch(world: World) -> None:
-    cache = HeldCache(world.cache.client, "cloudmesh", "memory", "memory")
-    cache.gate, cache.reached = threading.Event(), threading.Event()
+    cache = HeldCache(world, "vm")
     held = world.with_cache(cache)
     session = held.session()
     async with driven(CloudmeshApp(Launch(lambda: session))) as user:
@@ -790,6 +792,24 @@ async def test_what_was_read_for_the_former_cloud_is_not_painted_after_a_switch(
         await user.press("down", "up")
         assert set(user.column()) == {"bastion", "dr-db", "render-01"}
         assert "late in the east" in {KINDS["vm"].value(row, "name") for row in cache.rows(KINDS["vm"], held.scope)}
+
+
+async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_when_its_refresh_ends(
+    world: World,
+) -> None:
+    cache = HeldCache(world, "image")
+    held = world.with_cache(cache)
+    before = cache.refreshed(KINDS["image"], held.scope)
+    async with driven(held.app(refresh=False)) as user:
+        await user.until(cache.reached.is_set)
+        cache.database["images"].update_one({"cloud": "demo"}, {"$set": {"name": "written elsewhere"}})
+        running = replace(before, batch=1)
+        user.app.post_message(CacheChanged(Change("image", held.scope, reread=True, record=running)))
+        cache.gate.set()
+        await user.until(lambda: user.table.total == before.count)
+        assert "written elsewhere" not in user.column()
+        user.app.post_message(CacheChanged(Change("image", held.scope, record=before)))
+        await user.until(lambda: "written elsewhere" in user.column())
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

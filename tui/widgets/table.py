@@ -187,7 +187,7 @@ class ResourceTable(ScrollView, can_focus=True):
     def _prepare(self) -> None:
         """Make many rows ready for the filter bit by bit from when they come, so that no letter waits for it."""
         rows = self.rows
-        if self.is_running and not self._preparing and not rows.ready and (rows.words or rows.total > AT_ONCE):
+        if self.is_running and not self._preparing and not rows.ready and (rows.words or rows.slots > AT_ONCE):
             self._preparing = True
             self._prepare_some()
 
@@ -207,6 +207,7 @@ class ResourceTable(ScrollView, can_focus=True):
         place = self._place()
         self._filter = text
         self.rows.filter(text)
+        self._prepare()
         self._settle(place)
 
     def sort_by(self, column: str | None, reverse: bool = False) -> None:
