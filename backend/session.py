@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend import providers
 from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
+from backend.kinds import Kind
 from backend.names import closest
 from backend.providers import Provider
 
@@ -41,6 +42,14 @@ class Session:
     def connect(self, check: Callable[[], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread alone."""
         return self.connector(self.cloud, check)
+
+    def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
+        """Return everything that the cache has of one object, for people to read; None when it is not there."""
+        document = self.cache.document(kind, self.scope, native)
+        if document is None:
+            return None
+        shown = {name: value for name, value in document.items() if name not in ("_id", "hash")}
+        return shown | {"extra": providers.opened(kind, document["extra"])}
 
     def switched(self, name: str) -> "Session":
         """Return this session on another cloud."""

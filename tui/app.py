@@ -324,11 +324,10 @@ class CloudmeshApp(App[int]):
             if document is None:
                 self.say(f"{kind.name} {safe(native)} is no longer in the cache.")
                 return
-            shown = {name: value for name, value in document.items() if name not in ("_id", "hash")}
             title = document.get("name") or native
-            self.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(shown))))
+            self.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document))))
 
-        self.start(Job("", lambda _job: session.cache.document(kind, session.scope, native), show, self.show_error))
+        self.start(Job("", lambda _job: session.details(kind, native), show, self.show_error))
 
     def show_help(self) -> None:
         """Show every key and command."""

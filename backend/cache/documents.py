@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import blake2b
 from sys import intern
@@ -82,20 +82,6 @@ class Change:
     removed: tuple[str, ...] = ()
     reread: bool = False
     record: RefreshRecord | None = None
-
-
-@dataclass
-class Known:
-    """What a refresh knows of the rows of its kind: so little that a listing of any length fits beside it.
-
-    `Cache.known` makes it when the refresh begins and `Cache.put` keeps it; what is left of it when the listing has
-    come whole is what `Cache.left` takes for gone.
-    """
-
-    hashes: set[int] = field(default_factory=set)
-    """The hashes of the rows that there were, less those listed since."""
-    unhashed: set[str] = field(default_factory=set)
-    """The same by id for rows without a hash: a command changed them, and no listing has confirmed it yet."""
 
 
 # --- rows and documents ----------------------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
 """What a cloud must be able to do, and how the code for one kind of cloud is found."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backend.callbacks import ignore
 from backend.config import Cloud
 from backend.errors import ConfigError
+from backend.kinds import Kind
 
 Item = dict[str, Any]
 """One object as a cloud lists it: the kind's columns by name (None or absent: not said) and "extra" for the rest.
 
+The rest may be as the cloud wrote it, which `opened` takes apart.
 Where the provider can tell by a signed 64-bit number whether an object is still what it was, "digest" is that number.
 """
 
@@ -79,3 +81,12 @@ def connect(cloud: Cloud, check: Callable[[], None] = ignore) -> Provider:
 
         return EC2Provider(cloud, check)
     raise ConfigError(f"Cloud {cloud.name!r} has the unknown provider {cloud.provider!r}.", "Known: ec2.")
+
+
+def opened(kind: Kind, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the "extra" of an object of the cache for people to read: every field by itself."""
+    if not kind.vast:
+        return extra
+    from backend.providers import ec2_rows
+
+    return ec2_rows.IMAGE.opened(extra)

@@ -14,9 +14,10 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CredentialsError, PermissionDeniedError, TransientError
 from backend.providers import Boot, Item, Page
 from backend.providers import ec2_rows as rows
-from backend.providers.ec2_cut import Cutter
+from backend.providers.ec2_cut import Cutter, value
 from backend.providers.ec2_driver import Driver
 from backend.providers.ec2_errors import Call, Refusal, explain
+from backend.providers.ec2_outline import outline
 from backend.providers.ec2_prices import prices
 from backend.providers.ec2_xml import Malformed, Reader
 
@@ -37,7 +38,8 @@ LOST_PLACE = frozenset({"InvalidNextToken", "InvalidPaginationToken"})
 class Listing(NamedTuple):
     """A Describe… call: the set its items are in, what makes our items of one, the largest page (0: never paged).
 
-    Each item of a `vast` one has a digest, by which it can be told that it is known.
+    Each item of a `vast` one has a digest, by which it can be told that it is known, and all its columns are made of
+    the texts directly in it; the rest is stored as EC2 wrote it.
     """
 
     call: Call
@@ -273,15 +275,17 @@ class EC2Provider:
     def _read(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
         """Send one call of a listing and return its items and the token of the next page."""
         page: Page = []
-        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known)
+        make = outline if listing.vast else value
+        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known, make)
         for pairs in self._received(listing.call, params, cutter, self._check):
             for digest, raw in pairs:
                 if raw is None:
                     page.append({"digest": digest})
-                elif listing.vast and digest is not None:
-                    page.extend(item | {"digest": digest} for item in listing.items(raw))
                 else:
-                    page.extend(listing.items(raw))
+                    for item in listing.items(raw):
+                        if listing.vast and digest is not None:
+                            item["digest"] = digest
+                        page.append(item)
         return page, rows.text(cutter.rest.get("nextToken"))
 
     def _change(self, call: Call, params: Mapping[str, str | None]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads a vast EC2 answer item by item, cut out of its bytes: known ones are passed over, the others parsed alone."""
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container
 from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -11,7 +11,7 @@ from backend.providers.ec2_xml import Malformed, Reader, whole
 FORMAT = b"1"
 """Part of every digest: change it when other things are made of the same bytes, and all items are read anew."""
 
-_OPEN, _CLOSE = b"<item>", b"</item>"
+OPEN, CLOSE = b"<item>", b"</item>"
 _OTHER_ENCODING = re.compile(rb"<\?xml[^>]*encoding\s*=\s*['\"](?!utf-?8\b)", re.IGNORECASE)
 
 
@@ -19,16 +19,19 @@ class Cutter:
     """A Reader for listings, of which most may be known already: its feed() returns (digest, item) pairs.
 
     The digest is a signed 64-bit one of the item's bytes; the item of one that is in `known` is None and was not
-    parsed: to tell that two runs of bytes are the same takes a fraction of the time.
+    parsed: to tell that two runs of bytes are the same takes a fraction of the time. `make` makes the others.
 
     Everything around the items goes through an ordinary Reader, which checks it as ever. Where the answer is not
     written the way EC2 writes (prefixes, comments, CDATA, another encoding), all of it goes there.
     """
 
-    def __init__(self, root: str, collection: str, known: Container[int] = ()) -> None:
+    def __init__(
+        self, root: str, collection: str, known: Container[int] = (), make: Callable[[bytes], Any] | None = None
+    ) -> None:
         self._reader = Reader(root, collection)
         self._begin = f"<{collection}>".encode()
         self._known = known
+        self._make = make or value
         self._rest = b""
         self._cutting: bool | None = None  # None: the set has not begun; False: all goes to the reader
 
@@ -74,49 +77,51 @@ class Cutter:
         self._cutting = plain and not within and self._reader.collecting
         return data[end:]
 
-    def _cut(self, data: bytes) -> Iterator[tuple[int | None, Any]]:
+    def _cut(self, data: bytes) -> list[tuple[int | None, Any]]:
+        pairs: list[tuple[int | None, Any]] = []
+        known, make = self._known, self._make
         position = 0
-        while data.startswith(_OPEN, start := position) or data.startswith(
-            _OPEN, start := _past_blanks(data, position)
-        ):
+        while data.startswith(OPEN, start := position) or data.startswith(OPEN, start := _past_blanks(data, position)):
             end = _end(data, start)
             if end < 0:
                 break
             item = data[start:end]
             digest = int.from_bytes(blake2b(item, digest_size=8, key=FORMAT).digest(), "little", signed=True)
             try:
-                made = None if digest in self._known else value(item) or {}
+                pairs.append((digest, None if digest in known else make(item) or {}))
             except Malformed:  # cut in the wrong place, if it is not wrong indeed: the reader tells
                 self._cutting = False
                 break
-            yield digest, made
             position = end
-        if not self._cutting or (len(data) - start >= len(_OPEN) and not data.startswith(_OPEN, start)):
+        if not self._cutting or (len(data) - start >= len(OPEN) and not data.startswith(OPEN, start)):
             self._cutting = False  # the set has ended, or goes on in another way
-            yield from ((None, item) for item in self._reader.feed(data[position:]))
+            pairs.extend((None, item) for item in self._reader.feed(data[position:]))
         else:
             self._rest = data[position:]
+        return pairs
 
 
 _LONGEST_HEAD = 65_536
 """Bytes in which the set must have begun; EC2 takes 200."""
 
 
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+
+
 def _past_blanks(data: bytes, position: int) -> int:
-    while position < len(data) and data[position] in b" \t\r\n":
-        position += 1
-    return position
+    blanks = _BLANKS.match(data, position)
+    return blanks.end() if blanks else position
 
 
 def _end(data: bytes, start: int) -> int:
     """Return where the item that starts at `start` ends, -1 when its end has not come; items may hold items."""
-    depth, position = 1, start + len(_OPEN)
+    depth, position = 1, start + len(OPEN)
     while depth:
-        close = data.find(_CLOSE, position)
+        close = data.find(CLOSE, position)
         if close < 0:
             return -1
-        depth += data.count(_OPEN, position, close) - 1
-        position = close + len(_CLOSE)
+        depth += data.count(OPEN, position, close) - 1
+        position = close + len(CLOSE)
     return position
 
 
@@ -132,7 +137,7 @@ def value(item: bytes) -> Any:
     except UnicodeDecodeError:
         return _parsed(item)
     referring = "&" in text
-    if "\r" in text or "]]>" in text or (referring and _OTHER_REFERENCE.search(text)):
+    if "\r" in text or "]]>" in text or (referring and OTHER_REFERENCE.search(text)):
         return _parsed(item)
     outer: list[tuple[str, list[tuple[str, Any]]]] = []
     children: list[tuple[str, Any]] = []
@@ -141,7 +146,7 @@ def value(item: bytes) -> Any:
     for name, inside, tag in tokens:
         if name:
             if referring and "&" in inside:
-                inside = unescape(inside, _QUOTES)  # noqa: PLW2901 - it is what stood there
+                inside = unescape(inside, QUOTES)  # noqa: PLW2901 - it is what stood there
             children.append((name, None if not inside or inside.isspace() else inside))
             continue
         tags -= 1
@@ -172,8 +177,10 @@ def _parsed(item: bytes) -> Any:
     return inside[0] if isinstance(inside, list) else next(iter(inside.values()))
 
 
-_OTHER_REFERENCE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
-_QUOTES = {"&quot;": '"', "&apos;": "'"}
+OTHER_REFERENCE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
+"""A reference that is none of the five which need no table."""
+QUOTES = {"&quot;": '"', "&apos;": "'"}
+"""What `unescape` does not know by itself."""
 
 
 def _composed(children: list[tuple[str, Any]]) -> Any:

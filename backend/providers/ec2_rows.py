@@ -1,13 +1,19 @@
 """Says, field by field, how what EC2 lists becomes our items."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from backend.providers import Item
+from backend.providers.ec2_cut import value
+from backend.providers.ec2_outline import Outline
+from backend.providers.ec2_xml import Malformed
 
 log = logging.getLogger(__name__)
+
+AS_WRITTEN = "as written"
+"""The one key of an "extra" that holds the element itself instead of what is in it; no element has such a name."""
 
 # --- one converter a type: what does not fit is None, so that one odd field never costs a row ------------------------
 
@@ -57,14 +63,18 @@ class Field:
     def __init__(self, *paths: str, to: Callable[[Any], Any] = text) -> None:
         self.paths = tuple(tuple(path.split("/")) for path in paths)
         self._to = to
-        self._key = paths[0] if len(paths) == 1 and "/" not in paths[0] else None  # as most are: no search then
+        self._direct = () if any("/" in path for path in paths) else paths  # as most are: no search then
 
-    def of(self, raw: dict[str, Any]) -> Any:
+    def of(self, raw: dict[str, Any] | Outline) -> Any:
         """Return the first value found that converts, else None."""
-        if self._key is not None:
-            return self._to(raw.get(self._key))
+        found: Any
+        for key in self._direct:
+            if (found := raw.get(key)) is not None and (made := self._to(found)) is not None:
+                return made
+        if self._direct:
+            return None
         for path in self.paths:
-            found: Any = raw
+            found = raw
             for step in path:
                 if isinstance(found, dict):
                     found = found.get(step)
@@ -73,9 +83,8 @@ class Field:
                 else:
                     found = None
                     break
-            value = self._to(found)
-            if value is not None:
-                return value
+            if (made := self._to(found)) is not None:
+                return made
         return None
 
 
@@ -90,21 +99,31 @@ class Fields:
         """Yield the item that `raw`, which is used up, describes; nothing when it has no id to be referred to by."""
         if isinstance(raw, dict):
             raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them, and extra too
+        if isinstance(raw, (dict, Outline)):
             item: Item = {column: field.of(raw) for column, field in self._columns}
             if item["id"] is not None:
-                for key in self._taken:
-                    raw.pop(key, None)
-                item["extra"] = {key: value for key, value in raw.items() if value is not None}
+                item["extra"] = self._rest(raw) if isinstance(raw, dict) else {AS_WRITTEN: raw.xml}
                 yield item
                 return
         log.warning("EC2 listed something without an id; it is left out")
+
+    def _rest(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {key: found for key, found in raw.items() if found is not None and key not in self._taken}
+
+    def opened(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an "extra" with what it holds as it was written taken apart; what cannot be stays as it is."""
+        try:
+            raw = value(str(extra[AS_WRITTEN]).encode()) if AS_WRITTEN in extra else None
+        except (Malformed, UnicodeEncodeError):
+            raw = None
+        return self._rest(raw) if isinstance(raw, dict) else extra
 
 
 def _tags(tag_set: Any) -> dict[str, str]:
     if not tag_set:
         return {}
     pairs = ((text(tag.get("key")), text(tag.get("value"))) for tag in entries(tag_set) if isinstance(tag, dict))
-    return {key: value or "" for key, value in pairs if key}
+    return {key: found or "" for key, found in pairs if key}
 
 
 IMAGE = Fields(

@@ -224,7 +224,7 @@ def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
         known = cache.known(kind, HERE)
         assert len(known.hashes) == 3
         assert cache.put(kind, HERE, first, known) == (0, 0)
-        assert known.hashes == set()
+        assert not known.hashes
         assert cache.put(kind, HERE, first) == (0, 0)  # nor where nothing is known but what the cache says
         assert told == []
         second = [*items(kind, "a", "c"), item(kind, "b", name="other"), item(kind, "d")]
@@ -257,7 +257,7 @@ def test_an_image_listed_as_it_is_and_otherwise_too_on_one_page_stays(cache: Cac
     assert cache.put(IMAGE, HERE, page, known) == (0, 0)
     assert [IMAGE.value(row, "name") for row in cache.rows(IMAGE, HERE)] == ["as it is"]
     assert cache.left(IMAGE, HERE, known) == set()
-    assert cache.known(IMAGE, HERE).hashes == {1}
+    assert list(cache.known(IMAGE, HERE).hashes) == [1]
 
 
 def test_a_refresh_tells_of_rows_that_another_has_written_since_it_began(cache: Cache) -> None:
@@ -424,7 +424,7 @@ def test_another_versions_schema_is_replaced(server_home: Path, embedded: Cache,
 @every_kind
 def test_collections_are_indexed(cache: Cache, kind: Kind) -> None:
     keys = [entry["key"] for entry in cache.database[kind.plural].index_information().values()]
-    assert [("cloud", 1), ("region", 1), ("name", 1)] in keys
+    assert [("cloud", 1), ("region", 1)] in keys
 
 
 def test_the_journal_is_indexed(cache: Cache) -> None:

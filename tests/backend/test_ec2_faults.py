@@ -16,8 +16,9 @@ from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials as BotocoreCredentials  # type: ignore[import-untyped]
 
 from backend.cache import Cache
+from backend.cache.documents import flatten
 from backend.callbacks import ignore
-from backend.config import Cloud, Credentials, Defaults
+from backend.config import Cloud, Credentials, Defaults, Settings
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -32,6 +33,7 @@ from backend.providers.ec2 import RESTARTS, EC2Provider
 from backend.providers.ec2_driver import Driver
 from backend.refresh import Difference, refresh
 from backend.secret import Secret
+from backend.session import Session
 from tests.backend.cache_parts import HERE, IMAGE, VM, ids
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
 
@@ -552,6 +554,24 @@ def test_an_image_with_300_tags_and_wide_names_comes_out_whole(cache: Cache) -> 
     assert stored(cache) == before
 
 
+def test_the_details_of_an_image_are_all_that_ec2_said_of_it(cache: Cache) -> None:
+    disk = "<item><deviceName>/dev/sda1</deviceName><ebs><volumeSize>8</volumeSize></ebs></item>"
+    assert fetched(cache, page(image("ami-1", name="a", description="x &amp; y", blockDeviceMapping=disk)))[:2] == (
+        1,
+        1,
+    )
+    cloud = Cloud(HERE.cloud, default=Defaults(HERE.region))
+    session = Session(Settings({cloud.name: cloud}, cloud.name), cloud, cache, Path())
+    found = session.details(IMAGE, "ami-1")
+    assert found is not None
+    shown = dict(flatten(found))
+    assert shown["extra.description"] == "x & y"
+    assert shown["extra.blockDeviceMapping.1.ebs.volumeSize"] == "8"
+    assert shown["name"] == "a"
+    assert not shown.keys() & {"_id", "hash"}
+    assert session.details(IMAGE, "ami-2") is None
+
+
 TAG = "<item><key>{0}</key><value>{0}</value></item>"
 
 
@@ -564,19 +584,19 @@ def test_a_refresh_of_what_is_unchanged_writes_nothing(cache: Cache) -> None:
     assert fetched(cache, *replies) == (3, 0, 0, 0)
     assert stored(cache) == before
     assert cache.refreshed(IMAGE, HERE).written == written
-    # Nor does the same in another order of tags or in other bytes; only their digest is noted.
+    # Nor does the same in another order of tags; only their digest is noted.
     fields["tagSet"] = TAG.format("b") + TAG.format("a")
-    replies = page(image("ami-1", **fields), "\n" + image("ami-2"), token="t1"), page(image("ami-3", **fields))
+    replies = page(image("ami-1", **fields), image("ami-2"), token="t1"), page(image("ami-3", **fields))
     for _ in range(2):
         assert fetched(cache, *replies) == (3, 0, 0, 0)
         after = stored(cache)
         assert [one | {"hash": None} for one in after] == [one | {"hash": None} for one in before]
-        assert all(new["hash"] != old["hash"] for new, old in zip(after, before, strict=True))
+        assert [new["hash"] != old["hash"] for new, old in zip(after, before, strict=True)] == [True, False, True]
     assert cache.refreshed(IMAGE, HERE).written == written
-    # The parser's items have no digest of bytes, and are the same all the same.
-    with_comment = Reply(page(image("ami-1", **fields), image("ami-2"), image("ami-3", **fields), "<!-- -->").body)
-    assert fetched(cache, with_comment) == (3, 0, 0, 0)
-    assert [one["refreshed"] for one in stored(cache)] == [one["refreshed"] for one in before]
+    # The parser's items have no digest of bytes, and are the same all the same where they were taken apart before.
+    with_comment = Reply(page(image("ami-1", **fields), image("ami-3", **fields), "<!-- -->").body)
+    assert fetched(cache, with_comment) == (2, 0, 0, 1)
+    assert [one["refreshed"] for one in stored(cache)] == [before[0]["refreshed"], before[2]["refreshed"]]
 
 
 def test_one_that_has_changed_is_written_and_no_other(cache: Cache) -> None:

@@ -221,18 +221,21 @@ async def test_a_configuration_that_is_wrong_ends_the_dashboard_with_its_status(
 
 async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_does(world: World) -> None:
     answers: list[Session | None] = [world.session(), None]
+    said = threading.Event()
 
     def opening() -> Session:
         if (answer := answers.pop()) is None:
             raise CacheLostError("The cache cannot be reached: refused.")
+        assert said.wait(30)
         return answer
 
-    app = CloudmeshApp(Launch(opening), reopen_every=0.3)
+    app = CloudmeshApp(Launch(opening), reopen_every=0.01)
     async with driven(app) as user:
         await user.sees("The cache cannot be reached: refused.")
         await user.press("colon")
         await user.type("vm frob", "enter")
         await user.sees("The cache is not open yet.")  # another message has taken its place
+        said.set()
         await user.until(lambda: app.session is not None)
         await user.show("vm")
         await user.sees("db-primary", "The cache is not open yet.")
