@@ -1,15 +1,15 @@
 """Fills the tables: reads the cache's snapshots, applies what changes, and refreshes what is stale."""
 
-from threading import Lock
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
-from backend.cache.documents import CHUNK, EVERYWHERE
+from backend.cache.documents import EVERYWHERE
 from backend.commands import Parsed, command
 from backend.errors import CloudmeshError
 from backend.format import duration
-from backend.kinds import KINDS, Row
+from backend.kinds import KINDS, Kind, Row
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.jobs import Job
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tui.runner import Runner
 
 FEED_WAIT = 5.0
-"""Seconds that a snapshot waits for the feed, at most: without one it is still a snapshot."""
+"""Seconds that the first snapshots wait for the feed, at most: without one they are still snapshots."""
 
-PAGE = CHUNK
-"""Rows that are shown before the rest of their snapshot has been read."""
+RETRY_READ = 10.0
+"""Seconds after which a snapshot of which only a part could be read is read again."""
 
 REREAD_REST = 10.0
 """Times as long as reading a snapshot took, none is read again because another dashboard's refresh goes on."""
@@ -44,15 +44,16 @@ class Listings:
         self._session = session
         self._runner = runner
         self._feed = feed
+        self._feed_by = monotonic() + FEED_WAIT
         self._closed = False
         self._records: dict[str, RefreshRecord] = {}
         self._counts: dict[str, int] = {}
-        self._loading: dict[str, list[Change]] = {}
-        """Kinds whose snapshot is being read, each with the changes told of meanwhile."""
-        self._again: set[str] = set()
-        """Kinds to be read once more when that is done."""
-        self._reading = Lock()
-        """Held while a snapshot is read: that of the shown tab is read first, and none waits for a share of it."""
+        self._waiting: list[str] = []
+        """Kinds whose snapshot is to be read, in this order: one at a time, so that the shown tab's comes first."""
+        self._reading = ""
+        """The kind whose snapshot is being read; "" when none is."""
+        self._told: list[Change] = []
+        """The changes of its rows and record that were told of since that began."""
         self._owed: set[str] = set()
         """Kinds of which another dashboard's refresh has written rows that are not read yet."""
         self._rest: dict[str, float] = {}
@@ -67,62 +68,68 @@ class Listings:
     def load_all(self, *, empty: bool = False) -> None:
         """Read every snapshot, that of the shown tab first; `empty` takes away the rows of another cloud at once."""
         shown = self._app.main.kind
-        for kind in sorted(KINDS, key=lambda name: name != shown):
+        kinds = sorted(KINDS, key=lambda name: name != shown)
+        for kind in kinds:
             if empty:
                 table = self._app.main.table_of(kind)
                 table.load(())
                 table.notice = "Reading the cache …"
-            self.load(kind)
+        self.load(*kinds)
 
-    def load(self, kind_name: str) -> None:
-        """Read the snapshot of a kind into its table."""
-        session = self._session
-        if kind_name in self._loading:
-            self._again.add(kind_name)
-            return
-        self._loading[kind_name] = []
-        kind = KINDS[kind_name]
+    def load(self, *kinds: str) -> None:
+        """Read the snapshots of these kinds into their tables, one after the other."""
+        self._waiting += [kind for kind in kinds if kind not in self._waiting]
+        if not self._reading and self._waiting and not self._closed:
+            self._read(self._waiting.pop(0))
+
+    def _read(self, kind_name: str) -> None:
+        session, kind, table = self._session, KINDS[kind_name], self._app.main.table_of(kind_name)
+        self._reading, self._told = kind_name, []
+        partly = False
 
         def read(_job: Job) -> tuple[list[Row], RefreshRecord, float]:
-            self._feed.wait(FEED_WAIT)  # what is written after the snapshot must be told of
+            self._feed.wait(max(0.0, self._feed_by - monotonic()))  # what is written after this must be told of
+            began = monotonic()
             rows: list[Row] = []
-            with self._reading:
-                began = monotonic()
-                for page in session.cache.pages(kind, session.scope):
-                    rows += page
-                    if len(rows) == PAGE:  # more will follow; these are on screen meanwhile
-                        self._app.call_later(begin, page)
-                return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
+            for number, page in enumerate(session.cache.pages(kind, session.scope)):
+                if self._closed:
+                    break
+                if number == 1:  # there is more than a page: the first is on screen while the others come
+                    self._app.call_later(begin, rows[:])
+                rows += page
+            return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
 
         def begin(page: list[Row]) -> None:
-            table = self._app.main.table_of(kind_name)
+            nonlocal partly
             if not self._closed and not table.total:
+                partly = True
                 table.load(page)
 
         def show(found: tuple[list[Row], RefreshRecord, float]) -> None:
             if self._closed:
                 return
-            rows, self._records[kind_name], seconds = found
+            rows, record, seconds = found
+            self._reading, told = "", self._told
+            if not any(change.record for change in told):
+                self._records[kind_name] = record
             self._rest[kind_name] = monotonic() + REREAD_REST * seconds
-            table = self._app.main.table_of(kind_name)
             table.tick(self._app.now())
-            table.load(rows)
+            table.load(_with(kind, rows, told))
             self._explain(kind_name)
-            for change in self._loading.pop(kind_name, []):
-                table.apply(change.upserts, change.removed)
             self._counted(kind_name)
-            if kind_name in self._again:
-                self._again.discard(kind_name)
-                self.load(kind_name)
-            else:
+            if kind_name not in self._waiting:
                 self.freshen(kind_name)
+            self.load()
 
         def fail(error: CloudmeshError) -> None:
-            if not self._closed:
-                self._loading.pop(kind_name, None)
-                self._again.discard(kind_name)
-                self._app.main.table_of(kind_name).notice = "" if self._counts.get(kind_name) else error.message
-                self._app.show_error(error)
+            if self._closed:
+                return
+            self._reading = ""
+            table.notice = "" if self._counts.get(kind_name) else error.message
+            self._app.show_error(error)
+            if partly:  # else nobody would know that there are more rows than these
+                self._app.set_timer(RETRY_READ, lambda: self.load(kind_name))
+            self.load()
 
         self._app.start(Job("", read, show, fail))
 
@@ -133,18 +140,18 @@ class Listings:
         if change.record is not None:
             self._records[change.kind] = change.record
             self._explain(change.kind)
+        if change.kind == self._reading:
+            self._told.append(change)
         record = change.record
         running = record is not None and record.batch > 0
         lacking = record is not None and (self._lacks_rows(record) or change.kind in self._owed)
         if change.reread or (lacking and not running):
-            if running and (change.kind in self._loading or monotonic() < self._rest.get(change.kind, 0)):
+            if running and (change.kind == self._reading or monotonic() < self._rest.get(change.kind, 0)):
                 self._owed.add(change.kind)
             else:
                 self._owed.discard(change.kind)
                 self.load(change.kind)
         elif change.upserts or change.removed:
-            if change.kind in self._loading:
-                self._loading[change.kind].append(change)
             self._app.main.table_of(change.kind).apply(change.upserts, change.removed)
         self._counted(change.kind)
         return change.upserts
@@ -155,7 +162,7 @@ class Listings:
         shown = self._app.main.table_of(kind.name).total
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
             return False
-        return not kind.by_row and kind.name not in self._loading and record.count != shown
+        return not kind.by_row and kind.name != self._reading and record.count != shown
 
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""
@@ -201,3 +208,16 @@ class Listings:
         if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):
             self._tried[kind] = monotonic()
             self._runner.run([Parsed(command(f"{kind} refresh"), {})], quiet=age is not None)
+
+
+def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:
+    """Return the rows of a snapshot as they are after what was told while it was read."""
+    index = kind.index["id"]
+    latest: dict[str, Row | None] = {}
+    for change in changes:
+        latest |= dict.fromkeys(change.removed)
+        latest |= {row[index]: row for row in change.upserts}
+    if not latest:
+        return rows
+    found = {row[index]: row for row in rows} | latest
+    return [row for row in found.values() if row is not None]

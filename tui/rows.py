@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
@@ -297,14 +296,17 @@ class Rows:
         ranks = self._ranks.get(name)
         if ranks is None:
             index = self.kind.index[name]
-            column, value = self.kind.columns[index], itemgetter(index)
-            values = [value(row) if row else None for row in self._rows]
-            some = {each for each in set(values) if each is not None}
-            keys = [sort_key(each, column) for each in some]
-            rank_of_key = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-            rank_of = dict(zip(some, map(rank_of_key.__getitem__, keys), strict=True))
-            rank_of[None] = -1
-            ranks = self._ranks[name] = list(map(rank_of.__getitem__, values))
+            column = self.kind.columns[index]
+            keys: list[Any] = [
+                None if not row or row[index] is None else sort_key(row[index], column) for row in self._rows
+            ]
+            ranks = self._ranks[name] = [-1] * len(keys)
+            rank, before = -1, None
+            # By slot, not by value: to visit the rows in the order they have in memory halves the time.
+            for slot in sorted((slot for slot, key in enumerate(keys) if key is not None), key=keys.__getitem__):
+                if (key := keys[slot]) != before:
+                    rank, before = rank + 1, key
+                ranks[slot] = rank
         return ranks
 
     def _value(self, slot: int) -> Any:

@@ -35,19 +35,21 @@ EVERYWHERE = Scope("", "")
 
 @dataclass(frozen=True)
 class RefreshRecord:
-    """The last refresh of one kind; all but `started` and `error` tell of the last listing that was complete."""
+    """The refreshes of one kind: when the last one began and why it failed, and the last listing that was complete."""
 
     cloud: str
     region: str
     kind: str
     started: datetime | None = None
     finished: datetime | None = None
+    """When the last complete listing ended; the figures from here to `seconds` are its own."""
     count: int = 0
     added: int = 0
     changed: int = 0
     removed: int = 0
     seconds: float = 0.0
     error: str | None = None
+    """Why the last refresh failed; None when it did not, or is under way."""
     batch: int = 0
     """Rows listed so far by the refresh under way; 0 when none is."""
     written: int = 0

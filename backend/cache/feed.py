@@ -158,11 +158,13 @@ class Feed:
         return entry.written != before and entry.writer != self._cache.writer
 
     def _follow_by_rereading(self) -> None:
-        self._follow_locally()
         seen: dict[Any, Document] = {}
+        with suppress(PyMongoError):  # told of at the next look
+            seen = self._records()
+        self._follow_locally()
         while not self._closed.wait(self._retry_every if self._lost else self._reread_every):
             try:
-                documents = {found["_id"]: found for found in self._cache.database["refreshes"].find({})}
+                documents = self._records()
             except PyMongoError as error:
                 self._lose(error)
                 continue
@@ -177,6 +179,9 @@ class Feed:
                     self._told(Change(document["kind"], scope, reread=True, record=record(document)))
             seen = documents
             self._reread(kind for kind in KINDS.values() if kind.by_row)
+
+    def _records(self) -> dict[Any, Document]:
+        return {found["_id"]: found for found in self._cache.database["refreshes"].find({})}
 
     def _reread(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
