@@ -44,7 +44,7 @@ COLLECT_AFTER = 1.0
 """Seconds after which garbage is collected, where tui.cli has put that off for the start."""
 
 REOPEN_EVERY = 5.0
-"""Seconds between attempts to open a cache that cannot be opened."""
+"""Seconds between attempts to open a cache that cannot be opened, and to read one that cannot be read."""
 
 
 def utc_now() -> datetime:
@@ -83,7 +83,7 @@ class CloudmeshApp(App[int]):
         super().__init__()
         self._launch = launch
         self.now = now
-        self._reopen_every = reopen_every
+        self.reopen_every = reopen_every
         self.session: Session | None = None
         self.main = MainScreen(self)
         self._jobs = Jobs(self.post_message)
@@ -137,7 +137,7 @@ class CloudmeshApp(App[int]):
         for kind in KINDS:
             self.main.table_of(kind).notice = f"{error.message} Trying again …" if again else str(error)
         if again:
-            self.set_timer(self._reopen_every, self._open)
+            self.set_timer(self.reopen_every, self._open)
 
     def _opened(self, session: Session) -> None:
         if self._lost:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backend.cache import Change, RefreshRecord
 from backend.cache.documents import EVERYWHERE
 from backend.commands import Parsed, command
-from backend.errors import CloudmeshError
+from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
 from backend.kinds import KINDS, Kind, Row
 from backend.refresh import CANCELLED
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 FEED_WAIT = 5.0
 """Seconds that the first snapshots wait for the feed, at most: without one they are still snapshots."""
-
-RETRY_READ = 10.0
-"""Seconds after which a snapshot of which only a part could be read is read again."""
 
 REREAD_REST = 10.0
 """Times as long as reading a snapshot took, none is read again because another dashboard's refresh goes on."""
@@ -85,7 +82,6 @@ class Listings:
     def _read(self, kind_name: str) -> None:
         session, kind, table = self._session, KINDS[kind_name], self._app.main.table_of(kind_name)
         self._reading, self._told = kind_name, []
-        partly = False
 
         def read(_job: Job) -> tuple[list[Row], RefreshRecord, float]:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # what is written after this must be told of
@@ -100,9 +96,7 @@ class Listings:
             return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
 
         def begin(page: list[Row]) -> None:
-            nonlocal partly
             if not self._closed and not table.total:
-                partly = True
                 table.load(page)
 
         def show(found: tuple[list[Row], RefreshRecord, float]) -> None:
@@ -127,8 +121,8 @@ class Listings:
             self._reading = ""
             table.notice = "" if self._counts.get(kind_name) else error.message
             self._app.show_error(error)
-            if partly:  # else nobody would know that there are more rows than these
-                self._app.set_timer(RETRY_READ, lambda: self.load(kind_name))
+            if not isinstance(error, CacheLostError):  # all is read again when the feed has found the cache again
+                self._app.set_timer(self._app.reopen_every, lambda: self.load(kind_name))
             self.load()
 
         self._app.start(Job("", read, show, fail))

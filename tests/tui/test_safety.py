@@ -11,11 +11,11 @@ import pytest
 from textual.widgets import Button
 
 from backend import providers
-from backend.cache import Cache
+from backend.cache import Cache, Scope
 from backend.commands import execute, parse, split
 from backend.config import Cloud
-from backend.errors import CacheLostError, ConfigError
-from backend.kinds import KINDS
+from backend.errors import CacheError, CacheLostError, ConfigError
+from backend.kinds import KINDS, Kind, Row
 from backend.providers import Page, Provider
 from backend.refresh import CANCELLED
 from backend.session import Session
@@ -239,3 +239,31 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
         await user.until(lambda: app.session is not None)
         await user.show("vm")
         await user.sees("db-primary", "The cache is not open yet.")
+
+
+class Halting(Cache):
+    """A cache whose images come no further than their second page until it is told to go on."""
+
+    halted = True
+
+    def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
+        for number, page in enumerate(super().pages(kind, scope)):
+            if self.halted and kind.name == "image" and number == 2:
+                raise CacheError("Reading the cache failed: a page is missing.")
+            yield page
+
+
+async def test_a_snapshot_that_was_read_in_part_is_shown_told_of_and_read_again(world: World) -> None:
+    images = KINDS["image"]
+    world.cache.put(images, world.scope, [{"id": f"ami-{n:04}", "name": f"image {n:04}"} for n in range(1_200)])
+    cache = Halting(world.cache.client, world.cache.database.name, "memory", "memory")
+    count = cache.count(images, world.scope)
+    session = world.with_cache(cache).session(refresh=False)
+    async with driven(CloudmeshApp(Launch(lambda: session), reopen_every=0.1)) as user:
+        await user.show("image")
+        await user.sees("Reading the cache failed: a page is missing.")
+        await user.until(lambda: user.table.total == 500)
+        await user.show("vm")
+        await user.sees("db-primary")  # the others were read all the same
+        cache.halted = False
+        await user.until(lambda: user.app.main.table_of("image").total == count)
