@@ -113,7 +113,7 @@ class Listings:
             self._counted(kind_name)
             if kind_name not in self._waiting:
                 self.freshen(kind_name)
-            self.load()
+            self._app.call_after_refresh(self.load)  # these rows are painted before others are read
 
         def fail(error: CloudmeshError) -> None:
             if self._closed:

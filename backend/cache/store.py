@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from pymongo import UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from backend.cache.documents import (
     CHUNK,
@@ -87,30 +87,23 @@ class Cache:
     def prepare(self) -> None:
         """Create what is missing of the collections, their indexes and, where the server has them, validators."""
         with self.use():
-            existing = set(self.database.list_collection_names())
+            existing = {found["name"]: found["options"].get("validator") for found in self._collections()}
             for kind in KINDS.values():
-                if self.mode != "memory":
-                    self._validate(kind, create=kind.plural not in existing)
-                collection = self.database[kind.plural]
+                schema = validator(kind)
+                if existing.get(kind.plural) == schema:  # the last to be set, so the rest is there too
+                    continue
                 # Of equal keys the server keeps the order in which they came, which an index by name would not.
-                collection.create_index([("cloud", 1), ("region", 1)])
-            self.database["journal"].create_index([("at", -1)])
+                self.database[kind.plural].create_index([("cloud", 1), ("region", 1)])
+                if self.mode != "memory":
+                    self.database.command("collMod", kind.plural, validator=schema)
+            if "journal" not in existing:
+                self.database["journal"].create_index([("at", -1)])
 
-    def _validate(self, kind: Kind, *, create: bool) -> None:
-        schema = validator(kind)
-        if create:
-            try:
-                self.database.create_collection(kind.plural, validator=schema)
-            except CollectionInvalid:  # another dashboard was faster
-                create = False
-            except OperationFailure as error:
-                if error.code != _NAMESPACE_EXISTS:
-                    raise
-                create = False
-        if not create:
-            options = self.database[kind.plural].options()
-            if options.get("validator") != schema:
-                self.database.command("collMod", kind.plural, validator=schema)
+    def _collections(self) -> Iterable[Document]:
+        if self.mode == "memory":  # mongomock does not know their options
+            return ()
+        found: Iterable[Document] = self.database.list_collections()
+        return found
 
     # --- listening ---------------------------------------------------------------------------------------------------
 
@@ -376,7 +369,6 @@ _SOON = WriteConcern(w=1)
 """Answered before it is on disk, where it is within a tenth of a second."""
 
 _DUPLICATE = 11000
-_NAMESPACE_EXISTS = 48
 
 
 def _of(scope: Scope) -> Document:

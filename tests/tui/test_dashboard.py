@@ -76,7 +76,7 @@ async def test_the_screen_is_painted_before_the_cache_is_open_and_filled_after(
         gate.set()
         await user.show("vm")
         await user.sees("db-primary", "demo · us-east-1 · memory (will not last)")
-        assert len(user.rows("image")) == world.cache.count(KINDS["image"], world.scope)
+        await user.until(lambda: len(user.rows("image")) == world.cache.count(KINDS["image"], world.scope))
     assert world.changing == []
 
 
