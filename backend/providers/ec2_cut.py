@@ -129,7 +129,7 @@ def value(item: bytes) -> Any:
     """Return the value of one element as Reader does: None (empty), str, list (all its children are `item`) or dict.
 
     An element written as EC2 writes, which is without attributes, numeric references and carriage returns, is taken
-    apart at its tags: faster than expat and lxml, whose events or nodes are handled in Python (docs/performance.md).
+    apart at its tags: faster than expat, and no slower than lxml, whose events or nodes are handled in Python.
     One that is not, or that does not come out even, goes to the parser. Raises Malformed.
     """
     try:
