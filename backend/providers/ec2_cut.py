@@ -105,7 +105,7 @@ _LONGEST_HEAD = 65_536
 """Bytes in which the set must have begun; EC2 takes 200."""
 
 
-_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_BLANKS = re.compile(rb"[ \t\r\n]*")
 
 
 def _past_blanks(data: bytes, position: int) -> int:
