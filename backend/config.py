@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +41,10 @@ class Defaults:
     keypair: str | None = None
 
 
+PRODUCTION = ("env=prod*", "environment=prod*", "stage=prod*")
+"""The tags that mark a VM as production where the configuration names no others."""
+
+
 @dataclass(frozen=True)
 class Cloud:
     """A named account and region."""
@@ -53,6 +57,8 @@ class Cloud:
     """Whose images are listed: self, amazon, aws-marketplace, account ids, or all alone."""
     credentials: Credentials = field(default_factory=Credentials)
     default: Defaults = field(default_factory=Defaults)
+    read_only: bool = False
+    """Nothing may be changed there: its provider refuses whatever would."""
 
     @property
     def region(self) -> str:
@@ -95,6 +101,8 @@ class Settings:
     poll: Poll = field(default_factory=Poll)
     max_age: dict[str, float] = field(default_factory=lambda: {kind.name: kind.max_age for kind in KINDS.values()})
     mongodb: MongoDB = field(default_factory=MongoDB)
+    production: tuple[str, ...] = PRODUCTION
+    """Tags, as TAG=VALUE with * and ? for any text, of VMs that are deleted only when their name has been typed."""
     warnings: tuple[str, ...] = ()
 
 
@@ -181,6 +189,8 @@ class _Reader:
             {
                 "default": self._as_is,
                 "refresh": self._switch,
+                "read_only": self._switch,
+                "production": self._tags,
                 "poll": self._as_is,
                 "max_age": self._as_is,
                 "mongodb": self._as_is,
@@ -188,6 +198,8 @@ class _Reader:
             },
         )
         clouds = self._clouds(root.get("clouds"))
+        if root.get("read_only", False):
+            clouds = {name: replace(cloud, read_only=True) for name, cloud in clouds.items()}
         default = self._section(root.get("default"), "cloudmesh.default", {"cloud": self._text})
         current = default.get("cloud") or next(iter(clouds))
         if current not in clouds:
@@ -203,6 +215,7 @@ class _Reader:
             refresh=root.get("refresh", True),
             poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
             max_age={kind.name: ages.get(kind.name, kind.max_age) for kind in KINDS.values()},
+            production=root.get("production", PRODUCTION),
             mongodb=MongoDB(**self._section(root.get("mongodb"), "cloudmesh.mongodb", mongodb)),
             warnings=warnings,
         )
@@ -222,6 +235,7 @@ class _Reader:
                 "provider": self._text,
                 "endpoint": self._endpoint,
                 "images": self._owners,
+                "read_only": self._switch,
                 "credentials": self._as_is,
                 "default": self._as_is,
             },
@@ -315,6 +329,13 @@ class _Reader:
         if "all" in owners and len(owners) > 1:
             raise self._wrong(where, "names `all` beside other owners", "Keep one of them.")
         return owners
+
+    def _tags(self, value: Any, where: str) -> tuple[str, ...]:
+        rules = tuple(self._text(entry, where) for entry in (value if isinstance(value, list) else [value]))
+        for rule in rules:
+            if not rule.partition("=")[0].strip() or "=" not in rule:
+                raise self._wrong(where, f"has the rule {rule!r}", "Write each as TAG=VALUE, such as env=prod*.")
+        return rules
 
     def _endpoint(self, value: Any, where: str) -> str:
         text = self._text(value, where)

@@ -181,6 +181,10 @@ class Machine:
     architecture: str = X86
     disk: int = 8
     """GiB of its root volume."""
+    protected: bool = False
+    """From being deleted."""
+    address: bool = False
+    """It has an elastic IP."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +236,7 @@ _DB = {**_WEB, "backup": "daily"}
 _LAB = {"env": "research", "team": "gpu-lab", "owner": "ada@example.org"}
 _CLASS = {"env": "teaching", "course": "e516"}
 _CI = {"env": "ci"}
+_STAGING = {"env": "staging", "aws:autoscaling:groupName": "workers"}
 
 EAST = Region(
     cloud="demo",
@@ -245,16 +250,16 @@ EAST = Region(
         hpc7a mac2 u7i-12tb""",
     keypairs=(Keypair("demo"), Keypair("AWS1", "rsa"), Keypair("class-2026"), Keypair("ci deploy (github)", "rsa")),
     machines=(
-        Machine("web-1", "t3.small", "web-base", "a", "AWS1", "running", 14.2, _WEB),
+        Machine("web-1", "t3.small", "web-base", "a", "AWS1", "running", 14.2, _WEB, address=True),
         Machine("web-2", "t3.small", "web-base", "b", "AWS1", "running", 14.1, _WEB),
-        Machine("db-primary", "r6i.xlarge", "al2023", "a", "AWS1", "running", 212.4, _DB, disk=50),
+        Machine("db-primary", "r6i.xlarge", "al2023", "a", "AWS1", "running", 212.4, _DB, disk=50, protected=True),
         Machine("db-replica", "r6i.xlarge", "al2023", "b", "AWS1", "running", 97.8, _DB, disk=50),
         Machine("gpu-train-01", "g5.2xlarge", "dl-pytorch", "c", "demo", "running", 2.3, _LAB, disk=200),
         Machine("gpu-train-02", "g5.2xlarge", "dl-pytorch", "c", "demo", "stopped", 31.0, _LAB, disk=200),
         Machine("class-student-07", "t4g.micro", "ubuntu-24.04", "d", "class-2026", "stopped", 60.5, _CLASS, ARM),
         Machine("class-student-08", "t4g.micro", "ubuntu-24.04", "d", "class-2026", "stopping", 60.5, _CLASS, ARM),
-        Machine("worker", "c7g.large", "debian-13", "a", "AWS1", "running", 5.9, {"env": "staging"}, ARM),
-        Machine("worker", "c7g.large", "debian-13", "f", "AWS1", "running", 5.9, {"env": "staging"}, ARM),
+        Machine("worker", "c7g.large", "debian-13", "a", "AWS1", "running", 5.9, _STAGING, ARM),
+        Machine("worker", "c7g.large", "debian-13", "f", "AWS1", "running", 5.9, _STAGING, ARM),
         Machine("ci-runner-1", "m7i.large", "ubuntu-26.04", "b", "ci deploy (github)", "pending", 0, _CI),
         Machine("ci-runner-0", "m7i.large", "ubuntu-26.04", "b", "ci deploy (github)", "terminated", 0.1, _CI),
         Machine('[/]bold "quoted" <b>&', "t2.micro", "debian-12", "a", None, "running", 400.0, {"[link=x]": "$(id)"}),

@@ -244,6 +244,10 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         instance.launch_time = launched
         for _, mapping in instance.get_block_device_mapping:
             self.get_volume(mapping.volume_id).create_time = launched
+        instance.disable_api_termination = machine.protected
+        if machine.address:
+            address = self.allocate_address("vpc")
+            self.associate_address(instance=instance, allocation_id=address.allocation_id)
         # What moto does beside the state: a stopped VM has no public address, a terminated one no volumes.
         if machine.state in ("stopping", "stopped"):
             instance.stop()
@@ -275,6 +279,17 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]
         _log.debug(message, *args)
 
 
+def _one_at_a_time(application: Any) -> Any:
+    """Return moto's application for one request at a time: its tables change under those that read them."""
+    one = RLock()
+
+    def answer(environ: Any, start_response: Any) -> list[bytes]:
+        with one:
+            return [b"".join(application(environ, start_response))]
+
+    return answer
+
+
 class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
     """moto's web application on a free port of the loopback interface."""
 
@@ -282,7 +297,7 @@ class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
     daemon_threads = False
 
     def __init__(self) -> None:
-        super().__init__("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), _Handler)
+        super().__init__("127.0.0.1", 0, _one_at_a_time(DomainDispatcherApplication(create_backend_app)), _Handler)
 
     def log(self, _type: str, message: str, *args: Any) -> None:
         # A failure inside moto reaches the user as the answer's status; its traceback is for the log file.

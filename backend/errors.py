@@ -50,6 +50,18 @@ class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 
 
+class UnsureError(CloudError):
+    """A change was sent and its answer did not come: it may have been done all the same."""
+
+
+class UntoldError(UnsureError):
+    """Nothing tells whether a change was done, now or later."""
+
+
+class InVainError(CloudError):
+    """It was found out that a change was done, and is of no use."""
+
+
 class TransientError(CloudError):
     """Throttled, overloaded, timed out or cut off: the same read may succeed when repeated."""
 

@@ -13,14 +13,17 @@ class Flight(NamedTuple):
     action: str
     since: datetime
     overdue: bool = False
+    before: str | None = None
+    """The state that the VM was in."""
 
 
-RIGHT_ALIGNED = frozenset({"int", "mib", "gib", "usd"})
+RIGHT_ALIGNED = frozenset({"int", "mib", "gib", "usd", "seconds"})
 """Column types whose cells are aligned to the right."""
 
 STATE_SYMBOLS = {
     "running": "●", "available": "●", "in-use": "●", "stopped": "○", "terminated": "✕", "pending": "◐",
     "stopping": "◐", "shutting-down": "◐", "rebooting": "◐", "creating": "◐", "deleting": "◐",
+    "done": "●", "cancelled": "○", "waiting": "◐", "unfinished": "◐",
     "failed": "✕", "error": "✕", "deleted": "✕", "impaired": "✕", "unavailable": "✕", "deregistered": "✕",
 }  # fmt: skip
 """A symbol a state, so that no state is told by colour alone; unknown states have "?"."""
@@ -28,6 +31,10 @@ STATE_SYMBOLS = {
 
 MOVING = frozenset({"pending", "stopping", "shutting-down"})
 """The states that a VM passes through."""
+
+
+DURING = {"boot": "pending", "start": "pending", "stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
+"""The state that each action takes a VM through."""
 
 
 def cell(value: Any, column: Column, now: datetime | None = None) -> str:
@@ -41,6 +48,8 @@ def cell(value: Any, column: Column, now: datetime | None = None) -> str:
         return "%04d-%02d-%02d %02d:%02d" % (value.year, value.month, value.day, value.hour, value.minute)  # noqa: UP031
     if column.type == "flight":
         return flight_text(value, now)
+    if column.type == "flag":
+        return column.name if value else "no"
     if isinstance(value, (int, float)):
         if column.type == "mib":
             return f"{value / 1024:g} GiB" if value >= 1024 else f"{value:g} MiB"
@@ -48,13 +57,17 @@ def cell(value: Any, column: Column, now: datetime | None = None) -> str:
             return f"{value / 1024:g} TiB" if value >= 1024 and value % 1024 == 0 else f"{value:g} GiB"
         if column.type == "usd":
             return f"{value:.4f}"
+        if column.type == "seconds":
+            return f"{value:.1f}"
     return safe(str(value))
 
 
 def flight_text(flight: Flight, now: datetime | None = None) -> str:
-    """Return "stop 12 s", with "!" in front when the VM did not settle in time."""
+    """Return "running → stopping 12 s", with "!" in front when the VM did not settle in time."""
     seconds = ((now or datetime.now(UTC)) - flight.since).total_seconds()
-    return f"{'! ' if flight.overdue else ''}{safe(flight.action)} {duration(seconds)}"
+    before = f"{safe(flight.before)} → " if flight.before else ""
+    during = DURING.get(flight.action, safe(flight.action))
+    return f"{'! ' if flight.overdue else ''}{before}{during} {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:
@@ -83,7 +96,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, Flight):
-        return {"action": value.action, "since": plain(value.since), "overdue": value.overdue}
+        return value._asdict() | {"since": plain(value.since)}
     return value
 
 

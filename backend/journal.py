@@ -1,55 +1,172 @@
-"""What was done to a cloud, by whom and how it ended."""
+"""What was done to a cloud, by whom and how it ended: an entry a command, on disk before anything is sent."""
 
 import getpass
+import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
+from backend import owner
 from backend.cache import Scope
-from backend.errors import CacheError, Cancelled
+from backend.errors import CacheError, Cancelled, CloudmeshError, UnsureError
 
 if TYPE_CHECKING:
     from backend.cache import Cache
 
+Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unknown"]
+"""What is known of a command.
 
-@contextmanager
-def recorded(cache: "Cache", scope: Scope, command: str, objects: Sequence[str]) -> Iterator[None]:
-    """Journal a command that changes something: an entry before it acts, completed when it has ended.
+waiting: nothing has been sent. unfinished: it was sent, and there is no answer yet. unknown: there never was one, and
+looking did not tell either. Every other one is final.
+"""
 
-    `objects` are the ids it acts on, which may grow while it runs. An entry whose outcome stays "unfinished" tells
-    that the process died in between.
+
+class Entry:
+    """One command in the journal. `token`, its id, is also what the cloud tells its requests from others by."""
+
+    def __init__(self, cache: "Cache", document: Mapping[str, Any], *, written: bool = True) -> None:
+        self._cache = cache
+        self._unwritten = None if written else dict(document)
+        """All of it, as long as it is not in the journal."""
+        self.token = str(document["_id"])
+        self.command = str(document["command"])
+        self.at: datetime = document.get("sent") or document["at"]
+        """When it was sent, or planned."""
+        self.scope = Scope(document["cloud"], document["region"])
+        self.host = str(document.get("host", ""))
+        self.owner = str(document.get("owner", ""))
+        self.outcome: Outcome = document["outcome"]
+        self.told = self.outcome == "unknown"
+        """Whether somebody was told that it may have been done: who has repeated it since wants no second one."""
+        self.batch: str | None = document.get("batch")
+        """The same for all commands that were started together."""
+        self.objects: list[str] = list(document["objects"])
+        """Ids of what it acts on."""
+        self.request: dict[str, Any] = dict(document.get("request") or {})
+        """What was sent, as far as it takes that to find out what came of it."""
+
+    def taken(self, home: Path) -> bool:
+        """Take over an entry whose process has ended; return False where somebody else was quicker."""
+        mine, before = owner.sign(home), {"owner": self.owner, "outcome": self.outcome}
+        # No longer unknown, for then others would take it too; waiting it stays.
+        outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
+        fields = {"host": _host(), "owner": mine, "outcome": outcome}
+        if not self._cache.journal_set(self.token, fields, where=before):
+            return False
+        self.owner, self.outcome = mine, outcome
+        return True
+
+    def sending(self, *objects: str, **request: Any) -> None:
+        """Write, before it is sent, what is sent; it is on disk when this returns."""
+        self.objects, self.request, self.outcome, self.at = list(objects), request, "unfinished", _now()
+        self._write({"objects": self.objects, "request": request, "outcome": self.outcome, "sent": self.at})
+
+    def end(
+        self, outcome: Outcome, error: str | None = None, seconds: float | None = None, *, settled: bool = False
+    ) -> None:
+        """Write how it ended; `settled` says that looking for what came of it again is no use."""
+        self.outcome = outcome
+        fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}
+        if seconds is not None:
+            fields["seconds"] = round(seconds, 3)
+        if settled:
+            fields["settled"] = True
+        self._write(fields)
+
+    def release(self) -> None:
+        """Let it wait, with what is known of it, for whoever takes it over."""
+        self.outcome, self.owner = "waiting", ""
+        self._write({"outcome": "waiting", "owner": ""})
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        if self._unwritten is None:
+            self._cache.journal_set(self.token, fields)
+        else:
+            self._cache.journal_add([self._unwritten | fields])
+            self._unwritten = None
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write how the block ended; what raised goes on."""
+        began = time.monotonic()
+        outcome: Outcome = "failed"
+        error = None
+        try:
+            yield
+            outcome = "done"
+        except Cancelled:
+            outcome = "cancelled"
+            raise
+        except (UnsureError, KeyboardInterrupt) as failure:
+            outcome = "unknown" if self.outcome == "unfinished" else "cancelled"
+            error = str(failure) or "It was interrupted before the cloud had answered."
+            raise
+        except Exception as failure:
+            error = str(failure) or type(failure).__name__
+            raise
+        finally:
+            with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
+                self.end(outcome, error, time.monotonic() - began)
+
+
+def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> list[Entry]:
+    """Return an entry for each of these commands. Several are written, and on disk, as waiting to be sent; one alone is
+    written when it is sent, or has failed before.
+
+    Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
     """
-    key = cache.journal_add(
+    try:
+        me = owner.sign(home)
+    except OSError as error:
+        raise CloudmeshError(
+            f"Nothing was done: the data directory {home} cannot be written: {error.strerror}.",
+            "Mend that, or choose another with $CLOUDMESH_HOME.",
+        ) from None
+    now, user, host, batch = _now(), _user(), _host(), uuid4().hex if len(commands) > 1 else None
+    documents: list[dict[str, Any]] = [
         {
-            "at": datetime.now(UTC),
-            "user": _user(),
+            "_id": uuid4().hex,
+            "at": now,
+            "user": user,
+            "host": host,
             "cloud": scope.cloud,
             "region": scope.region,
             "command": command,
-            "objects": list(objects),
-            "outcome": "unfinished",
+            "objects": [],
+            "outcome": "waiting",
             "error": None,
             "seconds": None,
+            "sent": None,
+            "request": {},
+            "settled": False,
+            "batch": batch,
+            "place": place,
+            "owner": me,
         }
-    )
-    began = time.monotonic()
-    outcome, error = "failed", None
-    try:
-        yield
-        outcome = "done"
-    except (Cancelled, KeyboardInterrupt):
-        outcome = "cancelled"
-        raise
-    except Exception as failure:
-        error = str(failure) or type(failure).__name__
-        raise
-    finally:
-        seconds = round(time.monotonic() - began, 3)
-        fields = {"objects": list(objects), "outcome": outcome, "error": error, "seconds": seconds}
-        with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
-            cache.journal_end(key, fields)
+        for place, command in enumerate(commands)
+    ]
+    if batch:
+        cache.journal_add(documents)
+    return [Entry(cache, document, written=batch is not None) for document in documents]
+
+
+def here(entry: Entry) -> bool:
+    """Return whether an entry was written on this machine."""
+    return entry.host == _host()
+
+
+def _now() -> datetime:
+    """Return the time in the milliseconds that MongoDB keeps: what is told of and what is read back are the same."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _host() -> str:
+    return socket.gethostname()
 
 
 def _user() -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from backend.cache import Scope
 from backend.errors import CloudmeshError, RefusedError
+from backend.folders import make_private
 
 
 def place(home: Path, scope: Scope, name: str) -> Path:
@@ -24,7 +25,7 @@ def reserved(path: Path) -> Iterator[IO[str]]:
     CloudmeshError when it cannot be written after the cloud has made the key.
     """
     try:
-        _make_folder(path.parent)
+        make_private(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         raise RefusedError(
@@ -50,13 +51,6 @@ def reserved(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and what is missing above it, each for its owner alone; mkdir's `parents` ignores the mode."""
-    if not path.exists():
-        _make_folder(path.parent)
-        path.mkdir(exist_ok=True, mode=0o700)
 
 
 def _reason(error: OSError | ValueError) -> str:

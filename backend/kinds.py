@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from backend.names import nearest
 
-Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flight"]
+Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds"]
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
@@ -24,6 +24,8 @@ class Column:
     type: Type = "text"
     width: int = 12
     help: str = ""
+    ours: bool = False
+    """No listing tells it, and none takes it away."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud fills: a flight is ours."""
-        return tuple(column for column in self.columns if column.type != "flight")
+        """The columns that a cloud's listing fills."""
+        return tuple(column for column in self.columns if not column.ours)
 
     @cached_property
     def common(self) -> frozenset[int]:
@@ -136,8 +138,9 @@ KINDS: dict[str, Kind] = {
                 _name(),
                 _id(),
                 Column("state", "State", "state", 15, help="EC2's own word"),
-                Column("flight", "In flight", "flight", 14, help="The action under way and for how long"),
+                Column("flight", "In flight", "flight", 28, help="The action under way and for how long", ours=True),
                 Column("flavor", "Flavor", width=12),
+                Column("protected", "Protected", "flag", 9, help="Against being deleted; null: not known", ours=True),
                 Column("public_ip", "Public IP", width=15),
                 Column("private_ip", "Private IP", width=15),
                 Column("location", "Location", width=12),
@@ -202,6 +205,28 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+
+JOURNAL = Kind(
+    "journal entry",
+    "journal entries",
+    (
+        Column("command", "Command", width=44),
+        Column("at", "When", "time", 16, help="UTC"),
+        Column("outcome", "Outcome", "state", 12, help="done, failed, cancelled; waiting, unfinished, unknown"),
+        Column("objects", "Objects", width=21, help="Ids of what it acted on"),
+        Column("seconds", "Seconds", "seconds", 8),
+        Column("error", "Error", width=60),
+        Column("cloud", "Cloud", width=12),
+        Column("region", "Region", width=12),
+        Column("user", "User", width=12),
+        Column("host", "Host", width=16),
+        Column("id", "ID", width=32, help="Also the token by which EC2 knows a request again"),
+    ),
+    max_age=DAY,
+    by_row=True,
+    empty="Nothing has been done yet: what changes a cloud is written here before it is sent.",
+)
+"""The journal as a table: no kind of resource, but shown, filtered, listed and printed as one."""
 
 _BY_WORD = {word: kind for kind in KINDS.values() for word in (kind.name, kind.plural, *kind.aliases)}
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backend.ahead import ahead
 from backend.cache import Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudmeshError
+from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
+from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.providers import Provider
 
@@ -103,7 +104,24 @@ def refresh(
     )
     if kind.name == "vm":
         settle(cache, scope)
+        with suppress(Cancelled):  # the rows are there
+            learn_protection(provider, cache, scope, check)
     return done
+
+
+def learn_protection(provider: Provider, cache: "Cache", scope: Scope, check: Callable[[], None] = ignore) -> None:
+    """Ask of some VMs, those not asked of for the longest first, whether they are protected from being deleted."""
+    since = datetime.now(UTC) - timedelta(seconds=LEARNT_FOR)
+    refused = False
+    for native in cache.unasked(scope, since, LEARNT_AT_ONCE):
+        check()
+        try:
+            cache.set_protected(scope, native, None if refused else provider.protected(native))
+        except TransientError:
+            return  # the next refresh goes on
+        except CloudError as error:  # that the column stays empty is no reason for the rows to be missing
+            refused = refused or isinstance(error, PermissionDeniedError)
+            cache.set_protected(scope, native, None)
 
 
 _AT_ONCE = 3
@@ -179,6 +197,12 @@ TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "r
 
 _FINAL = frozenset({"running", "stopped", "terminated"})
 
+LEARNT_AT_ONCE = 100
+"""VMs of which a refresh asks whether they are protected: EC2 answers about one a call, and counts the calls."""
+
+LEARNT_FOR = 3_600.0
+"""Seconds for which that is believed; what destroys asks again."""
+
 _REBOOT_SECONDS = 4.0
 """EC2 says `running` all through a reboot, so it is shown as rebooting this long."""
 
@@ -205,11 +229,20 @@ def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tu
         native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
         if flight is None:  # moving by somebody else's doing: nothing of ours to end
             continue
-        age = (now - flight.since).total_seconds()
-        if state == "rebooting" and age >= _REBOOT_SECONDS:
+        if state == "rebooting":  # which is our word for it
             state = "running"
-        arrived = state == TARGET.get(flight.action)
-        if arrived or (state in _FINAL and age >= _OTHERWISE_SECONDS):
+        if is_over(flight, state, now):
             cache.set_flight(scope, native, None)
+            arrived = state == TARGET.get(flight.action)
             settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
     return settled
+
+
+def is_over(flight: Flight, state: str, now: datetime | None = None) -> bool:
+    """Return whether a VM that is in `state`, in EC2's own word, has come to rest after an action."""
+    age = ((now or datetime.now(UTC)) - flight.since).total_seconds()
+    if state == "terminated":  # nothing comes back from there: a launch that failed has landed as well
+        return True
+    if flight.action == "reboot" and state == "running":
+        return age >= _REBOOT_SECONDS
+    return state == TARGET.get(flight.action) or (state in _FINAL and age >= _OTHERWISE_SECONDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,28 +33,42 @@ class Session:
     refresh: bool = True
     """Whether listings fetch what is stale; see `refresh on|off`."""
     read_only: bool = False
+    """Whether the user has said, for all clouds, that nothing shall be changed."""
     connector: Connect = providers.connect
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """What ages are reckoned to."""
+    looks: tuple[float, ...] = (0.5, 2.0, 5.0)
+    """Seconds between the looks for what came of a command whose answer was lost."""
 
     @property
     def scope(self) -> Scope:
         """The cloud and region whose rows are shown."""
         return Scope(self.cloud.name, self.cloud.region)
 
+    @property
+    def locked(self) -> bool:
+        """Whether nothing may be changed in the current cloud."""
+        return self.read_only or self.cloud.read_only
+
     def connect(self, check: Callable[[], None] = ignore) -> Provider:
-        """Return a new provider for the current cloud, for the calling thread alone."""
-        return self.connector(self.cloud, check)
+        """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""
+        return self.connector(replace(self.cloud, read_only=self.locked), check)
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has of one object, for people to read; None when it is not there."""
         document = self.cache.document(kind, self.scope, native)
         if document is None:
             return None
-        shown = {name: value for name, value in document.items() if name not in ("_id", "hash")}
+        shown = {name: value for name, value in document.items() if name not in _OURS}
         return shown | {"extra": providers.opened(kind, document["extra"])}
 
     def switched(self, name: str) -> "Session":
         """Return this session on another cloud."""
         return replace(self, cloud=cloud_named(self.settings, name))
+
+
+_OURS = frozenset({"_id", "hash", "protection_asked"})
+"""Fields of a document that tell nothing about its object."""
 
 
 def cloud_named(settings: Settings, name: str) -> Cloud:

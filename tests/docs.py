@@ -68,7 +68,8 @@ _JSON: dict[Type, str] = {
     "gib": "number, GiB",
     "usd": "number, USD",
     "time": "ISO 8601, UTC",
-    "flight": "object: `action`, `since`, `overdue`",
+    "flag": "true or false",
+    "flight": "object: `action`, `since`, `overdue`, `before`",
 }
 
 

@@ -53,7 +53,7 @@ def test_the_readme_leads_to_the_page_and_names_no_option_that_is_not_there() ->
     text = README.read_text(encoding="utf-8")
     assert "(docs/commands.md)" in text
     known = listed() | {
-        f"--{param.name}" for command in COMMANDS for param in command.params if param.style == "option"
+        f"--{param.name}" for command in COMMANDS for param in command.params if param.style in ("option", "switch")
     }
     assert options_in(text) <= known
 

@@ -18,7 +18,7 @@ from textual.screen import Screen
 from backend.cache.documents import flatten
 from backend.commands import COMMANDS, Command, Param, allowed, complete
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import JOURNAL, KINDS, Kind, Row
 from backend.log import logger
 from backend.session import Session
 from backend.text import safe
@@ -30,6 +30,7 @@ from tui.palette import Commands
 from tui.runner import Runner
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
+from tui.screens.journal import JournalScreen
 from tui.screens.main import OWN_BINDINGS, MainScreen
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.widgets.table import ResourceTable
@@ -42,6 +43,9 @@ TICK = 1.0
 
 COLLECT_AFTER = 1.0
 """Seconds after which garbage is collected, where tui.cli has put that off for the start."""
+
+JOURNAL_SHOWN = 5_000
+"""Entries of the journal that are shown, the newest."""
 
 REOPEN_EVERY = 5.0
 """Seconds between attempts to open a cache that cannot be opened, and to read one that cannot be read."""
@@ -178,6 +182,8 @@ class CloudmeshApp(App[int]):
         self.runner = Runner(self, session)
         self._listings = Listings(self, session, self._feed, self.runner)
         self._listings.load_all(empty=moved)
+        if moved:
+            self.runner.recover()
         self.show_place()
         self.main.refresh_bindings()
 
@@ -190,7 +196,7 @@ class CloudmeshApp(App[int]):
         parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
         if not session.refresh:
             parts.append("refresh off")
-        if session.read_only:
+        if session.locked:
             parts.append("read-only")
         if self._lost:
             parts.append("CACHE LOST")
@@ -206,6 +212,14 @@ class CloudmeshApp(App[int]):
 
     @on(CacheChanged)
     def _cache_changed(self, message: CacheChanged) -> None:
+        if message.change.kind == JOURNAL.name:
+            for screen in self.screen_stack:
+                if isinstance(screen, JournalScreen):
+                    if message.change.reread:
+                        self._read_journal(screen)
+                    else:
+                        screen.apply(message.change.upserts)
+            return
         rows = self._listings.changed(message.change) if self._listings else ()
         if message.change.kind == "vm" and self._watcher:
             for row in rows:
@@ -256,6 +270,49 @@ class CloudmeshApp(App[int]):
         columns = dict.fromkeys(("name", kind.handle))
         return (str(value) for row in self.rows(kind.name) for name in columns if (value := kind.value(row, name)))
 
+    def show(self, what: str) -> None:
+        """Show the tab of a kind, or the journal."""
+        if what in KINDS:
+            self.main.show_tab(what)
+        else:
+            self._show_journal()
+
+    def _show_journal(self) -> None:
+        """Show what was done, by whom and how it ended; what is done meanwhile comes in."""
+        if self.session is not None and not isinstance(self.screen, JournalScreen):
+            screen = JournalScreen(self._show_entry)
+            self.push_screen(screen)
+            self._read_journal(screen)
+
+    def _read_journal(self, screen: JournalScreen) -> None:
+        if (session := self.session) is not None:
+
+            def fail(error: CloudmeshError) -> None:
+                screen.table.notice = str(error)
+
+            self.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
+
+    def _show_entry(self, key: str) -> None:
+        if (session := self.session) is None:
+            return
+
+        def show(document: dict[str, Any] | None) -> None:
+            if document is not None and isinstance(self.screen, JournalScreen):
+                shown = {name: value for name, value in document.items() if name != "_id"}
+                self.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
+
+        self.start(Job("", lambda _job: session.cache.entry(key), show, self.show_error))
+
+    def undo(self) -> None:
+        """Offer to take back what was done last."""
+        if runner := self._runner_or_error():
+            runner.undo()
+
+    def show_results(self) -> None:
+        """List what came of the last commands, and offer to do again what failed."""
+        if runner := self._runner_or_error():
+            runner.show_results()
+
     def enter(self, line: str) -> None:
         """Run a typed line."""
         if runner := self._runner_or_error():
@@ -295,7 +352,8 @@ class CloudmeshApp(App[int]):
         self._jobs.ended(job)
         self._show_work()
         if message.cancelled:
-            self.say(f"{job.title} was cancelled.")
+            if job.title:
+                self.say(f"{job.title} was cancelled.")
         elif message.error is not None:
             job.failed(message.error)
         else:

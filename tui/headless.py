@@ -15,7 +15,8 @@ from rich.progress import Progress as Bars
 
 from backend.cache.documents import plain_or_text
 from backend.commands import Outcome, Parsed, execute, parse
-from backend.commands.actions import summary
+from backend.commands.listings import summary
+from backend.commands.recovery import recover
 from backend.errors import Cancelled, UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, plain
 from backend.kinds import KINDS, Kind, Row, kind_named
@@ -38,7 +39,9 @@ class Interrupt:
         self._changing = self._wanted = False
 
     def __call__(self, *_: object) -> None:
-        if self._wanted or not self._changing:
+        if self._wanted and self._changing:
+            raise KeyboardInterrupt  # not Cancelled, which says that nothing was done
+        if not self._changing:
             raise Cancelled
         self._wanted = True
         os.write(
@@ -75,6 +78,8 @@ def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interru
 
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
+    if parsed.command.effect != "reads" or parsed.command.shows == "journal":
+        _recover(session, interrupt)
     logger.info("%s: begins", safe(parsed.line))
     with (
         _Progress(show=not as_json) as bars,
@@ -86,6 +91,21 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
     if outcome.failure:
         print(safe(outcome.failure), file=sys.stderr)
     return 1 if outcome.failure else 0
+
+
+def _recover(session: Session, interrupt: Interrupt) -> None:
+    """Find out what came of what an earlier run left unfinished, and tell on stderr."""
+    with interrupt.changing():
+        found = recover(session, interrupt.check)
+    for text in (*found.messages, *found.failures):
+        print(safe(f"Left unfinished: {text}"), file=sys.stderr)
+    if found.left:
+        what = "1 command was" if found.left == 1 else f"{found.left} commands were"
+        print(
+            f"{what} planned and not begun when the program ended: journal resume runs what is left, journal drop "
+            "gives it up.",
+            file=sys.stderr,
+        )
 
 
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
@@ -125,14 +145,18 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         print(_json({"message": outcome.message, **{name: plain(value) for name, value in outcome.fields}}))
     else:
         print(safe(outcome.message))
+        for part in outcome.parts:
+            said = part.error or (part.outcome.message if isinstance(part.outcome, Outcome) else "")
+            print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
+        if outcome.undo:
+            print(f"To take it back: {safe(outcome.undo)}")
         if outcome.kind is KINDS["keypair"]:
             texts = [(name, "" if value is None else safe(str(plain(value)))) for name, value in outcome.fields]
             _print_columns(texts)
 
 
 def _json(value: Any) -> str:
-    """Return JSON in ASCII; DEL, which is ASCII too, is escaped like the other control characters."""
-    return json.dumps(value, default=plain_or_text).replace("\x7f", "\\u007f")
+    return json.dumps(value, default=plain_or_text)  # in ASCII, control characters escaped
 
 
 def _print_json(one: Difference) -> None:

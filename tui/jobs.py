@@ -35,6 +35,8 @@ class Job:
     """Called on the event loop with the reason."""
     quiet: bool = False
     """Nobody asked for it: it is shown only when it takes long."""
+    unit: str = "rows"
+    """What its progress counts."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
     number: int = field(default_factory=lambda: next(_numbers))

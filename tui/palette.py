@@ -32,27 +32,32 @@ class Commands(Provider):
                 parsed = Parsed(command, {})
                 display = _highlighted(matcher, command.name)
                 yield Hit(score, display, partial(self._ask, parsed), command.name, command.help)
-        for command, native, text in self._for_vms(query):
+        for parsed, text in self._for_vms(query):
             if (score := matcher.match(text)) > 0:
-                parsed = Parsed(command, {"vm": native})
-                yield Hit(score * 0.9, _highlighted(matcher, text), partial(self._ask, parsed), text, command.help)
+                display = _highlighted(matcher, text)
+                yield Hit(score * 0.9, display, partial(self._ask, parsed), text, parsed.command.help)
 
     def _allowed(self) -> list[Command]:
         session = getattr(self.app, "session", None)
         return [command for command in COMMANDS if session is not None and allowed(command, session)]
 
-    def _for_vms(self, query: str) -> Iterator[tuple[Command, str, str]]:
+    def _for_vms(self, query: str) -> Iterator[tuple[Parsed, str]]:
         """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""
         kind = KINDS["vm"]
         words = query.casefold().split()
-        commands = [command for command in self._allowed() if command.target("vm")]
+        commands = [
+            (command, target)
+            for command in self._allowed()
+            if "vm" in command.on and (target := command.target("vm")) and target.required
+        ]
         for row in self.app.rows("vm"):  # type: ignore[attr-defined]
             native, name, state = (kind.value(row, column) for column in ("id", "name", "state"))
             label = f"{name} {native}".casefold() if name else native
             if any(word in label for word in words):
-                for command in commands:
+                for command, target in commands:
                     if command.states is None or state in command.states:
-                        yield command, native, safe(f"{command.name} {name or ''} {native}")
+                        parsed = Parsed(command, {target.name: native})
+                        yield parsed, safe(f"{command.name} {name or ''} {native}")
 
     def _ask(self, parsed: Parsed) -> None:
         self.app.post_message(Asked(parsed))

@@ -4,24 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Outcome, Param, Parsed, allowed, command, execute, parse, split
+from backend.commands import Command, Outcome, Param, Parsed, Result, allowed, command, execute_all, parse, split
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
-from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UsageError
-from backend.kinds import Row
+from backend.commands.preview import Preview
+from backend.commands.recovery import Recovered, recover
+from backend.errors import CloudmeshError, NotFoundError, RefusedError, UsageError
+from backend.kinds import KINDS, Kind, Row
 from backend.refresh import Progress
 from backend.session import Session
 from backend.text import safe
 from tui.jobs import Job, JobMoved
+from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog
 from tui.widgets.commandline import CommandLine
+from tui.widgets.status import MessageBar
 
 if TYPE_CHECKING:
     from tui.app import CloudmeshApp
-
-Result = tuple[Parsed, Outcome | CloudmeshError]
-"""What came of one command."""
 
 Then = Callable[[Parsed], None]
 """What is done when a command has been done."""
@@ -31,6 +32,10 @@ Again = Callable[[Parsed, CloudmeshError], None]
 
 _NOTHING_DONE = (UsageError, RefusedError, NotFoundError)
 """The errors after which a dialog may be offered again: no other says that the cloud was left as it was."""
+
+
+_LONGEST = 400
+"""Characters of the reasons why several commands failed; all of them are in the list."""
 
 
 class Runner:
@@ -44,41 +49,55 @@ class Runner:
         self._app = app
         self._session = session
         self._closed = False
+        self._undo: list[Parsed] = []
+        """What takes back what was done last."""
+        self._results: list[Result] = []
+        """What came of the last commands, where there were several or one failed."""
+        self._left: CloudmeshError | None = None
+        """The message on what an earlier run has left, until that is seen to."""
 
     def close(self) -> None:
         """Start nothing any more."""
         self._closed = True
 
+    # --- asking ------------------------------------------------------------------------------------------------------
+
     def enter(self, line: str) -> None:
         """Run a typed line."""
         try:
-            self.asked(parse(split(line)))
+            self.asked(parse(split(line)), typed=True)
         except CloudmeshError as error:
             self._app.show_error(error)
 
-    def asked(self, parsed: Parsed) -> None:
-        """Run a command, or open its dialog first when it lacks something or destroys something."""
+    def asked(self, parsed: Parsed, *, typed: bool = False) -> None:
+        """Run a command, or open its dialog first: when it lacks something, when it destroys something, and when it
+        changes something that was picked from a list rather than typed.
+        """
         session, one = self._session, parsed.command
+        target = next((param for param in one.params if param.kind and param.required), None)
         if not allowed(one, session):
             self._app.show_error(CloudmeshError(f"This session is read-only: {one.name} is not run."))
         elif one.shows:
-            self._app.main.show_tab(one.shows)
-        elif one.effect == "destroys" and not parsed.missing(session):
-            self._confirm(parsed)
+            self._app.show(one.shows)
         elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):
             self._dialog(one, given=parsed.given)
+        elif one.effect == "destroys" or (one.effect == "changes" and not typed):
+            if target and target.name in parsed.given:
+                self._confirm(parsed, target)
+            else:
+                self._dialog(one, given=parsed.given)
         else:
             self.run([parsed])
 
-    def _confirm(self, parsed: Parsed) -> None:
-        """Find the one row that a destroying command names, and show it before anything happens."""
+    def _confirm(self, parsed: Parsed, target: Param) -> None:
+        """Find the one row that a command names, and show it before anything happens."""
         session = self._session
-        target = next(param for param in parsed.command.params if param.kind and param.required)
         kind, word = target.kind or "", parsed.given[target.name]
+        rest = {name: value for name, value in parsed.given.items() if name != target.name}
 
         def show(row: Row) -> None:
             if not self._closed:
-                self._dialog(parsed.command, targets=[row], target=target)
+                self._dialog(parsed.command, targets=[row], target=target, given=rest)
 
         def look(job: Job) -> Row:
             return find(Call(session, parsed.given, job.check), kind, word)
@@ -107,12 +126,13 @@ class Runner:
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
+            looking.cancel()
             if not chosen:
                 return
             if self._closed:
                 self._app.show_error(CloudmeshError("The cloud was switched meanwhile, so nothing was done."))
-            elif one.effect == "destroys" and not targets:
-                self._confirm(chosen[0])  # now that it is known what it destroys, show that
+            elif one.preview and not dialog.previewed:
+                self.asked(chosen[0])  # now that it is known what it destroys, show that
             else:
                 self._app.main.table.clear_marks()
                 self.run(chosen, then=then, again=again)
@@ -121,7 +141,30 @@ class Runner:
             """Give back what was typed, with the reason why it was refused."""
             self._dialog(one, targets=targets, target=target, given=parsed.given, error=str(failure), then=then)
 
+        looking = self._look(dialog, targets, target)
         self._app.push_screen(dialog, closed)
+        if dialog.previewed:
+            self._app.start(looking)
+
+    def _look(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
+        """Return the job that finds out what a dialog's command would destroy, and shows it there."""
+        session, preview = self._session, dialog.command.preview
+        at = 0 if target is None or target.kind is None else _kind_of(target).index["id"]
+        ids = [str(row[at]) for row in targets]
+
+        def look(job: Job) -> Preview:
+            assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
+            return preview(Call(session, dialog.given, job.check, moved), ids)
+
+        def moved(progress: Progress) -> None:
+            self._app.call_later(told, progress)
+
+        def told(progress: Progress) -> None:
+            dialog.looked(progress.rows, progress.estimate)
+
+        return Job("", look, dialog.show_preview, dialog.show_no_preview)
+
+    # --- running -----------------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -131,7 +174,7 @@ class Runner:
         then: Then = ignore,
         again: Again | None = None,
     ) -> None:
-        """Run commands one after the other as one job; each that fails leaves the others run.
+        """Run commands as one job, several side by side; each that fails leaves the others run.
 
         `then` is called when all are done, `again` when one alone was refused before anything was done.
         """
@@ -142,23 +185,23 @@ class Runner:
             self._app.main.query_one(CommandLine).remember(first.line)
 
         def work(job: Job) -> list[Result]:
-            results: list[Result] = []
-            for parsed in commands:
-                try:
-                    job.check()
-                    outcome = execute(parsed, session, check=job.check, progress=lambda done: told(job, done))
-                    results.append((parsed, outcome))
-                except CloudmeshError as error:
-                    results.append((parsed, error))
-                except Cancelled:
-                    if not results:
-                        raise
-                    rest = RefusedError(f"{len(commands) - len(results)} more were cancelled and not done.")
-                    return [*results, (parsed, rest)]
-            return results
+            done = 0
 
-        def told(job: Job, progress: Progress) -> None:
-            self._app.post_message(JobMoved(job, progress))
+            def ended_one(_place: int, _result: Result) -> None:
+                nonlocal done
+                done += 1
+                moved(Progress(first.command.name, done, 0, len(commands), 0))
+
+            def moved(progress: Progress) -> None:
+                self._app.post_message(JobMoved(job, progress))
+
+            return execute_all(
+                commands,
+                session,
+                check=job.check,
+                progress=moved if len(commands) == 1 else ignore,
+                told=ended_one if len(commands) > 1 else ignore,
+            )
 
         def ended(results: list[Result]) -> None:
             if self._closed:
@@ -167,43 +210,137 @@ class Runner:
                 self._ended(results, quiet=quiet, then=then, again=again)
 
         key = first.command.refreshes and f"refresh {session.scope} {first.command.refreshes}"
-        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "")
+        unit = "commands" if len(commands) > 1 else "rows"
+        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "", unit=unit)
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
 
-    def _ended(
-        self,
-        results: list[Result],
-        *,
-        quiet: bool,
-        then: Then,
-        again: Again | None,
-    ) -> None:
-        done = [(parsed, outcome) for parsed, outcome in results if isinstance(outcome, Outcome)]
-        failed = [(parsed, error) for parsed, error in results if isinstance(error, CloudmeshError)]
+    def _ended(self, results: list[Result], *, quiet: bool, then: Then, again: Again | None) -> None:
+        if self._left and results[0].parsed.command.words[0] == "journal":
+            self._app.main.query_one(MessageBar).retract(self._left)
+            self._left = None
+        results = [part for one in results for part in _parts(one)]
+        done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Outcome)]
+        failed = [(one.parsed, error) for one in results if (error := one.error)]
         for parsed, outcome in done:
             if outcome.session is not None:
                 self._app.switch(outcome.session)
-            if outcome.failure:
-                failed.append((parsed, CloudmeshError(outcome.failure)))
             if outcome.fields and parsed.command.effect == "reads":
                 fields = [(name, "" if value is None else safe(str(value))) for name, value in outcome.fields]
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
+        changed = any(one.parsed.command.effect != "reads" for one in results)
+        if changed:
+            self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
+            self._results = results if failed or len(results) > 1 else []
         if done and not quiet:
-            self._app.say(done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done.")
+            said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
+            self._app.say(f"{said} z takes it back." if changed and self._undo else said)
         if not failed:
-            then(results[0][0])
+            then(results[0].parsed)
             return
         parsed, error = failed[0]
         if len(results) == 1 and isinstance(error, MissingKeypairError) and parsed.command.name == "vm boot":
             self._offer_keypair(parsed, error)
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
-        elif len(failed) == 1:
+        elif len(results) == 1:
             self._app.show_error(error)
         else:
-            reasons = dict.fromkeys(one.message for _, one in failed)
-            self._app.show_error(CloudmeshError(f"{len(failed)} of {len(results)} failed: {' '.join(reasons)}"))
+            reasons = " ".join(dict.fromkeys(one.message for _, one in failed))
+            message = f"{parsed.command.name}: {len(failed)} of {len(results)} failed. {reasons}"
+            shown = message if len(message) < _LONGEST else f"{message[:_LONGEST]}…"
+            self._app.show_error(CloudmeshError(shown, "F lists each, and does them again."))
+
+    # --- what follows ------------------------------------------------------------------------------------------------
+
+    def show_results(self) -> None:
+        """List what came of each of the last commands, and offer to do those that failed again."""
+        if not self._results:
+            self._app.say("There are no results to list: J shows the journal.")
+            return
+        failed = [one for one in self._results if one.error]
+        done = [one for one in self._results if not one.error]
+        lines = [("✕", one.parsed.line, str(one.error)) for one in failed]
+        lines += [("●", one.parsed.line, one.outcome.message) for one in done if isinstance(one.outcome, Outcome)]
+
+        def chosen(answer: str | None) -> None:
+            if answer != "again" or self._closed:
+                return
+            commands, self._results = [one.parsed for one in failed], []
+            if commands[0].command.preview:
+                self._again(commands)
+            else:
+                self.run(commands)
+
+        title = f"{self._results[0].parsed.command.name}: {len(failed)} failed, {len(done)} done"
+        answers = [("again", f"Again: {len(failed)}")] if failed else []
+        self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
+
+    def _again(self, commands: Sequence[Parsed]) -> None:
+        """Open the dialog of a destroying command on those that failed: what is lost is shown and confirmed anew."""
+        one = commands[0].command
+        target = next((param for param in one.params if param.kind and param.required), None)
+        if target is None:
+            self._dialog(one)
+            return
+        kind = _kind_of(target)
+        words = {parsed.given[target.name] for parsed in commands}
+        rows = [row for row in self._app.rows(kind.name) if kind.value(row, kind.handle) in words]
+        if rows:
+            self._dialog(one, targets=rows, target=target)
+        else:
+            self._app.say("None of them is there any more.")
+
+    def undo(self) -> None:
+        """Show what would take back what was done last, and run it on a yes."""
+        if not self._undo:
+            self._app.say("There is nothing to take back.")
+            return
+        commands = self._undo
+
+        def chosen(answer: str | None) -> None:
+            if answer == "undo" and not self._closed:
+                self._undo = []
+                self.run(commands)
+
+        lines = [("·", parsed.line, self._named(parsed)) for parsed in commands]
+        self._app.push_screen(ChoiceScreen("Take back", lines, [("undo", "Take back")], nothing="Cancel"), chosen)
+
+    def _named(self, parsed: Parsed) -> str:
+        """Return the names of the objects that a command names by id."""
+        found = []
+        for param in parsed.command.params:
+            row = self._app.main.table_of(param.kind).rows.row(parsed.given.get(param.name, "")) if param.kind else None
+            if row is not None and (name := KINDS[str(param.kind)].value(row, "name")):
+                found.append(str(name))
+        return ", ".join(found)
+
+    def recover(self) -> None:
+        """Find out what came of the commands that an earlier run left unfinished, and tell."""
+        session = self._session
+
+        def told(found: Recovered) -> None:
+            if found.messages:
+                self._app.say(f"Left unfinished, and found out now: {' '.join(found.messages)}")
+            if found.failures:
+                reasons = " ".join(found.failures)
+                self._app.show_error(CloudmeshError(f"Left unfinished: {reasons}", "J shows the journal."))
+            elif found.left:
+                what = "1 command was" if found.left == 1 else f"{found.left} commands were"
+                self._left = CloudmeshError(
+                    f"{what} planned and not begun when the program ended.",
+                    ":journal resume shows and runs what is left, :journal drop gives it up.",
+                )
+                self._app.show_error(self._left)
+
+        job = Job(
+            "Looking for what was left unfinished",
+            lambda job: recover(session, job.check),
+            told,
+            self._app.show_error,
+            quiet=True,
+        )
+        self._app.start(job)
 
     def _offer_keypair(self, boot: Parsed, error: MissingKeypairError) -> None:
         """Offer to create the keypair that a boot lacks, and boot then."""
@@ -218,3 +355,12 @@ class Runner:
             error=f"{error.message} Create it, and the VM is booted then; or cancel, and nothing is booted.",
             then=boot_with,
         )
+
+
+def _kind_of(target: Param) -> Kind:
+    return KINDS[target.kind or ""]
+
+
+def _parts(one: Result) -> Sequence[Result]:
+    """Return what came of each command that a command has run, or of itself."""
+    return one.outcome.parts if isinstance(one.outcome, Outcome) and one.outcome.parts else [one]

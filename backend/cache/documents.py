@@ -9,7 +9,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from backend.format import Flight, plain
-from backend.kinds import Kind, Row, Type
+from backend.kinds import JOURNAL, Kind, Row, Type
 from backend.text import safe
 
 Document = dict[str, Any]
@@ -130,11 +130,17 @@ def to_row(kind: Kind, document: Mapping[str, Any]) -> Row:
         return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
     if "flight" in kind.index and (flight := get("flight")) is not None:
         values = list(row)
-        values[kind.index["flight"]] = Flight(flight["action"], flight["since"], flight.get("overdue", False))
+        values[kind.index["flight"]] = Flight(**{name: flight[name] for name in Flight._fields if name in flight})
         if flight["action"] == "reboot" and get("state") == "running":
             values[kind.index["state"]] = "rebooting"  # EC2 says `running` all through a reboot
         return tuple(values)
     return row
+
+
+def to_entry(document: Mapping[str, Any]) -> Row:
+    """Return the row of a document of the journal; what an earlier version did not write is None."""
+    shown = {**document, "id": str(document["_id"]), "objects": ", ".join(map(str, document.get("objects", ())))}
+    return tuple(shown.get(column.name) for column in JOURNAL.columns)
 
 
 def split_key(key: str) -> tuple[Scope, str]:
@@ -171,7 +177,7 @@ def _number(value: Any, type_: Type) -> int | float | None:
 _TYPED: dict[Type, Callable[[Any, Type], Any]] = {
     "text": _text, "state": _text, "time": _time, "int": _number, "mib": _number, "gib": _number, "usd": _number,
 }  # fmt: skip
-"""What each type of column stores of a value; a flight is not listed but set."""
+"""What each type of column stores of a value; a flag and a flight are not listed but set."""
 
 
 _LARGEST = (1 << 63) - 1
@@ -202,6 +208,7 @@ _BSON: dict[Type, dict[str, Any]] = {
     "gib": {"bsonType": _NUMBER},
     "usd": {"bsonType": _NUMBER},
     "time": {"bsonType": ["date", "null"]},
+    "flag": {"bsonType": ["bool", "null"]},
     "flight": {
         "bsonType": ["object", "null"],
         "required": ["action", "since"],

@@ -9,12 +9,22 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from backend.cache.documents import EVERYWHERE, Change, Document, RefreshRecord, Scope, record, split_key, to_row
+from backend.cache.documents import (
+    EVERYWHERE,
+    Change,
+    Document,
+    RefreshRecord,
+    Scope,
+    record,
+    split_key,
+    to_entry,
+    to_row,
+)
 from backend.cache.faults import sentence
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled
-from backend.kinds import KINDS, Kind
+from backend.kinds import JOURNAL, KINDS, Kind
 
 Told = Callable[[Change], object]
 Connection = Callable[[str | None], object]
@@ -29,7 +39,8 @@ RETRY_EVERY = 2.0
 _NO_STREAMS = frozenset({40573, 40324, 59, 115})
 """What servers answer that are no replica set, or no MongoDB: $changeStream is refused, unknown, no command."""
 
-_BY_PLURAL: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()}
+_FOLLOWED: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()} | {"journal": JOURNAL}
+"""By collection."""
 
 
 class Feed:
@@ -118,7 +129,7 @@ class Feed:
 
     def _rows_told_here(self, change: Change) -> None:
         """Pass on the rows that this process wrote of kinds whose rows the stream does not bring."""
-        if change.record is None and not KINDS[change.kind].by_row:
+        if change.record is None and change.kind in KINDS and not KINDS[change.kind].by_row:
             self._told_here(change)
 
     def _follow_stream(self, again: bool) -> None:
@@ -128,13 +139,13 @@ class Feed:
             # Not the driver's `watch`: that resumes silently at a server that was killed, and has forgotten writes
             # that were told of; and it neither raises nor waits once the database is dropped.
             {"$changeStream": {"fullDocument": "updateLookup"}},
-            {"$match": {"ns.coll": {"$in": [*follow, "refreshes"]}}},
+            {"$match": {"ns.coll": {"$in": [*follow, "refreshes", "journal"]}}},
             {"$project": {"fullDocument.extra": 0, "updateDescription": 0}},  # rows have neither
         ]
         with self._cache.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
             self._regain()
             if again:
-                self._reread(KINDS.values())
+                self._reread((*KINDS.values(), JOURNAL))
             self._ready.set()
             while stream.alive and not self._closed.is_set():
                 if (event := stream.try_next()) is not None:
@@ -178,7 +189,7 @@ class Feed:
                     scope = Scope(document["cloud"], document["region"])
                     self._told(Change(document["kind"], scope, reread=True, record=record(document)))
             seen = documents
-            self._reread(kind for kind in KINDS.values() if kind.by_row)
+            self._reread(kind for kind in (*KINDS.values(), JOURNAL) if kind.by_row)
 
     def _records(self) -> dict[Any, Document]:
         return {found["_id"]: found for found in self._cache.database["refreshes"].find({})}
@@ -207,9 +218,14 @@ def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) 
                 entry = record(document)
                 found.append(Change(kind.name, scope, reread=not kind.by_row and grown(entry), record=entry))
             continue
-        kind = _BY_PLURAL[collection]
+        kind = _FOLLOWED[collection]
         if "documentKey" not in event:  # drop, rename, invalidate
             found.append(Change(kind.name, EVERYWHERE, reread=True))
+            continue
+        if kind is JOURNAL:
+            if document is not None:
+                scope = Scope(document.get("cloud", ""), document.get("region", ""))
+                rows[kind.name, scope][document["_id"]] = to_entry(document)
             continue
         scope, native = split_key(event["documentKey"]["_id"])
         rows[kind.name, scope][native] = to_row(kind, document) if document is not None else None

@@ -21,6 +21,7 @@ from backend.cache.documents import (
     record,
     same,
     to_document,
+    to_entry,
     to_row,
     validator,
 )
@@ -28,7 +29,7 @@ from backend.cache.faults import sentence
 from backend.cache.known import Hashes, Known
 from backend.callbacks import ignore
 from backend.format import MOVING, Flight
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import JOURNAL, KINDS, Kind, Row
 
 Mode = Literal["embedded", "memory", "mongodb"]
 
@@ -97,7 +98,7 @@ class Cache:
                 if self.mode != "memory":
                     self.database.command("collMod", kind.plural, validator=schema)
             if "journal" not in existing:
-                self.database["journal"].create_index([("at", -1)])
+                self.database["journal"].create_index([("at", -1), ("place", -1)])
 
     def _collections(self) -> Iterable[Document]:
         if self.mode == "memory":  # mongomock does not know their options
@@ -309,6 +310,38 @@ class Cache:
             self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
         self._announce_row(kind, scope, vm)
 
+    def claim(self, scope: Scope, vm: str, flight: Flight, instead: Flight | None) -> bool:
+        """Set the flight of a VM where it still is `instead`; return False where somebody else was quicker."""
+        kind = KINDS["vm"]
+        query: Document = {"_id": scope.key(vm)}
+        query |= {"flight.since": instead.since, "flight.action": instead.action} if instead else {"flight": None}
+        with self.use():
+            fields = {"flight": flight._asdict()}
+            claimed: bool = self.database[kind.plural].update_one(query, {"$set": fields}).matched_count > 0
+        if claimed:
+            self._announce_row(kind, scope, vm)
+        return claimed
+
+    def set_protected(self, scope: Scope, vm: str, on: bool | None) -> None:
+        """Note whether a VM is protected, and when that was asked; None: the cloud would not tell."""
+        kind = KINDS["vm"]
+        with self.use():
+            fields = {"protected": on, "protection_asked": datetime.now(UTC)}
+            self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
+        self._announce_row(kind, scope, vm)
+
+    def unasked(self, scope: Scope, since: datetime, limit: int) -> list[str]:
+        """Return ids of VMs of which it was not asked since then whether they are protected, the longest ago first."""
+        kind = KINDS["vm"]
+        query = {
+            **_of(scope),
+            "state": {"$nin": ["shutting-down", "terminated"]},
+            "$or": [{"protection_asked": None}, {"protection_asked": {"$lt": since}}],
+        }
+        with self.use():
+            found = self.database[kind.plural].find(query, {"id": 1}, sort=[("protection_asked", 1)], limit=limit)
+            return [one["id"] for one in found]
+
     def _announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
         if self._listeners and (document := self.document(kind, scope, native)) is not None:
             self._announce(Change(kind.name, scope, upserts=(to_row(kind, document),)))
@@ -342,20 +375,54 @@ class Cache:
 
     # --- journal -----------------------------------------------------------------------------------------------------
 
-    def journal_add(self, entry: Document) -> Any:
-        """Write a new journal entry and return its id; it is on disk when this returns."""
+    def journal_add(self, entries: Sequence[Document]) -> None:
+        """Write new journal entries; they are on disk when this returns."""
         with self.use():
-            return self._journal().insert_one(entry).inserted_id
+            for chunk in chunks(entries):
+                self._journal().insert_many(chunk)
+        self._announce_entries(entries)
 
-    def journal_end(self, key: Any, fields: Document) -> None:
-        """Complete a journal entry; what is written stays on disk."""
+    def journal_set(self, key: str, fields: Document, where: Document | None = None) -> bool:
+        """Write what has become of a journal entry; it is on disk when this returns.
+
+        `where` gives fields that it must have as they are; where it has not, nothing is written and False returned.
+        """
         with self.use():
-            self._journal().update_one({"_id": key}, {"$set": fields})
+            written: bool = (
+                self._journal().update_one({"_id": key, **(where or {})}, {"$set": fields}).matched_count > 0
+            )
+            found = self.database["journal"].find_one({"_id": key}) if self._listeners else None
+        self._announce_entries([found] if found else [])
+        return written
 
     def journal(self, limit: int = 1_000) -> list[Document]:
         """Return the newest journal entries, newest first."""
+        return self._entries({}, limit)
+
+    def unsettled(self, scope: Scope) -> list[Document]:
+        """Return all journal entries of a cloud and region of which it is not known how they ended, newest first."""
+        outcomes = ["waiting", "unfinished", "unknown"]
+        return self._entries({**_of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}, 0)
+
+    def _entries(self, query: Document, limit: int) -> list[Document]:
         with self.use():
-            return list(self.database["journal"].find({}, sort=[("at", -1)], limit=limit))
+            return list(self.database["journal"].find(query, sort=[("at", -1), ("place", -1)], limit=limit))
+
+    def journal_rows(self, limit: int) -> list[Row]:
+        """Return the newest journal entries as rows of JOURNAL, newest first."""
+        return [to_entry(found) for found in self.journal(limit)]
+
+    def entry(self, key: str) -> Document | None:
+        """Return all of one journal entry, None when there is none."""
+        with self.use():
+            found: Document | None = self.database["journal"].find_one({"_id": key})
+            return found
+
+    def _announce_entries(self, entries: Iterable[Document]) -> None:
+        if self._listeners:
+            for entry in entries:
+                scope = Scope(entry["cloud"], entry["region"])
+                self._announce(Change(JOURNAL.name, scope, upserts=(to_entry(entry),)))
 
     def _journal(self) -> Any:
         collection = self.database["journal"]

@@ -1,8 +1,8 @@
 """The commands: one table, one grammar, one way to run them."""
 
-from backend.commands.grammar import Parsed, complete, parse, split
-from backend.commands.model import Command, Outcome, Param
-from backend.commands.run import allowed, execute
+from backend.commands.grammar import complete, parse, split
+from backend.commands.model import Command, Outcome, Param, Parsed, Result
+from backend.commands.run import allowed, execute, execute_all
 from backend.commands.table import COMMANDS, command
 
 __all__ = [
@@ -11,10 +11,12 @@ __all__ = [
     "Outcome",
     "Param",
     "Parsed",
+    "Result",
     "allowed",
     "command",
     "complete",
     "execute",
+    "execute_all",
     "parse",
     "split",
 ]

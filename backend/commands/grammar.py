@@ -2,64 +2,18 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
 
-from backend.commands.model import Command, Param
+from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.table import COMMANDS
 from backend.errors import UsageError
 from backend.kinds import kind_named
 from backend.names import nearest
-from backend.session import Session
 from backend.text import safe
 
 _FIRST = sorted({command.words[0] for command in COMMANDS})
 _KIND_WORDS = frozenset(command.words[0] for command in COMMANDS if command.shows)
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A command and the arguments that were given, as they were written."""
-
-    command: Command
-    given: Mapping[str, str]
-
-    def missing(self, session: Session) -> list[Param]:
-        """Return the required parameters that neither the user nor the configuration gives."""
-        return [param for param in self.command.params if param.required and not self._value(param, session)]
-
-    def bind(self, session: Session) -> dict[str, Any]:
-        """Return all arguments, typed, with the configuration's defaults; None where nobody says anything.
-
-        Raises UsageError when a required one is missing or one is not of its type.
-        """
-        if missing := self.missing(session):
-            raise UsageError(
-                f"{self.command.name} needs {' and '.join(param.metavar for param in missing)}.",
-                f"Usage: {self.command.usage}",
-            )
-        return {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
-
-    def _value(self, param: Param, session: Session) -> str | None:
-        """Return what was given, where an empty word means none at all, else the configuration's default."""
-        return self.given[param.name] or None if param.name in self.given else param.default(session)
-
-    @property
-    def line(self) -> str:
-        """The command as it would be typed."""
-        places: list[str] = []
-        others: list[str] = []
-        for param in self.command.params:
-            value = self.given.get(param.name)
-            if value is not None:
-                if param.style == "positional":
-                    places.append(value)
-                else:
-                    others += [f"--{param.name}", value] if param.style == "option" else [f"{param.name}={value}"]
-        literal = any(value.startswith("--") for value in places)
-        return shlex.join([*self.command.words, *([*others, "--", *places] if literal else [*places, *others])])
 
 
 def split(line: str) -> list[str]:
@@ -100,7 +54,7 @@ def parse(words: Sequence[str]) -> Parsed:
 
 
 def _arguments(command: Command, words: list[str]) -> dict[str, str]:
-    named = {f"--{param.name}": param for param in command.params if param.style == "option"}
+    named = {f"--{param.name}": param for param in command.params if param.style in ("option", "switch")}
     assigned = {param.name: param for param in command.params if param.style == "assignment"}
     places = [param for param in command.params if param.style == "positional"]
     given: dict[str, str] = {}
@@ -113,6 +67,11 @@ def _arguments(command: Command, words: list[str]) -> dict[str, str]:
             option, equals, value = word.partition("=")
             if option not in named:
                 raise nearest(option, named, what=f"option of {command.name}", known=named or ["none"])
+            if named[option].style == "switch":
+                if equals:
+                    raise UsageError(f"{option} takes no value.", f"Usage: {command.usage}")
+                given[named[option].name] = ON
+                continue
             given_value = value if equals else next(rest, None)
             if given_value is None:
                 raise UsageError(f"{option} needs a value.", f"Usage: {command.usage}")
@@ -124,24 +83,6 @@ def _arguments(command: Command, words: list[str]) -> dict[str, str]:
         else:
             raise UsageError(f"{command.name} does not take {safe(word)!r}.", f"Usage: {command.usage}")
     return given
-
-
-def _typed(param: Param, value: str | None) -> str | int | None:
-    if value is None or param.type != "int":
-        return value
-    try:
-        number = int(value)
-    except ValueError:
-        raise UsageError(f"{param.name} must be a whole number, not {safe(value)!r}.") from None
-    if param.minimum is not None and number < param.minimum:
-        raise UsageError(f"{param.name} must be at least {param.minimum}, not {number}.")
-    if number > _MOST:
-        raise UsageError(f"{param.name} must be at most {_MOST}, not {number}.")
-    return number
-
-
-_MOST = 2**31 - 1
-"""What an integer of EC2's API can hold."""
 
 
 # --- completion ------------------------------------------------------------------------------------------------------
@@ -177,18 +118,22 @@ def _plain_words(done: list[str]) -> list[str]:
 
 def _values(command: Command, done: list[str], names: Names) -> Iterator[str]:
     """Yield the words that may come next; lazily, for a kind may have 100,000 names."""
-    options = {f"--{param.name}": param for param in command.params if param.style == "option"}
-    if done and done[-1] in options:
+    options = {f"--{param.name}": param for param in command.params if param.style in ("option", "switch")}
+    if done and done[-1] in options and options[done[-1]].style == "option":
         yield from _unquoted(names(options[done[-1]]))
         return
     taken = sum(
-        not word.startswith("--") and not (position and done[position - 1] in options)
+        not word.startswith("--") and not (position and _takes_next(options.get(done[position - 1])))
         for position, word in enumerate(done)
     )
-    for place in [param for param in command.params if param.style != "option"][taken : taken + 1]:
+    for place in [param for param in command.params if f"--{param.name}" not in options][taken : taken + 1]:
         prefix = f"{place.name}=" if place.style == "assignment" else ""
         yield from (prefix + value for value in _unquoted(names(place)))
     yield from (option for option in options if option not in done)
+
+
+def _takes_next(param: Param | None) -> bool:
+    return param is not None and param.style == "option"
 
 
 def _unquoted(values: Iterable[str]) -> Iterator[str]:

@@ -26,21 +26,27 @@ def find(call: Call, kind_name: str, word: str) -> Row:
     RefusedError, with the ids, when several share the name.
     """
     kind, session = KINDS[kind_name], call.session
-    rows = session.cache.named(kind, session.scope, word)
+    rows = known(call, kind, word)
     if not rows and _is_stale(call, kind):
         refresh(
             kind, session.connect(call.check), session.cache, session.scope, check=call.check, progress=call.progress
         )
-        rows = session.cache.named(kind, session.scope, word)
-    if len(rows) > 1 and "state" in kind.index:
-        # EC2 lists a terminated VM for an hour more: its name is free for another.
-        rows = [row for row in rows if kind.value(row, "state") != "terminated"] or rows
+        rows = known(call, kind, word)
     if len(rows) == 1:
         return rows[0]
     if not rows:
         raise _missing(call, kind, word)
     ids = ", ".join(sorted(safe(kind.value(row, "id")) for row in rows))
     raise RefusedError(f"{len(rows)} {kind.nouns} share the name {safe(word)!r}: {ids}.", "Give the id instead.")
+
+
+def known(call: Call, kind: Kind, word: str) -> list[Row]:
+    """Return the rows of the cache that `word` names: several where they share it as their name."""
+    rows = call.session.cache.named(kind, call.session.scope, word)
+    if len(rows) > 1 and "state" in kind.index:
+        # EC2 lists a terminated VM for an hour more: its name is free for another.
+        rows = [row for row in rows if kind.value(row, "state") != "terminated"] or rows
+    return rows
 
 
 def _is_stale(call: Call, kind: Kind) -> bool:

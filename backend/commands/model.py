@@ -1,13 +1,18 @@
 """What a command is, what it is called with, and what comes out of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from backend.callbacks import ignore
+from backend.commands.preview import Preview
+from backend.errors import CloudmeshError, UsageError
+from backend.journal import Entry
 from backend.kinds import Kind, Row
 from backend.refresh import Difference, Progress
 from backend.session import Session
+from backend.text import safe
 
 Effect = Literal["reads", "changes", "destroys"]
 """What a command does to the cloud. Changing ones are journalled; destroying ones are confirmed."""
@@ -15,31 +20,42 @@ Effect = Literal["reads", "changes", "destroys"]
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter: NAME in its place, --name VALUE, or name=VALUE."""
+    """One parameter: NAME in its place, --name VALUE, name=VALUE, or --name alone."""
 
     name: str
     help: str
-    style: Literal["positional", "option", "assignment"] = "positional"
-    type: Literal["text", "int", "path", "cloud"] = "text"
+    style: Literal["positional", "option", "assignment", "switch"] = "positional"
+    type: Literal["text", "int", "path", "cloud", "tag"] = "text"
     kind: str | None = None
     """The kind of resource that the value names, for completion, pickers and keys on a row."""
     required: bool = False
     default: Callable[[Session], str | None] = lambda _session: None
     """What the configuration says where the user says nothing."""
     minimum: int | None = None
+    word: str = ""
+    """What stands for the value in a usage line, where that is not its name."""
+    dry: bool = False
+    """With it the command only asks whether it could be done."""
+    many: bool = False
+    """One call takes several, joined by commas: marked rows are one command, not one each."""
 
     @property
     def usage(self) -> str:
         """How the parameter is written in a usage line."""
         word = self.metavar
-        text = {"positional": word, "option": f"--{self.name} {word}", "assignment": f"{self.name}={word}"}[self.style]
+        text = {
+            "positional": word,
+            "option": f"--{self.name} {word}",
+            "assignment": f"{self.name}={word}",
+            "switch": f"--{self.name}",
+        }[self.style]
         return text if self.required else f"[{text}]"
 
     @property
     def metavar(self) -> str:
         """The parameter's value in capitals."""
-        words = {"int": "N", "path": "FILE", "cloud": "NAME"}
-        return words.get(self.type, self.name.upper())
+        words = {"int": "N", "path": "FILE", "cloud": "NAME", "tag": "KEY=VALUE"}
+        return self.word or words.get(self.type, self.name.upper())
 
 
 @dataclass(frozen=True)
@@ -51,8 +67,15 @@ class Call:
     check: Callable[[], None] = ignore
     """Raises Cancelled when the user has cancelled."""
     progress: Callable[[Progress], None] = ignore
-    objects: list[str] = field(default_factory=list)
-    """Ids of what the command acts on, for the journal; the command adds to it."""
+    entry: Entry | None = None
+    """Its entry in the journal; None where it changes nothing."""
+
+    @property
+    def journal(self) -> Entry:
+        """The entry of a command that changes something, to be written before it is sent."""
+        if self.entry is None:
+            raise RuntimeError("a command that changes something has no journal entry")
+        return self.entry
 
 
 @dataclass(frozen=True)
@@ -68,6 +91,25 @@ class Outcome:
     """The session to go on with, where the command changed it."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
+    undo: str = ""
+    """The command that reverses what was done, as it would be typed, where there is one."""
+    parts: tuple["Result", ...] = ()
+    """What came of each of the commands that it ran."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one command."""
+
+    parsed: "Parsed"
+    outcome: Outcome | CloudmeshError
+
+    @property
+    def error(self) -> CloudmeshError | None:
+        """Why it failed, None when it did not."""
+        if isinstance(self.outcome, CloudmeshError):
+            return self.outcome
+        return CloudmeshError(self.outcome.failure) if self.outcome.failure else None
 
 
 @dataclass(frozen=True)
@@ -81,16 +123,29 @@ class Command:
     effect: Effect = "reads"
     key: str = ""
     """Its key in the dashboard, as textual names keys; "" for none."""
+    minor: bool = False
+    """Whether its key is told of in the help alone, for want of room in the line of keys."""
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
     states: frozenset[str] | None = None
     """The states of the cursor's VM in which the command makes sense; None: any."""
+    asks: bool = False
+    """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None
-    """The kind whose tab shows the same in the dashboard."""
+    """The kind whose tab shows the same in the dashboard, or "journal"."""
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes."""
+    preview: Callable[[Call, Sequence[str]], Preview] | None = None
+    """Shows what it would destroy, given the ids of what it is to act on; only looks."""
+    look: Callable[[Call], Outcome | None] | None = None
+    """Finds out what came of it where the answer was lost: an outcome when it was done, None when it was not.
+
+    It raises UnsureError when that cannot be told. A request that can be repeated without a second effect is repeated.
+    """
+    journalled: bool = True
+    """Whether a change is an entry of its own; not where it only goes on with others."""
 
     @property
     def name(self) -> str:
@@ -105,3 +160,72 @@ class Command:
     def target(self, kind: str) -> Param | None:
         """Return the parameter that the cursor's row of `kind` fills, if there is one."""
         return next((param for param in self.params if param.kind == kind), None)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A command and the arguments that were given, as they were written."""
+
+    command: Command
+    given: Mapping[str, str]
+
+    def missing(self, session: Session) -> list[Param]:
+        """Return the required parameters that neither the user nor the configuration gives."""
+        return [param for param in self.command.params if param.required and not self._value(param, session)]
+
+    def bind(self, session: Session) -> dict[str, Any]:
+        """Return all arguments, typed, with the configuration's defaults; None where nobody says anything.
+
+        Raises UsageError when a required one is missing or one is not of its type.
+        """
+        if missing := self.missing(session):
+            raise UsageError(
+                f"{self.command.name} needs {' and '.join(param.metavar for param in missing)}.",
+                f"Usage: {self.command.usage}",
+            )
+        return {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
+
+    def _value(self, param: Param, session: Session) -> str | None:
+        """Return what was given, where an empty word means none at all, else the configuration's default."""
+        return self.given[param.name] or None if param.name in self.given else param.default(session)
+
+    @property
+    def line(self) -> str:
+        """The command as it would be typed."""
+        places: list[str] = []
+        others: list[str] = []
+        for param in self.command.params:
+            value = self.given.get(param.name)
+            if value is not None:
+                if param.style == "positional":
+                    places.append(value)
+                elif param.style == "switch":
+                    others += [f"--{param.name}"] if value else []
+                else:
+                    others += [f"--{param.name}", value] if param.style == "option" else [f"{param.name}={value}"]
+        literal = any(value.startswith("--") for value in places)
+        return shlex.join([*self.command.words, *([*others, "--", *places] if literal else [*places, *others])])
+
+
+ON = "on"
+"""What a switch that is given has as its value; one that is not has none."""
+
+
+def _typed(param: Param, value: str | None) -> str | int | None:
+    if param.type == "tag" and value is not None and value.find("=") < 1:
+        raise UsageError(f"{safe(value)!r} is no tag.", "Write it as KEY=VALUE.")
+    if value is None or param.type != "int":
+        return value
+    try:
+        number = int(value)
+    except ValueError:
+        raise UsageError(f"{param.name} must be a whole number, not {safe(value)!r}.") from None
+    if param.minimum is not None and number < param.minimum:
+        raise UsageError(f"{param.name} must be at least {param.minimum}, not {number}.")
+    if number > _MOST:
+        raise UsageError(f"{param.name} must be at most {_MOST}, not {number}.")
+    return number
+
+
+_MOST = 2**31 - 1
+"""What an integer of EC2's API can hold."""

@@ -1,19 +1,54 @@
-"""Runs a command: the one way by which any face changes anything."""
+"""Runs commands, one or many: the one way by which any face changes anything."""
 
-from collections.abc import Callable
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from backend.callbacks import ignore
-from backend.commands.grammar import Parsed
-from backend.commands.model import Call, Command, Outcome
-from backend.errors import RefusedError
-from backend.journal import recorded
+from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.config import Cloud
+from backend.errors import (
+    CacheError,
+    Cancelled,
+    CloudError,
+    CloudmeshError,
+    InVainError,
+    NotFoundError,
+    RefusedError,
+    UnsureError,
+)
+from backend.journal import Entry, plan
+from backend.log import logger
+from backend.providers import Provider
 from backend.refresh import Progress
-from backend.session import Session
+from backend.session import Connect, Session
+from backend.text import safe
+
+Told = Callable[[int, Result], object]
+"""Called with the place of a command among the others and with what came of it."""
+
+AT_ONCE = 4
+"""Commands run side by side: EC2 lets in some five changes a second for long, and more of us would only wait."""
 
 
 def allowed(command: Command, session: Session) -> bool:
     """Return whether the session may run the command: a read-only one runs those that change nothing in a cloud."""
-    return command.effect == "reads" or not session.read_only
+    return command.effect == "reads" or not session.locked
+
+
+def _check_allowed(command: Command, session: Session) -> None:
+    if not allowed(command, session):
+        raise RefusedError(
+            f"This session is read-only: {command.name} is not run.",
+            "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+        )
+
+
+def _is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
+    dry = any(param.dry and args[param.name] for param in command.params)
+    return command.effect != "reads" and command.journalled and not dry
 
 
 def execute(
@@ -22,16 +57,128 @@ def execute(
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
+    entry: Entry | None = None,
 ) -> Outcome:
     """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
+
+    `entry` is its entry in the journal where it has one already. When the cloud's answer is lost it is found out what
+    came of the command, and that is the outcome.
 
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
     """
     command = parsed.command
-    if not allowed(command, session):
-        raise RefusedError(f"This session is read-only: {command.name} is not run.", "Start without --read-only.")
-    call = Call(session, parsed.bind(session), check, progress)
-    if command.effect == "reads":
-        return command.run(call)
-    with recorded(session.cache, session.scope, parsed.line, call.objects):
-        return command.run(call)
+    _check_allowed(command, session)
+    args = parsed.bind(session)
+    if not _is_journalled(command, args):
+        return command.run(Call(session, args, check, progress))
+    if entry is None:
+        (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
+    call = Call(session, args, check, progress, entry)
+    with entry.recorded():
+        try:
+            return command.run(call)
+        except UnsureError as error:
+            lost = error
+        return _found_out(command, call, lost)
+
+
+def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
+    """Return what came of a command whose answer was lost; raise why it failed, or `lost` where nothing tells."""
+    undone, why = False, ""
+    for seconds in call.session.looks:
+        threading.Event().wait(seconds)  # cancelling cannot call back what was sent
+        try:
+            outcome = command.look(call) if command.look else None
+        except (NotFoundError, InVainError):
+            raise
+        except (CloudError, CacheError) as error:  # that it cannot be found out now says nothing of what was done
+            undone, why = False, f" It could not be found out what came of it: {error}"
+            continue
+        except Cancelled:
+            break
+        if outcome is not None:
+            return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
+        undone = command.look is not None
+    if undone:
+        raise CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
+    raise UnsureError(f"{lost.message}{why}", lost.cure)
+
+
+def execute_all(
+    commands: Sequence[Parsed],
+    session: Session,
+    *,
+    check: Callable[[], None] = ignore,
+    progress: Callable[[Progress], None] = ignore,
+    told: Told = ignore,
+    entries: Sequence[Entry] | None = None,
+) -> list[Result]:
+    """Run commands side by side and return what came of each, in their order; one that fails leaves the others run.
+
+    All are in the journal before the first is begun. `told` is called on other threads. When `check` raises, those not
+    yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told of by one alone.
+
+    Raises CacheError, and then nothing was done, when the journal cannot be written.
+    """
+    if len(commands) == 1 and entries is None:
+        # As it is: who asks for one command is told at once that it was cancelled, or that it is a bug.
+        try:
+            return [Result(commands[0], execute(commands[0], session, check=check, progress=progress))]
+        except CloudmeshError as error:
+            return [Result(commands[0], error)]
+    written = []
+    for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
+        _check_allowed(parsed.command, session)
+        if _is_journalled(parsed.command, parsed.bind(session)):
+            written.append(place)
+    if entries is None:
+        entries = plan(session.cache, session.scope, session.home, [commands[place].line for place in written])
+    entry_of = dict(zip(written, entries, strict=True))
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for place in range(len(commands)):
+        waiting.put(place)
+    found: dict[int, Result] = {}
+
+    def work() -> None:
+        mine = replace(session, connector=_Kept(session.connector))
+        while True:
+            try:
+                place = waiting.get_nowait()
+            except queue.Empty:
+                return
+            found[place] = _result(commands[place], mine, check, entry_of.get(place))
+            told(place, found[place])
+
+    threads = [threading.Thread(target=work, name="commands", daemon=True) for _ in range(min(AT_ONCE, len(commands)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[place] for place in range(len(commands))]
+
+
+def _result(parsed: Parsed, session: Session, check: Callable[[], None], entry: Entry | None) -> Result:
+    try:
+        return Result(parsed, execute(parsed, session, check=check, entry=entry))
+    except CloudmeshError as error:
+        return Result(parsed, error)
+    except Cancelled:
+        return Result(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
+    except Exception as error:  # noqa: BLE001 - a mistake of ours costs its own command, not those that wait behind it
+        logger.exception("%s failed", safe(parsed.line))
+        message = f"{parsed.line} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
+        return Result(parsed, CloudmeshError(message, "Run with --log-file FILE and report it."))
+
+
+class _Kept:
+    """One thread's connections: a bulk of commands shakes hands once for each thread, not once for each command."""
+
+    def __init__(self, connector: Connect) -> None:
+        self._connector = connector
+        self._provider: Provider | None = None
+
+    def __call__(self, cloud: Cloud, check: Callable[[], None]) -> Provider:
+        # All commands of a bulk are of one cloud, and share one check.
+        if self._provider is None:
+            self._provider = self._connector(cloud, check)
+        return self._provider

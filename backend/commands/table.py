@@ -1,21 +1,20 @@
 """COMMANDS: one entry per verb. Keys, palette, command line, shell, help and docs/commands.md are made from it."""
 
-from backend.commands import actions
+from backend.commands import journals, keypairs, listings, previews, recovery, tagging, vms, volumes
 from backend.commands.model import Command, Param
 from backend.kinds import KINDS, Kind
 
 _VM = Param("vm", "Id or unique name of the VM", kind="vm", required=True)
+_VOLUME = Param("volume", "Id or unique name of the volume", kind="volume", required=True)
+_KEYPAIR = Param("keypair", "Name of the keypair", kind="keypair", required=True)
 
-_BUSY = frozenset({"pending", "running"})
-_ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
 
-
-def _of_kind(kind: Kind) -> tuple[Command, Command]:
+def _of_kind(kind: Kind) -> tuple[Command, ...]:
     return (
         Command(
             (kind.name, "refresh"),
             f"Fetch all {kind.nouns} from the cloud into the cache",
-            actions.refresh_kind(kind),
+            listings.refresh_kind(kind),
             key="r",
             on=(kind.name,),
             refreshes=kind.name,
@@ -23,9 +22,83 @@ def _of_kind(kind: Kind) -> tuple[Command, Command]:
         Command(
             (kind.name, "list"),
             f"List the {kind.nouns}, fetched first when refresh is on",
-            actions.list_kind(kind),
+            listings.list_kind(kind),
             shows=kind.name,
         ),
+        Command(
+            (kind.name, "export"),
+            f"Write {kind.nouns} to a file, .csv or .json",
+            listings.export_kind(kind),
+            params=(
+                Param("file", "File to make: .csv or .json", type="path", required=True),
+                Param(
+                    "only",
+                    "Ids or unique names, joined by commas; else all",
+                    "option",
+                    kind=kind.name,
+                    many=True,
+                    word="IDS",
+                ),
+            ),
+            key="e",
+            minor=True,
+            on=(kind.name,),
+            asks=True,
+        ),
+    )
+
+
+def _tags(kind: Kind, one: Param) -> tuple[Command, ...]:
+    return (
+        Command(
+            (kind.name, "tag"),
+            f"Set a tag of a {kind.noun}",
+            tagging.tag(kind),
+            params=(one, Param("tag", "The tag and its value", type="tag", required=True)),
+            effect="changes",
+            key="T",
+            minor=True,
+            on=(kind.name,),
+            look=tagging.came_of_tag(kind),
+        ),
+        Command(
+            (kind.name, "untag"),
+            f"Remove a tag of a {kind.noun}",
+            tagging.untag(kind),
+            params=(one, Param("key", "The tag's key", required=True)),
+            effect="changes",
+            look=tagging.came_of_tag(kind),
+        ),
+    )
+
+
+def _act(act: vms.Act, help: str, key: str) -> Command:
+    return Command(
+        ("vm", act.verb),
+        help,
+        act.run,
+        params=(_VM,),
+        effect="destroys" if act is vms.DELETE else "changes",
+        key=key,
+        on=("vm",),
+        states=act.states,
+        preview=previews.vms if act is vms.DELETE else None,
+        look=act.came_of,
+    )
+
+
+def _protection(on: bool) -> Command:
+    return Command(
+        ("vm", "protect" if on else "unprotect"),
+        "Protect a VM from being deleted" if on else "Lift a VM's protection from being deleted",
+        vms.protect(on),
+        params=(_VM,),
+        effect="changes",
+        key="p" if on else "P",
+        minor=True,
+        on=("vm",),
+        states=vms.ALIVE,
+        look=vms.came_of_protect(on),
     )
 
 
@@ -34,7 +107,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("vm", "boot"),
         "Boot a VM from an image",
-        actions.boot,
+        vms.boot,
         params=(
             Param(
                 "image",
@@ -65,63 +138,32 @@ COMMANDS: tuple[Command, ...] = (
                 kind="keypair",
                 default=lambda session: session.cloud.default.keypair,
             ),
+            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", dry=True),
         ),
         effect="changes",
         key="b",
         on=("vm", "image"),
+        look=vms.came_of_boot,
     ),
-    Command(
-        ("vm", "start"),
-        "Start a stopped VM",
-        actions.act_on_vm("start", lambda provider, vm: provider.start(vm), "starting", frozenset({"stopped"})),
-        params=(_VM,),
-        effect="changes",
-        key="u",
-        on=("vm",),
-        states=frozenset({"stopped"}),
-    ),
-    Command(
-        ("vm", "stop"),
-        "Stop a running VM; its disks stay",
-        actions.act_on_vm("stop", lambda provider, vm: provider.stop(vm), "stopping", _BUSY),
-        params=(_VM,),
-        effect="changes",
-        key="t",
-        on=("vm",),
-        states=_BUSY,
-    ),
-    Command(
-        ("vm", "reboot"),
-        "Reboot a running VM",
-        actions.act_on_vm("reboot", lambda provider, vm: provider.reboot(vm), "rebooting", frozenset({"running"})),
-        params=(_VM,),
-        effect="changes",
-        key="o",
-        on=("vm",),
-        states=frozenset({"running"}),
-    ),
-    Command(
-        ("vm", "delete"),
-        "Terminate a VM; it cannot be brought back",
-        actions.act_on_vm("delete", lambda provider, vm: provider.delete_vm(vm), "being deleted", _ALIVE),
-        params=(_VM,),
-        effect="destroys",
-        key="d",
-        on=("vm",),
-        states=_ALIVE,
-    ),
+    _act(vms.START, "Start a stopped VM", "u"),
+    _act(vms.STOP, "Stop a running VM; its disks stay", "t"),
+    _act(vms.REBOOT, "Reboot a running VM", "o"),
+    _act(vms.DELETE, "Terminate a VM; it cannot be brought back", "d"),
+    _protection(True),
+    _protection(False),
+    *_tags(KINDS["vm"], _VM),
     Command(
         ("keypair", "get"),
         "Show a keypair and whether its private key is here",
-        actions.get_keypair,
-        params=(Param("keypair", "Name of the keypair", kind="keypair", required=True),),
+        keypairs.get,
+        params=(_KEYPAIR,),
         key="g",
         on=("keypair",),
     ),
     Command(
         ("keypair", "create"),
         "Create a keypair and save its private key",
-        actions.create_keypair,
+        keypairs.create,
         params=(
             Param("name", "Name of the new keypair", required=True),
             Param("to", "File for the private key instead of the data directory's", "option", type="path"),
@@ -129,20 +171,23 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=("keypair",),
+        look=keypairs.came_of_create,
     ),
     Command(
         ("keypair", "delete"),
         "Delete a keypair from the cloud",
-        actions.delete_keypair,
-        params=(Param("keypair", "Name of the keypair", kind="keypair", required=True),),
+        keypairs.delete,
+        params=(_KEYPAIR,),
         effect="destroys",
         key="d",
         on=("keypair",),
+        preview=previews.keypairs,
+        look=keypairs.came_of_delete,
     ),
     Command(
         ("volume", "create"),
         "Create an empty volume",
-        actions.create_volume,
+        volumes.create,
         params=(
             Param("name", "Name of the new volume", required=True),
             Param("size", "GiB", "option", type="int", default=lambda _session: "1", minimum=1),
@@ -157,23 +202,73 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=("volume",),
+        look=volumes.came_of_create,
     ),
     Command(
         ("volume", "delete"),
         "Delete a volume and all that is on it",
-        actions.delete_volume,
-        params=(Param("volume", "Id or unique name of the volume", kind="volume", required=True),),
+        volumes.delete,
+        params=(_VOLUME,),
         effect="destroys",
         key="d",
         on=("volume",),
+        preview=previews.volumes,
+        look=volumes.came_of_delete,
     ),
-    Command(("refresh", "all"), "Fetch every kind from the cloud into the cache", actions.refresh_all, key="R"),
-    Command(("refresh", "on"), "Fetch what is stale when it is shown or listed", actions.switch_refresh(True)),
-    Command(("refresh", "off"), "Show the cache until a refresh is asked for", actions.switch_refresh(False)),
+    Command(
+        ("volume", "attach"),
+        "Attach a volume to a VM",
+        volumes.attach,
+        params=(
+            _VOLUME,
+            _VM,
+            Param("device", "Name of the device, such as /dev/sdf; else the first that is free", "option"),
+        ),
+        effect="changes",
+        key="a",
+        on=("volume",),
+        states=frozenset({"available"}),
+        look=volumes.came_of_attach,
+    ),
+    Command(
+        ("volume", "detach"),
+        "Detach a volume from its VM; unmount it there first",
+        volumes.detach,
+        params=(_VOLUME,),
+        effect="changes",
+        key="A",
+        on=("volume",),
+        states=frozenset({"in-use"}),
+        look=volumes.came_of_detach,
+    ),
+    *_tags(KINDS["volume"], _VOLUME),
+    Command(
+        ("journal", "list"),
+        "Show what was done to the clouds, by whom and how it ended",
+        journals.list_entries,
+        params=(
+            Param("last", "So many entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
+        ),
+        key="J",
+        shows="journal",
+    ),
+    Command(
+        ("journal", "resume"),
+        "Run what was planned and not begun when its program ended",
+        recovery.resume,
+        params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
+        effect="destroys",
+        preview=recovery.preview,
+        journalled=False,
+    ),
+    Command(("journal", "drop"), "Give up what was planned and not begun when its program ended", recovery.drop),
+    Command(("refresh", "all"), "Fetch every kind from the cloud into the cache", listings.refresh_all, key="R"),
+    Command(("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True)),
+    Command(("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False)),
     Command(
         ("set", "default"),
         "Switch to another configured cloud",
-        actions.set_default,
+        listings.set_default,
         button="Switch",
         params=(Param("cloud", "Name of the cloud in the configuration", "assignment", type="cloud", required=True),),
     ),

@@ -37,8 +37,9 @@ class Provider(Protocol):
 
     Every listing yields pages as they arrive and raises CloudError's subclasses; `check` is called before each
     request and while waiting, and raises Cancelled when the user has cancelled. Reads are retried when they fail
-    in passing; nothing that changes a cloud is. A listing that had to begin again yields what it had yielded before
-    once more.
+    in passing. What changes a cloud is sent again only after it was refused unread, by throttling; when its answer
+    does not come it raises UnsureError. On a cloud that is read-only it raises RefusedError, and nothing is sent. A
+    listing that had to begin again yields what it had yielded before once more.
     """
 
     def images(self, known: Container[int] = ()) -> Iterator[Page]:
@@ -46,15 +47,36 @@ class Provider(Protocol):
         ...
 
     def flavors(self) -> Iterator[Page]: ...
-    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
-        """List VMs, or only those of `ids`; ids that no longer exist are simply absent."""
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        """List VMs, or only those of `ids` or those booted with a keypair; ids that no longer exist are absent."""
         ...
 
     def keypairs(self) -> Iterator[Page]: ...
     def locations(self) -> Iterator[Page]: ...
-    def volumes(self) -> Iterator[Page]: ...
+    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
+        """List volumes, or only those of `ids` or those attached to `vms`; what no longer exists is absent."""
+        ...
 
-    def boot(self, boot: Boot) -> Item: ...
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        """Return the elastic IP addresses of each of these VMs that has any."""
+        ...
+
+    def protected(self, vm: str) -> bool:
+        """Return whether the VM is protected from being deleted, as the cloud says at this moment."""
+        ...
+
+    def booted(self, boot: Boot) -> Item | None:
+        """Return the VM that an earlier request with the same token has made, None when there is none."""
+        ...
+
+    def boot(self, boot: Boot) -> Item:
+        """Boot a VM; a request with a token that was used before makes no second one (EC2: for a day and more)."""
+        ...
+
+    def try_boot(self, boot: Boot) -> None:
+        """Ask whether the VM could be booted, without booting it; raises what booting it would raise."""
+        ...
+
     def start(self, vm: str) -> str:
         """Start the VM and return the state that the cloud now says."""
         ...
@@ -62,16 +84,33 @@ class Provider(Protocol):
     def stop(self, vm: str) -> str: ...
     def reboot(self, vm: str) -> str: ...
     def delete_vm(self, vm: str) -> str: ...
+    def protect(self, vm: str, on: bool) -> None:
+        """Protect the VM from being deleted, or no longer."""
+        ...
+
+    def tag(self, native: str, key: str, value: str) -> None:
+        """Set a tag of a VM or a volume."""
+        ...
+
+    def untag(self, native: str, key: str) -> None:
+        """Remove a tag, whatever its value."""
+        ...
+
     def create_keypair(self, name: str) -> tuple[Item, str]:
         """Return the keypair and its private key (PEM), which the cloud will never show again."""
         ...
 
     def delete_keypair(self, name: str) -> None: ...
-    def create_volume(self, name: str, size: int, location: str) -> Item:
-        """Create a volume of `size` GiB in the availability zone `location`."""
+    def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
+        """Create a volume of `size` GiB in the availability zone `location`; `token` as in Boot."""
         ...
 
     def delete_volume(self, volume: str) -> None: ...
+    def attach(self, volume: str, vm: str, device: str) -> None:
+        """Attach a volume to a VM as `device`, such as /dev/sdf."""
+        ...
+
+    def detach(self, volume: str, vm: str) -> None: ...
 
 
 def connect(cloud: Cloud, check: Callable[[], None] = ignore) -> Provider:

@@ -11,7 +11,14 @@ from urllib3.exceptions import HTTPError
 
 from backend.callbacks import ignore
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudError, CredentialsError, PermissionDeniedError, TransientError
+from backend.errors import (
+    Cancelled,
+    CloudError,
+    CredentialsError,
+    PermissionDeniedError,
+    RefusedError,
+    TransientError,
+)
 from backend.providers import Boot, Item, Page
 from backend.providers import ec2_rows as rows
 from backend.providers.ec2_cut import Cutter, value
@@ -31,6 +38,8 @@ VOLUME_TYPE = "gp3"
 
 RESTARTS = 3
 """How often a listing whose place was lost begins again."""
+DRY_RUN = "DryRunOperation"
+"""What EC2 refuses a dry run with when the call would have been carried out."""
 LOST_PLACE = frozenset({"InvalidNextToken", "InvalidPaginationToken"})
 """What EC2 answers to the token of a page that has expired (EC2 API reference, error codes)."""
 
@@ -62,6 +71,7 @@ LOCATIONS = Listing(
     Call("DescribeAvailabilityZones", "Listing locations"), "availabilityZoneInfo", rows.LOCATION.item, 0
 )
 VOLUMES = Listing(Call("DescribeVolumes", "Listing volumes"), "volumeSet", rows.VOLUME.item)
+ADDRESSES = Listing(Call("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Patience:
     """How often and how long a read that fails in passing is repeated: capped exponential back-off, full jitter."""
 
     tries: int = 5
+    unread: int = 20
+    """The same of a change that EC2 refuses unread, to limit how often it is asked: 500 VMs take their time."""
     first: float = 0.5
     """Seconds; the longest first wait. It doubles from try to try up to `longest`."""
     longest: float = 8.0
@@ -126,11 +138,10 @@ class EC2Provider:
                 item["extra"] |= {"zones": None if zones is None else zones.get(item["id"], [])}
             yield page
 
-    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
-        if not ids:
-            yield from self._pages(VMS)
-        for start in range(0, len(ids), VALUES):
-            yield from self._pages(VMS, _filter("instance-id", ids[start : start + VALUES]))
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        if keypair:
+            return self._pages(VMS, _filter("key-name", [keypair]))
+        return self._of(VMS, "instance-id", ids) if ids else self._pages(VMS)
 
     def keypairs(self) -> Iterator[Page]:
         return self._pages(KEYPAIRS)
@@ -138,25 +149,51 @@ class EC2Provider:
     def locations(self) -> Iterator[Page]:
         return self._pages(LOCATIONS)
 
-    def volumes(self) -> Iterator[Page]:
+    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
+        if ids or vms:
+            return self._of(VOLUMES, "volume-id" if ids else "attachment.instance-id", ids or vms)
         return self._pages(VOLUMES)
 
-    # --- changes: sent once, and never interrupted once sent ---------------------------------------------------------
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for page in self._of(ADDRESSES, "instance-id", vms):
+            for address in page:
+                if address["vm"]:
+                    found.setdefault(address["vm"], []).append(address["id"])
+        return found
+
+    def protected(self, vm: str) -> bool:
+        # The one attribute that DescribeInstances does not tell: a call for each VM.
+        call = Call("DescribeInstanceAttribute", f"Looking whether VM {vm} is protected")
+        answer = self._asked(call, {"InstanceId": vm, "Attribute": "disableApiTermination"})
+        said: str | None = rows.Field("disableApiTermination/value").of(answer)
+        if said is None:
+            raise self._explained(Malformed("it does not say"), call)
+        return said.lower() == "true"
+
+    def booted(self, boot: Boot) -> Item | None:
+        # By image, and the token compared here: not every endpoint knows the filter client-token.
+        for page in self._pages(VMS, _filter("image-id", [boot.image])):
+            for item in page:
+                if item["extra"].get("clientToken") == boot.token:
+                    return item
+        return None
+
+    # --- changes: never interrupted once sent ------------------------------------------------------------------------
 
     def boot(self, boot: Boot) -> Item:
         call = Call("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
-        params = {
-            "ImageId": boot.image,
-            "InstanceType": boot.flavor,
-            "MinCount": "1",
-            "MaxCount": "1",
-            "ClientToken": boot.token,
-            "Placement.AvailabilityZone": boot.location,
-            "KeyName": boot.keypair,
-            **_named(boot.name, "instance", "volume"),
-        }
-        answer = self._change(call, params)
-        return self._made(call, rows.instances(answer))
+        return self._made(call, rows.instances(self._change(call, _booting(boot))))
+
+    def try_boot(self, boot: Boot) -> None:
+        call = Call("RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True)
+        answer = self._change(call, _booting(boot) | {"DryRun": "true"})
+        if answer:  # EC2 answers a dry run with a refusal, which _change knows
+            made = ", ".join(item["id"] for item in rows.instances(answer))
+            raise CloudError(
+                f"{self._driver.host} does not know dry runs and has booted {made or 'a VM'}.",
+                "Delete it, if it was not wanted.",
+            )
 
     def start(self, vm: str) -> str:
         return self._switch("StartInstances", "Starting", vm)
@@ -180,6 +217,19 @@ class EC2Provider:
             states = []
         return str(states[0]) if states and states[0] else "running"
 
+    def protect(self, vm: str, on: bool) -> None:
+        doing = f"{'Protecting' if on else 'Unprotecting'} VM {vm}"
+        call = Call("ModifyInstanceAttribute", doing, changes=True)
+        self._change(call, {"InstanceId": vm, "DisableApiTermination.Value": "true" if on else "false"})
+
+    def tag(self, native: str, key: str, value: str) -> None:
+        call = Call("CreateTags", f"Tagging {native}", changes=True)
+        self._change(call, {"ResourceId.1": native, "Tag.1.Key": key, "Tag.1.Value": value})
+
+    def untag(self, native: str, key: str) -> None:
+        call = Call("DeleteTags", f"Removing a tag of {native}", changes=True)
+        self._change(call, {"ResourceId.1": native, "Tag.1.Key": key})
+
     def create_keypair(self, name: str) -> tuple[Item, str]:
         call = Call("CreateKeyPair", f"Creating keypair {name}", changes=True)
         answer = self._change(call, {"KeyName": name})
@@ -198,13 +248,27 @@ class EC2Provider:
             raise self._explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
         self._change(call, {"KeyName": name})
 
-    def create_volume(self, name: str, size: int, location: str) -> Item:
+    def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
         call = Call("CreateVolume", f"Creating volume {name}", changes=True)
-        params = {"Size": str(size), "AvailabilityZone": location, "VolumeType": VOLUME_TYPE, **_named(name, "volume")}
+        params = {
+            "Size": str(size),
+            "AvailabilityZone": location,
+            "VolumeType": VOLUME_TYPE,
+            "ClientToken": token,
+            **_named(name, "volume"),
+        }
         return self._made(call, rows.VOLUME.item(self._change(call, params)))
 
     def delete_volume(self, volume: str) -> None:
         self._change(Call("DeleteVolume", f"Deleting volume {volume}", changes=True), {"VolumeId": volume})
+
+    def attach(self, volume: str, vm: str, device: str) -> None:
+        call = Call("AttachVolume", f"Attaching volume {volume} to VM {vm}", changes=True)
+        self._change(call, {"VolumeId": volume, "InstanceId": vm, "Device": device})
+
+    def detach(self, volume: str, vm: str) -> None:
+        call = Call("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
+        self._change(call, {"VolumeId": volume, "InstanceId": vm})  # EC2 can do without the VM, moto cannot
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -218,6 +282,11 @@ class EC2Provider:
         except PermissionDeniedError:
             return None
         return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()}
+
+    def _of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
+        """Yield the pages of what has one of these values in the filter `name`, as many values a call as EC2 takes."""
+        for start in range(0, len(values), VALUES):
+            yield from self._pages(listing, _filter(name, values[start : start + VALUES]))
 
     def _pages(
         self, listing: Listing, params: Mapping[str, str] | None = None, known: Container[int] = ()
@@ -266,11 +335,16 @@ class EC2Provider:
             # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
             if lost:
                 raise LostPlaceError(error)
-            delay = patience.delay(tries)
-            late = patience.clock() + delay - began > patience.deadline
-            if late or tries >= patience.tries or not isinstance(error, TransientError):
-                raise error
-            patience.wait(delay, self._check)
+            self._wait_or_raise(error, began, tries, patience.tries)
+
+    def _wait_or_raise(self, error: CloudError, began: float, tries: int, most: int) -> None:
+        """Wait until a call may be sent again, or raise why it failed: not in passing, too often or for too long."""
+        patience = self._patience
+        delay = patience.delay(tries)
+        late = patience.clock() + delay - began > patience.deadline
+        if late or tries >= most or not isinstance(error, TransientError):
+            raise error
+        patience.wait(delay, self._check)
 
     def _read(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
         """Send one call of a listing and return its items and the token of the next page."""
@@ -289,22 +363,41 @@ class EC2Provider:
         return page, rows.text(cutter.rest.get("nextToken"))
 
     def _change(self, call: Call, params: Mapping[str, str | None]) -> dict[str, Any]:
-        """Send a call that changes something, once; return its answer.
+        """Send a call that changes something and return its answer; {} where a dry run says that it could be done.
 
-        Cancelling works until it is sent and not after: what EC2 then says (a VM's id, a private key) must not be lost.
+        It is sent again only when EC2 refused it unread. Cancelling works until it is sent and not after: what EC2 then
+        says (a VM's id, a private key) must not be lost.
         """
-        self._check()
-        reader = Reader(f"{call.action}Response")
+        if self._cloud.read_only:
+            raise RefusedError(
+                f"{call.doing} is refused: cloud {self._cloud.name} is read-only here.",
+                "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+            )
         given = {name: value for name, value in params.items() if value is not None}
-        try:
-            for _ in self._received(call, given, reader, ignore):
-                pass
-        except FAILURES as failure:
-            error = self._explained(failure, call)
-        else:
-            reader.rest.pop("requestId", None)  # else it would be cached with what was made
-            return reader.rest
-        raise error
+        return self._asked(call, given)
+
+    def _asked(self, call: Call, params: Mapping[str, str]) -> dict[str, Any]:
+        """Send a call whose answer is one thing and return that; see `_change` for those that change something."""
+        patience = self._patience
+        began = patience.clock()
+        tries = 0
+        while True:
+            tries += 1
+            self._check()
+            reader = Reader(f"{call.action}Response")
+            try:
+                for _ in self._received(call, params, reader, ignore):
+                    pass
+            except FAILURES as failure:
+                refused = isinstance(failure, Refusal)
+                if isinstance(failure, Refusal) and failure.code == DRY_RUN:
+                    return {}
+                error = self._explained(failure, call, tries)
+            else:
+                reader.rest.pop("requestId", None)  # else it would be cached with what was made
+                return reader.rest
+            most = patience.tries if not call.changes else patience.unread if refused else 1
+            self._wait_or_raise(error, began, tries, most)
 
     def _received(
         self, call: Call, params: Mapping[str, str], reader: Reader | Cutter, check: Callable[[], None]
@@ -342,6 +435,19 @@ class EC2Provider:
 
     def _explained(self, failure: Exception, call: Call, tries: int = 1) -> CloudError:
         return explain(failure, call, self._cloud, self._driver.host, tries)
+
+
+def _booting(boot: Boot) -> dict[str, str | None]:
+    return {
+        "ImageId": boot.image,
+        "InstanceType": boot.flavor,
+        "MinCount": "1",
+        "MaxCount": "1",
+        "ClientToken": boot.token or None,
+        "Placement.AvailabilityZone": boot.location,
+        "KeyName": boot.keypair,
+        **_named(boot.name, "instance", "volume"),
+    }
 
 
 def _numbered(name: str, values: Iterable[str]) -> dict[str, str]:

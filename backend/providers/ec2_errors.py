@@ -9,7 +9,14 @@ import requests.exceptions as http
 import urllib3.exceptions as sockets
 
 from backend.config import Cloud
-from backend.errors import CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
+from backend.errors import (
+    CloudError,
+    CredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+    UnsureError,
+)
 from backend.providers.ec2_xml import Malformed
 from backend.text import safe
 
@@ -94,7 +101,12 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ),
     (
         ("OperationNotPermitted",),
-        Rule(PermissionDeniedError, "it is protected", "Lift the protection first.", quote=True),
+        Rule(
+            PermissionDeniedError,
+            "it is protected",
+            "Lift the protection first: vm unprotect, if it is that from being deleted.",
+            quote=True,
+        ),
     ),
     (
         ("HTTP 403",),
@@ -189,7 +201,7 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
     reason = rule.reason.format(**fields)
     said = f"; EC2 says: {_short(words, cloud)}" if rule.quote and words else ""
     often = f" (asked {tries} times)" if tries > 1 else ""
-    return (CloudError if unsure else rule.error)(
+    return (UnsureError if unsure else rule.error)(
         f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{said}.",
         "It may have been done all the same: refresh before you repeat it." if unsure else rule.cure.format(**fields),
     )

@@ -182,6 +182,8 @@ VOLUME = Fields(
     created=Field("createTime", to=moment),
 )
 
+ADDRESS = Fields(id=Field("publicIp"), vm=Field("instanceId"))
+
 
 def instances(reservation: Any) -> Iterator[Item]:
     """Yield the VMs of a reservation, the wrapper that EC2 puts around those that were booted together."""

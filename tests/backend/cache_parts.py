@@ -40,7 +40,7 @@ SAMPLES: dict[Type, Any] = {
 
 def item(kind: Kind, native: str, **values: Any) -> Item:
     """One object as a cloud lists it, every column filled."""
-    filled = {column.name: SAMPLES[column.type] for column in kind.columns if column.type != "flight"}
+    filled = {column.name: SAMPLES[column.type] for column in kind.listed}
     return {**filled, "extra": {"tags": {"Name": native}}, **values, "id": native}
 
 
@@ -50,6 +50,12 @@ def items(kind: Kind, *natives: str, **values: Any) -> Page:
 
 def many(kind: Kind, count: int, **values: Any) -> Page:
     return items(kind, *(f"x-{number:05}" for number in range(count)), **values)
+
+
+def entry(native: str, **fields: Any) -> dict[str, Any]:
+    """A journal entry that waits, as far as its row needs it."""
+    waiting = {"at": SAMPLES["time"], "command": "vm stop i-1", "objects": [], "outcome": "waiting"}
+    return {"_id": native, "cloud": HERE.cloud, "region": HERE.region, **waiting, **fields}
 
 
 def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
@@ -139,6 +145,7 @@ class FakeCloud:
 
     def __init__(self, **listings: Listing | Callable[[Sequence[str]], Listing]) -> None:
         self._listings: Mapping[str, Listing | Callable[[Sequence[str]], Listing]] = listings
+        self.protected_vms: set[str] = set()
         self.asked = Heard()
         """What was listed: (plural, ids)."""
 
@@ -160,7 +167,7 @@ class FakeCloud:
     def flavors(self) -> Iterator[Page]:
         return self._list("flavors")
 
-    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
         return self._list("vms", ids)
 
     def keypairs(self) -> Iterator[Page]:
@@ -169,8 +176,30 @@ class FakeCloud:
     def locations(self) -> Iterator[Page]:
         return self._list("locations")
 
-    def volumes(self) -> Iterator[Page]:
+    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
         return self._list("volumes")
+
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        raise NotImplementedError
+
+    def protected(self, vm: str) -> bool:
+        self.asked(("protected", (vm,)))
+        return vm in self.protected_vms
+
+    def booted(self, boot: Boot) -> Item | None:
+        raise NotImplementedError
+
+    def try_boot(self, boot: Boot) -> None:
+        raise NotImplementedError
+
+    def protect(self, vm: str, on: bool) -> None:
+        raise NotImplementedError
+
+    def tag(self, native: str, key: str, value: str) -> None:
+        raise NotImplementedError
+
+    def untag(self, native: str, key: str) -> None:
+        raise NotImplementedError
 
     def boot(self, boot: Boot) -> Item:
         raise NotImplementedError
@@ -193,7 +222,13 @@ class FakeCloud:
     def delete_keypair(self, name: str) -> None:
         raise NotImplementedError
 
-    def create_volume(self, name: str, size: int, location: str) -> Item:
+    def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
+        raise NotImplementedError
+
+    def attach(self, volume: str, vm: str, device: str) -> None:
+        raise NotImplementedError
+
+    def detach(self, volume: str, vm: str) -> None:
         raise NotImplementedError
 
     def delete_volume(self, volume: str) -> None:

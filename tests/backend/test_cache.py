@@ -37,8 +37,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: ki
 
 
 def by_column(kind: Kind, row: tuple[Any, ...]) -> dict[str, Any]:
-    """What a cloud says of a row: all but the flight, which is ours, and the region, which is where it was asked."""
-    return {name: kind.value(row, name) for name in kind.index if name not in ("flight", "region")}
+    """What a cloud says of a row: all but what is ours, and the region, which is where it was asked."""
+    return {column.name: kind.value(row, column.name) for column in kind.listed if column.name != "region"}
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -55,6 +55,8 @@ def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
     for column in kind.columns:
         if column.type == "time":
             assert kind.value(row, column.name).utcoffset() == timedelta(0)
+        if column.ours:
+            assert kind.value(row, column.name) is None
     assert cache.rows(kind, ELSEWHERE) == []
     assert cache.count(kind, HERE) == 1
     document = cache.document(kind, HERE, "a")
@@ -205,6 +207,18 @@ def test_rows_keep_the_order_they_were_first_seen_in(cache: Cache) -> None:
     assert [IMAGE.value(row, "id") for row in cache.rows(IMAGE, HERE)] == ["c", "a", "b"]
 
 
+@every_kind
+def test_what_is_ours_no_listing_says(cache: Cache, kind: Kind) -> None:
+    assert {column.name for column in kind.columns if column.ours} == ({"flight", "protected"} if kind is VM else set())
+    ours = {"flight": Flight("stop", ago(0)), "protected": True}
+    cache.put(kind, HERE, [item(kind, "a", **ours)])
+    (row,) = cache.rows(kind, HERE)
+    assert {kind.value(row, name) for name in ours if name in kind.index} <= {None}
+    document = cache.document(kind, HERE, "a")
+    assert document is not None
+    assert not document.keys() & ours.keys()
+
+
 @pytest.mark.parametrize("said", ["eu-west-1", None, 7])
 def test_a_location_is_in_the_region_it_was_listed_in(cache: Cache, said: Any) -> None:
     kind = KINDS["location"]
@@ -288,6 +302,88 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
     assert cache.flights(HERE) == []
 
 
+def test_a_flight_knows_the_state_before(cache: Cache) -> None:
+    cache.put(VM, HERE, [item(VM, "a", state="running")])
+    cache.set_flight(HERE, "a", Flight("stop", ago(0), before="running"), "stopping")
+    assert vm_of(cache, "a")["flight"].before == "running"
+    # One of an earlier version did not say it; one of a later version may say more.
+    with cache.use():
+        flight = {"action": "stop", "since": ago(0), "of a later version": 1}
+        cache.database["vms"].update_one({"_id": HERE.key("a")}, {"$set": {"flight": flight}})
+    found = vm_of(cache, "a")["flight"]
+    assert (found.action, found.overdue, found.before) == ("stop", False, None)
+
+
+def test_one_alone_claims_a_vm(cache: Cache) -> None:
+    cache.put(VM, HERE, items(VM, "a", "b"))
+    first, second = Flight("stop", ago(5), before="running"), Flight("delete", ago(0), before="stopping")
+    with following_locally(cache) as told:
+        assert cache.claim(HERE, "a", first, None)
+        claimed = vm_of(cache, "a")["flight"]
+        assert (claimed.action, claimed.before, claimed.overdue) == ("stop", "running", False)
+        assert not cache.claim(HERE, "a", second, None)
+        assert not cache.claim(HERE, "a", second, claimed._replace(action="start"))
+        assert not cache.claim(HERE, "a", second, claimed._replace(since=ago(60)))
+        assert vm_of(cache, "a")["flight"] == claimed
+        assert not cache.claim(HERE, "b", second, claimed)
+        assert not cache.claim(HERE, "nobody", second, None)
+        assert not cache.claim(ELSEWHERE, "a", second, None)
+        cache.set_flight(HERE, "a", claimed._replace(overdue=True))
+        assert cache.claim(HERE, "a", second, claimed)  # of one that was given up on meanwhile
+    assert vm_of(cache, "a")["flight"].action == "delete"
+    assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["stop", "stop", "delete"]
+    assert vm_of(cache, "b")["flight"] is None
+    assert ids(cache, VM) == ["a", "b"]
+
+
+def test_of_many_that_claim_at_once_one_alone_does(cache: Cache) -> None:
+    cache.put(VM, HERE, items(VM, "a"))
+    barrier = threading.Barrier(8)
+    won: list[int] = []
+
+    def work(number: int) -> None:
+        barrier.wait(10)
+        if cache.claim(HERE, "a", Flight("stop", ago(number)), None):
+            won.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(won) == 1
+
+
+@pytest.mark.parametrize("on", [True, False, None])
+def test_what_protects_a_vm_is_kept_through_a_listing(cache: Cache, on: bool | None) -> None:
+    cache.put(VM, HERE, [item(VM, "a", state="running")])
+    with following_locally(cache) as told:
+        cache.set_protected(HERE, "a", on)
+        assert vm_of(cache, "a")["protected"] is on
+        assert cache.put(VM, HERE, [item(VM, "a", state="running")], cache.known(VM, HERE)) == (0, 0)
+        assert cache.put(VM, HERE, [item(VM, "a", state="stopped")], cache.known(VM, HERE)) == (0, 1)
+    assert vm_of(cache, "a")["protected"] is on
+    assert [VM.value(row, "protected") for change in told for row in change.upserts] == [on, on]
+    cache.set_protected(HERE, "nobody", True)
+    assert ids(cache, VM) == ["a"]
+
+
+def test_whose_protection_was_not_asked_for_lately(cache: Cache) -> None:
+    states = {"a": "running", "b": "stopped", "c": "shutting-down", "d": "terminated", "e": "pending"}
+    cache.put(VM, HERE, [item(VM, native, state=state) for native, state in states.items()])
+    cache.put(VM, ELSEWHERE, [item(VM, "z", state="running")])
+    assert sorted(cache.unasked(HERE, ago(60), 10)) == ["a", "b", "e"]
+    for native, seconds, on in (("a", 90, True), ("b", 120, None), ("e", 30, False)):
+        cache.set_protected(HERE, native, on)
+        with cache.use():
+            fields = {"protection_asked": ago(seconds)}
+            cache.database["vms"].update_one({"_id": HERE.key(native)}, {"$set": fields})
+    assert cache.unasked(HERE, ago(60), 10) == ["b", "a"]  # the longest ago first
+    assert cache.unasked(HERE, ago(60), 1) == ["b"]
+    cache.put(VM, HERE, [item(VM, "new", state="pending")])
+    assert cache.unasked(HERE, ago(60), 2) == ["new", "b"]  # of which it never was before all
+
+
 def test_a_row_may_come_with_its_flight(cache: Cache) -> None:
     flight = Flight("boot", ago(0))
     with following_locally(cache) as told:
@@ -361,7 +457,7 @@ def test_removing(cache: Cache) -> None:
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
-    "flight": {"action": "stop"},
+    "flag": "yes", "flight": {"action": "stop"},
 }  # fmt: skip
 
 
@@ -428,7 +524,8 @@ def test_collections_are_indexed(cache: Cache, kind: Kind) -> None:
 
 
 def test_the_journal_is_indexed(cache: Cache) -> None:
-    assert [("at", -1)] in [entry["key"] for entry in cache.database["journal"].index_information().values()]
+    keys = [index["key"] for index in cache.database["journal"].index_information().values()]
+    assert [("at", -1), ("place", -1)] in keys
 
 
 def test_dashboards_that_prepare_at_once(embedded: Cache) -> None:

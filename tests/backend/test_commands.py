@@ -1,24 +1,37 @@
 """What the commands do: run as every face runs them, through the real provider against moto."""
 
 import contextlib
+import csv
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any, NoReturn
 
 import pytest
 
-from backend import state
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend import owner, state
+from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
+from backend.callbacks import ignore
 from backend.commands import COMMANDS, Command, Outcome, Parsed, allowed, command, execute, parse, split
 from backend.commands.lookup import MissingKeypairError
 from backend.config import Cloud, Defaults, MongoDB, Settings
-from backend.errors import Cancelled, CloudError, CloudmeshError, ConfigError, NotFoundError, UsageError
-from backend.format import Flight
-from backend.kinds import KINDS, Kind
+from backend.errors import (
+    Cancelled,
+    CloudError,
+    CloudmeshError,
+    ConfigError,
+    NotFoundError,
+    RefusedError,
+    UnsureError,
+    UsageError,
+)
+from backend.format import Flight, as_object
+from backend.journal import plan
+from backend.kinds import JOURNAL, KINDS, Kind
 from backend.mongod import find_binary
 from backend.providers import Item, Provider, connect
 from backend.refresh import Progress
@@ -191,6 +204,63 @@ def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, 
     assert row(session, "keypair", "me")["name"] == "me"
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_path: Path) -> None:
+    booted(session)
+    ec2.create_keypair("me")
+    run(session, f"{kind.name} refresh")
+    off = replace(session, refresh=False, connector=untouched)
+    rows = session.cache.rows(kind, session.scope)
+    what = f"1 {kind.noun}" if len(rows) == 1 else f"{len(rows):,} {kind.nouns}"
+    for name in ("all.json", "all.csv"):
+        outcome = run(off, f"{kind.plural} export '{tmp_path / name}'")
+        assert (outcome.message, outcome.failure) == (f"{what} written to {tmp_path / name}.", "")
+    objects = [as_object(kind, one) for one in rows]
+    assert json.loads((tmp_path / "all.json").read_text()) == json.loads(json.dumps(objects))
+    with (tmp_path / "all.csv").open(newline="") as file:
+        assert [line["id"] for line in csv.DictReader(file)] == [one["id"] for one in objects]
+    assert len(session.cache.journal()) == 1  # of the boot alone: nothing was changed
+
+
+def test_export_fetches_first_when_refresh_is_on(session: Session, ec2: Provider, tmp_path: Path) -> None:
+    ec2.create_keypair("me")
+    run(replace(session, refresh=False), f"keypair export '{tmp_path}/off.json'")
+    run(session, f"keypair export '{tmp_path}/on.json'")
+    assert json.loads((tmp_path / "off.json").read_text()) == []
+    assert [one["name"] for one in json.loads((tmp_path / "on.json").read_text())] == ["me"]
+
+
+def test_export_of_some_alone_is_of_what_is_known(session: Session, tmp_path: Path) -> None:
+    vms = [booted(session, f"vm boot {AMI} --name {name}") for name in ("web", "db", "other")]
+    known = replace(session, connector=untouched)
+    outcome = run(known, f"vm export '{tmp_path}/some.json' --only {vms[1]},web")
+    assert outcome.message == f"2 VMs written to {tmp_path}/some.json."
+    assert [one["id"] for one in json.loads((tmp_path / "some.json").read_text())] == [vms[1], vms[0]]
+    assert run(known, f"vm export '{tmp_path}/one.csv' --only web").message.startswith("1 VM written to ")
+    with pytest.raises(NotFoundError, match="There is no VM 'nobody'"):
+        run(replace(session, refresh=False), f"vm export '{tmp_path}/none.csv' --only web,nobody")
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_export_of_what_is_known_when_fetching_fails(session: Session, tmp_path: Path) -> None:
+    vm = booted(session)
+    nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
+    outcome = run(nowhere, f"vm export '{tmp_path}/vms.json'")
+    assert "127.0.0.1:1 cannot be reached" in outcome.failure
+    assert [one["id"] for one in json.loads((tmp_path / "vms.json").read_text())] == [vm]
+
+
+def test_a_file_that_does_not_serve_is_refused_before_anything_is_fetched(session: Session, tmp_path: Path) -> None:
+    there = tmp_path / "there.csv"
+    there.write_text("mine")
+    session = replace(session, connector=untouched)
+    with pytest.raises(UsageError, match=r"is neither a \.csv nor a \.json file"):
+        run(session, f"vm export '{tmp_path}/vms.xlsx'")
+    with pytest.raises(RefusedError, match="exists already and is not overwritten"):
+        run(session, f"vm export '{there}'")
+    assert there.read_text() == "mine"
+
+
 # --- booting ---------------------------------------------------------------------------------------------------------
 
 
@@ -288,16 +358,16 @@ def test_refresh_off_takes_the_word_of_the_cache(session: Session, ec2: Provider
 def test_life_of_a_vm_by_id_and_by_name(session: Session, ec2: Provider) -> None:
     vm = booted(session, f"vm boot {AMI} --name web")
     steps = [
-        (f"vm stop {vm}", "stopping", "stop", "stopping", "stopped"),
-        ("vm start web", "starting", "start", "pending", "running"),
-        ("vm reboot web", "rebooting", "reboot", "rebooting", "running"),
-        ("vm delete web", "being deleted", "delete", "shutting-down", "terminated"),
+        (f"vm stop {vm}", "stopping", "running", "stop", "stopping", "stopped", f"vm start {vm}"),
+        ("vm start web", "starting", "stopped", "start", "pending", "running", f"vm stop {vm}"),
+        ("vm reboot web", "rebooting", "running", "reboot", "rebooting", "running", ""),
+        ("vm delete web", "being deleted", "running", "delete", "shutting-down", "terminated", ""),
     ]
-    for line, doing, action, cached, real in steps:
+    for line, doing, before, action, cached, real, undo in steps:
         outcome = run(session, line)
-        assert outcome.message == f"web ({vm}) is {doing}."
+        assert (outcome.message, outcome.undo) == (f"web ({vm}) is {doing}.", undo)
         found = row(session, "vm", vm)
-        assert (found["flight"].action, found["state"]) == (action, cached)
+        assert (found["flight"].before, found["flight"].action, found["state"]) == (before, action, cached)
         assert dict(outcome.fields) == found
         assert vms(ec2)[vm]["state"] == real
 
@@ -332,6 +402,7 @@ def test_a_vm_that_the_cloud_has_forgotten_leaves_the_cache(session: Session) ->
 
 def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
     vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")  # which sees that it has booted
     ec2.delete_vm(vm)
     with pytest.raises(CloudmeshError) as caught:
         run(session, "vm stop web")
@@ -349,6 +420,7 @@ def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
 )
 def test_an_action_that_does_not_fit(session: Session, ec2: Provider, state_of: str, verb: str) -> None:
     vm = booted(session)
+    run(session, "vm refresh")
     if state_of != "running":
         {"stopped": ec2.stop, "terminated": ec2.delete_vm}[state_of](vm)
     with pytest.raises(CloudmeshError) as caught:
@@ -357,6 +429,104 @@ def test_an_action_that_does_not_fit(session: Session, ec2: Provider, state_of: 
     assert vms(ec2)[vm]["state"] == state_of
     entry = session.cache.journal()[0]
     assert (entry["command"], entry["outcome"], entry["objects"]) == (f"vm {verb} {vm}", "failed", [])
+
+
+DOING = {"stop": "stopping", "reboot": "rebooting", "delete": "being deleted"}
+DONE = {"start": "started", "stop": "stopped", "reboot": "rebooted"}
+DURING = {"stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
+
+
+def flying(session: Session, action: str, seconds: float = 3, **more: Any) -> str:
+    """Boot a VM, which has come to rest, and begin an action some seconds ago that EC2 does not show yet."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    session.cache.set_flight(session.scope, vm, Flight(action, since, before="running", **more))
+    return vm
+
+
+@pytest.mark.parametrize("action", ["stop", "reboot", "delete"])
+@pytest.mark.parametrize("verb", ["start", "stop", "reboot", "delete"])
+def test_while_an_action_is_under_way(session: Session, ec2: Provider, action: str, verb: str) -> None:
+    vm = flying(session, action)
+    before = row(session, "vm", vm)["flight"]
+    if verb == "delete" != action:
+        run(session, "vm delete web")
+        assert vms(ec2)[vm]["state"] == "terminated"
+        assert (row(session, "vm", vm)["flight"].action, row(session, "vm", vm)["state"]) == ("delete", "shutting-down")
+        return
+    with pytest.raises(RefusedError) as caught:
+        run(session, f"vm {verb} web")
+    what = f"running → {DURING[action]} 3 s"
+    if verb == action:
+        assert str(caught.value) == f"web ({vm}) is {DOING[verb]} already ({what}); nothing was done."
+    else:
+        assert str(caught.value) == (
+            f"web ({vm}) cannot be {DONE[verb]} now: its {action} is under way ({what}); nothing was done. "
+            "Wait until it has settled."
+        )
+    assert row(session, "vm", vm)["flight"] == before
+    assert vms(ec2)[vm]["state"] == "running"
+    entry = session.cache.journal()[0]
+    assert (entry["outcome"], entry["objects"], entry["sent"]) == ("failed", [], None)
+
+
+@pytest.mark.parametrize("seconds", [30, 3])
+def test_an_action_that_is_over_or_was_given_up_on_is_in_nobody_s_way(
+    session: Session, ec2: Provider, seconds: float
+) -> None:
+    vm = flying(session, "stop", seconds, overdue=seconds < 20)
+    run(session, "vm stop web")
+    assert vms(ec2)[vm]["state"] == "stopped"
+    flight = row(session, "vm", vm)["flight"]
+    assert (flight.action, flight.overdue) == ("stop", False)
+    assert (datetime.now(UTC) - flight.since).total_seconds() < 2
+
+
+def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
+    """Somebody else's action begins between the look and the claim."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    theirs = Flight("reboot", datetime.now(UTC).replace(microsecond=0), before="running")
+
+    def meanwhile(change: Change) -> None:
+        if change.kind == JOURNAL.name and JOURNAL.value(change.upserts[0], "outcome") == "unfinished":
+            session.cache.set_flight(session.scope, vm, theirs)
+
+    session.cache.listen(meanwhile)
+    with pytest.raises(RefusedError, match=rf"Somebody else acts on web \({vm}\) at this moment; nothing was done"):
+        run(session, "vm stop web")
+    assert row(session, "vm", vm)["flight"] == theirs
+    assert vms(ec2)[vm]["state"] == "running"
+    assert session.cache.journal()[0]["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "flies"), [(CloudError("No."), False), (Cancelled(), False), (UnsureError("Cut off."), True)]
+)
+def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Exception, flies: bool) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+
+    class Refusing:
+        """The cloud, but for stopping."""
+
+        def __init__(self, real: Provider) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def stop(self, native: str) -> NoReturn:
+            flight = row(session, "vm", native)["flight"]
+            assert (flight.action, flight.before) == ("stop", "running")  # claimed before it is sent
+            raise error
+
+    refusing = replace(session, connector=lambda cloud, check: Refusing(connect(cloud, check)), looks=())
+    with pytest.raises(type(error)):
+        run(refusing, "vm stop web")
+    flight = row(session, "vm", vm)["flight"]
+    assert (flight.action if flight else None) == ("stop" if flies else None)
 
 
 def test_a_stopped_vm_can_be_deleted(session: Session, ec2: Provider) -> None:
@@ -422,6 +592,7 @@ def test_a_place_where_no_key_can_be_saved(session: Session, ec2: Provider, tmp_
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "file")
+    owner.sign(session.home)  # as any command that changes something does
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(CloudmeshError) as caught:
         execute(Parsed(command("keypair create"), {"name": "me", "to": str(tmp_path / name)}), session)
@@ -489,7 +660,8 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     folder = session.home / "keys" / "aws" / "us-east-1"
     (path,) = folder.iterdir()
     assert path.is_file()
-    assert [file for file in session.home.rglob("*") if file.is_file()] == [path]
+    signed = session.home / "running" / owner.sign(session.home)
+    assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed}
     assert [item["name"] for item in listed(ec2.keypairs())] == [name]
     assert outcome.message.isprintable()
     assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")
@@ -530,6 +702,19 @@ def test_a_volume_where_no_zone_is_available(session: Session, ec2: Provider) ->
     assert listed(ec2.volumes()) == []
 
 
+def test_a_tag_that_is_none_is_not_even_journalled(session: Session) -> None:
+    with pytest.raises(UsageError, match=r"'x' is no tag\. Write it as KEY=VALUE\."):
+        run(replace(session, connector=untouched), "vm tag web x")
+    assert session.cache.journal() == []
+
+
+def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session, ec2: Provider) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    ec2.delete_vm(vm)
+    with pytest.raises(CloudmeshError, match="is terminated, so there is nothing to stop"):
+        run(session, "vm stop web")
+
+
 @pytest.mark.parametrize("words", ["--size 0", "--size=-1", "--size big", "--size 99999999999999999999"])
 def test_a_size_that_is_none_is_not_even_journalled(session: Session, words: str) -> None:
     with pytest.raises(UsageError, match="size must be"):
@@ -562,7 +747,7 @@ def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Sessi
     assert f"Deleting volume {root['id']} failed" in caught.value.message
     assert f"currently attached to {vm}" in caught.value.message
     assert row(session, "volume", root["id"])["vm"] == vm
-    made = ec2.create_volume("data", 1, "us-east-1a")
+    made = ec2.create_volume("data", 1, "us-east-1a", "token")
     session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": vm, "state": "in-use"}])
     run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
     assert listed(ec2.volumes()) == [root]
@@ -607,7 +792,7 @@ def test_a_choice_that_cannot_be_remembered(session: Session, tmp_path: Path) ->
 
 def full(one: Command) -> Parsed:
     """Return a call of the command with something in every required place."""
-    fitting = {"cloud": "other", "image": AMI}
+    fitting = {"cloud": "other", "image": AMI, "tag": "key=value", "file": "/nowhere/x.csv"}
     return Parsed(one, {param.name: fitting.get(param.name, "x") for param in one.params if param.required})
 
 
@@ -615,6 +800,7 @@ def full(one: Command) -> Parsed:
 def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> None:
     assert allowed(one, offline)
     session = replace(offline, read_only=True)
+    assert session.locked
     assert allowed(one, session) == (one.effect == "reads")
     if one.effect == "reads":
         return
@@ -622,6 +808,7 @@ def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> 
     with pytest.raises(CloudmeshError) as caught:
         execute(full(one), session)
     assert caught.value.message == f"This session is read-only: {one.name} is not run."
+    assert caught.value.cure == "Start without --read-only, or take read_only out of cloudmesh.yaml."
     assert everything(session.cache) == before
     assert not session.home.exists()
 
@@ -637,49 +824,87 @@ def test_a_read_only_session_reads(session: Session, ec2: Provider) -> None:
 # --- the journal -----------------------------------------------------------------------------------------------------
 
 
+CHANGES = [one for one in COMMANDS if one.effect != "reads" and one.journalled]
+
+
 def test_every_change_is_one_entry(session: Session, ec2: Provider) -> None:
     lines = [
         "keypair create me",
-        f"vm boot {AMI} --name 'web 1' --keypair me",
+        f"vm boot {AMI} --name 'web 1' --location us-east-1a --keypair me",
+        "vm protect 'web 1'",
+        "vm unprotect 'web 1'",
+        "vm tag 'web 1' 'a tag=of two'",
+        "vm untag 'web 1' 'a tag'",
         "vm stop 'web 1'",
         "vm start 'web 1'",
         "vm reboot 'web 1'",
+        "volume create data --size 2 --location us-east-1a",
+        "volume tag data env=test",
+        "volume untag data env",
+        "volume attach data 'web 1' --device /dev/sdk",
+        "volume detach data",
+        "volume delete data",
         "vm delete 'web 1'",
         "keypair delete me",
-        "volume create data --size 2",
-        "volume delete data",
     ]
     for line in lines:
         run(session, line)
-    changing = {one.name for one in COMMANDS if one.effect != "reads"}
-    assert {" ".join(line.split()[:2]) for line in lines} == changing
+    assert {" ".join(line.split()[:2]) for line in lines} == {one.name for one in CHANGES}
     entries = session.cache.journal()[::-1]
     assert [entry["command"] for entry in entries] == lines
     (vm,) = vms(ec2)
-    assert [entry["objects"] for entry in entries[1:6]] == [[vm]] * 5
-    assert entries[0]["objects"] == entries[6]["objects"]
-    assert entries[0]["objects"][0].startswith("key-")
-    assert entries[7]["objects"] == entries[8]["objects"]
+    key, volume = entries[0]["objects"][0], entries[9]["objects"][0]
+    assert key.startswith("key-")
+    assert volume.startswith("vol-")
+    objects = {"vm": [vm], "keypair": [key], "volume": [volume]}
     for entry in entries:
+        first, verb = entry["command"].split()[:2]
+        assert entry["objects"] == ([volume, vm] if verb in ("attach", "detach") else objects[first]), entry["command"]
         assert (entry["outcome"], entry["error"]) == ("done", None)
         assert (entry["cloud"], entry["region"]) == ("aws", "us-east-1")
         assert entry["user"]
+        assert entry["host"]
+        assert entry["owner"] == owner.sign(session.home)
+        assert entry["batch"] is None
+        assert entry["at"] <= entry["sent"]
         assert entry["seconds"] >= 0
         assert (datetime.now(UTC) - entry["at"]).total_seconds() < 60
 
 
-@pytest.mark.parametrize("one", [one for one in COMMANDS if one.effect != "reads"], ids=lambda one: one.name)
+def test_what_sends_nothing_by_itself_is_no_entry(session: Session, ec2: Provider) -> None:
+    assert run(session, "journal resume").message == "Nothing waits to be resumed."
+    assert run(session, "journal drop").message == "0 commands that had not been begun were given up."
+    assert run(session, f"vm boot {AMI} --dry-run").message.endswith("nothing was booted.")
+    assert run(session, "journal list").rows == ()
+    assert session.cache.journal() == []
+    assert vms(ec2) == {}
+
+
+def test_what_is_as_it_should_be_is_an_entry_and_not_sent(session: Session, ec2: Provider) -> None:
+    booted(session, f"vm boot {AMI} --name web")
+    before = vms(ec2)
+    lines = ["vm unprotect web", "vm tag web Name=web", "vm untag web nothing"]
+    for line in lines:
+        assert run(session, line).message.endswith("nothing was done.")
+        entry = session.cache.journal()[0]
+        assert (entry["command"], entry["outcome"], entry["sent"]) == (line, "done", None)
+    assert vms(ec2) == before
+    rows = run(session, "journal list --last 3").rows or ()
+    assert [JOURNAL.value(one, "command") for one in rows] == lines[::-1]
+
+
+@pytest.mark.parametrize("one", CHANGES, ids=lambda one: one.name)
 def test_a_change_that_fails_is_one_entry(session: Session, one: Command) -> None:
     nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
     with pytest.raises(CloudError) as caught:
         execute(full(one), nowhere)
     (entry,) = session.cache.journal()
-    assert (entry["command"], entry["outcome"]) == (full(one).line, "failed")
+    assert (entry["command"], entry["outcome"], entry["objects"]) == (full(one).line, "failed", [])
     assert entry["error"] == str(caught.value)
     assert not list(session.home.rglob("*.pem"))
 
 
-@pytest.mark.parametrize("one", [one for one in COMMANDS if one.effect != "reads"], ids=lambda one: one.name)
+@pytest.mark.parametrize("one", CHANGES, ids=lambda one: one.name)
 def test_a_change_that_is_cancelled_is_one_entry_and_changes_nothing(
     session: Session, ec2: Provider, one: Command
 ) -> None:
@@ -692,6 +917,30 @@ def test_a_change_that_is_cancelled_is_one_entry_and_changes_nothing(
     assert (entry["outcome"], entry["objects"], entry["error"]) == ("cancelled", [], None)
     assert vms(ec2) == {}
     assert listed(ec2.keypairs()) == listed(ec2.volumes()) == []
+    assert not list(session.home.rglob("*.pem"))
+
+
+def test_what_only_goes_on_with_others_fails_and_is_cancelled_under_their_entries(
+    session: Session, ec2: Provider
+) -> None:
+    assert [one.name for one in COMMANDS if one.effect != "reads" and one not in CHANGES] == ["journal resume"]
+
+    def cancelled() -> NoReturn:
+        raise Cancelled
+
+    nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
+    cases = [(nowhere, ignore, "failed", "127.0.0.1:1 cannot be reached"), (session, cancelled, "cancelled", "")]
+    for number, (tried, check, outcome, error) in enumerate(cases, 1):
+        (waiting,) = plan(session.cache, session.scope, session.home, ["keypair create me"])
+        waiting.release()
+        resumed = run(tried, "journal resume", check=check)
+        assert resumed.message == "0 of 1 done."
+        assert resumed.failure.startswith("1 of 1 failed: ")
+        entry = session.cache.journal()[0]
+        assert (entry["_id"], entry["outcome"], entry["objects"]) == (waiting.token, outcome, [])
+        assert error in (entry["error"] or "")
+        assert len(session.cache.journal()) == number
+    assert listed(ec2.keypairs()) == []
     assert not list(session.home.rglob("*.pem"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings, find, home, load
+from backend.config import PRODUCTION, Cloud, Credentials, Defaults, MongoDB, Settings, find, home, load
 from backend.errors import ConfigError
 from backend.kinds import KINDS
 from backend.secret import Secret
@@ -127,7 +127,7 @@ def test_the_example_loads_and_says_the_defaults() -> None:
     assert settings.clouds["aws"] == Cloud(
         "aws", default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1")
     )
-    for name in ("refresh", "poll", "max_age", "mongodb"):
+    for name in ("refresh", "poll", "max_age", "mongodb", "production"):
         assert getattr(settings, name) == getattr(bare, name), name
 
 
@@ -143,6 +143,8 @@ def test_everything_said(path: Path) -> None:
         cloudmesh:
           default: {cloud: two}
           refresh: off
+          read_only: off
+          production: [env=live, "tier=?"]
           poll: {in_flight: 0.5, settled: "10", give_up: 60}
           max_age: {vm: 5, image: 7}
           mongodb: {uri: "mongodb://u:p@h/", database: team}
@@ -151,11 +153,13 @@ def test_everything_said(path: Path) -> None:
               provider: ec2
               endpoint: http://127.0.0.1:5000
               images: [self, aws-marketplace, 111122223333]
+              read_only: on
               credentials: {EC2_ACCESS_KEY: a, EC2_SECRET_KEY: b, EC2_SESSION_TOKEN: c}
               default: {location: us-west-1b, image: ami-1, size: m5.large, keypair: me}
             two:
               <<: *one
               images: all
+              read_only: off
             """,
     )
     first = Cloud(
@@ -165,9 +169,11 @@ def test_everything_said(path: Path) -> None:
         ("self", "aws-marketplace", "111122223333"),
         Credentials(Secret("a"), Secret("b"), Secret("c")),
         Defaults("us-west-1b", "ami-1", "m5.large", "me"),
+        read_only=True,
     )
-    assert settings.clouds == {"one": first, "two": replace(first, name="two", images=("all",))}
+    assert settings.clouds == {"one": first, "two": replace(first, name="two", images=("all",), read_only=False)}
     assert (settings.cloud, settings.refresh) == ("two", False)
+    assert settings.production == ("env=live", "tier=?")
     assert (settings.poll.in_flight, settings.poll.settled, settings.poll.give_up) == (0.5, 10, 60)
     assert (settings.max_age["vm"], settings.max_age["image"]) == (5, 7)
     assert settings.max_age["volume"] == KINDS["volume"].max_age
@@ -186,6 +192,37 @@ def test_refresh_on(path: Path, word: str) -> None:
 @pytest.mark.parametrize("word", ["off", '"off"', "OFF", "no", "false", "'false'", "${SWITCH}"])
 def test_refresh_off(path: Path, word: str) -> None:
     assert read(path, f"cloudmesh:\n  refresh: {word}\n  clouds: {{a: }}", {"SWITCH": "off"}).refresh is False
+
+
+@pytest.mark.parametrize(
+    ("root", "own", "expected"),
+    [
+        ("", "", [False, False]),
+        ("on", "", [True, True]),
+        ("on", "off", [True, True]),  # who locks all locks each
+        ("", "on", [True, False]),
+        ("off", "${SWITCH}", [True, False]),
+        ("'off'", "No", [False, False]),
+    ],
+)
+def test_read_only(path: Path, root: str, own: str, expected: list[bool]) -> None:
+    text = f"cloudmesh:\n  read_only: {root}\n  clouds:\n    a:\n      read_only: {own}\n    b:\n"
+    assert [cloud.read_only for cloud in read(path, text, {"SWITCH": "on"}).clouds.values()] == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("", PRODUCTION),
+        ("[]", ()),  # none is
+        ("env=live", ("env=live",)),
+        ("[env=live*, 'a b==', stage=]", ("env=live*", "a b==", "stage=")),
+        ("['env=${WORD}']", ("env=prod",)),
+    ],
+)
+def test_production(path: Path, rules: str, expected: tuple[str, ...]) -> None:
+    text = f"cloudmesh:\n  production: {rules}\n  clouds: {{a: }}"
+    assert read(path, text, {"WORD": "prod"}).production == expected
 
 
 @pytest.mark.parametrize(
@@ -297,6 +334,8 @@ def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
     [
         ("cloudmsh", "cloudmesh"),
         ("cloudmesh.refesh", "refresh"),
+        ("cloudmesh.readonly", "read_only"),
+        ("cloudmesh.productions", "production"),
         ("cloudmesh.cloud", "clouds"),
         ("cloudmesh.default.clod", "cloud"),
         ("cloudmesh.poll.inflight", "in_flight"),
@@ -305,6 +344,7 @@ def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
         ("cloudmesh.mongodb.url", "uri"),
         ("cloudmesh.mongodb.Database", "database"),
         ("cloudmesh.clouds.aws.endpiont", "endpoint"),
+        ("cloudmesh.clouds.aws.read-only", "read_only"),
         ("cloudmesh.clouds.aws.credential", "credentials"),
         ("cloudmesh.clouds.aws.credentials.EC2_ACCES_KEY", "EC2_ACCESS_KEY"),
         ("cloudmesh.clouds.aws.credentials.ec2_secret_key", "EC2_SECRET_KEY"),
@@ -322,8 +362,9 @@ def test_an_unknown_key(path: Path, keys: str, meant: str) -> None:
     ("keys", "known"),
     [
         ("zzz", "cloudmesh"),
-        ("cloudmesh.zzz", "default, refresh, poll, max_age, mongodb, clouds"),
+        ("cloudmesh.zzz", "default, refresh, read_only, production, poll, max_age, mongodb, clouds"),
         ("cloudmesh.poll.zzz", "in_flight, settled, give_up"),
+        ("cloudmesh.clouds.aws.zzz", "provider, endpoint, images, read_only, credentials, default"),
         ("cloudmesh.max_age.zzz", ", ".join(KINDS)),
         ("cloudmesh.clouds.aws.credentials.zzz", "EC2_ACCESS_KEY, EC2_SECRET_KEY, EC2_SESSION_TOKEN"),
     ],
@@ -333,7 +374,8 @@ def test_a_key_like_no_other(path: Path, keys: str, known: str) -> None:
 
 
 LEAVES = [
-    *("default.cloud", "refresh", "mongodb.uri", "mongodb.database", "clouds.aws.provider", "clouds.aws.endpoint"),
+    *("default.cloud", "refresh", "read_only", "mongodb.uri", "mongodb.database"),
+    *(f"clouds.aws.{name}" for name in ("provider", "endpoint", "read_only")),
     *(f"poll.{name}" for name in ("in_flight", "settled", "give_up")),
     *(f"max_age.{name}" for name in KINDS),
     *(f"clouds.aws.credentials.EC2_{name}" for name in ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN")),
@@ -352,6 +394,12 @@ def test_a_leaf_that_is_no_text(path: Path, keys: str, value: object, kind: str)
 @pytest.mark.parametrize("value", ["[[self]]", "[{a: b}]", "{a: b}", "[~]"])
 def test_owners_that_are_no_text(path: Path, value: str) -> None:
     assert "cloudmesh.clouds.aws.images must be text, not " in refused(path, one(f"images: {value}")).message
+
+
+@pytest.mark.parametrize("value", ["[[env=prod]]", "[{a: b}]", "{env: prod}", "[~]"])
+def test_rules_that_are_no_text(path: Path, value: str) -> None:
+    text = f"cloudmesh:\n  production: {value}\n  clouds: {{a: }}"
+    assert "cloudmesh.production must be text, not " in refused(path, text).message
 
 
 SECTIONS = [
@@ -374,6 +422,9 @@ def test_a_section_that_is_none(path: Path, keys: str, value: object, kind: str)
     [
         ("refresh", "maybe", "must be on or off, not 'maybe'"),
         ("refresh", "1", "must be on or off"),
+        ("read_only", "maybe", "must be on or off, not 'maybe'"),
+        ("clouds.aws.read_only", "0", "must be on or off, not '0'"),
+        *(("production", value, "has the rule ") for value in ("prod", ["env=prod", "=prod"], [" = x"], ["="], [""])),
         *(
             (keys, value, "must be a number of seconds above 0")
             for keys in ("poll.settled", "max_age.vm")

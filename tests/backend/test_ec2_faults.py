@@ -27,6 +27,7 @@ from backend.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransientError,
+    UnsureError,
 )
 from backend.providers import Boot
 from backend.providers.ec2 import RESTARTS, EC2Provider
@@ -95,6 +96,40 @@ def test_a_boot_is_one_call_with_everything_in_it() -> None:
     assert full == basis | tags | {"Placement.AvailabilityZone": "us-east-1a", "KeyName": "key"}
 
 
+def test_a_volume_is_one_call_with_everything_in_it() -> None:
+    with Faults(Reply("<CreateVolumeResponse><volumeId>vol-1</volumeId></CreateVolumeResponse>")) as faults:
+        assert impatient(at(faults)).create_volume("né & co", 8, "us-east-1a", "tok")["id"] == "vol-1"
+    assert faults.asked[0].form == {
+        "Action": "CreateVolume", "Version": "2016-11-15", "Size": "8", "AvailabilityZone": "us-east-1a",
+        "VolumeType": "gp3", "ClientToken": "tok", "TagSpecification.1.ResourceType": "volume",
+        "TagSpecification.1.Tag.1.Key": "Name", "TagSpecification.1.Tag.1.Value": "né & co",
+    }  # fmt: skip
+
+
+def test_a_dry_run_asks_as_the_boot_would_and_is_refused_when_it_could_be() -> None:
+    boot = Boot("ami-1", "t2.micro", "tok", "us-east-1a", "key", "web")
+    with Faults(refusal(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")) as faults:
+        impatient(at(faults)).try_boot(boot)
+        with pytest.raises(CloudError):
+            impatient(at(faults)).boot(boot)
+    dry, real = (asked.form for asked in faults.asked)
+    assert dry == real | {"DryRun": "true"}
+    with (
+        Faults(refusal(403, "UnauthorizedOperation")) as faults,
+        pytest.raises(PermissionDeniedError, match=r"A dry run of booting a t2.micro VM from ami-1 .*ec2:RunInstances"),
+    ):
+        impatient(at(faults)).try_boot(boot)
+
+
+def test_an_endpoint_that_knows_no_dry_run_is_told_of() -> None:
+    instance = "<instancesSet><item><instanceId>i-1</instanceId></item></instancesSet>"
+    with (
+        Faults(Reply(f"<RunInstancesResponse>{instance}</RunInstancesResponse>")) as faults,
+        pytest.raises(CloudError, match=r"does not know dry runs and has booted i-1\. Delete it"),
+    ):
+        impatient(at(faults)).try_boot(Boot("ami-1", "t2.micro", "tok"))
+
+
 @pytest.mark.parametrize(
     ("location", "host"),
     [
@@ -161,6 +196,18 @@ def test_many_ids_are_asked_for_in_filters_that_ec2_accepts() -> None:
     assert first["Filter.1.Value.200"] == "i-199"
     assert "Filter.1.Value.201" not in first
     assert second["Filter.1.Value.50"] == "i-249"
+
+
+def test_what_is_of_many_vms_is_asked_for_in_such_filters_too() -> None:
+    natives = [f"i-{n}" for n in range(201)]
+    with Faults(listing("DescribeVolumes", "volumeSet", [])) as volumes:
+        assert every(impatient(at(volumes)).volumes(vms=natives)) == []
+    with Faults(listing("DescribeAddresses", "addressesSet", [])) as addresses:
+        assert impatient(at(addresses)).addresses(natives) == {}
+    for faults, name in (volumes, "attachment.instance-id"), (addresses, "instance-id"):
+        forms = [asked.form for asked in faults.asked]
+        assert [form["Filter.1.Name"] for form in forms] == [name] * 2
+        assert [form["Filter.1.Value.1"] for form in forms] == ["i-0", "i-200"]
 
 
 @pytest.mark.parametrize("xmlns", ["http://ec2.amazonaws.com/doc/2016-11-15", "http://ec2.amazonaws.com/doc/1/", ""])
@@ -356,22 +403,98 @@ def test_an_arriving_page_can_be_cancelled() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Reply("", 500), Reply(hang_up=True), Reply("<html/>"), Reply("<StopInst", missing=9)]
+    "fault",
+    [
+        Reply("", 500),
+        refusal(503, "Unavailable"),
+        refusal(500, "InternalError"),
+        Reply(hang_up=True),
+        Reply("<html/>"),
+        Reply("<StopInst", missing=9),
+    ],
 )
 def test_changes_are_never_repeated_and_say_that_they_may_be_done(fault: Reply) -> None:
     with (
         Faults(fault) as faults,
-        pytest.raises(CloudError, match=r"Stopping VM i-1 failed .*may have been done") as raised,
+        pytest.raises(UnsureError, match=r"Stopping VM i-1 failed .*may have been done") as raised,
     ):
         impatient(at(faults)).stop("i-1")
     assert not isinstance(raised.value, TransientError)
     assert len(faults.asked) == 1
 
 
-def test_a_throttled_change_is_not_done_and_not_repeated() -> None:
-    with Faults(THROTTLED) as faults, pytest.raises(TransientError, match="Try again"):
+STOPPING = (
+    "<instancesSet><item><instanceId>i-1</instanceId><currentState><name>stopping</name></currentState></item>"
+    "</instancesSet>"
+)
+STOPPED = Reply(f"<StopInstancesResponse>{STOPPING}</StopInstancesResponse>")
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, refusal(400, "Throttling"), refusal(503, "SlowDown"), Reply("", 429)])
+def test_a_change_that_was_refused_unread_is_sent_again(fault: Reply) -> None:
+    time = Time()
+    with Faults(fault, fault, fault, STOPPED) as faults:
+        assert EC2Provider(at(faults), patience=time.patience()).stop("i-1") == "stopping"
+    assert len(faults.asked) == 4
+    assert {asked.body for asked in faults.asked} == {faults.asked[0].body}
+    assert time.now == pytest.approx(0.5 + 1 + 2)
+
+
+def test_what_a_throttled_change_comes_to_in_the_end_is_told() -> None:
+    with Faults(THROTTLED, Reply(hang_up=True)) as faults, pytest.raises(UnsureError, match="asked 2 times"):
         impatient(at(faults)).stop("i-1")
+    assert len(faults.asked) == 2
+    with Faults(THROTTLED, refusal(403, "UnauthorizedOperation")) as faults, pytest.raises(PermissionDeniedError):
+        impatient(at(faults)).stop("i-1")
+    assert len(faults.asked) == 2
+
+
+def test_a_throttled_change_is_given_up_and_not_done() -> None:
+    with Faults(THROTTLED) as faults, pytest.raises(TransientError, match=r"\(asked 3 times\)\. Try again") as raised:
+        EC2Provider(at(faults), patience=Time().patience(unread=3)).stop("i-1")
+    assert not isinstance(raised.value, UnsureError)
+    assert len(faults.asked) == 3
+    # It has more tries than a read, and no more time.
+    for settings, tries in ({"deadline": 1e9}, 20), ({}, 11):
+        time = Time()
+        with Faults(THROTTLED) as faults, pytest.raises(TransientError):
+            EC2Provider(at(faults), patience=time.patience(**settings)).stop("i-1")
+        assert len(faults.asked) == tries
+        assert time.now <= settings.get("deadline", 60)
+
+
+def test_a_throttled_change_can_be_cancelled_while_it_waits() -> None:
+    time = Time()
+
+    def check() -> None:
+        if time.now > 0.25:
+            raise Cancelled
+
+    with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
+        EC2Provider(at(faults), check, time.patience()).stop("i-1")
     assert len(faults.asked) == 1
+    assert time.now == pytest.approx(0.3)
+
+
+def test_whether_a_vm_is_protected_is_a_read() -> None:
+    def said(word: str) -> Reply:
+        inside = f"<instanceId>i-1</instanceId><disableApiTermination>{word}</disableApiTermination>"
+        action = "DescribeInstanceAttributeResponse"
+        return Reply(f"<{action}>{inside}</{action}>")
+
+    for word, protected in (("true", True), ("false", False), ("TRUE", True)):
+        with Faults(THROTTLED, Reply(hang_up=True), said(f"<value>{word}</value>")) as faults:
+            assert impatient(at(faults, read_only=True)).protected("i-1") is protected
+        assert len(faults.asked) == 3
+        assert faults.asked[0].form["Attribute"] == "disableApiTermination"
+    with Faults(THROTTLED) as faults, pytest.raises(TransientError, match="asked 5 times"):
+        impatient(at(faults)).protected("i-1")
+    with (
+        Faults(said("")) as faults,
+        pytest.raises(CloudError, match=r"Looking whether VM i-1 is protected failed .*it does not say") as raised,
+    ):
+        impatient(at(faults)).protected("i-1")
+    assert not isinstance(raised.value, UnsureError)
 
 
 def test_a_change_is_cancelled_before_it_is_sent_and_not_after() -> None:

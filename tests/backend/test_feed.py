@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import pytest
 
-from backend.cache import Cache, Change, RefreshRecord, open_cache
+from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
 from backend.cache.documents import EVERYWHERE
 from backend.cache.feed import Feed
 from backend.config import MongoDB
-from backend.kinds import KINDS, Kind
+from backend.kinds import JOURNAL, KINDS, Kind
 from backend.mongod import find_binary
 from backend.refresh import refresh
 from backend.secret import Secret
@@ -30,6 +30,7 @@ from tests.backend.cache_parts import (
     FakeCloud,
     Heard,
     Standalone,
+    entry,
     eventually,
     fly,
     following,
@@ -136,6 +137,30 @@ def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> 
         assert [row] == embedded.named(VM, HERE, "b")
 
 
+def test_what_another_process_does_to_a_cloud_is_followed(embedded: Cache, writer: Writer) -> None:
+    with following(embedded) as heard:
+        done = writer.do("cache.journal_add([entry('j')])")
+        assert heard.wait_upserts(JOURNAL, "j") - done < 1
+        assert heard.upserts(JOURNAL) == embedded.journal_rows(1)
+        done = writer.do("cache.journal_set('j', {'outcome': 'done', 'objects': ['i-1', 'i-2'], 'seconds': 0.5})")
+        heard.until(lambda _: JOURNAL.value(heard.upserts(JOURNAL)[-1], "outcome") == "done")
+        assert heard.times[-1] - done < 1
+        assert heard.upserts(JOURNAL)[-1:] == embedded.journal_rows(1)
+        assert JOURNAL.value(heard.upserts(JOURNAL)[-1], "objects") == "i-1, i-2"
+        assert {(one.scope, one.removed, one.reread) for one in changes_of(heard.all, JOURNAL)} == {(HERE, (), False)}
+
+
+def test_what_this_process_does_to_a_cloud_is_told_once(embedded: Cache) -> None:
+    with following(embedded) as heard:
+        embedded.journal_add([entry("a")])
+        embedded.journal_set("a", {"outcome": "done"})
+        embedded.put(VM, HERE, items(VM, "later"))
+        heard.wait_upserts(VM, "later")
+        rows = heard.upserts(JOURNAL)
+        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"])
+        assert rows[-1:] == embedded.journal_rows(1)
+
+
 def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Writer) -> None:
     line = "refresh(IMAGE, FakeCloud(images=[many(IMAGE, 500), many(IMAGE, 700)]), cache, HERE)"
     with following(embedded) as heard:
@@ -228,22 +253,28 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
     with following(embedded) as heard:
         embedded.database["refreshes"].insert_one({"_id": "x", "cloud": "aws", "region": "r", "kind": "balloon"})
         embedded.database["balloons"].insert_one({"_id": "x"})
-        embedded.database["journal"].insert_one({"_id": "x"})
+        embedded.database["journal"].insert_one({"_id": "x", "of_a_later_version": 1})
         later = {"_id": "y", "cloud": "aws", "region": "us-east-1", "kind": "vm", "count": 3, "of_a_later_version": 1}
         embedded.database["refreshes"].insert_one(later)
-        heard.until(lambda all_: all_)
-        assert heard.all == [Change("vm", HERE, record=RefreshRecord("aws", "us-east-1", "vm", count=3))]
+        heard.until(lambda all_: len(all_) == 2)
+        # An entry of another version is one all the same.
+        said = {"id": "x", "objects": ""}
+        row = tuple(said.get(column.name) for column in JOURNAL.columns)
+        assert heard.all == [
+            Change("journal entry", Scope("", ""), upserts=(row,)),
+            Change("vm", HERE, record=RefreshRecord("aws", "us-east-1", "vm", count=3)),
+        ]
 
 
 def mongod_of(home: Path) -> int | None:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
             try:
-                words = entry.joinpath("cmdline").read_bytes().decode(errors="replace")
+                words = process.joinpath("cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
             if str(home) in words and "--dbpath" in words:
-                return int(entry.name)
+                return int(process.name)
     return None
 
 
@@ -260,13 +291,14 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
             assert victim is not None
             os.kill(victim, signal.SIGKILL)
             heard.until(lambda all_: None in all_[told:], 20)
-            heard.until(lambda all_: {one.kind for one in all_[told:] if isinstance(one, Change)} == set(KINDS), 20)
+            followed = {*KINDS, JOURNAL.name}
+            heard.until(lambda all_: {one.kind for one in all_[told:] if isinstance(one, Change)} == followed, 20)
             lost, *others = [one for one in heard.all[told:] if isinstance(one, str)]
             assert heard.all[told] == lost
             assert lost.startswith("The cache (MongoDB at the embedded server) cannot be reached: ")
             assert others == []
             back = heard.all.index(None)
-            assert all(one.reread and one.scope == EVERYWHERE for one in heard.all[back + 1 :][: len(KINDS)])
+            assert all(one.reread and one.scope == EVERYWHERE for one in heard.all[back + 1 :][: len(followed)])
             # What was acknowledged but not yet on disk may be gone; the re-read shows what there is.
             assert set(ids(cache, VM)) <= {"a", "b"}
             cache.put(VM, HERE, items(VM, "c"))
@@ -291,6 +323,12 @@ def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
         refresh(IMAGE, FakeCloud(images=[items(IMAGE, "x")]), cache, HERE)
         assert heard.all[-1].record.count == cache.refreshed(IMAGE, HERE).count == 1
         assert [IMAGE.value(row, "id") for row in heard.upserts(IMAGE)] == ["x"]
+        cache.journal_add([entry("j"), entry("k")])
+        assert [one.upserts for one in heard.all[-2:]] == [(row,) for row in cache.journal_rows(2)]
+        cache.journal_set("j", {"outcome": "done"})
+        assert heard.all[-1].kind == JOURNAL.name
+        assert [JOURNAL.value(row, "outcome") for row in heard.all[-1].upserts] == ["done"]
+        assert heard.all[-1].scope == HERE
     told = len(heard.all)
     cache.put(VM, HERE, items(VM, "c"))
     assert len(heard.all) == told  # closed
@@ -303,19 +341,25 @@ def test_without_change_streams_own_writes_are_told_at_once(plain: Cache) -> Non
     with following(plain, reread_every=600) as heard:
         plain.put(VM, HERE, items(VM, "a"))
         assert heard.all[-1] == Change("vm", HERE, upserts=tuple(plain.rows(VM, HERE)))
+        plain.journal_add([entry("j")])
+        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal_rows(1)))
+        plain.journal_set("j", {"outcome": "done"})
+        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal_rows(1)))
+        assert JOURNAL.value(heard.all[-1].upserts[0], "outcome") == "done"
 
 
 def test_without_change_streams_others_are_reread(plain: Cache, standalone: Standalone) -> None:
     with following(plain, reread_every=0.1) as heard, another_process(standalone.uri(), plain) as writer:
-        heard.until(lambda all_: {one.kind for one in all_} == {"vm", "volume", "keypair"})
-        assert set(heard.all) == {Change(kind.name, EVERYWHERE, reread=True) for kind in KINDS.values() if kind.by_row}
+        by_row = [*(kind for kind in KINDS.values() if kind.by_row), JOURNAL]
+        heard.until(lambda all_: {one.kind for one in all_} == {"vm", "volume", "keypair", "journal entry"})
+        assert set(heard.all) == {Change(kind.name, EVERYWHERE, reread=True) for kind in by_row}
         writer.do("refresh(IMAGE, FakeCloud(images=[items(IMAGE, 'x')]), cache, HERE)")
         done = plain.refreshed(IMAGE, HERE)
         assert done.count == 1
         heard.until(lambda all_: Change("image", HERE, reread=True, record=done) in all_)
         # Once: nothing of it changes any more.
         passed = len(heard.all)
-        heard.until(lambda all_: len(all_) > passed + 9)
+        heard.until(lambda all_: len(all_) > passed + 3 * len(by_row))
         assert heard.all.count(Change("image", HERE, reread=True, record=done)) == 1
 
 
@@ -344,6 +388,23 @@ def test_without_change_streams_a_server_that_goes_and_comes(tmp_path: Path) -> 
         if cache is not None:
             cache.close()
         server.kill()
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+def test_many_entries_are_few_changes(embedded: Cache) -> None:
+    with following(embedded) as heard:
+        embedded.journal_add([entry(f"x-{number}") for number in range(1_000)])
+        heard.wait_upserts(JOURNAL, *(f"x-{number}" for number in range(1_000)))
+        assert len(heard.all) <= 50
+
+
+def test_a_journal_that_is_dropped_is_read_again(embedded: Cache) -> None:
+    embedded.journal_add([entry("a")])
+    with following(embedded) as heard:
+        embedded.database["journal"].drop()
+        heard.until(lambda all_: Change(JOURNAL.name, EVERYWHERE, reread=True) in all_)
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from backend.cache import Cache, open_cache
 from backend.commands import COMMANDS, Command, Param, Parsed, command, complete, parse, split
+from backend.commands.model import ON
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import UsageError
 from backend.kinds import KINDS
@@ -48,6 +49,8 @@ def refused(line: str) -> UsageError:
 
 GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     *((f"{kind} {verb}", f"{kind} {verb}", {}) for kind in KINDS for verb in ("refresh", "list")),
+    *((f"{kind} export all.csv", f"{kind} export", {"file": "all.csv"}) for kind in KINDS),
+    ("vm export some.json --only i-1,web", "vm export", {"file": "some.json", "only": "i-1,web"}),
     ("vm boot", "vm boot", {}),
     ("vm boot ami-1", "vm boot", {"image": "ami-1"}),
     (
@@ -55,10 +58,16 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
         "vm boot",
         {"image": "ami-1", "name": "web", "flavor": "m5.large", "location": "us-west-1b", "keypair": "me"},
     ),
+    ("vm boot --dry-run", "vm boot", {"dry-run": ON}),
+    ("vm boot ami-1 --keypair me --dry-run", "vm boot", {"image": "ami-1", "keypair": "me", "dry-run": ON}),
     ("vm start web", "vm start", {"vm": "web"}),
     ("vm stop i-1", "vm stop", {"vm": "i-1"}),
     ("vm reboot i-1", "vm reboot", {"vm": "i-1"}),
     ("vm delete i-1", "vm delete", {"vm": "i-1"}),
+    ("vm protect web", "vm protect", {"vm": "web"}),
+    ("vm unprotect web", "vm unprotect", {"vm": "web"}),
+    ("vm tag i-1 env=test", "vm tag", {"vm": "i-1", "tag": "env=test"}),
+    ("vm untag i-1 env", "vm untag", {"vm": "i-1", "key": "env"}),
     ("keypair get me", "keypair get", {"keypair": "me"}),
     ("keypair create me", "keypair create", {"name": "me"}),
     ("keypair create me --to me.pem", "keypair create", {"name": "me", "to": "me.pem"}),
@@ -66,6 +75,20 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ("volume create data", "volume create", {"name": "data"}),
     ("volume create data --size 8", "volume create", {"name": "data", "size": "8"}),
     ("volume delete vol-1", "volume delete", {"volume": "vol-1"}),
+    ("volume attach vol-1 web", "volume attach", {"volume": "vol-1", "vm": "web"}),
+    (
+        "volume attach vol-1 web --device /dev/sdf",
+        "volume attach",
+        {"volume": "vol-1", "vm": "web", "device": "/dev/sdf"},
+    ),
+    ("volume detach vol-1", "volume detach", {"volume": "vol-1"}),
+    ("volume tag vol-1 env=test", "volume tag", {"volume": "vol-1", "tag": "env=test"}),
+    ("volume untag vol-1 env", "volume untag", {"volume": "vol-1", "key": "env"}),
+    ("journal list", "journal list", {}),
+    ("journal list --last 5", "journal list", {"last": "5"}),
+    ("journal resume", "journal resume", {}),
+    ("journal resume --only 1f,2e", "journal resume", {"only": "1f,2e"}),
+    ("journal drop", "journal drop", {}),
     ("refresh on", "refresh on", {}),
     ("refresh off", "refresh off", {}),
     ("refresh all", "refresh all", {}),
@@ -101,6 +124,10 @@ def test_plurals_aliases_and_capitals(kind: Any) -> None:
         ("vm boot --name=a=b", {"name": "a=b"}),
         ("vm boot --name --flavor", {"name": "--flavor"}),
         ("vm boot --name a --name b", {"name": "b"}),
+        ("vm boot --dry-run ami-1", {"dry-run": ON, "image": "ami-1"}),
+        ("vm boot --dry-run --dry-run", {"dry-run": ON}),
+        ("vm boot --name --dry-run", {"name": "--dry-run"}),
+        ("vm boot -- --dry-run", {"image": "--dry-run"}),
         ("vm boot --name 'two words' \"ami 1\"", {"name": "two words", "image": "ami 1"}),
         (r"vm stop two\ words", {"vm": "two words"}),
         ("vm stop -x", {"vm": "-x"}),
@@ -108,6 +135,9 @@ def test_plurals_aliases_and_capitals(kind: Any) -> None:
         ("vm stop -- --", {"vm": "--"}),
         ("keypair create --to f -- --to", {"name": "--to", "to": "f"}),
         ("keypair create name=x", {"name": "name=x"}),
+        ("vm tag web tag=b=c", {"vm": "web", "tag": "tag=b=c"}),
+        ("vm tag -- --vm --a=b", {"vm": "--vm", "tag": "--a=b"}),
+        ("volume attach --device=/dev/sdf vol-1 web", {"device": "/dev/sdf", "volume": "vol-1", "vm": "web"}),
         ("set default cloud=a=b", {"cloud": "a=b"}),
         ("vm stop ''", {"vm": ""}),
     ],
@@ -116,13 +146,18 @@ def test_ways_to_write_arguments(line: str, given: dict[str, str]) -> None:
     assert parse(split(line)).given == given
 
 
+VM_VERBS = (
+    "refresh", "list", "export", "boot", "start", "stop", "reboot", "delete", "protect", "unprotect", "tag", "untag",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("line", "message", "cure"),
     [
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, keypair, location, refresh, set, ",
+            "Commands begin with: flavor, image, journal, keypair, location, refresh, set, vm, volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
         ("imgae list", "There is no command 'imgae'.", "Did you mean 'image'?"),
@@ -130,8 +165,9 @@ def test_ways_to_write_arguments(line: str, given: dict[str, str]) -> None:
         ("quit", "There is no command 'quit'.", "Known: flavor, image,"),
         ("aws aws vm list", "There is no command 'aws'.", ""),
         ("vm\x1b list", "There is no command 'vm␛'.", "Did you mean 'vm'?"),
-        ("vm", "vm needs a verb.", "Known: refresh, list, boot, start, stop, reboot, delete."),
-        ("nodes", "vm needs a verb.", "Known: refresh, list, boot"),
+        ("vm", "vm needs a verb.", f"Known: {', '.join(VM_VERBS)}."),
+        ("nodes", "vm needs a verb.", "Known: refresh, list, export, boot"),
+        ("journal", "journal needs a verb.", "Known: list, resume, drop."),
         ("set", "set needs a verb.", "Known: default."),
         ("vm bot", "There is no command 'vm bot'.", "Did you mean 'vm boot'?"),
         ("image delete", "There is no command 'image delete'.", ""),
@@ -141,8 +177,13 @@ def test_ways_to_write_arguments(line: str, given: dict[str, str]) -> None:
         (
             "vm boot --zzz=x",
             "There is no option of vm boot '--zzz'.",
-            "Known: --name, --flavor, --location",
+            "Known: --name, --flavor, --location, --keypair, --dry-run.",
         ),
+        ("vm boot --dryrun", "There is no option of vm boot '--dryrun'.", "Did you mean '--dry-run'?"),
+        ("vm boot --dry-run=on", "--dry-run takes no value.", "Usage: vm boot IMAGE"),
+        ("vm boot --dry-run=", "--dry-run takes no value.", "Usage: vm boot IMAGE"),
+        ("vm tag i-1 a=b c=d", "vm tag does not take 'c=d'.", "Usage: vm tag VM KEY=VALUE"),
+        ("journal resume all", "journal resume does not take 'all'.", "Usage: journal resume"),
         ("vm list --json", "There is no option of vm list '--json'.", "Known: none."),
         ("vm stop --force i-1", "There is no option of vm stop '--force'.", "Known: none."),
         ("vm boot --name", "--name needs a value.", "Usage: vm boot IMAGE [--name NAME]"),
@@ -174,13 +215,27 @@ HOSTILE = [
 
 @pytest.mark.parametrize("one", [one for one in COMMANDS if one.params], ids=lambda one: one.name)
 def test_a_line_reads_back_as_what_it_was_written_from(one: Command) -> None:
+    places = [param for param in one.params if param.style == "positional"]
     for first, other in product(HOSTILE, HOSTILE):
-        given = {param.name: (first, other)[number % 2] for number, param in enumerate(one.params)}
+        words = [
+            ON if param.style == "switch" else (first, other)[number % 2] for number, param in enumerate(one.params)
+        ]
+        given = {param.name: word for param, word in zip(one.params, words, strict=True)}
         parsed = Parsed(one, given)
         assert parse(split(parsed.line)) == parsed
         for param in one.params:
-            alone = Parsed(one, {param.name: first})
+            # A place is known by those before it.
+            needed = places[: places.index(param)] if param in places else []
+            alone = Parsed(one, {some.name: given[some.name] for some in (*needed, param)})
             assert parse(split(alone.line)) == alone
+
+
+def test_a_switch_is_written_alone() -> None:
+    boot = command("vm boot")
+    assert Parsed(boot, {"dry-run": ON, "image": "ami-1", "name": "x"}).line == "vm boot ami-1 --name x --dry-run"
+    assert Parsed(boot, {"dry-run": "", "image": "ami-1"}).line == "vm boot ami-1"  # unticked again in its dialog
+    assert Parsed(boot, {"dry-run": ON, "image": "--x"}).line == "vm boot --dry-run -- --x"
+    assert Parsed(boot, {"image": "ami-1"}).line == "vm boot ami-1"
 
 
 def test_an_empty_value_is_said_and_means_none(session: Session) -> None:
@@ -196,54 +251,72 @@ def test_an_empty_value_is_said_and_means_none(session: Session) -> None:
 
 
 def test_bind_takes_the_configuration_where_the_user_says_nothing(session: Session) -> None:
-    everything = {"image": "ami-1", "name": None, "flavor": "m5.large", "location": "us-west-1b", "keypair": "me"}
+    everything = {
+        "image": "ami-1", "name": None, "flavor": "m5.large", "location": "us-west-1b", "keypair": "me",
+        "dry-run": None,
+    }  # fmt: skip
     assert parse(["vm", "boot"]).bind(session) == everything
+    assert parse(["vm", "boot", "--dry-run"]).bind(session) == everything | {"dry-run": ON}
+    assert Parsed(command("vm boot"), {"dry-run": ""}).bind(session) == everything
     said = parse(split("vm boot ami-2 --name web --flavor t2.nano --location us-west-1a --keypair you"))
     assert said.bind(session) == {
         "image": "ami-2", "name": "web", "flavor": "t2.nano", "location": "us-west-1a", "keypair": "you",
+        "dry-run": None,
     }  # fmt: skip
     assert parse(split("volume create data")).bind(session) == {"name": "data", "size": 1, "location": "us-west-1b"}
     assert parse(split("volume create data --size 8")).bind(bare(session)) == {
         "name": "data", "size": 8, "location": "us-east-1",
     }  # fmt: skip
+    assert parse(split("journal list")).bind(session) == {"last": 1_000}
 
 
 @pytest.mark.parametrize("one", [one for one in COMMANDS if one.params], ids=lambda one: one.name)
 def test_what_is_required_and_said_by_nobody_is_asked_for(session: Session, one: Command) -> None:
     poor = bare(session)
     required = [param for param in one.params if param.required]
-    assert required
+    assert required or one.name in ("journal list", "journal resume")
     for parsed in (Parsed(one, {}), Parsed(one, {param.name: "" for param in one.params})):
         assert parsed.missing(poor) == required
+        if not required:
+            assert set(parsed.bind(poor)) == {param.name for param in one.params}
+            continue
         with pytest.raises(UsageError) as caught:
             parsed.bind(poor)
         assert caught.value.message == f"{one.name} needs {' and '.join(param.metavar for param in required)}."
         assert caught.value.cure == f"Usage: {one.usage}"
-    whole = Parsed(one, {param.name: "1" for param in required})
+    whole = Parsed(one, {param.name: "a=1" if param.type == "tag" else "1" for param in required})
     assert whole.missing(poor) == []
     assert set(whole.bind(poor)) == {param.name for param in one.params}
 
 
+@pytest.mark.parametrize(("name", "param"), [("volume create", "size"), ("journal list", "last")])
 @pytest.mark.parametrize(
-    ("size", "message"),
+    ("word", "message"),
     [
-        ("0", "size must be at least 1, not 0."),
-        ("-5", "size must be at least 1, not -5."),
-        ("1.5", "size must be a whole number, not '1.5'."),
-        ("8GB", "size must be a whole number, not '8GB'."),
-        ("\x1b", "size must be a whole number, not '␛'."),
-        ("9" * 5000, f"size must be a whole number, not '{'9' * 5000}'."),
-        ("2147483648", "size must be at most 2147483647, not 2147483648."),
+        ("0", "must be at least 1, not 0."),
+        ("-5", "must be at least 1, not -5."),
+        ("1.5", "must be a whole number, not '1.5'."),
+        ("8GB", "must be a whole number, not '8GB'."),
+        ("\x1b", "must be a whole number, not '␛'."),
+        ("9" * 5000, f"must be a whole number, not '{'9' * 5000}'."),
+        ("2147483648", "must be at most 2147483647, not 2147483648."),
     ],
 )
-def test_numbers_that_are_none(session: Session, size: str, message: str) -> None:
+def test_numbers_that_are_none(session: Session, name: str, param: str, word: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Parsed(command("volume create"), {"name": "data", "size": size}).bind(session)
-    assert caught.value.message == message
+        Parsed(command(name), {"name": "data", param: word}).bind(session)
+    assert caught.value.message == f"{param} {message}"
 
 
 def test_usage_lines() -> None:
     assert command("vm list").usage == "vm list"
+    assert command("vm export").usage == "vm export FILE [--only IDS]"
+    options = "[--name NAME] [--flavor FLAVOR] [--location LOCATION] [--keypair KEYPAIR] [--dry-run]"
+    assert command("vm boot").usage == f"vm boot IMAGE {options}"
+    assert command("vm tag").usage == "vm tag VM KEY=VALUE"
+    assert command("volume attach").usage == "volume attach VOLUME VM [--device DEVICE]"
+    assert command("journal list").usage == "journal list [--last N]"
+    assert command("journal resume").usage == "journal resume [--only IDS]"
     assert command("volume create").usage == "volume create NAME [--size N] [--location LOCATION]"
     assert command("keypair create").usage == "keypair create NAME [--to FILE]"
     assert command("set default").usage == "set default cloud=NAME"
@@ -252,7 +325,7 @@ def test_usage_lines() -> None:
 # --- completion ------------------------------------------------------------------------------------------------------
 
 
-OPTIONS = ("--name", "--flavor", "--location", "--keypair")
+OPTIONS = ("--name", "--flavor", "--location", "--keypair", "--dry-run")
 
 
 def names(param: Param) -> Iterable[str]:
@@ -271,10 +344,10 @@ def names(param: Param) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "refresh", "set"]),
+        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "journal", "refresh", "set"]),
         ("v", ["vm", "volume"]),
         ("vm", []),
-        ("vm ", [f"vm {verb}" for verb in ("refresh", "list", "boot", "start", "stop", "reboot", "delete")]),
+        ("vm ", [f"vm {verb}" for verb in VM_VERBS]),
         ("vm st", ["vm start", "vm stop"]),
         ("vm stop ", ["vm stop web", "vm stop i-1"]),
         ("vm stop w", ["vm stop web"]),
@@ -291,6 +364,24 @@ def names(param: Param) -> Iterable[str]:
         ("vm boot --flavor t3.micro ami", ["vm boot --flavor t3.micro ami-1", "vm boot --flavor t3.micro ami-2"]),
         ("vm boot ami-2 --location us-west-1a --l", []),
         ("vm boot --name ", []),
+        ("vm boot ami-2 --d", ["vm boot ami-2 --dry-run"]),
+        (
+            "vm boot --dry-run ",  # which takes no value
+            [f"vm boot --dry-run {word}" for word in ("ami-1", "ami-2", *OPTIONS[:-1])],
+        ),
+        ("vm boot ami-2 --dry-run --f", ["vm boot ami-2 --dry-run --flavor"]),
+        ("vm boot ami-2 --dry-run ami", []),
+        ("vm tag ", ["vm tag web", "vm tag i-1"]),
+        ("vm tag web ", []),
+        ("vm export ", ["vm export --only"]),
+        ("vm export x.csv --only ", ["vm export x.csv --only web", "vm export x.csv --only i-1"]),
+        ("volume attach vol-1 ", [f"volume attach vol-1 {word}" for word in ("web", "i-1", "--device")]),
+        ("volume attach vol-1 web ", ["volume attach vol-1 web --device"]),
+        ("volume attach --device x vol-1 w", ["volume attach --device x vol-1 web"]),
+        ("j", ["journal"]),
+        ("journal ", ["journal list", "journal resume", "journal drop"]),
+        ("journal list ", ["journal list --last"]),
+        ("journal resume ", ["journal resume --only"]),
         ("volume create data ", ["volume create data --size", "volume create data --location"]),
         ("set default ", ["set default cloud=aws", "set default cloud=demo"]),
         ("set default cloud=d", ["set default cloud=demo"]),
@@ -308,7 +399,7 @@ def test_complete(line: str, lines: list[str]) -> None:
 
 def test_complete_offers_only_the_commands_there_are() -> None:
     harmless = [one for one in COMMANDS if one.effect == "reads"]
-    assert complete("vm ", names, harmless) == ["vm refresh", "vm list"]
+    assert complete("vm ", names, harmless) == ["vm refresh", "vm list", "vm export"]
     assert complete("vm boot ", names, harmless) == []
 
 
@@ -321,7 +412,9 @@ def test_every_command_is_reached_by_completing(one: Command) -> None:
 
 def test_what_is_completed_is_parsed() -> None:
     """Each completion of each line with every required word is a line that the grammar takes, or wants more of."""
-    for start in ("vm boot ", "vm boot ami-1 --flavor ", "vm stop ", "set default ", "vm boot --location "):
+    starts = ["vm boot ", "vm boot ami-1 --flavor ", "vm stop ", "set default ", "vm boot --location "]
+    starts += ["volume attach vol-1 ", "vm export x.csv --only "]
+    for start in starts:
         for line in complete(start, names):
             if not line.rpartition(" ")[2].startswith("--"):
                 assert parse(split(line)).line == line
@@ -341,8 +434,12 @@ def test_every_command_is_whole(one: Command) -> None:
     names_of = [param.name for param in one.params]
     assert len(set(names_of)) == len(names_of)
     assert all(param.help and (param.kind is None or param.kind in KINDS) for param in one.params)
+    # What is destroyed is named and looked at before; what changes a cloud can be found out afterwards. One that goes
+    # on with others names what they name, and they are found out.
     if one.effect == "destroys":
-        assert any(param.kind and param.required for param in one.params)
+        assert not one.journalled or any(param.kind and param.required for param in one.params)
+    assert (one.preview is not None) == (one.effect == "destroys")
+    assert (one.look is not None) == (one.effect != "reads" and one.journalled)
     for kind in one.on:
         # A key acts on a row of the tab or opens a dialog; a refresh is of the tab itself.
         assert one.target(kind) or one.params or one.refreshes == kind
@@ -371,3 +468,10 @@ def test_every_kind_can_be_refreshed_and_listed() -> None:
     for kind in KINDS:
         assert command(f"{kind} refresh").refreshes == kind
         assert command(f"{kind} list").shows == kind
+
+
+def test_every_kind_can_be_exported_whole_or_what_is_marked() -> None:
+    for kind in KINDS:
+        target = command(f"{kind} export").target(kind)
+        assert target is not None
+        assert (target.name, target.many, target.required) == ("only", True, False)

@@ -1,8 +1,5 @@
-"""Refreshing from a cloud of the test's making, and the journal: never less than was known, and every end written."""
+"""Refreshing from a cloud of the test's making: never less than was known."""
 
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
 from backend.cache import Cache, RefreshRecord
 from backend.errors import (
-    CacheError,
     Cancelled,
     CloudError,
     CredentialsError,
@@ -23,11 +18,19 @@ from backend.errors import (
     PermissionDeniedError,
     TransientError,
 )
-from backend.journal import recorded
+from backend.format import Flight
 from backend.kinds import KINDS
-from backend.mongod import EmbeddedServer
 from backend.providers import Page
-from backend.refresh import Difference, Progress, refresh, refresh_many, settle
+from backend.refresh import (
+    LEARNT_AT_ONCE,
+    LEARNT_FOR,
+    Difference,
+    Progress,
+    is_over,
+    refresh,
+    refresh_many,
+    settle,
+)
 from tests.backend.cache_parts import (
     ELSEWHERE,
     HERE,
@@ -296,6 +299,131 @@ def test_cancelling_starts_nothing_more(cache: Cache) -> None:
     assert len(asked) == 3
 
 
+# --- what protects VMs ------------------------------------------------------------------------------------------------
+
+
+class Protecting(FakeCloud):
+    """A cloud that answers about the protection of some VMs with an error."""
+
+    def __init__(self, pages: list[Page], **errors: Exception) -> None:
+        super().__init__(vms=pages)
+        self._errors = errors
+
+    def protected(self, vm: str) -> bool:
+        found = super().protected(vm)
+        if vm in self._errors:
+            raise self._errors[vm]
+        return found
+
+    def asked_of(self) -> list[str]:
+        """The VMs of which it was asked, in that order, since the last time."""
+        found = [natives[0] for what, natives in self.asked.all if what == "protected"]
+        self.asked.all.clear()
+        return found
+
+
+def protection(cache: Cache) -> dict[str, bool | None]:
+    return {VM.value(row, "id"): VM.value(row, "protected") for row in cache.rows(VM, HERE)}
+
+
+def asked_before(cache: Cache, native: str, seconds: float) -> None:
+    """Let it be so long ago that it was asked."""
+    with cache.use():
+        fields = {"protection_asked": ago(seconds)}
+        cache.database["vms"].update_one({"_id": HERE.key(native)}, {"$set": fields})
+
+
+def test_a_refresh_of_vms_learns_what_is_protected(cache: Cache) -> None:
+    page = [*items(VM, "a", "b", state="running"), item(VM, "gone", state="terminated")]
+    cloud = Protecting([page])
+    cloud.protected_vms = {"a", "gone"}
+    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 3, 0, 0)
+    assert sorted(cloud.asked_of()) == ["a", "b"]
+    assert protection(cache) == {"a": True, "b": False, "gone": None}
+    # It is believed for a while, and is no change of what is listed.
+    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 0, 0, 0)
+    assert cloud.asked_of() == []
+    cloud.protected_vms = {"b"}
+    asked_before(cache, "b", LEARNT_FOR + 60)
+    asked_before(cache, "a", LEARNT_FOR - 60)
+    refresh(VM, cloud, cache, HERE)
+    assert cloud.asked_of() == ["b"]
+    assert protection(cache) == {"a": True, "b": True, "gone": None}
+    asked_before(cache, "b", LEARNT_FOR + 60)
+    asked_before(cache, "a", LEARNT_FOR + 120)
+    refresh(VM, cloud, cache, HERE)
+    assert cloud.asked_of() == ["a", "b"]
+    assert protection(cache) == {"a": False, "b": True, "gone": None}
+
+
+def test_a_refresh_asks_of_some_vms_and_the_next_of_others(cache: Cache) -> None:
+    cloud = Protecting([many(VM, LEARNT_AT_ONCE + 20, state="running")])
+    refresh(VM, cloud, cache, HERE)
+    first = cloud.asked_of()
+    assert len(set(first)) == LEARNT_AT_ONCE
+    refresh(VM, cloud, cache, HERE)
+    second = cloud.asked_of()
+    assert len(second) == 20
+    assert not set(first) & set(second)
+    refresh(VM, cloud, cache, HERE)
+    assert cloud.asked_of() == []
+
+
+def test_one_that_is_not_told_of_costs_nothing(cache: Cache) -> None:
+    cloud = Protecting([items(VM, "a", "b", state="running")], a=NotFoundError("Gone."))
+    cloud.protected_vms = {"a", "b"}
+    assert counts(refresh(VM, cloud, cache, HERE)) == (2, 2, 0, 0)
+    assert sorted(cloud.asked_of()) == ["a", "b"]
+    assert protection(cache) == {"a": None, "b": True}
+    refresh(VM, cloud, cache, HERE)
+    assert cloud.asked_of() == []
+
+
+def test_who_may_not_ask_asks_once(cache: Cache) -> None:
+    denied = PermissionDeniedError("Not allowed.")
+    cloud = Protecting([items(VM, "a", "b", "c", state="running")], a=denied, b=denied, c=denied)
+    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 3, 0, 0)
+    assert len(cloud.asked_of()) == 1
+    assert protection(cache) == {"a": None, "b": None, "c": None}
+    refresh(VM, cloud, cache, HERE)
+    assert cloud.asked_of() == []
+    assert cache.refreshed(VM, HERE).error is None
+
+
+def test_what_fails_in_passing_is_asked_at_the_next_refresh(cache: Cache) -> None:
+    throttled = TransientError("Throttled.")
+    cloud = Protecting([items(VM, "a", "b", state="running")], a=throttled, b=throttled)
+    assert counts(refresh(VM, cloud, cache, HERE)) == (2, 2, 0, 0)
+    assert len(cloud.asked_of()) == 1
+    assert cache.refreshed(VM, HERE).error is None
+    again = Protecting([items(VM, "a", "b", state="running")])
+    refresh(VM, again, cache, HERE)
+    assert sorted(again.asked_of()) == ["a", "b"]
+    assert protection(cache) == {"a": False, "b": False}
+
+
+def test_cancelling_while_it_is_asked_leaves_a_complete_refresh(cache: Cache) -> None:
+    cloud = Protecting([items(VM, "a", "b", state="running")])
+
+    def check() -> None:
+        if any(what == "protected" for what, _ in cloud.asked.all):
+            raise Cancelled
+
+    assert counts(refresh(VM, cloud, cache, HERE, check=check)) == (2, 2, 0, 0)
+    assert len(cloud.asked_of()) == 1
+    assert sorted(protection(cache).values(), key=str) == [False, None]
+    record = cache.refreshed(VM, HERE)
+    assert (record.error, record.count) == (None, 2)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind is not VM], ids=lambda kind: kind.name)
+def test_of_what_is_no_vm_nothing_more_is_asked(cache: Cache, kind: Any) -> None:
+    cache.put(VM, HERE, items(VM, "a", state="running"))
+    cloud = FakeCloud(**{kind.plural: [items(kind, "a")]})
+    refresh(kind, cloud, cache, HERE)
+    assert [what for what, _ in cloud.asked.all] == [kind.plural]
+
+
 # --- settling --------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +452,7 @@ def test_settling(cache: Cache, action: str, seconds: float, state: str, outcome
     fly(cache, "a", action, seconds)
     assert settle(cache, HERE) == ([("a", outcome)] if outcome else [])
     assert (vm_of(cache, "a")["flight"] is None) == bool(outcome)
+    assert is_over(Flight(action, ago(seconds)), state) == bool(outcome)
 
 
 def test_a_refresh_of_vms_ends_flights(cache: Cache) -> None:
@@ -339,81 +468,3 @@ def test_a_vm_just_booted_outlives_a_listing_without_it(cache: Cache) -> None:
     fly(cache, "late", "boot", 25)
     assert counts(refresh(VM, FakeCloud(vms=[[]]), cache, HERE)) == (1, 0, 0, 2)
     assert ids(cache, VM) == ["new"]
-
-
-# --- the journal -----------------------------------------------------------------------------------------------------
-
-FIELDS = {"_id", "at", "user", "cloud", "region", "command", "objects", "outcome", "error", "seconds"}
-
-
-def test_an_entry_is_there_before_the_act(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "ann")
-    objects = ["ami-1"]
-    with recorded(cache, HERE, "vm boot ami-1", objects):
-        (before,) = cache.journal()
-        assert (before["outcome"], before["objects"], before["seconds"]) == ("unfinished", ["ami-1"], None)
-        objects.append("i-1")
-    (after,) = cache.journal()
-    assert set(after) == FIELDS
-    assert after["_id"] == before["_id"]
-    assert (after["user"], after["cloud"], after["region"]) == ("ann", "aws", "us-east-1")
-    assert (after["command"], after["objects"]) == ("vm boot ami-1", ["ami-1", "i-1"])
-    assert (after["outcome"], after["error"]) == ("done", None)
-    assert 0 <= after["seconds"] < 60
-    assert timedelta(0) <= datetime.now(UTC) - after["at"] < timedelta(minutes=1)
-
-
-@pytest.mark.parametrize(
-    ("end", "outcome", "error"),
-    [
-        (Cancelled(), "cancelled", None),
-        (KeyboardInterrupt(), "cancelled", None),
-        (CloudError("It is gone.", "Look."), "failed", "It is gone. Look."),
-        (ValueError("of a library"), "failed", "of a library"),
-        (KeyError(), "failed", "KeyError"),
-    ],
-)
-def test_how_a_command_ended(cache: Cache, end: BaseException, outcome: str, error: str | None) -> None:
-    with pytest.raises(type(end)) as caught, recorded(cache, HERE, "vm stop i-1", ["i-1"]):
-        raise end
-    assert caught.value is end
-    (entry,) = cache.journal()
-    assert (entry["outcome"], entry["error"], entry["objects"]) == (outcome, error, ["i-1"])
-    assert entry["seconds"] >= 0
-
-
-def test_the_newest_come_first(cache: Cache) -> None:
-    for number in range(5):
-        cache.journal_add({"at": ago(100 - number), "command": str(number)})
-    assert [entry["command"] for entry in cache.journal(3)] == ["4", "3", "2"]
-
-
-def test_what_cannot_be_journalled_is_not_done(embedded: Cache) -> None:
-    embedded.database.command("collMod", "journal", validator={"$jsonSchema": {"required": ["of another version"]}})
-    done = []
-    with pytest.raises(CacheError, match="does not fit the schema"), recorded(embedded, HERE, "vm delete i-1", []):
-        done.append(1)
-    assert done == []
-
-
-DIES = """
-import os, signal, sys
-from pathlib import Path
-from backend.cache import Scope, open_cache
-from backend.config import MongoDB
-from backend.journal import recorded
-from backend.secret import Secret
-cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]))
-with recorded(cache, Scope("aws", "us-east-1"), "vm delete i-1", ["i-1"]):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_kill_9_in_between_leaves_it_unfinished(embedded: Cache, server_home: Path) -> None:
-    words = [sys.executable, "-c", DIES, embedded.database.name, str(server_home)]
-    assert subprocess.run(words, cwd=TREE, check=False, timeout=30).returncode == -signal.SIGKILL
-    with EmbeddedServer(server_home) as server, MongoClient[dict[str, Any]](server.start()) as client:
-        (entry,) = client[embedded.database.name]["journal"].find()
-    assert set(entry) == FIELDS
-    assert (entry["outcome"], entry["command"], entry["objects"]) == ("unfinished", "vm delete i-1", ["i-1"])
-    assert (entry["error"], entry["seconds"]) == (None, None)

@@ -7,9 +7,21 @@ from typing import Any, get_args
 import pytest
 
 from backend.errors import UsageError
-from backend.format import RIGHT_ALIGNED, STATE_SYMBOLS, Flight, as_object, cell, duration, flight_text, plain, sort_key
-from backend.kinds import KINDS, Column, Kind, Row, Type, kind_named
+from backend.format import (
+    DURING,
+    RIGHT_ALIGNED,
+    STATE_SYMBOLS,
+    Flight,
+    as_object,
+    cell,
+    duration,
+    flight_text,
+    plain,
+    sort_key,
+)
+from backend.kinds import JOURNAL, KINDS, Column, Kind, Row, Type, kind_named
 from backend.names import closest, nearest
+from backend.refresh import TARGET
 from backend.text import safe
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
@@ -112,8 +124,20 @@ CELLS: list[tuple[Type, Any, str]] = [
     ("usd", 1, "1.0000"),
     ("time", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02 03:04"),
     ("time", "yester\x00day", "yester␀day"),
-    ("flight", FLIGHT, "stop 12 s"),
-    ("flight", FLIGHT._replace(overdue=True), "! stop 12 s"),
+    ("flag", True, "x"),  # the column's name: a word that a filter finds
+    ("flag", False, "no"),
+    ("seconds", 0, "0.0"),
+    ("seconds", 12.345, "12.3"),
+    ("seconds", 3600, "3600.0"),
+    ("flight", FLIGHT, "stopping 12 s"),
+    ("flight", FLIGHT._replace(overdue=True), "! stopping 12 s"),
+    ("flight", FLIGHT._replace(before="running"), "running → stopping 12 s"),
+    ("flight", FLIGHT._replace(before="running", overdue=True), "! running → stopping 12 s"),
+    ("flight", FLIGHT._replace(before="\x1b"), "␛ → stopping 12 s"),
+    ("flight", FLIGHT._replace(action="boot"), "pending 12 s"),
+    ("flight", FLIGHT._replace(action="start"), "pending 12 s"),
+    ("flight", FLIGHT._replace(action="reboot"), "rebooting 12 s"),
+    ("flight", FLIGHT._replace(action="delete"), "shutting-down 12 s"),
     ("flight", FLIGHT._replace(action="\x1b"), "␛ 12 s"),
 ]
 
@@ -130,11 +154,17 @@ def test_cell_of_nothing_is_empty_but_a_price_is_unknown(kind: Type) -> None:
 
 def test_every_type_is_covered() -> None:
     assert {kind for kind, _, _ in CELLS} == set(get_args(Type))
+    assert {column.type for kind in (*KINDS.values(), JOURNAL) for column in kind.columns} <= set(get_args(Type))
     assert set(get_args(Type)) > RIGHT_ALIGNED
 
 
+def test_every_action_has_a_way_and_an_end() -> None:
+    assert DURING.keys() == TARGET.keys()
+    assert all(during in STATE_SYMBOLS for during in DURING.values())
+
+
 def test_a_flight_is_timed_by_the_clock_when_no_time_is_given() -> None:
-    assert flight_text(Flight("boot", datetime.now(UTC) - timedelta(hours=3, minutes=1))) == "boot 3 h"
+    assert flight_text(Flight("boot", datetime.now(UTC) - timedelta(hours=3, minutes=1))) == "pending 3 h"
 
 
 def test_state_symbols_are_one_cell_each() -> None:
@@ -162,15 +192,19 @@ def test_plain_is_what_json_has() -> None:
     assert plain(None) is None
     assert plain(NOW) == "2026-11-23T12:30:59Z"
     assert plain(NOW.astimezone(timezone(timedelta(hours=5)))) == "2026-11-23T12:30:59Z"
-    assert plain(FLIGHT) == {"action": "stop", "since": "2026-11-23T12:30:47Z", "overdue": False}
+    said = {"action": "stop", "since": "2026-11-23T12:30:47Z", "overdue": False, "before": None}
+    assert plain(FLIGHT) == said
+    assert plain(FLIGHT._replace(before="running")) == said | {"before": "running"}
 
 
 def row_of(kind: Kind) -> Row:
-    values = {"int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flight": FLIGHT}
+    values = {
+        "int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flag": False, "flight": FLIGHT, "seconds": 0.25,
+    }  # fmt: skip
     return tuple(values.get(column.type, "a\x1b") for column in kind.columns)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lambda kind: kind.name)
 def test_as_object_keys_by_column_and_is_json(kind: Kind) -> None:
     found = json.loads(json.dumps(as_object(kind, row_of(kind))))
     assert list(found) == [column.name for column in kind.columns]
@@ -194,6 +228,8 @@ def test_as_object_wants_a_whole_row() -> None:
         ("gib", [1, 8, 1000]),
         ("usd", [0.001, 0.5, 12]),
         ("time", [NOW - timedelta(1), NOW]),
+        ("flag", [False, True]),
+        ("seconds", [0, 0.5, 12]),
         ("flight", [Flight("z", NOW - timedelta(1)), Flight("a", NOW)]),
     ],
 )

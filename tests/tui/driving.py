@@ -32,8 +32,11 @@ SIZE = (160, 40)
 DELAY = 4.0
 """Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
 
-CHANGING = {name for name in vars(Provider) if not name.startswith("_")} - {kind.plural for kind in KINDS.values()}
-"""The calls of a provider that change a cloud: all but the listings."""
+LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
+"""The calls of a provider that change nothing."""
+
+CHANGING = {name for name in vars(Provider) if not name.startswith("_")} - LOOKING
+"""Those that change a cloud, or would."""
 
 
 class Clock:
@@ -256,7 +259,7 @@ class User:
 
         def usable() -> bool:
             dialog = self.app.screen
-            return isinstance(dialog, CommandDialog) and dialog.seen and dialog.focused is not None
+            return isinstance(dialog, CommandDialog) and dialog.ready and dialog.seen and dialog.focused is not None
 
         await self.until(usable)
         dialog = self.app.screen

@@ -32,6 +32,7 @@ from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
+from tui.screens.journal import JournalScreen
 from tui.screens.main import OWN_BINDINGS
 from tui.widgets.commandline import CommandLine
 from tui.widgets.status import MessageBar, WorkLine
@@ -221,7 +222,7 @@ async def test_sort_by_the_next_column_and_the_other_way_round(world: World) -> 
 async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: World) -> None:
     volume = KINDS["volume"]
     for name in ("passing-1", "passing-2"):
-        world.provider.create_volume(name, 1, "us-east-1a")
+        world.provider.create_volume(name, 1, "us-east-1a", "token")
     async with opened(world) as user:
         await user.show("volume")
         await user.press("r")
@@ -238,7 +239,7 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         place = user.table.rows.position(kept[1])
         for native in passing:
             world.provider.delete_volume(native)
-        new = [world.provider.create_volume(f"new-{number}", 1, "us-east-1a")["id"] for number in range(3)]
+        new = [world.provider.create_volume(f"new-{number}", 1, "us-east-1a", "token")["id"] for number in range(3)]
         await user.press("r")
         await user.until(lambda: user.named("new-2", "id", "volume") and not user.named("passing-1", "id", "volume"))
         assert user.table.cursor_id == kept[1]
@@ -264,7 +265,10 @@ async def test_enter_shows_all_fields_and_escape_goes_back(world: World) -> None
         assert re.search(r"extra\.tags\.backup +daily", shown)
         document = world.cache.document(KINDS["vm"], world.scope, native)
         assert document is not None
-        for name in [*document.keys() - {"_id", "hash"}, *(column.name for column in KINDS["vm"].columns)]:
+        for name in [
+            *document.keys() - {"_id", "hash", "protection_asked"},
+            *(column.name for column in KINDS["vm"].columns),
+        ]:
             assert re.search(rf"^{name}\b", shown, re.M) or document.get(name) is None, name
         await user.press("escape")
         await user.back()
@@ -302,8 +306,8 @@ async def test_boot_by_key_with_a_name_then_pending_then_running(world: World, c
         await user.type("fresh one", "enter")
         await user.back()
         await user.until(lambda: user.named("fresh one", "state") == "pending")
-        await user.until(lambda: re.search(r"◐ pending +boot \d s", user.line("fresh one")))
-        await user.until(lambda: re.search(r"boot [1-9] s", user.line("fresh one")))  # the seconds go on
+        await user.until(lambda: re.search(r"◐ pending +pending \d s", user.line("fresh one")))
+        await user.until(lambda: re.search(r"pending [1-9] s", user.line("fresh one")))  # the seconds go on
         await user.until(lambda: "fresh one" in user.result)
         clock.now += DELAY
         await user.until(lambda: user.named("fresh one", "state") == "running")
@@ -355,7 +359,7 @@ async def test_stop_start_and_reboot_by_key_and_dialog(  # noqa: PLR0917
         await user.press("enter")
         await user.back()
         await user.until(lambda: user.named(f"to {name}", "state") == between)
-        assert re.search(rf"{between} +{name} \d s", user.line(f"to {name}"))
+        assert re.search(rf"{between} +{before} → {between} \d s", user.line(f"to {name}"))
         if after:
             clock.now += DELAY
             await user.until(lambda: user.named(f"to {name}", "state") == after)
@@ -402,9 +406,16 @@ async def test_delete_of_several_marked_rows_shows_them_all_and_their_volumes(wo
         await user.go_to("db-primary")  # marks count, not the cursor
         await user.press("d")
         await user.dialog("vm delete")
-        await user.sees("pair-1", "pair-2", *natives.values(), "Delete 2")
+        await user.sees(
+            "pair-1", "pair-2", *natives.values(), "2 VMs: 0.0208 USD/hour", "Type 2 to confirm:", "Delete 2"
+        )
         assert "db-primary" not in user.window
-        await user.press("tab", "enter")
+        for wrong in ("enter", "1"):  # nothing typed, or something else: nothing is done
+            await user.press(wrong, "enter")
+            await user.sees("Type 2 to confirm it; Esc cancels.")
+        assert world.changing == []
+        await user.press("backspace")
+        await user.type("2", "enter")
         await user.back()
         await user.until(lambda: user.result == "vm delete: 2 done.")
         assert {user.named(name, "state") for name in natives} == {"shutting-down"}
@@ -414,10 +425,12 @@ async def test_delete_of_several_marked_rows_shows_them_all_and_their_volumes(wo
 
 async def test_a_dialog_names_the_volumes_that_hang_on_what_is_deleted(world: World) -> None:
     async with opened(world) as user:
-        await user.go_to("db-primary")
+        await user.go_to("db-replica")
         await user.press("d")
         await user.dialog("vm delete")
-        await user.sees("Volumes attached, as last listed:", "db-primary-data")
+        await user.sees(
+            "Goes with it", "50 GiB", "Stays", "volume db-replica-data", "500 GiB", "Type db-replica to confirm"
+        )
         await user.press("escape")
         await user.back()
     assert world.changing == []
@@ -437,8 +450,10 @@ async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_clou
             user.table.move_to(next(fits)[index["id"]])
             await user.pilot.pause(0)
             await user.press(one.key)
-            if one.effect != "reads":
+            if one.effect != "reads" or one.asks:
                 await user.dialog(one.name)
+            elif one.shows == "journal":
+                await user.until(lambda: isinstance(user.app.screen, JournalScreen))
             elif one.params:
                 await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
             elif kind != "image" or one.refreshes:  # once is enough for the long one
@@ -676,6 +691,9 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
         await user.press("r")
         await user.until(lambda: user.named("palette-vm", "state") == "running")
         await palette(user, "vm stop palette-vm", "vm stop palette-vm")
+        await user.press("enter")
+        await user.dialog("vm stop")  # what changes something shows it first, where it was picked and not typed
+        await user.sees("palette-vm")
         assert world.changing == []
         await user.press("enter")
         await user.back()
@@ -693,10 +711,11 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
 
 async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World) -> None:
     async with opened(world) as user:
-        await palette(user, "gpu-train-02", "vm start gpu-train-02")
+        await palette(user, "gpu-train-02", "gpu-train-02")
         found = user.app.screen.query_one(CommandList)
         entries = [str(found.get_option_at_index(index).prompt) for index in range(found.option_count)]
-        assert not any("vm stop" in entry for entry in entries)
+        verbs = {verb for entry in entries for verb in re.findall(r"vm (\w+)", entry)}
+        assert verbs == {"start", "delete", "protect", "unprotect", "tag"}
         await user.press("escape")
 
 
@@ -902,8 +921,8 @@ class Slow(Noting):
         super().__init__(provider, changing)
         self._check = check
 
-    def vms(self, ids: Sequence[str] = ()) -> Iterator[Page]:
-        yield from self._provider.vms(ids)
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        yield from self._provider.vms(ids, keypair)
         for _ in range(1_000):
             self._check()
             threading.Event().wait(0.01)

@@ -34,7 +34,7 @@ from backend.mongod import EmbeddedServer, find_binary
 from backend.providers import Boot
 from backend.providers.ec2 import EC2Provider
 from tests.backend.ec2_faults import every, refusal
-from tests.tui.ec2_proxy import FLAVORS, Proxy
+from tests.ec2_proxy import FLAVORS, Proxy
 
 TREE = Path(__file__).parents[2]
 SECRET = "planted-secret/abcdefghijklmnop"
@@ -249,15 +249,18 @@ def test_the_summary_has_the_named_kinds_only_and_nothing_else_is_asked(
         ["vms", "1", "1", "0", "0", "refreshed"],
         ["images", "1", "1", "0", "0", "refreshed"],
     ]
-    assert sorted(proxy.asked) == ["DescribeImages", "DescribeInstances"]
+    # Of the one VM it is asked whether it is protected: once, and not again for an hour.
+    assert sorted(proxy.asked) == ["DescribeImages", "DescribeInstanceAttribute", "DescribeInstances"]
+    proxy.asked.clear()
     second = [line.split() for line in shell.done("--refresh", "vms", "images").splitlines()]
     assert [line[:5] for line in second[1:]] == [["vms", "1", "0", "0", "0"], ["images", "1", "0", "0", "0"]]
+    assert sorted(proxy.asked) == ["DescribeImages", "DescribeInstances"]
 
 
 def test_one_kind_that_fails_leaves_the_others_refreshed_and_its_own_old_rows(
     shell: Shell, proxy: Proxy, provider: EC2Provider, database: Database[dict[str, Any]]
 ) -> None:
-    provider.create_volume("old", 1, "us-east-1a")
+    provider.create_volume("old", 1, "us-east-1a", "token")
     shell.done("--refresh", "volumes")
     provider.create_keypair("mine")
     proxy.answers["DescribeVolumes"] = refusal(403, "UnauthorizedOperation", "You are not authorized.")
@@ -383,7 +386,7 @@ def test_a_vm_is_booted_shown_and_deleted(
     assert booting["message"] == f"web ({vm}) is booting from {image}."
     assert list(booting) == ["message", *KINDS["vm"].index]
     assert (booting["name"], booting["image"], booting["flavor"]) == ("web", image, "t2.micro")
-    assert set(booting["flight"]) == {"action", "since", "overdue"}
+    assert set(booting["flight"]) == {"action", "since", "overdue", "before"}
     assert booting["flight"]["action"] == "boot"
     assert [(row["id"], row["name"]) for row in every(provider.vms())] == [(vm, "web")]
 
@@ -629,7 +632,7 @@ def test_an_interrupted_change_waits_for_the_answer_unless_it_is_interrupted_aga
         out, error = process.communicate(timeout=30)
     [entry] = database.journal.find()
     if again:
-        assert (out, error, key.exists(), entry["outcome"]) == ("", "Interrupted.\n", False, "cancelled")
+        assert (out, error, key.exists(), entry["outcome"]) == ("", "Interrupted.\n", False, "unknown")
     else:
         assert (process.returncode, error, entry["outcome"]) == (0, "", "done")
         assert "PRIVATE KEY" in key.read_text()

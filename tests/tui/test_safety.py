@@ -128,6 +128,10 @@ async def test_deleting_without_a_name_asks_for_it_and_then_shows_what_goes(worl
         await user.until(lambda: user.app.screen is not asking and user.app.screen is not user.app.main)
         dialog = await user.dialog("vm delete")
         assert native in user.window
+        await user.sees("Type db-replica to confirm:")  # it is tagged as production
+        await user.press("enter")
+        await user.sees("Type db-replica to confirm it; Esc cancels.")
+        await user.press("tab")
         assert dialog.focused is dialog.query_one("#cancel", Button)
         await user.press("enter")
         await user.back()
@@ -136,20 +140,20 @@ async def test_deleting_without_a_name_asks_for_it_and_then_shows_what_goes(worl
 
 async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(world: World) -> None:
     async with opened(world) as user:
-        for name in ("web-1", "web-2"):
+        for name in ("gpu-train-01", "gpu-train-02"):
             await user.go_to(name)
             await user.press("space")
         await user.sees("· 2 marked")
         await user.press("slash")
-        await user.type("db-primary", "enter")
+        await user.type("db-replica", "enter")
         await user.press("d")
         await user.dialog("vm delete")
-        assert "db-primary" in user.window
-        assert "web-1" not in user.window
+        assert "db-replica" in user.window
+        assert "gpu-train" not in user.window
         await user.press("escape")
         await user.back()
         await user.press("escape", "slash")
-        await user.type("db-", "enter")
+        await user.type("web-", "enter")
         await user.press("asterisk")
         await user.sees("· 4 marked")
         await user.press("d")

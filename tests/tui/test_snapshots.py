@@ -1,9 +1,9 @@
 """Pictures of every tab, window and line of the dashboard, of fixed rows at a fixed time, without any cloud."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual.command import CommandList
@@ -13,12 +13,14 @@ from textual.widgets import Input
 from backend.cache import RefreshRecord, Scope, open_cache
 from backend.cache.documents import to_document
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.errors import Cancelled
+from backend.errors import Cancelled, CloudError
 from backend.kinds import KINDS
+from backend.providers import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import Launch, User, World
 from tui.app import CloudmeshApp
+from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 
@@ -175,9 +177,39 @@ def world(tmp_path: Path) -> World:
     return World(settings, cache, tmp_path)
 
 
-def no_cloud(*_: object) -> Any:
-    """End what asks a cloud without a word: the watcher does, because VMs are in flight."""
-    raise Cancelled
+class Still:
+    """A cloud that says what the cache says; for previews. What the watcher asks, it ends without a word."""
+
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        if {f"i-{number:017x}" for number in (2, 6, 7, 10)} & set(ids):  # those in flight
+            raise Cancelled
+        tags = {3: {"env": "production"}, 5: {"aws:autoscaling:groupName": "[workers]"}}
+        yield [
+            item | {"extra": {"tags": tags.get(number, {})}}
+            for number, item in enumerate(ITEMS["vm"], 1)
+            if (item["id"] in ids or item["keypair"] == keypair)
+        ]
+
+    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
+        first = {"volumeId": ITEMS["volume"][0]["id"], "deleteOnTermination": "true"}
+        other = {"volumeId": ITEMS["volume"][1]["id"], "deleteOnTermination": "false"}
+        yield [
+            item | {"extra": {"attachmentSet": [first if number == 0 else other]}}
+            for number, item in enumerate(ITEMS["volume"])
+            if item["id"] in ids or item.get("vm") in vms
+        ]
+
+    def reboot(self, vm: str) -> str:
+        raise CloudError(f"Rebooting VM {vm} failed on cloud research: the keys may not do ec2:RebootInstances.")
+
+    def keypairs(self) -> Iterator[Page]:
+        yield ITEMS["keypair"]
+
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        return {native: ["203.0.113.9"] for native in vms if native == ITEMS["vm"][2]["id"]}
+
+    def protected(self, vm: str) -> bool:
+        return bool(vm == ITEMS["vm"][3]["id"])
 
 
 @pytest.fixture
@@ -188,7 +220,16 @@ def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
     def compare(
         size: tuple[int, int], steps: Callable[[User], Awaitable[object]], kind: str = "vm", read_only: bool = False
     ) -> bool:
-        session = Session(world.settings, world.cloud, world.cache, world.home, False, read_only, no_cloud)
+        session = Session(
+            world.settings,
+            world.cloud,
+            world.cache,
+            world.home,
+            False,
+            read_only,
+            lambda *_: cast(Provider, Still()),
+            now=lambda: NOW,
+        )
         app = CloudmeshApp(Launch(lambda: session, read_only), now=lambda: NOW)
 
         async def bring(pilot: Pilot[int]) -> None:
@@ -237,11 +278,82 @@ async def delete_one(user: User) -> None:
 
 
 async def delete_several(user: User) -> None:
-    for name in ("web-1", "db-primary", "東京-バックアップ"):
+    for name in ("web-1", "db-primary", "東京-バックアップ", HOSTILE):
         await user.go_to(name)
         await user.press("space")
     await user.press("d")
     await user.dialog("vm delete")
+
+
+async def delete_keypair(user: User) -> None:
+    await user.go_to("laptop")
+    await user.press("d")
+    await user.dialog("keypair delete")
+
+
+async def delete_volume(user: User) -> None:
+    for name in ("db-primary-data", "scratch"):
+        await user.go_to(name)
+        await user.press("space")
+    await user.press("d")
+    await user.dialog("volume delete")
+
+
+async def protect(user: User) -> None:
+    """Fill the column of protection, as previews have."""
+    cache = user.app.session.cache if user.app.session else None
+    assert cache
+    for number in (1, 3, 4):
+        cache.set_protected(SCOPE, f"i-{number:017x}", number == 4)
+    await user.until(lambda: user.named("東京-バックアップ", "protected"))
+
+
+ENTRIES: list[tuple[str, str, str | None, float | None, list[str]]] = [
+    ("vm boot ami-00000000000000001 --name web-2", "unfinished", None, None, []),
+    ("vm stop i-00000000000000006", "done", None, 0.412, ["i-00000000000000006"]),
+    ("volume delete vol-00000000000000001", "failed", "Deleting volume vol-00000000000000001 failed: it is in use.",
+     0.3, ["vol-00000000000000001"]),
+    ("keypair create '[/]bold'", "cancelled", None, 2.5, []),
+    ("vm reboot i-00000000000000001", "unknown", "eu-central-1 took too long.", 61.02, ["i-00000000000000001"]),
+    ("vm delete i-00000000000000008", "waiting", None, None, []),
+]  # fmt: skip
+
+
+async def journal(user: User) -> None:
+    cache = user.app.session.cache if user.app.session else None
+    assert cache
+    cache.journal_add(
+        [
+            {
+                "_id": f"{number:032x}",
+                "at": ago(minutes=number),
+                "user": "ann",
+                "host": "lab-3",
+                "cloud": SCOPE.cloud,
+                "region": SCOPE.region,
+                "command": command,
+                "objects": objects,
+                "outcome": outcome,
+                "error": error,
+                "seconds": seconds,
+            }
+            for number, (command, outcome, error, seconds, objects) in enumerate(ENTRIES, 1)
+        ]
+    )
+    await user.press("J")
+    await user.sees(f"{len(ENTRIES)} entries")
+
+
+async def failures(user: User) -> None:
+    for name in ("web-1", "db-primary"):
+        await user.go_to(name)
+        await user.press("space")
+    await user.press("o")
+    await user.dialog("vm reboot")
+    await user.press("enter")
+    await user.sees("vm reboot: 2 of 2 failed.")
+    await user.press("F")
+    await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.seen)
 
 
 async def create_keypair(user: User) -> None:
@@ -277,7 +389,7 @@ async def palette(user: User) -> None:
     await user.until(lambda: user.app.screen is not user.app.main and user.app.screen.focused is not None)
     await user.type("quoted")
     found = user.app.screen.query_one(CommandList)
-    await user.until(lambda: found.option_count == 3 and found.highlighted is not None)
+    await user.until(lambda: found.option_count == 6 and found.highlighted is not None)
 
 
 async def error(user: User) -> None:
@@ -308,6 +420,11 @@ def test_tab(picture: Compare, kind: str, size: tuple[int, int]) -> None:
         (stop, "vm"),
         (delete_one, "vm"),
         (delete_several, "vm"),
+        (delete_keypair, "keypair"),
+        (delete_volume, "volume"),
+        (protect, "vm"),
+        (journal, "vm"),
+        (failures, "vm"),
         (create_keypair, "keypair"),
         (create_volume, "volume"),
         (details, "vm"),

@@ -525,12 +525,12 @@ async def test_a_tick_paints_only_what_is_in_flight(painted: Callable[[ResourceT
         table = app.table
         table.tick(NOW)
         await pilot.pause()
-        assert "stop 12 s" in screen(table)[3]
+        assert "stopping 12 s" in screen(table)[3]
         ys = painted(table)
         table.tick(NOW + timedelta(seconds=5))
         await pilot.pause()
         assert ys == [3]
-        assert "stop 17 s" in screen(table)[3]
+        assert "stopping 17 s" in screen(table)[3]
         table.apply([row(VM, "i-2")], [])
         await pilot.pause()
         ys.clear()

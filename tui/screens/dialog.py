@@ -16,13 +16,19 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from backend.commands import Command, Param, Parsed
-from backend.errors import UsageError
+from backend.commands.model import ON
+from backend.commands.preview import Preview
+from backend.errors import CloudmeshError, UsageError
 from backend.format import cell
 from backend.kinds import KINDS, Kind, Row
 from backend.session import Session
 from backend.text import safe
+from tui.widgets.losses import drawn
+from tui.widgets.tick import Tick
 
 RowsOf = Callable[[str], Iterable[Row]]
+
+_LOOKING = "Looking at what would be lost:"
 
 _PICKS = 50
 """So many matches are offered at most: more words find the rest."""
@@ -31,7 +37,8 @@ _PICKS = 50
 class CommandDialog(ModalScreen[list[Parsed] | None]):
     """Asks for a command's parameters, or to confirm it; dismisses with the commands to run, None for none.
 
-    `targets` are the rows it acts on, taken when the dialog opens: nothing that is refreshed behind it changes them.
+    `targets` are the rows it acts on, taken when the dialog opens: nothing that is refreshed behind it changes them. A
+    command with a preview can be run when that has come: on what the preview shows, by id, and on nothing else.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
@@ -41,6 +48,8 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
         Binding("left,up", "app.focus_previous", show=False),
         Binding("right", "app.focus_next", show=False),
         Binding("down", "down", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
         Binding("y", "confirm", "Yes", show=False),
         Binding("n", "cancel", "No", show=False),
     ]
@@ -62,10 +71,17 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
         self._rows_of = rows_of
         self._targets = list(targets)
         self._target = target if targets else None
-        self._given = dict(given or {})
+        self.given = dict(given or {})
         self._error = error
         self._asked = [param for param in command.params if param is not self._target]
+        if command.preview and not any(param.kind for param in command.params):
+            self._asked = []  # what it acts on is what the preview finds
         self._picking: Param | None = None
+        self.previewed = command.preview is not None and not any(one.kind and one.required for one in self._asked)
+        """Whether it waits for a preview: it is known what the command is to act on."""
+        self._preview: Preview | None = None
+        self._blind = False
+        """There will be no preview."""
         self.seen = False
         """Whether it has been painted: keys typed ahead, before anybody could read it, are no yes."""
 
@@ -76,29 +92,43 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
             window.border_subtitle = f"cloud {self._session.cloud.name} · {self._session.cloud.region}"
             with VerticalScroll(classes="window--body", can_focus=False):
                 yield Static(self._error, id="dialog-error", markup=False)
-                yield Static(self._question(), markup=False)
+                yield Static(self._question(), id="question", markup=False)
                 for param in self._asked:
                     with Horizontal(classes="field"):
                         yield Label(param.name + (" *" if param.required else ""), markup=False)
-                        value = self._given.get(param.name, param.default(self._session) or "")
-                        yield Input(value, placeholder=param.help, id=f"param-{param.name}", select_on_focus=False)
+                        value = self.given.get(param.name, param.default(self._session) or "")
+                        if param.style == "switch":
+                            yield Tick(param.help, bool(value), id=f"param-{param.name}")
+                        else:
+                            yield Input(value, placeholder=param.help, id=f"param-{param.name}", select_on_focus=False)
                 yield OptionList(id="picks", markup=False)
+            with Horizontal(id="confirm-line"):  # below what scrolls: it is always in sight
+                yield Label("", id="confirm-label", markup=False)
+                yield Input(id="confirm", select_on_focus=False)
             with Horizontal(classes="buttons"):
                 style = "error" if self.command.effect == "destroys" else "primary"
                 yield Button("Cancel", id="cancel")
-                yield Button(self._verb, variant=style, id="run")  # type: ignore[arg-type]
+                yield Button(  # a preview must have been seen before anything is destroyed
+                    self._verb(len(self._targets)),
+                    variant=style,  # type: ignore[arg-type]
+                    id="run",
+                    disabled=self.previewed,
+                )
 
-    @property
-    def _verb(self) -> str:
+    def _verb(self, count: int) -> str:
         verb = self.command.button or self.command.words[-1].capitalize()
-        return f"{verb} {len(self._targets)}" if len(self._targets) > 1 else verb
+        return f"{verb} {count}" if count > 1 else verb
 
     def on_mount(self) -> None:
         """Begin where Enter does no harm: on the first field, else on Cancel where something is destroyed."""
         self.call_after_refresh(setattr, self, "seen", True)
         self.query_one("#dialog-error").display = bool(self._error)
         self.query_one("#picks").display = False
-        fields = list(self.query(Input))
+        self.query_one("#confirm-line").display = False
+        if self.previewed:
+            self.query_one("#cancel").focus()
+            return
+        fields = list(self.query(".field Input").results(Input))
         if fields:
             empty = next((one for one in fields if not one.value), fields[0])
             (fields[0] if not fields[0].value else empty).focus()
@@ -111,44 +141,82 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
         self.set_class(low, "-low")
         window, body = self.query_one(".window"), self.query_one(".window--body")
         window.styles.max_height = max(10, self.size.height - 2)
-        body.styles.max_height = max(4, self.size.height - (6 if low else 8))
+        confirm = 2 if self.query_one("#confirm-line").display else 0
+        body.styles.max_height = max(4, self.size.height - (6 if low else 8) - confirm)
+
+    # --- what would be lost -------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has all that it waits for: its preview, where its command has one, or why there is none."""
+        return not self.previewed or self._preview is not None or self._blind
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether it is still there: what was looked at for it may come after it has been closed."""
+        return bool(self.query("#question"))
+
+    def looked(self, done: int, of: int) -> None:
+        """Say how far the look at what would be lost has come."""
+        if self._is_open and self._preview is None and of > 1:
+            self.query_one("#question", Static).update(self._question(f"{_LOOKING} {done:,} of {of:,}"))
+
+    def show_preview(self, preview: Preview) -> None:
+        """Show what would be lost; from now on it can be confirmed."""
+        if not self._is_open:
+            return
+        self._preview = preview
+        acted_on = len(preview.acted_on)
+        self.query_one("#question", Static).update(Group(Text(f"{self.command.help}."), Text(""), drawn(preview)))
+        run = self.query_one("#run", Button)
+        run.label = Content(self._verb(acted_on))
+        run.disabled = not acted_on
+        self.seen = False  # what was typed until now was typed before anything could be read
+        self.call_after_refresh(setattr, self, "seen", True)
+        if not acted_on:
+            self._complain("There is nothing that this would act on.")
+        if preview.typed:
+            self.query_one("#confirm-label", Label).update(f"Type {preview.typed} to confirm:")
+            self.query_one("#confirm-line").display = True
+            self.on_resize()
+            self.query_one("#confirm", Input).focus()
+
+    def show_no_preview(self, error: CloudmeshError) -> None:
+        """Say why it cannot be shown what would be lost; then nothing can be destroyed either."""
+        if self._is_open:
+            self._blind = True
+            self.query_one("#question", Static).update(self._question(""))
+            self._complain(f"It cannot be shown what would be lost, so nothing can be done. {error}")
+
+    def _complain(self, words: str) -> None:
+        complaint = self.query_one("#dialog-error", Static)
+        complaint.update(words)
+        complaint.display = True
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
 
-    def _question(self) -> Group:
+    def _question(self, looking: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = [Text(f"{self.command.help}.")]
         if self._target is not None and self._target.kind:
             kind = KINDS[self._target.kind]
             parts.append(Text(""))
             parts.append(_facts(kind, self._targets[0]) if len(self._targets) == 1 else _list(kind, self._targets))
-            if self.command.effect == "destroys" and (attached := self._attached(kind)):
-                parts += [Text(""), attached]
+        if self.previewed and looking:
+            parts += [Text(""), Text(looking, style="italic")]
         if self._asked:
             parts.append(Text(""))
         return Group(*parts)
 
-    def _attached(self, kind: Kind) -> RenderableType | None:
-        """Return the volumes attached to the VMs that would go."""
-        if kind.name != "vm":
-            return None
-        volume = KINDS["volume"]
-        ids = {kind.value(row, "id") for row in self._targets}
-        rows = [row for row in self._rows_of("volume") if volume.value(row, "vm") in ids]
-        if not rows:
-            return None
-        columns = _ATTACHED | ({"vm"} if len(ids) > 1 else {"state"})
-        return Group(Text("Volumes attached, as last listed:", style="bold"), _list(volume, rows, columns))
-
     # --- picking -----------------------------------------------------------------------------------------------------
 
-    @on(Input.Changed)
+    @on(Input.Changed, ".field Input")
     def offer(self, event: Input.Changed) -> None:
         """Offer what matches the field that is typed in."""
         self._offer(event.input)
 
     def on_descendant_focus(self) -> None:
         """Offer what matches the field that is entered."""
-        if isinstance(self.focused, Input):
+        if isinstance(self.focused, Input) and self.focused.id != "confirm":
             self._offer(self.focused)
         elif not isinstance(self.focused, OptionList):
             self.query_one("#picks").display = False
@@ -188,31 +256,53 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
     @on(Button.Pressed, "#run")
     def run(self) -> None:
         """Check the fields and give back the commands, or say what is missing."""
-        if not self.seen:
+        if not self.seen or not self._confirmed():
             return
-        typed = {param.name: self.query_one(f"#param-{param.name}", Input).value.strip() for param in self._asked}
+        typed = {param.name: self._typed(param) for param in self._asked}
         # An emptied field says that there shall be none; one that nobody filled says nothing.
         given = {
             param.name: typed[param.name]
             for param in self._asked
-            if typed[param.name] or param.default(self._session) or param.name in self._given
+            if typed[param.name] or param.default(self._session) or param.name in self.given
         }
-        if self._target is not None and self._target.kind:
-            kind = KINDS[self._target.kind]
-            commands = [
-                Parsed(self.command, given | {self._target.name: kind.value(row, kind.handle)}) for row in self._targets
-            ]
-        else:
-            commands = [Parsed(self.command, given)]
+        commands = [Parsed(self.command, given | named) for named in self._named()]
         try:
             for parsed in commands:
                 parsed.bind(self._session)
         except UsageError as error:
-            complaint = self.query_one("#dialog-error", Static)
-            complaint.update(str(error))
-            complaint.display = True
+            self._complain(str(error))
             return
         self.dismiss(commands)
+
+    def _confirmed(self) -> bool:
+        """Return whether what a preview wants typed is typed, and say what is missing."""
+        if not self.previewed:
+            return True
+        if self._preview is None or not self._preview.acted_on:
+            return False
+        wanted = self._preview.typed
+        if wanted and self.query_one("#confirm", Input).value.strip() != wanted:
+            self._complain(f"Type {wanted} to confirm it; Esc cancels.")
+            return False
+        return True
+
+    def _typed(self, param: Param) -> str:
+        if param.style == "switch":
+            return ON if self.query_one(f"#param-{param.name}", Tick).value else ""
+        return self.query_one(f"#param-{param.name}", Input).value.strip()
+
+    def _named(self) -> list[dict[str, str]]:
+        """Return, for each command to be run, the argument that says what it acts on."""
+        if self._target is None or self._target.kind is None:
+            return [{**self.given, **self._preview.given} if self._preview else {}]
+        kind = KINDS[self._target.kind]
+        if self._preview is not None:
+            handles = [one.handle for one in self._preview.acted_on]
+        else:
+            handles = [str(kind.value(row, kind.handle)) for row in self._targets]
+        if self._target.many:
+            return [{self._target.name: ",".join(handles)}]
+        return [{self._target.name: handle} for handle in handles]
 
     def action_down(self) -> None:
         """Go to what is offered for the field, else to the next one."""
@@ -224,9 +314,13 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
             self.focus_next()
 
     def action_confirm(self) -> None:
-        """Say yes by a key, where no field would take it for text."""
+        """Say yes by a key, where no field would take it for text and nothing is to be typed."""
         if not self._asked:
             self.run()
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll what does not fit."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
@@ -255,9 +349,6 @@ def _matches(kind: Kind, rows: Iterable[Row], typed: str) -> Iterable[tuple[str,
 _LISTED = frozenset({"name", "id", "state", "size", "type", "location"})
 """The columns that tell rows of a list apart."""
 
-_ATTACHED = frozenset({"name", "id", "size"})
-"""Those of a volume beside its VM."""
-
 
 def _facts(kind: Kind, row: Row) -> Table:
     grid = Table.grid(padding=(0, 2))
@@ -269,8 +360,8 @@ def _facts(kind: Kind, row: Row) -> Table:
     return grid
 
 
-def _list(kind: Kind, rows: Sequence[Row], names: frozenset[str] = _LISTED) -> Table:
-    shown = [column for column in kind.columns if column.name in names]
+def _list(kind: Kind, rows: Sequence[Row]) -> Table:
+    shown = [column for column in kind.columns if column.name in _LISTED]
     grid = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
     for column in shown:
         grid.add_column(column.title, no_wrap=True)

@@ -32,7 +32,7 @@ def _command_bindings() -> list[BindingType]:
             one.key,
             f"ask('{one.name}')",
             one.words[-1],
-            show=bool(one.on),
+            show=bool(one.on) and not one.minor,
             id=one.name.replace(" ", "."),
             tooltip=one.help,
         )
@@ -56,6 +56,8 @@ OWN_BINDINGS: list[Binding] = [
     Binding(
         "escape", "back", "back", show=False, key_display="esc", tooltip="Dismiss the message, the filter, the marks"
     ),
+    Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
+    Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
     *(
         Binding(str(number), f"tab('{kind.name}')", kind.plural, show=False, tooltip=f"Show the {kind.nouns}")
@@ -86,6 +88,12 @@ class Host(Protocol):
 
     def show_help(self) -> None:
         """Show the help."""
+
+    def undo(self) -> None:
+        """Offer to take back what was done last."""
+
+    def show_results(self) -> None:
+        """List what came of the last commands."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -237,7 +245,7 @@ class MainScreen(Screen[None]):
         """Ask for a command by its key: it acts on the marked rows, else on the cursor's."""
         one = command(name)
         table, target = self.table, command(name).target(self.kind)
-        if target is None or one.effect == "reads":
+        if target is None or (one.effect == "reads" and not one.asks):
             given = {target.name: table.cursor_id} if target and table.cursor_id else {}
             self.post_message(Asked(Parsed(one, given)))
         else:
@@ -262,6 +270,14 @@ class MainScreen(Screen[None]):
     def action_reverse(self) -> None:
         """Sort the other way round."""
         self.table.sort_reverse()
+
+    def action_undo(self) -> None:
+        """Offer to take back what was done last."""
+        self._host.undo()
+
+    def action_results(self) -> None:
+        """List what came of the last commands."""
+        self._host.show_results()
 
     def action_cancel_work(self) -> None:
         """Cancel what is under way."""

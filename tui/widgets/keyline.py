@@ -33,7 +33,7 @@ class KeyLine(Footer):
 
     async def _renew(self) -> None:
         self._due = False
-        if self._keys() != self._shown:
+        if self.is_attached and self._keys() != self._shown:
             await self.recompose()
 
     def _keys(self) -> list[tuple[Binding, bool]]:

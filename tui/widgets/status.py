@@ -84,11 +84,11 @@ class WorkLine(Static):
         estimate = sum(max(progress.estimate, progress.rows) for progress in job.progress.values())
         if estimate and all(progress.estimate for progress in job.progress.values()):
             filled = min(_BAR, round(_BAR * rows / estimate))
-            text.append("█" * filled + "░" * (_BAR - filled) + f" {rows:,}/{estimate:,} rows ")
+            text.append("█" * filled + "░" * (_BAR - filled) + f" {rows:,}/{estimate:,} {job.unit} ")
         elif rows:
-            text.append(f"{rows:,} rows ")
+            text.append(f"{rows:,} {job.unit} ")
         pages = sum(progress.pages for progress in job.progress.values())
-        if rows and elapsed > 1:
+        if pages and elapsed > 1:
             text.append(f"· {pages:,} pages · {rows / elapsed:,.0f}/s ")
         text.append(f"· {duration(elapsed)} ")
         if len(jobs) > 1:

@@ -1,0 +1,86 @@
+"""What `keypair get`, `create` and `delete` do."""
+
+from backend import keyfiles
+from backend.commands.common import written
+from backend.commands.lookup import find
+from backend.commands.model import Call, Outcome
+from backend.config import expanded
+from backend.errors import InVainError
+from backend.kinds import KINDS
+from backend.providers import Item, Provider
+from backend.text import safe
+
+_KEYPAIR = KINDS["keypair"]
+
+
+def get(call: Call) -> Outcome:
+    """Tell a keypair's name, fingerprint and whether its private key is here."""
+    session = call.session
+    row = find(call, "keypair", call.args["keypair"])
+    path = keyfiles.place(session.home, session.scope, _KEYPAIR.value(row, "name"))
+    fields = [(column.name, _KEYPAIR.value(row, column.name)) for column in _KEYPAIR.columns]
+    fields.append(("private_key", str(path) if path.exists() else None))
+    where = f"its private key is {path}" if path.exists() else "its private key is not here"
+    return Outcome(f"Keypair {safe(_KEYPAIR.value(row, 'name'))}: {where}.", kind=_KEYPAIR, fields=tuple(fields))
+
+
+def create(call: Call) -> Outcome:
+    """Create a keypair and save its private key, once and for its owner's eyes only."""
+    session, name = call.session, call.args["name"]
+    path = expanded(call.args["to"]) if call.args["to"] else keyfiles.place(session.home, session.scope, name)
+    with keyfiles.reserved(path) as file:
+        provider = session.connect(call.check)
+        call.journal.sending(name=name, before=_named(provider, name) is not None)
+        item, key = provider.create_keypair(name)
+        call.journal.objects.append(item["id"])
+        file.write(key)
+    outcome = Outcome(
+        f"Keypair {safe(name)} created; its private key is {path}.",
+        kind=_KEYPAIR,
+        fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
+    )
+    return written(outcome, lambda: session.cache.put(_KEYPAIR, session.scope, [item]))
+
+
+def came_of_create(call: Call) -> Outcome | None:
+    """Look whether a keypair whose answer was lost was created: its private key is lost then, and it is no use."""
+    name = call.journal.request["name"]
+    item = _named(call.session.connect(call.check), name)
+    if item is None or call.journal.request["before"]:
+        return None
+    call.session.cache.put(_KEYPAIR, call.session.scope, [item])
+    call.journal.objects.append(item["id"])
+    raise InVainError(
+        f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
+        f"Delete it and create it again: keypair delete {safe(name)}.",
+    )
+
+
+def delete(call: Call) -> Outcome:
+    """Delete a keypair from the cloud; a private key file stays where it is."""
+    session = call.session
+    row = find(call, "keypair", call.args["keypair"])
+    name, native = _KEYPAIR.value(row, "name"), _KEYPAIR.value(row, "id")
+    call.check()
+    call.journal.sending(native, name=name)
+    session.connect(call.check).delete_keypair(name)
+    return _deleted(call, name, native)
+
+
+def came_of_delete(call: Call) -> Outcome | None:
+    """Look whether a keypair is gone."""
+    name = call.journal.request["name"]
+    gone = _named(call.session.connect(call.check), name) is None
+    return _deleted(call, name, call.journal.objects[0]) if gone else None
+
+
+def _deleted(call: Call, name: str, native: str) -> Outcome:
+    session = call.session
+    path = keyfiles.place(session.home, session.scope, name)
+    kept = f" Its private key stays in {path}." if path.exists() else ""
+    outcome = Outcome(f"Keypair {safe(name)} deleted.{kept}", kind=_KEYPAIR)
+    return written(outcome, lambda: session.cache.remove(_KEYPAIR, session.scope, [native]))
+
+
+def _named(provider: Provider, name: str) -> Item | None:
+    return next((item for page in provider.keypairs() for item in page if item["name"] == name), None)

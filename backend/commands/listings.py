@@ -1,0 +1,117 @@
+"""What `KIND refresh`, `KIND list`, `KIND export` and `refresh` do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from backend import export
+from backend.commands.lookup import find
+from backend.commands.model import Call, Outcome
+from backend.config import expanded
+from backend.errors import CloudmeshError
+from backend.kinds import KINDS, Kind
+from backend.refresh import Difference, refresh, refresh_many
+from backend.session import cloud_named
+from backend.state import remember
+
+
+def refresh_kind(kind: Kind) -> Callable[[Call], Outcome]:
+    """Return the function of `KIND refresh`."""
+
+    def run(call: Call) -> Outcome:
+        done = fetch(call, kind)
+        return Outcome(message=summary(done), kind=kind, differences=(done,))
+
+    return run
+
+
+def list_kind(kind: Kind) -> Callable[[Call], Outcome]:
+    """Return the function of `KIND list`: from the cache when refresh is off, fetched first when it is on.
+
+    When fetching fails the rows of the cache are listed all the same, and the failure is told.
+    """
+
+    def run(call: Call) -> Outcome:
+        failure = _fetched(call, kind)
+        rows = tuple(call.session.cache.rows(kind, call.session.scope))
+        return Outcome(kind=kind, rows=rows, failure=failure)
+
+    return run
+
+
+def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
+    """Return the function of `KIND export`: all rows, or those that are named, into a file."""
+
+    def run(call: Call) -> Outcome:
+        path = expanded(call.args["file"])
+        export.check(path)
+        failure = "" if call.args["only"] else _fetched(call, kind)
+        if call.args["only"]:
+            rows = [find(call, kind.name, word) for word in call.args["only"].split(",")]
+        else:
+            rows = call.session.cache.rows(kind, call.session.scope)
+        export.write(kind, rows, path)
+        what = f"1 {kind.noun}" if len(rows) == 1 else f"{len(rows):,} {kind.nouns}"
+        return Outcome(f"{what} written to {path}.", failure=failure)
+
+    return run
+
+
+def _fetched(call: Call, kind: Kind) -> str:
+    """Fetch a listing where refresh is on, and return why that failed, "" where it did not."""
+    if call.session.refresh:
+        try:
+            fetch(call, kind)
+        except CloudmeshError as error:
+            return str(error)
+    return ""
+
+
+def fetch(call: Call, kind: Kind) -> Difference:
+    """Refresh one kind of the current cloud."""
+    session = call.session
+    provider = session.connect(call.check)
+    return refresh(kind, provider, session.cache, session.scope, check=call.check, progress=call.progress)
+
+
+def refresh_all(call: Call) -> Outcome:
+    """Refresh every kind; one that fails leaves the others refreshed."""
+    session = call.session
+    done = refresh_many(
+        list(KINDS.values()), session.connect, session.cache, session.scope, check=call.check, progress=call.progress
+    )
+    failures = [one.error for one in done if one.error]
+    message = "; ".join(summary(one) for one in done if not one.error)
+    return Outcome(message, differences=tuple(done), failure=" ".join(failures))
+
+
+def summary(done: Difference) -> str:
+    """Return one line about a refresh: "images: 1,177 (12 new, 3 changed, 1 gone) in 2.1 s"."""
+    parts = [
+        f"{count:,} {word}"
+        for count, word in ((done.added, "new"), (done.changed, "changed"), (done.removed, "gone"))
+        if count
+    ]
+    return f"{KINDS[done.kind].plural}: {done.count:,} ({', '.join(parts) or 'unchanged'}) in {done.seconds:.1f} s"
+
+
+def switch_refresh(on: bool) -> Callable[[Call], Outcome]:
+    """Return the function of `refresh on` or `refresh off`."""
+
+    def run(call: Call) -> Outcome:
+        remember(call.session.settings, call.session.home, refresh=on)
+        message = (
+            "refresh is on: what is stale is fetched when it is shown or listed."
+            if on
+            else "refresh is off: the cache is shown until you ask for a refresh."
+        )
+        return Outcome(message, session=replace(call.session, refresh=on))
+
+    return run
+
+
+def set_default(call: Call) -> Outcome:
+    """Switch to another configured cloud, now and in later runs."""
+    cloud = cloud_named(call.session.settings, call.args["cloud"])
+    remember(call.session.settings, call.session.home, cloud=cloud.name)
+    message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
+    return Outcome(message, session=call.session.switched(cloud.name))

@@ -1,0 +1,81 @@
+"""What `vm tag`, `vm untag`, `volume tag` and `volume untag` do."""
+
+import shlex
+from collections.abc import Callable
+
+from backend.commands.common import label, present, with_row
+from backend.commands.model import Call, Outcome
+from backend.kinds import Kind
+from backend.providers import Item
+from backend.text import safe
+
+
+def tag(kind: Kind) -> Callable[[Call], Outcome]:
+    """Return the function of `KIND tag`; what the tag was before is in the command that takes it back."""
+
+    def run(call: Call) -> Outcome:
+        key, _, value = call.args["tag"].partition("=")
+        return _set(call, kind, key, value)
+
+    return run
+
+
+def untag(kind: Kind) -> Callable[[Call], Outcome]:
+    """Return the function of `KIND untag`."""
+
+    def run(call: Call) -> Outcome:
+        return _set(call, kind, call.args["key"], None)
+
+    return run
+
+
+def came_of_tag(kind: Kind) -> Callable[[Call], Outcome | None]:
+    """Return what finds out what came of `KIND tag` and `KIND untag`."""
+
+    def look(call: Call) -> Outcome | None:
+        sent = call.journal.request
+        _, item = present(call, kind, call.journal.objects[0])
+        return _done(call, kind, item) if _tags(item).get(sent["key"]) == sent["value"] else None
+
+    return look
+
+
+def _set(call: Call, kind: Kind, key: str, value: str | None) -> Outcome:
+    provider, item = present(call, kind, call.args[kind.name])
+    native, before = str(item["id"]), _tags(item).get(key)
+    if before == value:
+        has = f"has the tag {safe(key)}={safe(value)} already" if value is not None else f"has no tag {safe(key)}"
+        return Outcome(f"{label(item.get('name'), native)} {has}; nothing was done.", kind=kind)
+    call.check()
+    call.journal.sending(native, key=key, value=value, before=before)
+    if value is None:
+        provider.untag(native, key)
+    else:
+        provider.tag(native, key, value)
+    return _done(call, kind, item)
+
+
+def _done(call: Call, kind: Kind, item: Item) -> Outcome:
+    native = str(item["id"])
+    key, value, before = (call.journal.request[name] for name in ("key", "value", "before"))
+    tags = {name: text for name, text in _tags(item).items() if name != key}
+    if value is not None:
+        tags[key] = value
+    # As it is now, not as a listing says it, which may lag behind: the next one does.
+    now = item | {"extra": item["extra"] | {"tags": tags}, "name": tags.get("Name")}
+    done = f"is tagged {safe(key)}={safe(value)}" if value is not None else f"has no tag {safe(key)} any more"
+    undo = ["untag", native, "--", key] if before is None else ["tag", native, "--", f"{key}={before}"]
+    if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value
+        undo = []
+    return with_row(
+        call,
+        kind,
+        native,
+        Outcome(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
+        lambda: call.session.cache.put(kind, call.session.scope, [now]),
+    )
+
+
+def _tags(item: Item) -> dict[str, str]:
+    tags: dict[str, str] = item["extra"].get("tags") or {}
+    return tags

@@ -1,0 +1,236 @@
+"""What `vm boot`, `start`, `stop`, `reboot`, `delete`, `protect` and `unprotect` do."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from backend.commands.common import label, may_repeat, present, with_row, zone
+from backend.commands.lookup import find
+from backend.commands.model import Call, Outcome
+from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
+from backend.format import Flight, flight_text
+from backend.kinds import KINDS, Row
+from backend.providers import Boot, Item, Provider
+from backend.refresh import TARGET, is_over
+from backend.text import safe
+
+_VM = KINDS["vm"]
+
+# --- booting ---------------------------------------------------------------------------------------------------------
+
+
+def boot(call: Call) -> Outcome:
+    """Boot a VM from an image; nothing is sent to the cloud before image, flavor and keypair are known to exist."""
+    session, args = call.session, call.args
+    image, flavor = find(call, "image", args["image"]), find(call, "flavor", args["flavor"])
+    _check_architecture(image, flavor)
+    keypair = find(call, "keypair", args["keypair"]) if args["keypair"] else None
+    request = Boot(
+        image=KINDS["image"].value(image, "id"),
+        flavor=KINDS["flavor"].value(flavor, "id"),
+        token=call.journal.token if call.entry else "",
+        location=zone(call, args["location"]),
+        keypair=KINDS["keypair"].value(keypair, "name") if keypair else None,
+        name=args["name"],
+    )
+    call.check()
+    provider = session.connect(call.check)
+    if args["dry-run"]:
+        provider.try_boot(request)
+        where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
+        return Outcome(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
+    call.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
+    return _booted(call, request, provider.boot(request))
+
+
+def came_of_boot(call: Call) -> Outcome | None:
+    """Find the VM that a boot whose answer was lost has made; where there is none, send the same request once more.
+
+    EC2 knows the token of a request for a day, so that it makes no second VM. Elsewhere this look comes first.
+    """
+    entry = call.journal
+    request = Boot(**entry.request, token=entry.token)
+    provider = call.session.connect(call.check)
+    item = provider.booted(request)
+    if item is None and may_repeat(entry):
+        item = provider.boot(request)
+    return _booted(call, request, item) if item else None
+
+
+def _booted(call: Call, request: Boot, item: Item) -> Outcome:
+    native = str(item["id"])
+    call.journal.objects.append(native)
+    flight = Flight("boot", datetime.now(UTC)) if item.get("state") == "pending" else None
+    return with_row(
+        call,
+        _VM,
+        native,
+        Outcome(f"{label(request.name, native)} is booting from {request.image}."),
+        lambda: call.session.cache.put(_VM, call.session.scope, [item], flight=flight),
+    )
+
+
+def _check_architecture(image: Row, flavor: Row) -> None:
+    wanted = KINDS["image"].value(image, "architecture")
+    offered = KINDS["flavor"].value(flavor, "architecture")
+    if wanted and offered and wanted not in offered.replace(",", " ").split():
+        raise RefusedError(
+            f"Image {KINDS['image'].value(image, 'id')} is for {wanted}, and flavor "
+            f"{KINDS['flavor'].value(flavor, 'id')} has {offered}; nothing was booted.",
+            f"Choose a flavor with {wanted}.",
+        )
+
+
+# --- starting, stopping, rebooting, deleting -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that is done to a VM."""
+
+    verb: str
+    doing: str
+    """As in "web is …"."""
+    send: Callable[[Provider, str], str]
+    """Sends it and returns the VM's new state."""
+    states: frozenset[str]
+    """In which it makes sense."""
+    heading: frozenset[str] | None
+    """The states that tell that it has been done; None: none does."""
+    reverse: str = ""
+    """The verb that takes it back."""
+
+    def run(self, call: Call) -> Outcome:
+        """Do it, unless the VM's present state or what else is under way speaks against it."""
+        session = call.session
+        provider, item = present(call, _VM, call.args["vm"])
+        native, state = str(item["id"]), str(item["state"])
+        named = label(item.get("name"), native)
+        under_way = self._under_way(call, native, named, state)
+        if state not in self.states:
+            raise RefusedError(f"{named} is {safe(state)}, so there is nothing to {self.verb}; nothing was done.")
+        call.check()
+        call.journal.sending(native, before=state, name=item.get("name"))
+        flight = Flight(self.verb, datetime.now(UTC), before=state)
+        # Of two keys, two dashboards or two commands at once one alone acts.
+        if not session.cache.claim(session.scope, native, flight, under_way):
+            raise RefusedError(f"Somebody else acts on {named} at this moment; nothing was done.", "Look at it again.")
+        try:
+            state = self.send(provider, native)
+        except UnsureError:
+            raise  # it may be under way
+        except (CloudmeshError, Cancelled):
+            session.cache.set_flight(session.scope, native, under_way)
+            raise
+        return self._done(call, native, named, lambda: session.cache.set_flight(session.scope, native, flight, state))
+
+    def came_of(self, call: Call) -> Outcome | None:
+        """Look whether it has been done, by the state that the VM is in now."""
+        (native,) = call.journal.objects
+        cache, scope = call.session.cache, call.session.scope
+        try:
+            _, item = present(call, _VM, native)
+        except NotFoundError:
+            if self.verb != "delete":
+                raise
+            return Outcome(f"VM {native} is gone.")
+        state, named = item["state"], label(item.get("name"), native)
+        if self.heading is None:
+            raise UntoldError(f"Nothing tells whether {named} was {_PAST[self.verb]}; it is {safe(str(state))}.")
+        if state in self.heading:
+            before = call.journal.request.get("before")
+            flight = None if state == TARGET[self.verb] else Flight(self.verb, call.journal.at, before=before)
+            return self._done(call, native, named, lambda: cache.set_flight(scope, native, flight, state))
+        under_way = _flight(call, native)
+        if under_way and under_way.action == self.verb:
+            cache.set_flight(scope, native, None)
+        return None
+
+    def _done(self, call: Call, native: str, named: str, write: Callable[[], object]) -> Outcome:
+        undo = f"vm {self.reverse} {native}" if self.reverse else ""
+        return with_row(call, _VM, native, Outcome(f"{named} is {self.doing}.", undo=undo), write)
+
+    def _under_way(self, call: Call, native: str, named: str, state: str) -> Flight | None:
+        """Return the flight that a VM in `state` has, which may be over; raise what it is when it stands in the way."""
+        flight = _flight(call, native)
+        if flight is None or flight.overdue or is_over(flight, state):
+            return flight
+        what = flight_text(flight)
+        if flight.action == self.verb:
+            raise RefusedError(f"{named} is {self.doing} already ({what}); nothing was done.")
+        if self.verb == "delete":
+            return flight
+        raise RefusedError(
+            f"{named} cannot be {_PAST[self.verb]} now: its {flight.action} is under way ({what}); nothing was done.",
+            "Wait until it has settled.",
+        )
+
+
+def _flight(call: Call, native: str) -> Flight | None:
+    rows = call.session.cache.named(_VM, call.session.scope, native)
+    return _VM.value(rows[0], "flight") if rows else None
+
+
+_PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
+
+BUSY = frozenset({"pending", "running"})
+ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
+
+START = Act("start", "starting", lambda provider, vm: provider.start(vm), frozenset({"stopped"}), BUSY, reverse="stop")
+STOP = Act(
+    "stop",
+    "stopping",
+    lambda provider, vm: provider.stop(vm),
+    BUSY,
+    frozenset({"stopping", "stopped"}),
+    reverse="start",
+)
+REBOOT = Act("reboot", "rebooting", lambda provider, vm: provider.reboot(vm), frozenset({"running"}), None)
+DELETE = Act(
+    "delete",
+    "being deleted",
+    lambda provider, vm: provider.delete_vm(vm),
+    ALIVE,
+    frozenset({"shutting-down", "terminated"}),
+)
+
+# --- termination protection ------------------------------------------------------------------------------------------
+
+
+def protect(on: bool) -> Callable[[Call], Outcome]:
+    """Return the function of `vm protect` or `vm unprotect`."""
+
+    def run(call: Call) -> Outcome:
+        provider, item = present(call, _VM, call.args["vm"])
+        native = str(item["id"])
+        if provider.protected(native) == on:
+            call.session.cache.set_protected(call.session.scope, native, on)
+            already = "protected already" if on else "not protected"
+            return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=_VM)
+        call.check()
+        call.journal.sending(native)
+        provider.protect(native, on)
+        return _protected(call, item, on)
+
+    return run
+
+
+def came_of_protect(on: bool) -> Callable[[Call], Outcome | None]:
+    """Return what finds out what came of `vm protect` or `vm unprotect`."""
+
+    def look(call: Call) -> Outcome | None:
+        provider, item = present(call, _VM, call.journal.objects[0])
+        return _protected(call, item, on) if provider.protected(item["id"]) == on else None
+
+    return look
+
+
+def _protected(call: Call, item: Item, on: bool) -> Outcome:
+    native = str(item["id"])
+    now = "protected from being deleted" if on else "no longer protected from being deleted"
+    outcome = Outcome(
+        f"{label(item.get('name'), native)} is {now}.", undo=f"vm {'unprotect' if on else 'protect'} {native}"
+    )
+    return with_row(
+        call, _VM, native, outcome, lambda: call.session.cache.set_protected(call.session.scope, native, on)
+    )

@@ -1,0 +1,209 @@
+"""What tests of commands against moto share: a session behind the fault-injecting proxy, VMs by the dozen."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from backend.cache import Cache, RefreshRecord, Scope
+from backend.commands import Outcome, execute, parse, split
+from backend.config import Cloud, Settings
+from backend.journal import Entry, plan
+from backend.kinds import KINDS
+from backend.providers import Item, connect
+from backend.providers.ec2_driver import Driver
+from backend.session import Session
+from tests.backend.cache_parts import ago
+from tests.ec2_proxy import Proxy
+
+AMI = "ami-03cf127a"
+STOCK: dict[str, list[Item]] = {
+    "image": [{"id": AMI, "name": "ubuntu", "architecture": "x86_64"}],
+    "flavor": [{"id": "t2.micro", "name": "t2.micro", "architecture": "x86_64", "price": 0.0116}],
+    "location": [{"id": "us-east-1a", "name": "us-east-1a", "region": "us-east-1", "state": "available"}],
+}
+"""What moto takes seconds to list."""
+
+
+def stocked(cache: Cache, scope: Scope) -> None:
+    """Write the stock as a refresh a moment ago would have."""
+    now = datetime.now(UTC)
+    for name, items in STOCK.items():
+        kind = KINDS[name]
+        cache.put(kind, scope, items)
+        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
+
+
+@contextmanager
+def behind_proxy(cloud: Cloud, cache: Cache, home: Path) -> Iterator[tuple[Session, Proxy]]:
+    """Yield a session whose cloud is moto behind a proxy, and the proxy."""
+    with Proxy(str(cloud.endpoint)) as proxy:
+        near = replace(cloud, endpoint=proxy.endpoint)
+        session = Session(Settings({near.name: near}, near.name), near, cache, home, looks=(0.0, 0.1, 0.1))
+        stocked(cache, session.scope)
+        yield session, proxy
+
+
+def run(session: Session, line: str, **more: Any) -> Outcome:
+    return execute(parse(split(line)), session, **more)
+
+
+def boot_many(cloud: Cloud, count: int, **more: str) -> list[str]:
+    """Boot VMs without a word to anybody and return their ids."""
+    params = {"ImageId": AMI, "InstanceType": "t2.micro", "MinCount": str(count), "MaxCount": str(count), **more}
+    answer = Driver(cloud).send("RunInstances", params)
+    for _ in answer.chunks():
+        pass
+    answer.close()
+    return sorted(states(cloud))
+
+
+def states(cloud: Cloud) -> dict[str, str]:
+    """Return the state of every VM that moto has."""
+    return {item["id"]: item["state"] for page in connect(cloud).vms() for item in page}
+
+
+def outcomes(cache: Cache) -> list[tuple[str, str]]:
+    """Return command and outcome of every journal entry, oldest first."""
+    return [(entry["command"], entry["outcome"]) for entry in reversed(cache.journal())]
+
+
+def abandoned(
+    session: Session, line: str, *objects: str, outcome: str = "unfinished", age: float = 0, **fields: Any
+) -> Entry:
+    """Write an entry as a process has left it that ended `age` seconds ago, when it had planned or sent it."""
+    (entry,) = plan(session.cache, session.scope, session.home, [line])
+    entry.end("waiting")
+    dead = uuid4().hex
+    (session.home / "running" / dead).touch()  # whose lock nobody holds
+    at = ago(age)
+    written = {"owner": dead, "outcome": outcome, "objects": list(objects), "at": at, **fields}
+    written.setdefault("sent", None if outcome == "waiting" else at)
+    assert session.cache.journal_set(entry.token, written)
+    return Entry(session.cache, session.cache.entry(entry.token) or {})
+
+
+# --- one example of every command that changes something --------------------------------------------------------------
+
+
+def told(cloud: Cloud, action: str, params: Mapping[str, str]) -> str:
+    """Ask moto itself for something that no command of ours does, and return its answer."""
+    answer = Driver(cloud).send(action, params)
+    body = b"".join(answer.chunks()).decode()
+    answer.close()
+    return body
+
+
+@dataclass(frozen=True)
+class Account:
+    """All that moto has, to compare with what it had before."""
+
+    vms: dict[str, tuple[str, dict[str, str], bool]]
+    """Id to state, tags, whether it is protected."""
+    volumes: dict[str, tuple[str | None, dict[str, str]]]
+    """Id to the VM it is attached to and tags."""
+    keypairs: list[str]
+
+
+def account(cloud: Cloud) -> Account:
+    ec2 = connect(cloud)
+    return Account(
+        {
+            item["id"]: (item["state"], item["extra"]["tags"], ec2.protected(item["id"]))
+            for page in ec2.vms()
+            for item in page
+        },
+        {item["id"]: (item["vm"], item["extra"]["tags"]) for page in ec2.volumes() for item in page},
+        sorted(item["name"] for page in ec2.keypairs() for item in page),
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the examples act on."""
+
+    vm: str
+    """Running, with the tag old=1."""
+    stopped: str
+    protected: str
+    free: str
+    """A volume that is not attached, with the tag old=1."""
+    held: str
+    """One that is, to `vm` as /dev/sdf."""
+
+
+def staged(cloud: Cloud) -> Stage:
+    """Make what the examples act on, and the keypair `mine`."""
+    ec2 = connect(cloud)
+    vm, stopped, protected = boot_many(cloud, 3)
+    free, held = (ec2.create_volume(name, 1, "us-east-1a", name)["id"] for name in ("free", "held"))
+    ec2.stop(stopped)
+    ec2.protect(protected, True)
+    ec2.attach(held, vm, "/dev/sdf")
+    for native in (vm, free):
+        ec2.tag(native, "old", "1")
+    ec2.create_keypair("mine")
+    return Stage(vm, stopped, protected, free, held)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command that changes something, the call by which it does, and how to see that it has been done once."""
+
+    line: str
+    """A format string of the fields of Stage."""
+    action: str
+    done: Callable[[Account, Account, Stage], bool]
+    """Told what the account was, what it is, and what it acted on."""
+    undone: bool = False
+    """Its outcome has a command that takes it back."""
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        return " ".join(self.line.split()[:2])
+
+    def on(self, stage: Stage) -> str:
+        return self.line.format(**vars(stage))
+
+
+def _new(before: Account, now: Account) -> tuple[list[str], list[str]]:
+    """Return the names of the VMs and of the volumes without a VM that are new."""
+    return (
+        [tags.get("Name", "") for native, (_, tags, _) in now.vms.items() if native not in before.vms],
+        [tags.get("Name", "") for native, (vm, tags) in now.volumes.items() if native not in before.volumes and not vm],
+    )
+
+
+EXAMPLES = (
+    Example(f"vm boot {AMI} --name new", "RunInstances", lambda was, now, _: _new(was, now) == (["new"], [])),
+    Example("vm start {stopped}", "StartInstances", lambda _, now, on: now.vms[on.stopped][0] == "running", True),
+    Example("vm stop {vm}", "StopInstances", lambda _, now, on: now.vms[on.vm][0] == "stopped", True),
+    Example("vm reboot {vm}", "RebootInstances", lambda _, now, on: now.vms[on.vm][0] == "running"),
+    Example("vm delete {vm}", "TerminateInstances", lambda _, now, on: now.vms[on.vm][0] == "terminated"),
+    Example("vm protect {vm}", "ModifyInstanceAttribute", lambda _, now, on: now.vms[on.vm][2], True),
+    Example(
+        "vm unprotect {protected}", "ModifyInstanceAttribute", lambda _, now, on: not now.vms[on.protected][2], True
+    ),
+    Example("vm tag {vm} old=2", "CreateTags", lambda _, now, on: now.vms[on.vm][1] == {"old": "2"}, True),
+    Example("vm untag {vm} old", "DeleteTags", lambda _, now, on: now.vms[on.vm][1] == {}, True),
+    Example("keypair create new", "CreateKeyPair", lambda _, now, _on: now.keypairs == ["mine", "new"]),
+    Example("keypair delete mine", "DeleteKeyPair", lambda _, now, _on: now.keypairs == []),
+    Example("volume create new", "CreateVolume", lambda was, now, _: _new(was, now) == ([], ["new"])),
+    Example("volume delete {free}", "DeleteVolume", lambda _, now, on: on.free not in now.volumes),
+    Example("volume attach {free} {vm}", "AttachVolume", lambda _, now, on: now.volumes[on.free][0] == on.vm, True),
+    Example("volume detach {held}", "DetachVolume", lambda _, now, on: now.volumes[on.held][0] is None, True),
+    Example(
+        "volume tag {free} old=2",
+        "CreateTags",
+        lambda _, now, on: now.volumes[on.free][1] == {"Name": "free", "old": "2"},
+        True,
+    ),
+    Example(
+        "volume untag {free} old", "DeleteTags", lambda _, now, on: now.volumes[on.free][1] == {"Name": "free"}, True
+    ),
+)
+"""One of every command that changes something in the cloud; test_lost_replies.py says when one is missing."""

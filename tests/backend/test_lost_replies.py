@@ -1,0 +1,338 @@
+"""A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.commands import COMMANDS, Command, Outcome
+from backend.config import Cloud, MongoDB
+from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
+from backend.kinds import KINDS
+from backend.providers import Provider, connect
+from backend.secret import Secret
+from tests.backend.cloud_parts import (
+    AMI,
+    EXAMPLES,
+    Example,
+    account,
+    behind_proxy,
+    boot_many,
+    outcomes,
+    run,
+    staged,
+    states,
+)
+from tests.backend.ec2_faults import listing, refusal
+from tests.ec2_proxy import Call, Proxy
+
+REPEATED = {"vm boot", "volume create"}
+"""Their requests have a token, so that they can be sent again."""
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Cache]:
+    """What does not hang on the cache's server is tried on the one that is quickly there."""
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    yield opened
+    opened.close()
+
+
+def changes(proxy: Proxy) -> list[Call]:
+    """Return the calls that change something, passed on or not."""
+    return [call for call in proxy.calls if not call.action.startswith("Describe")]
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in COMMANDS if one.effect != "reads" and one.journalled], ids=lambda one: one.name
+)
+def test_of_every_change_it_can_be_found_out_what_came_of_it(one: Command) -> None:
+    assert one.look is not None
+    assert [example.name for example in EXAMPLES].count(one.name) == 1  # those below are all there are
+
+
+# --- lost after the cloud has acted ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
+def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Example) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        proxy.cut(one.action)
+        outcome: Outcome | None = None
+        error: CloudError | None = None
+        try:
+            outcome = run(session, one.on(stage))
+        except CloudError as failure:
+            error = failure
+        assert one.done(before, account(cloud), stage)
+        assert [(call.action, call.passed) for call in changes(proxy)] == [(one.action, True)]
+        (entry,) = cache.journal()
+        assert entry["command"] == one.on(stage)
+        if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
+            assert isinstance(error, UnsureError)
+            assert "It may have been done all the same" in str(error)
+            assert entry["outcome"] == "unknown"
+        elif one.name == "keypair create":
+            assert "Keypair new was created, but its private key was lost on the way" in str(error)
+            assert "keypair delete new" in str(error)
+            assert entry["outcome"] == "failed"
+            assert not list(tmp_path.rglob("*.pem"))
+            assert cache.named(KINDS["keypair"], session.scope, "new")
+        else:
+            assert error is None
+            assert outcome is not None
+            assert outcome.failure == ""
+            assert outcome.message.endswith(" The answer was lost, so EC2 was asked again.")
+            assert bool(outcome.undo) == one.undone
+            assert (entry["outcome"], entry["error"]) == ("done", None)
+        assert entry["objects"]
+
+
+@pytest.mark.parametrize("one", [one for one in EXAMPLES if one.undone], ids=lambda one: one.name)
+def test_what_was_done_without_a_reply_can_be_taken_back(
+    memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
+) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut(one.action)
+        undo = run(session, one.on(stage)).undo
+        if one.name in ("vm start", "vm stop"):
+            memory.set_flight(session.scope, undo.split()[-1], None)  # as the watch does when the VM has settled
+        run(session, undo)
+        assert account(cloud) == before
+
+
+# --- lost before the cloud has acted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name in REPEATED], ids=lambda one: one.name)
+def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
+    memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
+) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut(one.action, after=False)
+        outcome = run(session, one.on(stage))
+        assert one.done(before, account(cloud), stage)
+        first, second = changes(proxy)
+        assert (first.action, first.passed, second.action, second.passed) == (one.action, False, one.action, True)
+        assert first.params == second.params
+        (entry,) = memory.journal()
+        assert first.params["ClientToken"] == entry["_id"]
+        assert entry["outcome"] == "done"
+        assert entry["objects"] == [dict(outcome.fields)["id"]]
+
+
+@pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name not in REPEATED], ids=lambda one: one.name)
+def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
+    memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
+) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut(one.action, after=False)
+        with pytest.raises(CloudError) as caught:
+            run(session, one.on(stage))
+        assert account(cloud) == before
+        assert [call.passed for call in changes(proxy)] == [False]
+        if one.name == "vm reboot":
+            assert isinstance(caught.value, UnsureError)
+            assert outcomes(memory) == [(one.on(stage), "unknown")]
+            return
+        assert not isinstance(caught.value, UnsureError)
+        assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
+        assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows(KINDS["vm"], session.scope))
+        run(session, one.on(stage))
+        assert one.done(before, account(cloud), stage)
+        assert [call.passed for call in changes(proxy)] == [False, True]
+        assert [outcome for _, outcome in outcomes(memory)] == ["failed", "done"]
+
+
+def test_a_boot_that_never_arrives(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """It is sent at each look, and told of as not known: a request may be on its way for long."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances", times=4, after=False)
+        with pytest.raises(UnsureError, match=r"Booting a t2\.micro VM"):
+            run(session, f"vm boot {AMI}")
+        assert len(changes(proxy)) == 1 + len(session.looks)
+        assert len({call.params["ClientToken"] for call in changes(proxy)}) == 1
+        assert outcomes(memory) == [(f"vm boot {AMI}", "unknown")]
+        assert states(cloud) == {}
+
+
+def test_a_boot_whose_repetition_is_lost_too(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances", after=False)
+        proxy.cut("RunInstances")
+        outcome = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        assert proxy.count("RunInstances") == 1
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_that_lags_behind_makes_no_second_vm(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """EC2 may not list yet what it has just made; the token tells it that it has."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances")
+        proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
+        outcome = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        assert [call.passed for call in changes(proxy)] == [True, False]
+        assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
+
+
+def test_an_endpoint_without_tokens_is_asked_before_it_is_told_again(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.tokens = False
+        proxy.cut("RunInstances")
+        run(session, f"vm boot {AMI} --name web")
+        assert len(states(cloud)) == len(changes(proxy)) == 1
+
+
+@pytest.mark.parametrize("why", ["denied", "unreachable", "keys"])
+def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud, tmp_path: Path, why: str) -> None:
+    """That these keys may not look now says nothing of what was done: it would be booted again, and there were two."""
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        refusals = {
+            "denied": refusal(403, "UnauthorizedOperation"),
+            "keys": refusal(401, "AuthFailure"),
+        }
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            if "RunInstances" in proxy.asked:
+                if why == "unreachable":
+                    return connect(replace(at, endpoint="http://127.0.0.1:1"), check)
+                proxy.answers["DescribeInstances"] = refusals[why]
+            return connect(at, check)
+
+        proxy.cut("RunInstances")
+        with pytest.raises(UnsureError) as caught:
+            run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
+        assert caught.value.message.startswith("Booting a t2.micro VM")
+        said = {
+            "denied": "may not do ec2:DescribeInstances",
+            "unreachable": "127.0.0.1:1 cannot be reached",
+            "keys": "EC2 does not know these keys",
+        }
+        assert " It could not be found out what came of it: Listing VMs failed" in caught.value.message
+        assert said[why] in caught.value.message
+        assert "It may have been done all the same" in caught.value.cure
+        assert len(states(cloud)) == len(changes(proxy)) == 1
+        (entry,) = cache.journal()
+        assert (entry["outcome"], entry["error"], entry["settled"]) == ("unknown", str(caught.value), False)
+
+
+def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "vm refresh")
+        looks: list[int] = []
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            if "StopInstances" in proxy.asked:
+                looks.append(1)
+            away = len(looks) in (1, 2)
+            return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, check)
+
+        proxy.cut("StopInstances")
+        outcome = run(replace(session, connector=connecting), f"vm stop {native}")
+        assert outcome.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
+        assert len(looks) == 3
+        assert outcomes(memory) == [(f"vm stop {native}", "done")]
+
+
+def test_what_is_gone_by_then_has_failed(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "vm refresh")
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            if "StopInstances" in proxy.asked:
+                proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
+            return connect(at, check)
+
+        proxy.cut("StopInstances", after=False)
+        with pytest.raises(NotFoundError, match=f"VM {native} no longer exists"):
+            run(replace(session, connector=connecting), f"vm stop {native}")
+        assert outcomes(memory) == [(f"vm stop {native}", "failed")]
+
+
+@pytest.mark.parametrize("status", ["attached", "detaching", "detached"])
+def test_a_volume_that_is_being_detached_counts_as_detached(
+    memory: Cache, cloud: Cloud, tmp_path: Path, status: str
+) -> None:
+    """EC2 takes a while, and longer where it is mounted."""
+    (native,) = boot_many(cloud, 1)
+    ec2 = connect(cloud)
+    volume = ec2.create_volume("data", 1, "us-east-1a", "t")["id"]
+    ec2.attach(volume, native, "/dev/sdf")
+    attached = f"<instanceId>{native}</instanceId><device>/dev/sdf</device><status>{status}</status>"
+    about = f"<volumeId>{volume}</volumeId><size>1</size><status>in-use</status>"
+    described = listing(
+        "DescribeVolumes", "volumeSet", [f"{about}<attachmentSet><item>{attached}</item></attachmentSet>"]
+    )
+    line = f"volume detach {volume}"
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            if "DetachVolume" in proxy.asked:
+                proxy.answers["DescribeVolumes"] = described
+            return connect(at, check)
+
+        there = replace(session, connector=connecting)
+        proxy.cut("DetachVolume")
+        if status == "attached":
+            with pytest.raises(CloudError, match="it has not been done"):
+                run(there, line)
+            assert outcomes(memory) == [(line, "failed")]
+            return
+        outcome = run(there, line)
+        assert outcome.message.startswith(f"Volume {volume} is being detached from {native}.")
+        assert outcome.undo == f"volume attach {volume} {native} --device /dev/sdf"
+        assert outcomes(memory) == [(line, "done")]
+
+
+def test_a_volume_of_the_same_name_that_was_there_is_not_taken_for_the_new_one(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        old = dict(run(session, "volume create data").fields)["id"]
+        proxy.cut("CreateVolume", after=False)
+        new = dict(run(session, "volume create data").fields)["id"]
+        assert set(account(cloud).volumes) == {old, new}
+        assert old != new
+
+
+def test_a_keypair_that_was_there_is_not_taken_for_the_new_one(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """Whoever made it has its private key: to delete it would be the wrong advice."""
+    staged(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("CreateKeyPair", after=False)
+        with pytest.raises(CloudError, match="it has not been done"):
+            run(session, "keypair create mine")
+        assert account(cloud).keypairs == ["mine"]
+
+
+def test_cancelling_after_it_was_sent_leaves_it_unknown(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+
+        def check() -> None:
+            if "StopInstances" in proxy.asked:
+                raise Cancelled
+
+        proxy.cut("StopInstances")
+        with pytest.raises(UnsureError):
+            run(session, f"vm stop {native}", check=check)
+        assert outcomes(memory) == [(f"vm stop {native}", "unknown")]
+        assert states(cloud) == {native: "stopped"}

@@ -1,0 +1,402 @@
+"""What a destroying command shows before it does anything: all that it would take along, as the cloud says it now."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.commands import COMMANDS, previews
+from backend.commands.model import Call
+from backend.commands.preview import Preview, Target
+from backend.config import PRODUCTION, Cloud, MongoDB
+from backend.errors import PermissionDeniedError
+from backend.kinds import KINDS
+from backend.providers import connect
+from backend.secret import Secret
+from backend.session import Session
+from tests.backend.cloud_parts import behind_proxy, boot_many, run, told
+from tests.backend.ec2_faults import listing, refusal
+from tests.ec2_proxy import Proxy
+
+DENIED = refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
+NOWHERE = "i-0123456789abcdef0"
+GROUP = {
+    "TagSpecification.1.ResourceType": "instance",
+    "TagSpecification.1.Tag.1.Key": "aws:autoscaling:groupName",
+    "TagSpecification.1.Tag.1.Value": "workers",
+}
+"""A tag that only Auto Scaling can set: CreateTags refuses it."""
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Cache]:
+    """What does not hang on the cache's server is tried on the one that is quickly there."""
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        yield session, proxy
+
+
+def shown(session: Session, *ids: str) -> Preview:
+    return previews.vms(Call(session, {}), ids)
+
+
+def only(preview: Preview) -> Target:
+    (target,) = preview.targets
+    return target
+
+
+def texts(preview: Preview) -> list[str]:
+    """Everything that a preview shows."""
+    found = [*preview.totals, *preview.notes]
+    for one in preview.targets:
+        found += [one.name, one.label, one.left_out, *one.losses, *one.stays, *one.warnings]
+        found += [word for fact in one.facts for word in fact]
+    return found
+
+
+def changed(proxy: Proxy) -> list[str]:
+    return [action for action in proxy.asked if not action.startswith("Describe")]
+
+
+def test_every_destroying_command_shows_what_it_destroys() -> None:
+    assert {one.name for one in COMMANDS if one.preview} == {one.name for one in COMMANDS if one.effect == "destroys"}
+
+
+# --- VMs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1, **GROUP)
+    ec2 = connect(cloud)
+    ec2.tag(native, "Name", "web")
+    data = ec2.create_volume("data", 3, "us-east-1a", "t")["id"]
+    ec2.attach(data, native, "/dev/sdf")
+    (root,) = (item["id"] for page in ec2.volumes(vms=[native]) for item in page if item["id"] != data)
+    address = told(cloud, "AllocateAddress", {"Domain": "vpc"})
+    allocation, ip = (re.findall(rf"<{name}>(.*?)</{name}>", address)[0] for name in ("allocationId", "publicIp"))
+    told(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
+    told(cloud, "AllocateAddress", {"Domain": "vpc"})  # which hangs on nothing
+    ec2.create_volume("other", 9, "us-east-1a", "u")
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        preview = shown(session, native)
+        one = only(preview)
+        assert (one.id, one.handle, one.name, one.label) == (native, native, "web", f"web ({native})")
+        facts = dict(one.facts)
+        assert re.fullmatch(r"\d+ s", facts.pop("Age"))
+        assert facts == {
+            "State": "running",
+            "Location": "us-east-1a",
+            "Flavor": "t2.micro",
+            "USD/hour": "0.0116",
+            "Protected": "no",
+            "Elastic IP": ip,
+            "Auto Scaling": "workers",
+        }
+        assert one.losses == (f"volume {root}, 8 GiB",)
+        assert one.stays == (f"volume data ({data}), 3 GiB", f"elastic IP {ip}, billed while nothing uses it")
+        assert one.warnings == ("Auto Scaling group workers would boot another in its place.",)
+        assert (one.left_out, one.production, preview.typed, preview.notes) == ("", False, "", ())
+        assert preview.totals == (
+            "1 VM: 0.0116 USD/hour now.",
+            "1 volume (8 GiB) deleted with it.",
+            "1 volume (3 GiB) left by it.",
+            "1 elastic IP left, billed while unused.",
+            "1 would come back: Auto Scaling groups boot others.",
+        )
+        assert changed(proxy) == []
+        # What it says is what happens.
+        run(session, f"vm delete {native}")
+        left = {item["id"] for page in ec2.volumes() for item in page}
+        assert root not in left
+        assert data in left
+
+
+def test_a_plain_vm(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    (native,) = boot_many(cloud, 1)
+    one = only(shown(session, native))
+    assert (one.name, one.label) == (native, native)
+    facts = dict(one.facts)
+    assert (facts["Elastic IP"], facts["Auto Scaling"]) == ("none", "no group")
+    assert (one.stays, one.warnings) == ((), ())
+
+
+def test_what_the_cloud_says_now_counts_and_not_the_cache(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    (native,) = boot_many(cloud, 1)
+    run(session, "vm refresh")
+    connect(cloud).tag(native, "env", "production")
+    connect(cloud).protect(native, True)
+    connect(cloud).tag(native, "Name", "renamed")
+    one = only(shown(session, native))
+    assert (one.name, one.production) == ("renamed", True)
+    assert one.left_out == f"it is protected; vm unprotect {native} lifts that"
+    ((name, protected),) = (
+        (KINDS["vm"].value(row, "name"), KINDS["vm"].value(row, "protected"))
+        for row in session.cache.rows(KINDS["vm"], session.scope)
+    )
+    assert (name, protected) == ("renamed", True)  # and the table shows it too
+
+
+def test_what_is_left_out_counts_nowhere(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    protected, terminated, going, stopped = boot_many(cloud, 4)
+    ec2 = connect(cloud)
+    ec2.protect(protected, True)
+    ec2.tag(protected, "env", "prod")
+    ec2.stop(stopped)
+    run(session, "vm refresh")
+    ec2.delete_vm(terminated)
+    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
+    preview = shown(session, protected, terminated, going, stopped, NOWHERE)
+    assert [one.left_out for one in preview.targets] == [
+        f"it is protected; vm unprotect {protected} lifts that",
+        "it is terminated already",
+        "",
+        "",
+        "it no longer exists",
+    ]
+    assert [one.id for one in preview.acted_on] == [going, stopped]
+    assert [one.id for one in preview.left_out] == [protected, terminated, NOWHERE]
+    # One that is stopped costs nothing by the hour.
+    assert preview.totals == ("2 VMs: 0.0116 USD/hour now.", "2 volumes (16 GiB) deleted with them.")
+    assert preview.typed == "2"
+
+
+def test_a_price_that_is_not_known(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    boot_many(cloud, 1, InstanceType="t3.nano")
+    ids = boot_many(cloud, 1)
+    preview = shown(session, *ids)
+    assert sorted(dict(one.facts)["USD/hour"] for one in preview.targets) == ["0.0116", "unknown"]
+    assert preview.totals[0].startswith("2 VMs: 0.0116 USD/hour now, ")
+    assert "1 of unknown price" in preview.totals[0]
+
+
+def test_many_vms_are_looked_at_by_name_and_by_id(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    ids = boot_many(cloud, 250)
+    connect(cloud).tag(ids[0], "Name", "web")
+    run(session, "vm refresh")
+    proxy.asked.clear()
+    preview = shown(session, "web", *ids[1:])
+    assert [one.id for one in preview.targets] == ids
+    assert preview.typed == "250"
+    assert preview.totals == ("250 VMs: 2.9000 USD/hour now.", "250 volumes (2,000 GiB) deleted with them.")
+    assert proxy.asked.count("DescribeInstances") == 2  # 200 ids a call
+    assert proxy.asked.count("DescribeInstanceAttribute") == 250
+
+
+def test_a_word_that_names_nothing_is_left_out(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    boot_many(cloud, 1)
+    call = Call(session, {})
+    for preview in (shown(session, "x"), previews.volumes(call, ["x"]), previews.keypairs(call, ["x"])):
+        assert (only(preview).name, only(preview).left_out) == ("x", "it no longer exists")
+        assert preview.acted_on == ()
+
+
+# --- production ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "tag", "matches"),
+    [
+        (PRODUCTION, "env=prod", True),
+        (PRODUCTION, "Env=PRODUCTION", True),
+        (PRODUCTION, "stage=prod-eu", True),
+        (PRODUCTION, "environment=production", True),
+        (PRODUCTION, "env=preprod", False),
+        (PRODUCTION, "environ=prod", False),
+        (("tier=?ritical", "owner=*"), "tier=critical", True),
+        (("tier=?ritical", "owner=*"), "owner=", True),
+        (("tier=?ritical", "owner=*"), "env=prod", False),
+        (("ENV=Prod*",), "env=production", True),
+        ((), "env=prod", False),
+    ],
+)
+def test_what_is_production(
+    both: tuple[Session, Proxy], cloud: Cloud, rules: tuple[str, ...], tag: str, matches: bool
+) -> None:
+    session, _ = both
+    (native,) = boot_many(cloud, 1)
+    connect(cloud).tag(native, "Name", "web")
+    connect(cloud).tag(native, *tag.split("=", 1))
+    preview = shown(replace(session, settings=replace(session.settings, production=rules)), native)
+    assert only(preview).production == matches
+    assert only(preview).warnings == (("It is tagged as production.",) if matches else ())
+    assert preview.typed == ("web" if matches else "")
+    assert ("1 tagged as production." in preview.totals) == matches
+
+
+def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    plain, production, protected = boot_many(cloud, 3)
+    ec2 = connect(cloud)
+    ec2.tag(production, "env", "prod")
+    ec2.protect(protected, True)
+    assert shown(session, plain).typed == ""
+    assert shown(session, production).typed == production  # it has no name
+    assert shown(session, production, plain).typed == "2"
+    assert shown(session, production, protected).typed == production  # of which one would go
+    assert shown(session, plain, protected).typed == ""
+    assert shown(session, protected).typed == ""
+
+
+# --- what may not be looked at ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "what"),
+    [
+        ("DescribeAddresses", "Elastic IPs"),
+        ("DescribeInstanceAttribute", "Termination protection"),
+        ("DescribeVolumes", "Volumes"),
+    ],
+)
+def test_what_the_cloud_will_not_tell_is_said(
+    cache: Cache, cloud: Cloud, tmp_path: Path, action: str, what: str
+) -> None:
+    ids = boot_many(cloud, 2)
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        proxy.answers[action] = DENIED
+        preview = shown(session, *ids)
+        (note,) = preview.notes
+        assert note.startswith(f"{what} could not be looked at: ")
+        assert f"may not do ec2:{action}" in note
+        assert preview.typed == "2"
+        assert all(bool(one.losses) == (what != "Volumes") for one in preview.targets)
+        for one in preview.targets:
+            assert (dict(one.facts)["Protected"] == "unknown") == (what == "Termination protection")
+
+
+def test_without_the_vms_themselves_there_is_no_preview(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    ids = boot_many(cloud, 2)
+    run(session, "vm refresh")
+    proxy.answers["DescribeInstances"] = DENIED
+    with pytest.raises(PermissionDeniedError, match="may not do ec2:DescribeInstances"):
+        shown(session, *ids)
+
+
+def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    hostile = "\u202e[/]\n"
+    group = GROUP | {"TagSpecification.1.Tag.1.Value": hostile}
+    (native,) = boot_many(cloud, 1, KeyName=hostile, **group)
+    ec2 = connect(cloud)
+    for key, value in (("Name", hostile), ("env", "prod")):
+        ec2.tag(native, key, value)
+    volume = ec2.create_volume(hostile, 1, "us-east-1a", "t")["id"]
+    ec2.attach(volume, native, "/dev/sdf")
+    ec2.create_keypair(hostile)
+    vms = shown(session, native)
+    assert vms.typed == only(vms).name == "\ufffd[/]␊"
+    call = Call(session, {})
+    for preview in (vms, previews.volumes(call, [volume]), previews.keypairs(call, [hostile])):
+        found = texts(preview)
+        assert any("\ufffd[/]␊" in text for text in found)
+        assert all(text.isprintable() for text in found)
+
+
+def test_all_that_a_target_has_is_looked_at_above() -> None:
+    """`texts` must not pass over what is new."""
+    assert {one.name for one in fields(Target)} == {
+        "id", "handle", "name", "facts", "losses", "stays", "warnings", "left_out", "production",
+    }  # fmt: skip
+    assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given"}  # the last is not shown
+
+
+# --- volumes and keypairs --------------------------------------------------------------------------------------------
+
+
+def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    ec2 = connect(cloud)
+    ec2.tag(native, "Name", "web")
+    free, held, gone = (
+        ec2.create_volume(name, size, "us-east-1a", name)["id"] for name, size in (("a", 3), ("b", 5), ("c", 7))
+    )
+    ec2.attach(held, native, "/dev/sdf")
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        run(session, "vm refresh")
+        run(session, "volume refresh")
+        ec2.delete_volume(gone)
+        preview = previews.volumes(Call(session, {}), ["a", held, gone])
+        assert [one.id for one in preview.targets] == [free, held, gone]
+        assert [one.left_out for one in preview.targets] == [
+            "",
+            f"it is attached to web ({native}); detach it first",
+            "it no longer exists",
+        ]
+        first, second, _ = preview.targets
+        assert (first.name, first.losses) == ("a", ("all that is on it",))
+        facts = dict(first.facts)
+        assert (facts["Size"], facts["State"], facts["Location"]) == ("3 GiB", "● available", "us-east-1a")
+        assert facts["Used by"] == "nothing"
+        assert dict(second.facts)["Used by"] == f"web ({native})"
+        assert preview.totals == ("1 volume (3 GiB) would be deleted, with all that is on them.",)
+        assert preview.typed == ""
+        assert changed(proxy) == []
+
+
+def test_a_volume_of_a_vm_that_the_cache_does_not_know(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    (native,) = boot_many(cloud, 1)
+    (root,) = (item["id"] for page in connect(cloud).volumes() for item in page)
+    assert only(previews.volumes(Call(session, {}), [root])).left_out == f"it is attached to {native}; detach it first"
+
+
+def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        run(session, "keypair create used")
+        ec2 = connect(cloud)
+        for name in ("unused", "gone"):
+            ec2.create_keypair(name)
+        first, second, last = boot_many(cloud, 3, KeyName="used")
+        ec2.tag(first, "Name", "web")
+        ec2.delete_vm(last)
+        boot_many(cloud, 1)
+        run(session, "keypair refresh")
+        ec2.delete_keypair("gone")
+        proxy.asked.clear()
+        preview = previews.keypairs(Call(session, {}), ["used", "unused", "gone"])
+        assert [one.handle for one in preview.targets] == ["used", "unused", "gone"]
+        used, unused, gone = preview.targets
+        assert used.id.startswith("key-")
+        facts = dict(used.facts)
+        assert sorted(facts["Used by"].split(", ")) == sorted([f"web ({first})", second])
+        assert facts["Private key"] == f"stays in {tmp_path / 'keys' / 'aws' / 'us-east-1' / 'used.pem'}"
+        assert facts["Fingerprint"]
+        (warning,) = used.warnings
+        assert "can still log in" in warning
+        assert dict(unused.facts)["Used by"] == "no VM"
+        assert dict(unused.facts)["Private key"] == "not here"
+        assert unused.warnings == ()
+        assert gone.left_out == "it no longer exists"
+        assert preview.totals == ("2 keypairs would be deleted.",)
+        assert preview.typed == "2"
+        assert changed(proxy) == []
+
+
+def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(
+    both: tuple[Session, Proxy], cloud: Cloud
+) -> None:
+    session, proxy = both
+    connect(cloud).create_keypair("mine")
+    vms = "".join(
+        f"<item><instanceId>i-{name}</instanceId><keyName>{name}</keyName></item>" for name in ("mine", "theirs")
+    )
+    proxy.answers["DescribeInstances"] = listing(
+        "DescribeInstances", "reservationSet", [f"<instancesSet>{vms}</instancesSet>"]
+    )
+    assert dict(only(previews.keypairs(Call(session, {}), ["mine"])).facts)["Used by"] == "i-mine"

@@ -1,0 +1,179 @@
+"""A session or a cloud that is read-only: no face, no command and no provider sends anything that changes it."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.commands import COMMANDS, Command, Parsed, allowed, execute, execute_all, parse, split
+from backend.commands.model import Call
+from backend.commands.recovery import Recovered, recover
+from backend.config import Cloud, MongoDB
+from backend.errors import RefusedError
+from backend.journal import plan
+from backend.kinds import KINDS
+from backend.providers import Boot, Provider, connect
+from backend.secret import Secret
+from backend.session import Session
+from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, staged
+from tests.ec2_proxy import Proxy
+
+LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
+"""The calls of a provider that change nothing."""
+CHANGING = sorted(name for name in vars(Provider) if not name.startswith("_") and name not in LOOKING)
+
+CHANGES = [one for one in COMMANDS if one.effect != "reads"]
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Cache]:
+    """What does not hang on the cache's server is tried on the one that is quickly there."""
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    yield opened
+    opened.close()
+
+
+def locked(session: Session, by: str) -> Session:
+    """Return the session, read-only by the user's word or by the cloud's configuration."""
+    if by == "--read-only":
+        return replace(session, read_only=True)
+    return replace(session, cloud=replace(session.cloud, read_only=True))
+
+
+def changed(proxy: Proxy) -> list[str]:
+    return [action for action in proxy.asked if not action.startswith("Describe")]
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["--read-only", "read_only"])
+@pytest.mark.parametrize("one", COMMANDS, ids=lambda one: one.name)
+def test_what_changes_something_is_refused_before_anything_is_asked(
+    memory: Cache, cloud: Cloud, tmp_path: Path, one: Command, by: str
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (free, proxy):
+        session = locked(free, by)
+        assert session.locked
+        assert allowed(one, session) == (one.effect == "reads")
+        if one.effect == "reads":
+            return
+        given = {param.name: AMI if param.kind == "image" else "x" for param in one.params if param.required}
+        with pytest.raises(RefusedError) as caught:
+            execute(Parsed(one, given), session)
+        assert caught.value.message == f"This session is read-only: {one.name} is not run."
+        assert "--read-only" in caught.value.cure
+        assert "read_only" in caught.value.cure
+        assert proxy.calls == []
+        assert memory.journal() == []
+        assert not (tmp_path / "keys").exists()
+
+
+def test_a_dry_run_is_refused_too(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """What it sends is a RunInstances, and not every endpoint knows what a dry run is."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        with pytest.raises(RefusedError):
+            run(locked(session, "--read-only"), f"vm boot {AMI} --dry-run")
+        assert proxy.calls == []
+
+
+@pytest.mark.parametrize("by", ["--read-only", "read_only"])
+def test_many_are_refused_before_any_is_planned(memory: Cache, cloud: Cloud, tmp_path: Path, by: str) -> None:
+    """What is in the journal as waiting would be found, and resumed, by a session that is not read-only."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        commands = [parse(["vm", "delete", f"i-{number}"]) for number in range(2)]
+        with pytest.raises(RefusedError, match="This session is read-only: vm delete is not run"):
+            execute_all(commands, locked(session, by))
+        (alone,) = execute_all(commands[:1], locked(session, by))
+        assert isinstance(alone.error, RefusedError)
+        assert (proxy.calls, memory.journal(), recover(session)) == ([], [], Recovered())
+
+
+@pytest.mark.parametrize("by", ["--read-only", "read_only"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
+    memory: Cache, cloud: Cloud, tmp_path: Path, example: Example, by: str
+) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (free, proxy):
+        session = locked(free, by)
+        parsed = parse(split(example.on(stage)))
+        (entry,) = plan(memory, session.scope, tmp_path, [parsed.line])
+        with pytest.raises(RefusedError, match="cloud aws is read-only here"):
+            parsed.command.run(Call(session, parsed.bind(session), entry=entry))
+        assert changed(proxy) == []
+        assert account(cloud) == before
+        assert not list(tmp_path.rglob("*.pem"))
+        assert memory.flights(session.scope) == []  # nothing is under way that could refuse the next command
+
+
+def test_every_changing_command_is_run_past_the_check_above() -> None:
+    assert {one.name for one in EXAMPLES} == {one.name for one in CHANGES if one.journalled}
+
+
+def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    stage = staged(cloud)
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        entry = abandoned(session, f"vm delete {stage.vm}", outcome="waiting")
+        with pytest.raises(RefusedError, match="This session is read-only: vm delete is not run"):
+            parse(["journal", "resume"]).command.run(Call(locked(session, "--read-only"), {}))
+        assert proxy.calls == []
+        assert account(cloud) == before
+        assert (memory.entry(entry.token) or {})["outcome"] == "waiting"
+
+
+# --- the provider ----------------------------------------------------------------------------------------------------
+
+
+def arguments(method: Any) -> list[Any]:
+    """Something for each parameter of a provider's method."""
+    fitting: dict[Any, Any] = {bool: True, int: 1, str: "mine", Boot: Boot(AMI, "t2.micro", "token")}
+    return [fitting[one.annotation] for one in list(inspect.signature(method).parameters.values())[1:]]
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
+    memory: Cache, cloud: Cloud, tmp_path: Path, name: str
+) -> None:
+    connect(cloud).create_keypair("mine")  # which there must be to be deleted
+    before = account(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        ec2 = connect(replace(session.cloud, read_only=True))
+        with pytest.raises(RefusedError) as caught:
+            getattr(ec2, name)(*arguments(getattr(Provider, name)))
+        assert "is refused: cloud aws is read-only here." in caught.value.message
+        assert "read_only" in caught.value.cure
+        assert changed(proxy) == []
+        assert account(cloud) == before
+
+
+def test_the_provider_of_a_read_only_cloud_looks(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    stage = staged(cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        ec2 = locked(session, "--read-only").connect()
+        assert len([item for page in ec2.vms() for item in page]) == 3
+        assert len([item for page in ec2.volumes([stage.free]) for item in page]) == 1
+        assert ec2.protected(stage.protected)
+        assert ec2.addresses([stage.vm]) == {}
+        assert ec2.booted(Boot(AMI, "t2.micro", "token")) is None
+        assert changed(proxy) == []
+
+
+def test_a_cloud_that_is_not_read_only_is_written(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """What is locked is the one cloud, not the program."""
+    with behind_proxy(cloud, memory, tmp_path) as (alone, _):
+        other = replace(alone.cloud, name="other", read_only=True)
+        session = replace(alone, settings=replace(alone.settings, clouds={"aws": alone.cloud, "other": other}))
+        assert session.switched("other").locked
+        assert not session.switched("other").switched("aws").locked
+        assert replace(session, read_only=True).switched("other").switched("aws").locked
+        run(session, "volume create data")
+        with pytest.raises(RefusedError):
+            run(session.switched("other"), "volume create data")
+        assert len(account(cloud).volumes) == 1

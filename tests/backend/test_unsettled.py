@@ -1,0 +1,161 @@
+"""What becomes of commands that cannot be settled at once: the last look decides, and nothing is settled unseen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mongomock
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.commands import execute, execute_all, parse, recovery, split
+from backend.commands.common import REPEATED_FOR
+from backend.commands.model import Call
+from backend.commands.recovery import left, recover
+from backend.config import Cloud, MongoDB
+from backend.errors import CacheLostError, CloudError, UnsureError
+from backend.providers import Provider, connect
+from backend.secret import Secret
+from tests.backend.cloud_parts import AMI, abandoned, behind_proxy, boot_many, outcomes, run, states
+from tests.backend.ec2_faults import listing, refusal
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Cache]:
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_resumed_boot_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_path: Path, after: bool) -> None:
+    """It counts from when it was sent, not from when it was planned."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        abandoned(session, f"vm boot {AMI} --name web", outcome="waiting", age=REPEATED_FOR + 60)
+        proxy.cut("RunInstances", after=after)
+        if after:  # the listing lags behind, as EC2's does
+            proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
+        outcome = run(session, "journal resume")
+        assert (outcome.message, outcome.failure) == ("1 done.", "")  # it says: has not been done, can be done again
+        assert len(states(cloud)) == 1
+        assert [outcome for _, outcome in outcomes(memory)] == ["done"]
+
+
+def test_a_resumed_volume_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        abandoned(session, "volume create data", outcome="waiting", age=REPEATED_FOR + 60)
+        proxy.cut("CreateVolume", after=False)
+        assert run(session, "journal resume").message == "1 done."
+
+
+def test_dry_runs_of_several_are_no_entries(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        dry = parse(split(f"vm boot {AMI} --dry-run"))
+        assert [one.error for one in execute_all([dry, dry], session)] == [None, None]
+        assert memory.journal() == []
+
+
+@pytest.mark.parametrize("wrong", ["vm boot --name web", "vm frob i-1"])
+def test_one_that_cannot_be_resumed_keeps_none_from_it(memory: Cache, cloud: Cloud, tmp_path: Path, wrong: str) -> None:
+    """Its verb or its default is gone: it stays, and the others are resumed."""
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        abandoned(session, wrong, outcome="waiting", age=9)
+        abandoned(session, f"vm stop {native}", outcome="waiting")
+        outcome = execute(parse(["journal", "resume"]), session)
+        assert outcome.message == "1 done."
+        assert outcome.failure.startswith(f"{wrong}: ")
+        assert [entry.command for entry in left(session)] == [wrong]
+        assert states(cloud) == {native: "stopped"}
+
+
+class Losing(Cache):
+    """A cache whose server is away for one write."""
+
+    losing = False
+
+    def put(self, *args: Any, **more: Any) -> tuple[int, int]:
+        if self.losing:
+            self.losing = False
+            raise CacheLostError("The server is gone.")
+        return super().put(*args, **more)
+
+
+def test_a_cache_that_is_lost_while_looking(cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    cache = Losing(mongomock.MongoClient(tz_aware=True), "losing", "memory", "memory")
+    cache.prepare()
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        run(session, "vm refresh")
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            cache.losing = "StopInstances" in proxy.asked and not lost
+            lost.extend([True] * cache.losing)
+            return connect(at, check)
+
+        lost: list[bool] = []
+        proxy.cut("StopInstances")
+        assert run(replace(session, connector=connecting), f"vm stop {native}").message.startswith(
+            f"{native} is stopping"
+        )
+        assert lost == [True]
+        assert [outcome for _, outcome in outcomes(cache)] == ["done"]
+
+
+def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """The first look does not see it yet, the others may not look: nothing tells that it has not been done."""
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "vm refresh")
+        looks: list[int] = []
+
+        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+            if "StopInstances" in proxy.asked:
+                looks.append(1)
+                if len(looks) == 1:
+                    state = "<code>16</code><name>running</name>"
+                    vm = f"<instanceId>{native}</instanceId><instanceState>{state}</instanceState>"
+                    proxy.answers["DescribeInstances"] = listing(
+                        "DescribeInstances", "reservationSet", [f"<instancesSet><item>{vm}</item></instancesSet>"]
+                    )
+                else:
+                    proxy.answers["DescribeInstances"] = refusal(403, "UnauthorizedOperation")
+            return connect(at, check)
+
+        proxy.cut("StopInstances")
+        with pytest.raises(CloudError) as caught:
+            run(replace(session, connector=connecting), f"vm stop {native}")
+        assert states(cloud) == {native: "stopped"}
+        assert isinstance(caught.value, UnsureError)
+
+
+def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """The preview means the same VM as the command."""
+    ec2 = connect(cloud)
+    old, new = boot_many(cloud, 2)
+    for native in (old, new):
+        ec2.tag(native, "Name", "web")
+    ec2.delete_vm(old)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        run(session, "vm refresh")
+        abandoned(session, "vm delete web", outcome="waiting")
+        (target,) = recovery.preview(Call(session, {}), []).targets
+        run(session, "journal resume")
+        assert (states(cloud)[new] == "terminated") == (not target.left_out)
+
+
+def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    """Told "it may have been done: refresh before you repeat it", the user does so."""
+    line = f"vm boot {AMI} --name web"
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances", times=1 + len(session.looks), after=False)
+        with pytest.raises(UnsureError):
+            run(session, line)
+        run(session, "vm refresh")
+        assert states(cloud) == {}
+        run(session, line)
+        recover(session)
+        assert len(states(cloud)) == 1

@@ -1,0 +1,76 @@
+"""Draws what a destroying command would do: everything about one object, or a few lines each about many."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from backend.commands.preview import Preview, Target
+from backend.text import safe
+
+_BRIEF = ("State", "Age", "Location", "USD/hour", "Size", "Type", "Used by")
+"""The facts that stand beside the name where there are many."""
+
+
+def drawn(preview: Preview) -> RenderableType:
+    """Return all of a preview; every text in it is shown as it is, none is markup."""
+    parts: list[RenderableType] = []
+    for note in preview.notes:
+        parts.append(Text(safe(note), style="bold"))
+    acted_on = preview.acted_on
+    if len(preview.targets) == 1 and acted_on:
+        parts.append(_alone(acted_on[0]))
+    else:
+        parts += [Text(total, style="bold") for total in preview.totals]
+        if preview.left_out:
+            parts.append(Text(f"\nLeft out: {len(preview.left_out)}", style="bold"))
+            parts += [Text(f"  {one.label}: {one.left_out}.", overflow="fold") for one in preview.left_out]
+        if acted_on:
+            parts.append(Text(""))
+            parts += [_among_others(one) for one in acted_on]
+    return Group(*parts)
+
+
+def _alone(target: Target) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    if target.name != target.id:
+        grid.add_row("Name", Text(target.name))
+    grid.add_row("ID", Text(target.id))
+    for title, value in target.facts:
+        grid.add_row(title, Text(value))
+    for title, lines in (("Goes with it", target.losses), ("Stays", target.stays)):
+        grid.add_row(title, Text("\n".join(lines) or "nothing"))
+    warnings = [Text(f"! {warning}", style="bold") for warning in target.warnings]
+    return Group(grid, *warnings)
+
+
+def _among_others(target: Target) -> RenderableType:
+    facts = dict(target.facts)
+    line = Text(no_wrap=False, overflow="fold")
+    line.append(target.label, style="bold")
+    for title in _BRIEF:
+        if title in facts:
+            line.append(f" · {_worded(title, facts[title])}")
+    below = [Text(text, style="dim", overflow="fold") for text in _below(target)]
+    return Group(line, *(Padding(text, (0, 0, 0, 2)) for text in below))
+
+
+def _worded(title: str, value: str) -> str:
+    """Return a fact that stands without its title."""
+    if title != "USD/hour":
+        return value
+    return "price unknown" if value == "unknown" else f"{value} USD/hour"
+
+
+def _below(target: Target) -> Iterable[str]:
+    if target.losses:
+        yield f"goes: {', '.join(target.losses)}"
+    if target.stays:
+        yield f"stays: {', '.join(target.stays)}"
+    if ("Protected", "unknown") in target.facts:
+        yield "whether it is protected is not known"
+    yield from (f"! {warning}" for warning in target.warnings)
