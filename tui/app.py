@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.text import Text
 from textual import on
@@ -15,7 +15,6 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from backend.cache.documents import flatten
 from backend.commands import COMMANDS, Command, Param, allowed, complete
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
 from backend.kinds import JOURNAL, KINDS, Kind, Row
@@ -28,12 +27,9 @@ from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
 from tui.palette import Commands
 from tui.runner import Runner
-from tui.screens.details import DetailsScreen
-from tui.screens.help import HelpScreen
-from tui.screens.journal import JournalScreen
-from tui.screens.main import OWN_BINDINGS, MainScreen
+from tui.screens.main import MainScreen
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
-from tui.widgets.table import ResourceTable
+from tui.windows import Windows
 
 if TYPE_CHECKING:
     from backend.cache.feed import Feed
@@ -43,9 +39,6 @@ TICK = 1.0
 
 COLLECT_AFTER = 1.0
 """Seconds after which garbage is collected, where tui.cli has put that off for the start."""
-
-JOURNAL_SHOWN = 5_000
-"""Entries of the journal that are shown, the newest."""
 
 REOPEN_EVERY = 5.0
 """Seconds between attempts to open a cache that cannot be opened, and to read one that cannot be read."""
@@ -90,6 +83,7 @@ class CloudmeshApp(App[int]):
         self.reopen_every = reopen_every
         self.session: Session | None = None
         self.main = MainScreen(self)
+        self._windows = Windows(self)
         self._jobs = Jobs(self.post_message)
         self._following = ExitStack()
         self._feed: Feed | None = None
@@ -213,12 +207,7 @@ class CloudmeshApp(App[int]):
     @on(CacheChanged)
     def _cache_changed(self, message: CacheChanged) -> None:
         if message.change.kind == JOURNAL.name:
-            for screen in self.screen_stack:
-                if isinstance(screen, JournalScreen):
-                    if message.change.reread:
-                        self._read_journal(screen)
-                    else:
-                        screen.apply(message.change.upserts)
+            self._windows.journal_changed(self.session, message.change)
             return
         rows = self._listings.changed(message.change) if self._listings else ()
         if message.change.kind == "vm" and self._watcher:
@@ -274,34 +263,8 @@ class CloudmeshApp(App[int]):
         """Show the tab of a kind, or the journal."""
         if what in KINDS:
             self.main.show_tab(what)
-        else:
-            self._show_journal()
-
-    def _show_journal(self) -> None:
-        """Show what was done, by whom and how it ended; what is done meanwhile comes in."""
-        if self.session is not None and not isinstance(self.screen, JournalScreen):
-            screen = JournalScreen(self._show_entry)
-            self.push_screen(screen)
-            self._read_journal(screen)
-
-    def _read_journal(self, screen: JournalScreen) -> None:
-        if (session := self.session) is not None:
-
-            def fail(error: CloudmeshError) -> None:
-                screen.table.notice = str(error)
-
-            self.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
-
-    def _show_entry(self, key: str) -> None:
-        if (session := self.session) is None:
-            return
-
-        def show(document: dict[str, Any] | None) -> None:
-            if document is not None and isinstance(self.screen, JournalScreen):
-                shown = {name: value for name, value in document.items() if name != "_id"}
-                self.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
-
-        self.start(Job("", lambda _job: session.cache.entry(key), show, self.show_error))
+        elif self.session is not None:
+            self._windows.journal(self.session)
 
     def undo(self) -> None:
         """Offer to take back what was done last."""
@@ -374,23 +337,12 @@ class CloudmeshApp(App[int]):
 
     def show_details(self, kind: Kind, native: str) -> None:
         """Show all fields of an object, from the cache."""
-        session = self.session
-        if session is None:
-            return
-
-        def show(document: dict[str, Any] | None) -> None:
-            if document is None:
-                self.say(f"{kind.name} {safe(native)} is no longer in the cache.")
-                return
-            title = document.get("name") or native
-            self.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document))))
-
-        self.start(Job("", lambda _job: session.details(kind, native), show, self.show_error))
+        if self.session is not None:
+            self._windows.details(self.session, kind, native)
 
     def show_help(self) -> None:
         """Show every key and command."""
-        own = [*OWN_BINDINGS, PALETTE, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
-        self.push_screen(HelpScreen(own, [one for one in COMMANDS if self.may(one)]))
+        self._windows.help(PALETTE)
 
     def say(self, text: str) -> None:
         """Show a result: in the status bar, and in full above it where it does not fit there."""

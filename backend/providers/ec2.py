@@ -1,9 +1,6 @@
 """The provider for Amazon EC2 and whatever speaks its API: lists page by page and changes one thing at a time."""
 
-import random
-import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from libcloud.common.types import LibcloudError
@@ -25,8 +22,10 @@ from backend.providers.ec2_cut import Cutter, value
 from backend.providers.ec2_driver import Driver
 from backend.providers.ec2_errors import Call, Refusal, explain
 from backend.providers.ec2_outline import outline
+from backend.providers.ec2_params import booting, filtered, named, numbered
 from backend.providers.ec2_prices import prices
 from backend.providers.ec2_xml import Malformed, Reader
+from backend.providers.patience import Patience
 
 FAILURES = (Refusal, Malformed, OSError, HTTPError, LibcloudError, ValueError)
 """What sending a call and reading its answer may raise; requests' exceptions are OSErrors."""
@@ -74,34 +73,6 @@ VOLUMES = Listing(Call("DescribeVolumes", "Listing volumes"), "volumeSet", rows.
 ADDRESSES = Listing(Call("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How often and how long a read that fails in passing is repeated: capped exponential back-off, full jitter."""
-
-    tries: int = 5
-    unread: int = 20
-    """The same of a change that EC2 refuses unread, to limit how often it is asked: 500 VMs take their time."""
-    first: float = 0.5
-    """Seconds; the longest first wait. It doubles from try to try up to `longest`."""
-    longest: float = 8.0
-    deadline: float = 60.0
-    """Seconds after the first try of a page from which no new one begins."""
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = random.random
-
-    def delay(self, tries: int) -> float:
-        """Return the seconds to wait after that many tries."""
-        return self.random() * min(self.longest, self.first * 2.0 ** (tries - 1))
-
-    def wait(self, seconds: float, check: Callable[[], None]) -> None:
-        """Sleep, calling `check` at least every 0.1 s."""
-        end = self.clock() + seconds
-        while (left := end - self.clock()) > 0:
-            check()
-            self.sleep(min(left, 0.1))
-
-
 class LostPlaceError(Exception):
     """EC2 no longer knows the token of the next page; `error` is what to raise when beginning again is no use."""
 
@@ -126,7 +97,7 @@ class EC2Provider:
 
     def images(self, known: Container[int] = ()) -> Iterator[Page]:
         owners = self._cloud.images
-        return self._pages(IMAGES, {} if "all" in owners else _numbered("Owner", owners), known)
+        return self._pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
     def flavors(self) -> Iterator[Page]:
         zones = self._zones()
@@ -140,7 +111,7 @@ class EC2Provider:
 
     def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         if keypair:
-            return self._pages(VMS, _filter("key-name", [keypair]))
+            return self._pages(VMS, filtered("key-name", [keypair]))
         return self._of(VMS, "instance-id", ids) if ids else self._pages(VMS)
 
     def keypairs(self) -> Iterator[Page]:
@@ -173,7 +144,7 @@ class EC2Provider:
 
     def booted(self, boot: Boot) -> Item | None:
         # By image, and the token compared here: not every endpoint knows the filter client-token.
-        for page in self._pages(VMS, _filter("image-id", [boot.image])):
+        for page in self._pages(VMS, filtered("image-id", [boot.image])):
             for item in page:
                 if item["extra"].get("clientToken") == boot.token:
                     return item
@@ -183,11 +154,11 @@ class EC2Provider:
 
     def boot(self, boot: Boot) -> Item:
         call = Call("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
-        return self._made(call, rows.instances(self._change(call, _booting(boot))))
+        return self._made(call, rows.instances(self._change(call, booting(boot))))
 
     def try_boot(self, boot: Boot) -> None:
         call = Call("RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True)
-        answer = self._change(call, _booting(boot) | {"DryRun": "true"})
+        answer = self._change(call, booting(boot) | {"DryRun": "true"})
         if answer:  # EC2 answers a dry run with a refusal, which _change knows
             made = ", ".join(item["id"] for item in rows.instances(answer))
             raise CloudError(
@@ -243,7 +214,7 @@ class EC2Provider:
     def delete_keypair(self, name: str) -> None:
         call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
         # EC2 calls deleting what is not there a success. moto ignores some filters, so the names are compared too.
-        listed = self._pages(KEYPAIRS, _filter("key-name", [name]))
+        listed = self._pages(KEYPAIRS, filtered("key-name", [name]))
         if not any(item["name"] == name for page in listed for item in page):
             raise self._explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
         self._change(call, {"KeyName": name})
@@ -255,7 +226,7 @@ class EC2Provider:
             "AvailabilityZone": location,
             "VolumeType": VOLUME_TYPE,
             "ClientToken": token,
-            **_named(name, "volume"),
+            **named(name, "volume"),
         }
         return self._made(call, rows.VOLUME.item(self._change(call, params)))
 
@@ -286,7 +257,7 @@ class EC2Provider:
     def _of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
         """Yield the pages of what has one of these values in the filter `name`, as many values a call as EC2 takes."""
         for start in range(0, len(values), VALUES):
-            yield from self._pages(listing, _filter(name, values[start : start + VALUES]))
+            yield from self._pages(listing, filtered(name, values[start : start + VALUES]))
 
     def _pages(
         self, listing: Listing, params: Mapping[str, str] | None = None, known: Container[int] = ()
@@ -435,36 +406,3 @@ class EC2Provider:
 
     def _explained(self, failure: Exception, call: Call, tries: int = 1) -> CloudError:
         return explain(failure, call, self._cloud, self._driver.host, tries)
-
-
-def _booting(boot: Boot) -> dict[str, str | None]:
-    return {
-        "ImageId": boot.image,
-        "InstanceType": boot.flavor,
-        "MinCount": "1",
-        "MaxCount": "1",
-        "ClientToken": boot.token or None,
-        "Placement.AvailabilityZone": boot.location,
-        "KeyName": boot.keypair,
-        **_named(boot.name, "instance", "volume"),
-    }
-
-
-def _numbered(name: str, values: Iterable[str]) -> dict[str, str]:
-    """Return EC2's notation of a list: Owner.1, Owner.2 …; it counts from 1."""
-    return {f"{name}.{number}": value for number, value in enumerate(values, 1)}
-
-
-def _filter(name: str, values: Iterable[str]) -> dict[str, str]:
-    return {"Filter.1.Name": name, **_numbered("Filter.1.Value", values)}
-
-
-def _named(name: str | None, *resources: str) -> dict[str, str]:
-    """Return the Name tag given at creation: no moment, and no failure, leaves the thing without it."""
-    if not name:
-        return {}
-    params: dict[str, str] = {}
-    for number, resource in enumerate(resources, 1):
-        spec = f"TagSpecification.{number}"
-        params |= {f"{spec}.ResourceType": resource, f"{spec}.Tag.1.Key": "Name", f"{spec}.Tag.1.Value": name}
-    return params

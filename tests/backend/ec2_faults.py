@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 
 from backend.config import Cloud, Credentials
 from backend.providers import Item, Page
-from backend.providers.ec2 import EC2Provider, Patience
+from backend.providers.ec2 import EC2Provider
+from backend.providers.patience import Patience
 from backend.secret import Secret
 
 XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"

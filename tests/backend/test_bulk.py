@@ -18,7 +18,8 @@ from backend.commands.recovery import recover
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
 from backend.providers import connect
-from backend.providers.ec2 import EC2Provider, Patience
+from backend.providers.ec2 import EC2Provider
+from backend.providers.patience import Patience
 from backend.secret import Secret
 from tests.backend.cache_parts import eventually
 from tests.backend.cloud_parts import behind_proxy, boot_many, outcomes, run, states

@@ -23,7 +23,8 @@ from backend.errors import CacheLostError
 from backend.kinds import KINDS, Kind, Row
 from backend.mongod import find_binary
 from backend.providers import Boot, Page, Provider
-from backend.providers.ec2 import EC2Provider, Patience
+from backend.providers.ec2 import EC2Provider
+from backend.providers.patience import Patience
 from backend.refresh import refresh_many
 from backend.secret import Secret
 from backend.session import Session

@@ -1,0 +1,79 @@
+"""Opens the windows over the dashboard that show what the cache knows: details, the journal, help."""
+
+from typing import TYPE_CHECKING, Any
+
+from textual.binding import Binding
+
+from backend.cache import Change
+from backend.cache.documents import flatten
+from backend.commands import COMMANDS
+from backend.errors import CloudmeshError
+from backend.kinds import Kind
+from backend.session import Session
+from backend.text import safe
+from tui.jobs import Job
+from tui.screens.details import DetailsScreen
+from tui.screens.help import HelpScreen
+from tui.screens.journal import JournalScreen
+from tui.screens.main import OWN_BINDINGS
+from tui.widgets.table import ResourceTable
+
+if TYPE_CHECKING:
+    from tui.app import CloudmeshApp
+
+JOURNAL_SHOWN = 5_000
+"""Entries of the journal that are shown, the newest."""
+
+
+class Windows:
+    """What it shows is read on a job and painted by the app's event loop, which all methods are of."""
+
+    def __init__(self, app: "CloudmeshApp") -> None:
+        self._app = app
+
+    def details(self, session: Session, kind: Kind, native: str) -> None:
+        """Show all fields of an object."""
+
+        def show(document: dict[str, Any] | None) -> None:
+            if document is None:
+                self._app.say(f"{kind.name} {safe(native)} is no longer in the cache.")
+                return
+            title = document.get("name") or native
+            self._app.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document))))
+
+        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error))
+
+    def help(self, palette: Binding) -> None:
+        """Show every key and command."""
+        own = [*OWN_BINDINGS, palette, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
+        self._app.push_screen(HelpScreen(own, [one for one in COMMANDS if self._app.may(one)]))
+
+    def journal(self, session: Session) -> None:
+        """Show what was done, by whom and how it ended; what is done meanwhile comes in."""
+        if not isinstance(self._app.screen, JournalScreen):
+            screen = JournalScreen(lambda key: self._entry(session, key))
+            self._app.push_screen(screen)
+            self._read_journal(session, screen)
+
+    def journal_changed(self, session: Session | None, change: Change) -> None:
+        """Show a change of the journal where that is open."""
+        for screen in self._app.screen_stack:
+            if isinstance(screen, JournalScreen) and session is not None:
+                if change.reread:
+                    self._read_journal(session, screen)
+                else:
+                    screen.apply(change.upserts)
+
+    def _read_journal(self, session: Session, screen: JournalScreen) -> None:
+        def fail(error: CloudmeshError) -> None:
+            screen.table.notice = str(error)
+
+        self._app.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
+
+    def _entry(self, session: Session, key: str) -> None:
+        def show(document: dict[str, Any] | None) -> None:
+            if document is not None and isinstance(self._app.screen, JournalScreen):
+                shown = {name: value for name, value in document.items() if name != "_id"}
+                self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
+
+        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error))
