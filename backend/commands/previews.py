@@ -131,6 +131,8 @@ def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
 
 def _vm_totals(seen: _Seen, targets: Sequence[Target]) -> Iterable[str]:
     going = [one for one in targets if not one.left_out]
+    if not going:
+        return
     prices = [seen.price(one.id) for one in going if seen.items[one.id].get("state") != "stopped"]
     known = [price for price in prices if price]
     cost = [f"{sum(known):.4f} USD/hour now"] if known or not prices else []
@@ -237,9 +239,8 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
     targets = [_volume(call, items.get(native), native) for native in natives]
     going = [items[one.id] for one in targets if not one.left_out]
     size = sum(item.get("size") or 0 for item in going)
-    return Preview(
-        tuple(targets), (f"{_count(len(going), 'volume')} ({size:,} GiB) would be deleted, with all that is on them.",)
-    )
+    total = f"{_count(len(going), 'volume')} ({size:,} GiB) would be deleted, with all that is on them."
+    return Preview(tuple(targets), (total,) if going else ())
 
 
 def _volume(call: Call, item: Item | None, native: str) -> Target:
@@ -295,4 +296,4 @@ def keypairs(call: Call, ids: Sequence[str]) -> Preview:
         warning = "Who holds its private key can still log in to those VMs; nobody can boot another with it."
         targets.append(Target(str(item["id"]), name, safe(name), facts, warnings=(warning,) if users else ()))
     going = sum(not one.left_out for one in targets)
-    return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",))
+    return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",) if going else ())
