@@ -37,7 +37,8 @@ class Entry:
         self.at: datetime = document.get("sent") or document["at"]
         """When it was sent, or planned."""
         self.scope = Scope(document["cloud"], document["region"])
-        self.host = str(document.get("host", ""))
+        self.owner_host = str(document.get("owner_host", ""))
+        """Where the process runs that it is in the hands of; whoever gave the command keeps `host`."""
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
         self.told = self.outcome == "unknown"
@@ -54,7 +55,7 @@ class Entry:
         mine, before = owner.sign(home), {"owner": self.owner, "outcome": self.outcome}
         # No longer unknown, for then others would take it too; waiting it stays.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
-        fields = {"host": _host(), "owner": mine, "outcome": outcome}
+        fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
         if not self._cache.journal_set(self.token, fields, where=before):
             return False
         self.owner, self.outcome = mine, outcome
@@ -146,6 +147,7 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
             "batch": batch,
             "place": place,
             "owner": me,
+            "owner_host": host,
         }
         for place, command in enumerate(commands)
     ]
@@ -155,8 +157,8 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
 
 
 def here(entry: Entry) -> bool:
-    """Return whether an entry was written on this machine."""
-    return entry.host == _host()
+    """Return whether the process that has an entry in its hands is, or was, one of this machine."""
+    return entry.owner_host == _host()
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.preview import Preview
 from backend.commands.recovery import Recovered, recover
-from backend.errors import CloudmeshError, NotFoundError, RefusedError, UsageError
+from backend.errors import CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.kinds import KINDS, Kind, Row
 from backend.refresh import Progress
 from backend.session import Session
@@ -258,9 +258,11 @@ class Runner:
         if not self._results:
             self._app.say("There are no results to list: J shows the journal.")
             return
-        failed = [one for one in self._results if one.error]
+        unsure = [one for one in self._results if isinstance(one.outcome, UnsureError)]
+        failed = [one for one in self._results if one.error and one not in unsure]  # the others may have been done
         done = [one for one in self._results if not one.error]
-        lines = [("✕", one.parsed.line, str(one.error)) for one in failed]
+        lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
+        lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
         lines += [("●", one.parsed.line, one.outcome.message) for one in done if isinstance(one.outcome, Outcome)]
 
         def chosen(answer: str | None) -> None:
@@ -272,7 +274,7 @@ class Runner:
             else:
                 self.run(commands)
 
-        title = f"{self._results[0].parsed.command.name}: {len(failed)} failed, {len(done)} done"
+        title = f"{self._results[0].parsed.command.name}: {len(failed) + len(unsure)} failed, {len(done)} done"
         answers = [("again", f"Again: {len(failed)}")] if failed else []
         self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
 
@@ -322,16 +324,16 @@ class Runner:
         def told(found: Recovered) -> None:
             if found.messages:
                 self._app.say(f"Left unfinished, and found out now: {' '.join(found.messages)}")
-            if found.failures:
-                reasons = " ".join(found.failures)
-                self._app.show_error(CloudmeshError(f"Left unfinished: {reasons}", "J shows the journal."))
-            elif found.left:
+            reasons = f"Left unfinished: {' '.join(found.failures)}" if found.failures else ""
+            if found.left:
                 what = "1 command was" if found.left == 1 else f"{found.left} commands were"
                 self._left = CloudmeshError(
-                    f"{what} planned and not begun when the program ended.",
+                    f"{reasons} {what} planned and not begun when the program ended.".strip(),
                     ":journal resume shows and runs what is left, :journal drop gives it up.",
                 )
                 self._app.show_error(self._left)
+            elif reasons:
+                self._app.show_error(CloudmeshError(reasons, "J shows the journal."))
 
         job = Job(
             "Looking for what was left unfinished",

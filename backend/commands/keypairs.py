@@ -1,5 +1,7 @@
 """What `keypair get`, `create` and `delete` do."""
 
+from pathlib import Path
+
 from backend import keyfiles
 from backend.commands.common import written
 from backend.commands.lookup import find
@@ -30,7 +32,7 @@ def create(call: Call) -> Outcome:
     path = expanded(call.args["to"]) if call.args["to"] else keyfiles.place(session.home, session.scope, name)
     with keyfiles.reserved(path) as file:
         provider = session.connect(call.check)
-        call.journal.sending(name=name, before=_named(provider, name) is not None)
+        call.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
         item, key = provider.create_keypair(name)
         call.journal.objects.append(item["id"])
         file.write(key)
@@ -43,13 +45,18 @@ def create(call: Call) -> Outcome:
 
 
 def came_of_create(call: Call) -> Outcome | None:
-    """Look whether a keypair whose answer was lost was created: its private key is lost then, and it is no use."""
-    name = call.journal.request["name"]
+    """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
+    name, path = call.journal.request["name"], Path(call.journal.request["path"])
     item = _named(call.session.connect(call.check), name)
+    saved = path.exists() and path.stat().st_size > 0
+    if not saved:  # reserved by a process that was killed: it would stand in the way of the next attempt
+        path.unlink(missing_ok=True)
     if item is None or call.journal.request["before"]:
         return None
     call.session.cache.put(_KEYPAIR, call.session.scope, [item])
     call.journal.objects.append(item["id"])
+    if saved:
+        return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=_KEYPAIR)
     raise InVainError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
         f"Delete it and create it again: keypair delete {safe(name)}.",

@@ -58,4 +58,9 @@ class Preview:
         acted_on = self.acted_on
         if len(acted_on) > 1:
             return str(len(acted_on))
-        return acted_on[0].name if acted_on and acted_on[0].production else ""
+        return (acted_on[0].name.strip() or acted_on[0].id) if acted_on and acted_on[0].production else ""
+
+    def confirmed_by(self, text: str) -> bool:
+        """Return whether what was typed confirms it; the id serves as well as a name that no keyboard has."""
+        also = [one.id for one in self.acted_on] if len(self.acted_on) == 1 else []
+        return not self.typed or text.strip() in (self.typed, *also)

@@ -1,7 +1,8 @@
 """Looks what destroying VMs, volumes and keypairs would take along and leave behind."""
 
+import queue
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -211,11 +212,24 @@ def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
         return found
 
     done: list[str] = []
-    known: dict[str, bool] = {}
-    with ThreadPoolExecutor(_ASKING) as pool:
-        for found in pool.map(ask, [part for at in range(_ASKING) if (part := ids[at::_ASKING])]):
-            known |= found
-    return known
+    found_of: dict[str, bool] = {}
+    results: queue.SimpleQueue[dict[str, bool] | BaseException] = queue.SimpleQueue()
+
+    def work(mine: Sequence[str]) -> None:
+        try:
+            results.put(ask(mine))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            results.put(error)
+
+    parts = [part for at in range(_ASKING) if (part := ids[at::_ASKING])]
+    for part in parts:  # daemons: quitting waits for no socket that says nothing
+        threading.Thread(target=work, args=(part,), name="protection", daemon=True).start()
+    for _ in parts:
+        one = results.get()
+        if isinstance(one, BaseException):
+            raise one
+        found_of |= one
+    return found_of
 
 
 def _asked(notes: list[str], what: str, otherwise: T, ask: Callable[[], T]) -> T:

@@ -20,6 +20,7 @@ from backend.errors import (
     UsageError,
 )
 from backend.journal import Entry, here
+from backend.log import logger
 from backend.session import Session
 from backend.text import safe
 
@@ -60,6 +61,10 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
         except (CloudError, RefusedError, UsageError) as error:  # refused: it would be repeated, and this is read-only
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
             failures.append(f"It is not known what came of {entry.command}: {error}")
+        except (KeyError, TypeError, ValueError):  # written by another version: it keeps no other from being looked for
+            logger.exception("the journal entry %s cannot be understood", entry.token)
+            entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
+            failures.append(f"It is not known what came of {entry.command}: its journal entry cannot be understood.")
         except Cancelled:
             entry.end("unknown", "Looking for what came of it was cancelled.")
             raise

@@ -22,7 +22,7 @@ from tests.backend.cache_parts import HERE, ago, following
 TREE = Path(__file__).parents[2]
 FIELDS = {
     "_id", "at", "user", "host", "cloud", "region", "command", "objects", "outcome", "error", "seconds", "sent",
-    "request", "settled", "batch", "place", "owner",
+    "request", "settled", "batch", "place", "owner", "owner_host",
 }  # fmt: skip
 
 

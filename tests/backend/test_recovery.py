@@ -194,7 +194,7 @@ def test_a_command_of_our_own_is_left_to_us(memory: Cache, cloud: Cloud, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "where", [{"host": "elsewhere"}, {"owner": "0" * 32}], ids=["another host", "another data directory"]
+    "where", [{"owner_host": "elsewhere"}, {"owner": "0" * 32}], ids=["another host", "another data directory"]
 )
 def test_a_command_begun_elsewhere_counts_as_abandoned_after_a_while(
     memory: Cache, cloud: Cloud, tmp_path: Path, where: dict[str, str]
@@ -357,7 +357,7 @@ def test_what_counts_is_when_it_was_sent(memory: Cache, cloud: Cloud, tmp_path: 
         assert len(recover(session).messages) == 1
         assert entry_of(session, repeated)["outcome"] == "done"
         assert sent(proxy) == ["RunInstances"]
-        elsewhere = abandoned_boot(session, at=ago(FOREIGN + 60), host="elsewhere")
+        elsewhere = abandoned_boot(session, at=ago(FOREIGN + 60), owner_host="elsewhere")
         assert recover(session) == Recovered()
         assert entry_of(session, elsewhere)["outcome"] == "unfinished"
 
@@ -393,8 +393,14 @@ def test_what_came_of_the_others(memory: Cache, cloud: Cloud, tmp_path: Path) ->
             abandoned(session, f"vm delete {gone}", gone): "waiting",
             abandoned(session, "vm delete i-0123456789abcdef0", "i-0123456789abcdef0"): "done",  # EC2 has forgotten it
             abandoned(session, f"vm reboot {running}", running): "unknown",
-            abandoned(session, "keypair create made", request={"name": "made", "before": False}): "failed",
-            abandoned(session, "keypair create other", request={"name": "other", "before": False}): "waiting",
+            abandoned(
+                session, "keypair create made", request={"name": "made", "path": "/nowhere/made.pem", "before": False}
+            ): "failed",
+            abandoned(
+                session,
+                "keypair create other",
+                request={"name": "other", "path": "/nowhere/other.pem", "before": False},
+            ): "waiting",
         }
         found = recover(session)
         assert {entry: entry_of(session, entry)["outcome"] for entry in expected} == expected

@@ -9,12 +9,15 @@ import mongomock
 import pytest
 
 from backend.cache import Cache, open_cache
-from backend.commands import execute, execute_all, parse, recovery, split
+from backend.commands import execute, execute_all, keypairs, parse, recovery, split
 from backend.commands.common import REPEATED_FOR
 from backend.commands.model import Call
+from backend.commands.preview import Preview, Target
 from backend.commands.recovery import left, recover
 from backend.config import Cloud, MongoDB
-from backend.errors import CacheLostError, CloudError, UnsureError
+from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
+from backend.journal import plan
+from backend.kinds import KINDS
 from backend.providers import Provider, connect
 from backend.secret import Secret
 from tests.backend.cloud_parts import AMI, abandoned, behind_proxy, boot_many, outcomes, run, states
@@ -159,3 +162,73 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
         run(session, line)
         recover(session)
         assert len(states(cloud)) == 1
+
+
+def test_an_id_never_means_another_vm_that_is_called_so(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """Names are anybody's: when the VM that was confirmed is gone, its id is no name."""
+    gone, other = boot_many(cloud, 2)
+    connect(cloud).tag(other, "Name", gone)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        run(session, "vm refresh")
+        memory.remove(KINDS["vm"], session.scope, [gone])
+        with pytest.raises(NotFoundError, match=f"There is no VM '{gone}'"):
+            run(session, f"vm delete {gone}")
+        assert states(cloud)[other] == "running"
+
+
+def test_a_keypair_whose_key_was_saved_before_the_process_was_killed(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        (entry,) = plan(memory, session.scope, tmp_path, ["keypair create mine"])
+        outcome = keypairs.create(Call(session, {"name": "mine", "to": None}, entry=entry))
+        memory.journal_set(entry.token, {"owner": ""})
+        assert recover(session).messages == (f"keypair create mine: {outcome.message}",)
+        assert [entry["outcome"] for entry in memory.journal()] == ["done"]
+
+
+def test_a_key_file_that_was_only_reserved_does_not_stand_in_the_way(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        path = tmp_path / "mine.pem"
+        path.touch()
+        abandoned(session, "keypair create mine", request={"name": "mine", "path": str(path), "before": False})
+        assert recover(session).left == 1
+        assert not path.exists()
+
+
+def test_who_takes_an_entry_over_is_not_who_gave_the_command(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        entry = abandoned(session, "vm stop i-0123456789abcdef0", outcome="waiting")
+        memory.journal_set(entry.token, {"host": "lab-3"})
+        run(session, "journal drop")
+        (found,) = memory.journal()
+        assert (found["host"], found["outcome"]) == ("lab-3", "cancelled")
+
+
+def test_one_entry_that_nobody_understands_keeps_none_from_being_looked_for(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    (native,) = boot_many(cloud, 1)
+    connect(cloud).stop(native)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        run(session, "vm refresh")
+        abandoned(session, "vm boot ami-1", age=9)  # without what was sent
+        abandoned(session, f"vm stop {native}", native, request={"before": "running"})
+        found = recover(session)
+        assert len(found.messages) == 1
+        assert "its journal entry cannot be understood" in found.failures[0]
+        assert recover(session).failures == ()
+
+
+def test_a_name_is_confirmed_as_it_can_be_typed() -> None:
+    def preview(name: str) -> Preview:
+        return Preview((Target("i-1", "i-1", name, production=True),))
+
+    assert preview("db ").typed == "db"
+    assert preview("db ").confirmed_by("db")
+    assert preview("  ").typed == "i-1"
+    assert preview("␛[31m").confirmed_by(" i-1 ")
+    assert not preview("db").confirmed_by("")
+    assert not Preview((Target("i-1", "i-1", "a"), Target("i-2", "i-2", "b"))).confirmed_by("i-1")

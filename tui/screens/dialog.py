@@ -281,7 +281,7 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
         if self._preview is None or not self._preview.acted_on:
             return False
         wanted = self._preview.typed
-        if wanted and self.query_one("#confirm", Input).value.strip() != wanted:
+        if not self._preview.confirmed_by(self.query_one("#confirm", Input).value):
             self._complain(f"Type {wanted} to confirm it; Esc cancels.")
             return False
         return True
@@ -300,8 +300,8 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
             handles = [one.handle for one in self._preview.acted_on]
         else:
             handles = [str(kind.value(row, kind.handle)) for row in self._targets]
-        if self._target.many:
-            return [{self._target.name: ",".join(handles)}]
+        if self._target.many:  # by id: a name may hold a comma
+            return [{self._target.name: ",".join(str(kind.value(row, "id")) for row in self._targets)}]
         return [{self._target.name: handle} for handle in handles]
 
     def action_down(self) -> None:

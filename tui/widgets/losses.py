@@ -26,7 +26,7 @@ def drawn(preview: Preview) -> RenderableType:
         parts += [Text(total, style="bold") for total in preview.totals]
         if preview.left_out:
             parts.append(Text(f"\nLeft out: {len(preview.left_out)}", style="bold"))
-            parts += [Text(f"  {one.label}: {one.left_out}.", overflow="fold") for one in preview.left_out]
+            parts += [Text(safe(f"  {one.label}: {one.left_out}."), overflow="fold") for one in preview.left_out]
         if acted_on:
             parts.append(Text(""))
             parts += [_among_others(one) for one in acted_on]
@@ -39,23 +39,23 @@ def _alone(target: Target) -> RenderableType:
     grid.add_column(overflow="fold")
     if target.name != target.id:
         grid.add_row("Name", Text(target.name))
-    grid.add_row("ID", Text(target.id))
+    grid.add_row("ID", Text(safe(target.id)))
     for title, value in target.facts:
         grid.add_row(title, Text(value))
     for title, lines in (("Goes with it", target.losses), ("Stays", target.stays)):
-        grid.add_row(title, Text("\n".join(lines) or "nothing"))
-    warnings = [Text(f"! {warning}", style="bold") for warning in target.warnings]
+        grid.add_row(title, Text("\n".join(map(safe, lines)) or "nothing"))
+    warnings = [Text(safe(f"! {warning}"), style="bold") for warning in target.warnings]
     return Group(grid, *warnings)
 
 
 def _among_others(target: Target) -> RenderableType:
     facts = dict(target.facts)
     line = Text(no_wrap=False, overflow="fold")
-    line.append(target.label, style="bold")
+    line.append(safe(target.label), style="bold")
     for title in _BRIEF:
         if title in facts:
             line.append(f" · {_worded(title, facts[title])}")
-    below = [Text(text, style="dim", overflow="fold") for text in _below(target)]
+    below = [Text(safe(text), style="dim", overflow="fold") for text in _below(target)]
     return Group(line, *(Padding(text, (0, 0, 0, 2)) for text in below))
 
 
