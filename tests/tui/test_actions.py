@@ -43,8 +43,9 @@ def states(world: World, ids: list[str]) -> list[str]:
 
 
 async def marked(user: User, *names: str) -> None:
-    """Show the VMs as they are now, and mark some."""
+    """Show the VMs as they are now, and mark some; what the refresh has to say is said before."""
     await user.press("r")
+    await user.until(lambda: user.result.startswith("vms:") or "under way already" in user.result)
     for name in names:
         await user.go_to(name)
         await user.until(lambda name=name: user.named(name, "state") == "running")  # type: ignore[misc]
