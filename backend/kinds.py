@@ -1,5 +1,6 @@
 """KINDS: one entry per kind of resource. Tabs, collections, commands, exports and tests are made from it."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +14,14 @@ Row = tuple[Any, ...]
 """The values of one object in the order of its kind's columns; None where the cloud said nothing."""
 
 DAY = 86_400.0
+
+_ID = re.compile(r"(i|vol|ami|key)-[0-9a-f]{8,}")
+"""What EC2 gives as an id to what has a name of its user's choice."""
+
+
+def is_id(word: str) -> bool:
+    """Return whether a word can only be an id: anybody may name something like another's id, and is not meant then."""
+    return _ID.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,11 @@ class Kind:
     def value(self, row: Row, column: str) -> Any:
         """Return the value of the named column in `row`."""
         return row[self.index[column]]
+
+    def called(self, row: Row) -> str:
+        """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""
+        word = str(self.value(row, self.handle))
+        return str(self.value(row, "id")) if is_id(word) else word
 
 
 def _id(title: str = "ID", width: int = 21) -> Column:

@@ -22,6 +22,7 @@ from backend.log import logger
 from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
+from tui.hangup import HUNG_UP, ending_with_terminal
 from tui.jobs import Job, JobEnded, JobMoved, Jobs
 from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
@@ -373,7 +374,9 @@ TURN = 0.001
 """Seconds after which a working thread lets the event loop go on, in place of Python's 0.005."""
 
 
-def run(launch: Starts) -> int:
-    """Open the dashboard and return the exit status."""
+def run(launch: Starts, let_go: Callable[[], object]) -> int:
+    """Open the dashboard and return the exit status; `let_go` closes what was opened where it cannot end by itself."""
     sys.setswitchinterval(TURN)
-    return CloudmeshApp(launch).run() or 0
+    app = CloudmeshApp(launch)
+    with ending_with_terminal(lambda: app.exit(HUNG_UP), let_go):
+        return app.run() or 0

@@ -168,7 +168,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             tune()
             from tui.app import run
 
-            return run(launch)
+            return run(launch, launch.closing.close)
     from tui import headless
 
     interrupt = headless.Interrupt()

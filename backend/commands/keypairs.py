@@ -7,8 +7,8 @@ from backend.commands.common import written
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.config import expanded
-from backend.errors import InVainError
-from backend.kinds import KINDS
+from backend.errors import InVainError, RefusedError
+from backend.kinds import KINDS, is_id
 from backend.providers import Item, Provider
 from backend.text import safe
 
@@ -29,6 +29,8 @@ def get(call: Call) -> Outcome:
 def create(call: Call) -> Outcome:
     """Create a keypair and save its private key, once and for its owner's eyes only."""
     session, name = call.session, call.args["name"]
+    if is_id(name):
+        raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
     path = expanded(call.args["to"]) if call.args["to"] else keyfiles.place(session.home, session.scope, name)
     with keyfiles.reserved(path) as file:
         provider = session.connect(call.check)

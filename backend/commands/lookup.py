@@ -1,12 +1,11 @@
 """Finds the object that a word of a command names: by its id, or by a name that no other has."""
 
-import re
 import shlex
 
 from backend.commands.model import Call
 from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import KINDS, Kind, Row, is_id
 from backend.names import closest
 from backend.refresh import refresh
 from backend.text import safe
@@ -41,16 +40,10 @@ def find(call: Call, kind_name: str, word: str) -> Row:
     raise RefusedError(f"{len(rows)} {kind.nouns} share the name {safe(word)!r}: {ids}.", "Give the id instead.")
 
 
-_ID = re.compile(r"(i|vol|ami)-[0-9a-f]{8,}")
-"""What EC2 gives as an id to what has a name of its user's choice."""
-
-
 def known(call: Call, kind: Kind, word: str) -> list[Row]:
     """Return the rows of the cache that `word` names: several where they share it as their name."""
     rows = call.session.cache.named(kind, call.session.scope, word)
-    if _ID.fullmatch(
-        word
-    ):  # anybody may name a VM like another's id: when that is gone, the word must not mean this one
+    if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and "state" in kind.index:
         # EC2 lists a terminated VM for an hour more: its name is free for another.

@@ -15,7 +15,7 @@ from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.errors import CloudError, NotFoundError
 from backend.format import cell, duration
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import KINDS, Kind, Row, is_id
 from backend.providers import Item, Page
 from backend.refresh import Progress
 from backend.text import safe
@@ -285,19 +285,25 @@ def _name_of(rows: Sequence[Row], native: str) -> str:
     return label(_VM.value(rows[0], "name") if rows else None, safe(native))
 
 
-def keypairs(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do: who boots and logs in with them stays as it is."""
+def keypairs(call: Call, words: Sequence[str]) -> Preview:
+    """Return what deleting these keypairs would do: who boots and logs in with them stays as it is.
+
+    Each word is an id or, in the lines of an interrupted bulk, a name.
+    """
     session = call.session
     provider = session.connect(call.check)
-    listed = {item["name"]: item for page in provider.keypairs() for item in page}
+    listed = [item for page in provider.keypairs() for item in page]
+    found = {str(item["name"]): item for item in listed if not is_id(item["name"])}
+    found |= {str(item["id"]): item for item in listed}
     targets = []
-    for word in ids:
-        rows = session.cache.named(_KEYPAIR, session.scope, word)
-        name = str(_KEYPAIR.value(rows[0], "name")) if rows else word
-        item = listed.get(name)
+    for word in words:
+        item = found.get(word)
         if item is None:
-            targets.append(Target(word, name, safe(name), left_out="it no longer exists"))
+            rows = known(call, _KEYPAIR, word)
+            name = str(_KEYPAIR.value(rows[0], "name")) if rows else word
+            targets.append(Target(word, word, safe(name), left_out="it no longer exists"))
             continue
+        name, native = str(item["name"]), str(item["id"])
         users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
         path = keyfiles.place(session.home, session.scope, name)
@@ -308,6 +314,7 @@ def keypairs(call: Call, ids: Sequence[str]) -> Preview:
             ("Private key", f"stays in {path}" if path.exists() else "not here"),
         )
         warning = "Who holds its private key can still log in to those VMs; nobody can boot another with it."
-        targets.append(Target(str(item["id"]), name, safe(name), facts, warnings=(warning,) if users else ()))
+        handle = native if is_id(name) else name
+        targets.append(Target(native, handle, safe(name), facts, warnings=(warning,) if users else ()))
     going = sum(not one.left_out for one in targets)
     return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",) if going else ())

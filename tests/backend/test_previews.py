@@ -12,12 +12,12 @@ from backend.commands import COMMANDS, previews
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.config import PRODUCTION, Cloud, MongoDB
-from backend.errors import PermissionDeniedError
+from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
 from backend.kinds import KINDS
 from backend.providers import connect
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy, boot_many, run, told
+from tests.backend.cloud_parts import account, behind_proxy, boot_many, run, told
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
 
@@ -371,6 +371,7 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         proxy.asked.clear()
         preview = previews.keypairs(Call(session, {}), ["used", "unused", "gone"])
         assert [one.handle for one in preview.targets] == ["used", "unused", "gone"]
+        assert previews.keypairs(Call(session, {}), [one.id for one in preview.targets]) == preview
         used, unused, gone = preview.targets
         assert used.id.startswith("key-")
         facts = dict(used.facts)
@@ -386,6 +387,32 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         assert preview.totals == ("2 keypairs would be deleted.",)
         assert preview.typed == "2"
         assert changed(proxy) == []
+
+
+def test_a_keypair_named_like_the_id_of_another_is_never_meant_by_that_id(
+    both: tuple[Session, Proxy], cloud: Cloud
+) -> None:
+    session, _ = both
+    ec2 = connect(cloud)
+    meant = str(ec2.create_keypair("meant")[0]["id"])
+    decoy = str(ec2.create_keypair(meant)[0]["id"])
+    run(session, "keypair refresh")
+    call = Call(session, {})
+    shown = previews.keypairs(call, [meant, decoy])
+    assert [(one.id, one.handle, one.name) for one in shown.targets] == [
+        (meant, "meant", "meant"),
+        (decoy, decoy, meant),
+    ]
+    run(session, f"keypair delete {meant}")
+    assert account(cloud).keypairs == [meant]  # the one that was called "meant" is gone
+    assert only(previews.keypairs(call, [meant])).left_out == "it no longer exists"
+    with pytest.raises(NotFoundError):
+        run(session, f"keypair delete {meant}")
+    run(session, f"keypair delete {decoy}")
+    assert account(cloud).keypairs == []
+    with pytest.raises(RefusedError, match="would be read as the id"):
+        run(session, f"keypair create {meant}")
+    assert account(cloud).keypairs == []
 
 
 def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(

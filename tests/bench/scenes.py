@@ -163,7 +163,7 @@ def main(name: str, given: Given) -> None:
         started.gate.set()
     Terminal.scene = lambda dashboard: scene(dashboard, given)
     try:
-        run(started)
+        run(started, started.closing.close)
     finally:
         started.closing.close()
     if isinstance(Terminal.result, BaseException):

@@ -110,6 +110,11 @@ class Terminal:
             pass
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Close the window."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
     def restored(self) -> bool:
         """Return whether the terminal is as it was: its modes, the main screen, the cursor, no mouse, no pastes."""
         modes = {1049: False, 25: True, 1000: False, 1003: False, 1006: False, 2004: False}
@@ -189,3 +194,15 @@ def test_sixteen_colours_are_enough(tmp_path: Path) -> None:
         assert terminal.restored()
         assert not re.search(rb"\x1b\[[\d;]*[34]8;[25];", terminal.output)  # no colour beyond the sixteen
         assert re.search(rb"\x1b\[[\d;]*[39][0-7]", terminal.output)  # but some of them
+
+
+@pytest.mark.parametrize("keys", ["", "3b", "J", ":", "\x10"])
+def test_a_window_that_is_closed_ends_the_program_without_a_signal(tmp_path: Path, keys: str) -> None:
+    """As under `make`, or in a tmux whose server is killed: the signal goes to another process."""
+    with Terminal(tmp_path, TERM="xterm-256color") as terminal:
+        terminal.sees("images", "demo · us-east-1 · memory")
+        terminal.type(keys)
+        terminal.hang_up()
+        assert terminal.process.wait(10) != 0
+        assert terminal.processes() == []
+    assert list(tmp_path.iterdir()) == []

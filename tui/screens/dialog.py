@@ -299,7 +299,7 @@ class CommandDialog(ModalScreen[list[Parsed] | None]):
         if self._preview is not None:
             handles = [one.handle for one in self._preview.acted_on]
         else:
-            handles = [str(kind.value(row, kind.handle)) for row in self._targets]
+            handles = [kind.called(row) for row in self._targets]
         if self._target.many:  # by id: a name may hold a comma
             return [{self._target.name: ",".join(str(kind.value(row, "id")) for row in self._targets)}]
         return [{self._target.name: handle} for handle in handles]
@@ -337,7 +337,7 @@ def _matches(kind: Kind, rows: Iterable[Row], typed: str) -> Iterable[tuple[str,
         native, name = str(row[id_at]), str(row[name_at] or "")
         text = f"{native} {name}".casefold()
         if all(word in text for word in words):
-            value = str(kind.value(row, kind.handle))
+            value = kind.called(row)
             if value == typed:
                 continue
             yield value, safe(native if name in ("", native) else f"{name}  {native}")
