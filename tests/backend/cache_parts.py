@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from pymongo import MongoClient
 
 from backend.cache import Cache, Change, Scope
@@ -36,6 +37,8 @@ SAMPLES: dict[Type, Any] = {
     "time": datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC),
 }
 """A value of every type that a cloud says."""
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 
 
 def item(kind: Kind, native: str, **values: Any) -> Item:
@@ -122,6 +125,21 @@ class Heard:
     def wait_removed(self, kind: Kind, native: str) -> None:
         """Wait until a row was told to be gone."""
         self.until(lambda all_: any(native in one.removed for one in all_ if one.kind == kind.name))
+
+
+class following_locally:
+    """What a cache announces while the block runs."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._told: list[Any] = []
+
+    def __enter__(self) -> list[Any]:
+        self._cache.listen(self._told.append)
+        return self._told
+
+    def __exit__(self, *_: object) -> None:
+        self._cache.unlisten(self._told.append)
 
 
 @contextmanager

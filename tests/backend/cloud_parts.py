@@ -13,13 +13,14 @@ from backend.commands import Outcome, execute, parse, split
 from backend.config import Cloud, Settings
 from backend.journal import Entry, plan
 from backend.kinds import KINDS
-from backend.providers import Item, connect
+from backend.providers import Boot, Item, connect
 from backend.providers.ec2_driver import Driver
 from backend.session import Session
 from tests.backend.cache_parts import ago
 from tests.ec2_proxy import Proxy
 
 AMI = "ami-03cf127a"
+BOOT = f"vm boot {AMI} --name web"
 STOCK: dict[str, list[Item]] = {
     "image": [{"id": AMI, "name": "ubuntu", "architecture": "x86_64"}],
     "flavor": [{"id": "t2.micro", "name": "t2.micro", "architecture": "x86_64", "price": 0.0116}],
@@ -84,6 +85,26 @@ def abandoned(
     written.setdefault("sent", None if outcome == "waiting" else at)
     assert session.cache.journal_set(entry.token, written)
     return Entry(session.cache, session.cache.entry(entry.token) or {})
+
+
+def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
+    """An entry of a boot that was sent, or not, by a process that has ended since."""
+    sent = {"image": AMI, "flavor": "t2.micro", "location": None, "keypair": None, "name": "web"}
+    return abandoned(session, BOOT, age=age, request=sent, **fields)
+
+
+def booted(cloud: Cloud, entry: Entry) -> str:
+    """Boot what an abandoned boot has sent."""
+    return str(connect(cloud).boot(Boot(**entry.request, token=entry.token))["id"])
+
+
+def entry_of(session: Session, entry: Entry) -> dict[str, Any]:
+    return session.cache.entry(entry.token) or {}
+
+
+def sent(proxy: Proxy) -> list[str]:
+    """The actions that change something, passed on or not."""
+    return [action for action in proxy.asked if not action.startswith("Describe")]
 
 
 # --- one example of every command that changes something --------------------------------------------------------------

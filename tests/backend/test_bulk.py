@@ -5,22 +5,20 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import Outcome, execute_all, parse, previews
 from backend.commands.model import Call
 from backend.commands.recovery import recover
-from backend.config import Cloud, MongoDB
+from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
 from backend.providers import connect
 from backend.providers.ec2 import EC2Provider
 from backend.providers.patience import Patience
-from backend.secret import Secret
 from tests.backend.cache_parts import eventually
 from tests.backend.cloud_parts import behind_proxy, boot_many, outcomes, run, states
 from tests.ec2_proxy import Proxy
@@ -43,14 +41,6 @@ session = Session(Settings({"aws": cloud}, "aws"), cloud, cache, Path(home))
 execute_all([parse(["vm", "delete", native]) for native in ids], session)
 """
 """A program that deletes VMs, to be killed."""
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 def terminated(proxy: Proxy) -> Counter[str]:

@@ -1,18 +1,17 @@
 """A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import COMMANDS, Command, Outcome
-from backend.config import Cloud, MongoDB
+from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
 from backend.kinds import KINDS
 from backend.providers import Provider, connect
-from backend.secret import Secret
 from tests.backend.cloud_parts import (
     AMI,
     EXAMPLES,
@@ -30,14 +29,6 @@ from tests.ec2_proxy import Call, Proxy
 
 REPEATED = {"vm boot", "volume create"}
 """Their requests have a token, so that they can be sent again."""
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 def changes(proxy: Proxy) -> list[Call]:

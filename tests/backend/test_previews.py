@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import COMMANDS, previews
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.config import PRODUCTION, Cloud, MongoDB
+from backend.config import PRODUCTION, Cloud
 from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
 from backend.kinds import KINDS
 from backend.providers import connect
-from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cloud_parts import account, behind_proxy, boot_many, run, told
 from tests.backend.ec2_faults import listing, refusal
@@ -29,14 +28,6 @@ GROUP = {
     "TagSpecification.1.Tag.1.Value": "workers",
 }
 """A tag that only Auto Scaling can set: CreateTags refuses it."""
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

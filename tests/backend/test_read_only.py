@@ -1,23 +1,21 @@
 """A session or a cloud that is read-only: no face, no command and no provider sends anything that changes it."""
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import COMMANDS, Command, Parsed, allowed, execute, execute_all, parse, split
 from backend.commands.model import Call
 from backend.commands.recovery import Recovered, recover
-from backend.config import Cloud, MongoDB
+from backend.config import Cloud
 from backend.errors import RefusedError
 from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Boot, Provider, connect
-from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, staged
 from tests.ec2_proxy import Proxy
@@ -27,14 +25,6 @@ LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", 
 CHANGING = sorted(name for name in vars(Provider) if not name.startswith("_") and name not in LOOKING)
 
 CHANGES = [one for one in COMMANDS if one.effect != "reads"]
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 def locked(session: Session, by: str) -> Session:

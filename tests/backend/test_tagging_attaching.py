@@ -5,26 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import parse, split
 from backend.commands.volumes import DEVICES
-from backend.config import Cloud, MongoDB
+from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError, RefusedError, UsageError
 from backend.kinds import KINDS
 from backend.providers import Item, connect
-from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import XMLNS, Reply, refusal
 from tests.ec2_proxy import Proxy
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What becomes of commands that cannot be settled at once: the last look decides, and nothing is settled unseen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,27 +8,19 @@ from typing import Any
 import mongomock
 import pytest
 
-from backend.cache import Cache, open_cache
+from backend.cache import Cache
 from backend.commands import execute, execute_all, keypairs, parse, recovery, split
 from backend.commands.common import REPEATED_FOR
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.recovery import left, recover
-from backend.config import Cloud, MongoDB
+from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
 from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Provider, connect
-from backend.secret import Secret
 from tests.backend.cloud_parts import AMI, abandoned, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Cache]:
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("after", [True, False])

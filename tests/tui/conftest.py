@@ -1,19 +1,27 @@
-"""What the tests of the dashboard share: one demo a module, with its clock in the test's hand, and a cache of it."""
+"""What the tests of the program share: a demo with its clock in the test's hand, and a shell before a real cache."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from backend.cache import Cache, open_cache
-from backend.config import Poll, Settings
+from backend.config import Cloud, Poll, Settings
 from backend.demo import DemoCloud
 from backend.demo_content import CANONICAL
 from backend.kinds import KINDS
+from backend.mongod import EmbeddedServer
+from backend.providers.ec2 import EC2Provider
 from backend.refresh import refresh_many
 from backend.session import Session
+from tests.ec2_proxy import Proxy
 from tests.tui.driving import DELAY, Clock, World, copied
+from tests.tui.shell import Shell
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +58,55 @@ def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Cache:
 def world(demo: DemoCloud, listed: Cache, tmp_path: Path) -> World:
     settings = replace(configured(demo), poll=Poll(in_flight=0.1))
     return World(settings, copied(listed, open_cache(settings.mongodb, tmp_path)), tmp_path)
+
+
+# --- the program without a screen ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def mongodb(server_home: Path) -> Iterator[str]:
+    """The address of a real MongoDB server on a Unix socket."""
+    with EmbeddedServer(server_home) as share:
+        yield share.start()
+
+
+@pytest.fixture
+def proxy(cloud: Cloud) -> Iterator[Proxy]:
+    assert cloud.endpoint is not None
+    with Proxy(cloud.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def provider(cloud: Cloud) -> EC2Provider:
+    """A way to the same cloud that is not the program's."""
+    return EC2Provider(replace(cloud, images=("self",)))
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Shell:
+    """A shell without a configuration."""
+    return Shell(tmp_path, tmp_path / "data")
+
+
+@pytest.fixture
+def database(mongodb: str) -> Iterator[Database[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(mongodb, tz_aware=True) as client:
+        name = f"shell-{uuid4().hex[:12]}"
+        yield client[name]
+        client.drop_database(name)
+
+
+@pytest.fixture
+def shell(bare: Shell, proxy: Proxy, mongodb: str, database: Database[dict[str, Any]]) -> Shell:
+    """A shell whose cache is on a server that outlives each run."""
+    bare.configure(proxy.endpoint, mongodb, database.name)
+    return bare
+
+
+@pytest.fixture
+def forgetful(bare: Shell, proxy: Proxy) -> Shell:
+    """A shell whose cache is in memory: for what a single run shows."""
+    bare.configure(proxy.endpoint, "memory")
+    return bare

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from textual.command import CommandList, CommandPalette
 from textual.events import Key
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
@@ -19,7 +20,7 @@ from backend import providers
 from backend.cache import Cache, Scope
 from backend.config import Cloud, Settings
 from backend.kinds import KINDS, Row
-from backend.providers import Provider
+from backend.providers import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp
 from tui.screens.dialog import CommandDialog
@@ -308,3 +309,19 @@ async def opened(
         await user.until(lambda: app.session is not None)
         await user.show("vm")
         yield user
+
+
+def booted(world: World, name: str) -> str:
+    """Boot a VM behind the dashboard's back and return its id."""
+    default = world.cloud.default
+    boot = Boot(image=default.image or "", flavor=default.size, token=name, keypair=default.keypair, name=name)
+    return str(world.provider.boot(boot)["id"])
+
+
+async def palette(user: User, query: str, wanted: str) -> None:
+    """Search in the palette until an entry that holds `wanted` is the first."""
+    await user.press("ctrl+p")
+    await user.until(lambda: isinstance(user.app.screen, CommandPalette) and user.app.screen.focused is not None)
+    await user.type(query)
+    found = user.app.screen.query_one(CommandList)
+    await user.until(lambda: found.option_count and wanted in str(found.get_option_at_index(0).prompt))

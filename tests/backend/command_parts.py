@@ -1,0 +1,84 @@
+"""What the tests of single commands share: what their cache knows beforehand, and looks at cloud and cache."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import pytest
+
+from backend.cache import Cache, RefreshRecord, Scope
+from backend.commands import Command, Parsed
+from backend.config import Cloud
+from backend.kinds import KINDS
+from backend.providers import Item, Provider
+from backend.session import Session
+from tests.backend.cloud_parts import AMI, run
+
+ARM_AMI = "ami-0e9271c829888680e"
+ZONES = ("us-east-1a", "us-east-1b")
+
+STOCK: dict[str, list[Item]] = {
+    "image": [
+        {"id": AMI, "name": "ubuntu", "architecture": "x86_64"},
+        {"id": ARM_AMI, "name": "ubuntu-arm", "architecture": "arm64"},
+    ],
+    "flavor": [
+        {"id": "t2.micro", "name": "t2.micro", "architecture": "i386, x86_64"},
+        {"id": "t4g.micro", "name": "t4g.micro", "architecture": "arm64"},
+    ],
+    "location": [
+        {"id": f"use1-az{number}", "name": zone, "region": "us-east-1", "state": "available"}
+        for number, zone in enumerate(ZONES)
+    ],
+}
+"""What a test's cache has been told of what never changes; moto takes seconds to list all of it."""
+
+
+def fill(cache: Cache, scope: Scope) -> None:
+    """Write the stock as a refresh a moment ago would have."""
+    for name, items in STOCK.items():
+        kind = KINDS[name]
+        cache.put(kind, scope, items)
+        now = datetime.now(UTC)
+        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
+
+
+def defaulting(session: Session, **defaults: str) -> Session:
+    """Return the session with other defaults of its cloud."""
+    return replace(session, cloud=replace(session.cloud, default=replace(session.cloud.default, **defaults)))
+
+
+def listed(pages: Iterator[list[Item]]) -> list[Item]:
+    return [item for page in pages for item in page]
+
+
+def vms(ec2: Provider) -> dict[str, Item]:
+    return {item["id"]: item for item in listed(ec2.vms())}
+
+
+def booted(session: Session, line: str = f"vm boot {AMI}") -> str:
+    return str(dict(run(session, line).fields)["id"])
+
+
+def row(session: Session, kind: str, word: str) -> dict[str, Any]:
+    """What the cache says of one object."""
+    (found,) = session.cache.named(KINDS[kind], session.scope, word)
+    return dict(zip(KINDS[kind].index, found, strict=True))
+
+
+def everything(cache: Cache) -> str:
+    """The whole database as text."""
+    found = [list(cache.database[name].find()) for name in cache.database.list_collection_names()]
+    assert any(found)
+    return repr(found)
+
+
+def untouched(_cloud: Cloud, _check: Callable[[], None]) -> NoReturn:
+    pytest.fail("the cloud was asked")
+
+
+def full(one: Command) -> Parsed:
+    """Return a call of the command with something in every required place."""
+    fitting = {"cloud": "other", "image": AMI, "tag": "key=value", "file": "/nowhere/x.csv"}
+    return Parsed(one, {param.name: fitting.get(param.name, "x") for param in one.params if param.required})

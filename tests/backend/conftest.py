@@ -1,0 +1,47 @@
+"""What the tests of commands share: a cache in memory, and a session on an empty account that fills it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.providers import Provider, connect
+from backend.secret import Secret
+from backend.session import Session
+from tests.backend.command_parts import fill, untouched
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Cache]:
+    """What does not hang on the cache's server is tried on the one that is quickly there."""
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def session(cloud: Cloud, memory: Cache, tmp_path: Path) -> Session:
+    """A session on an empty account, with refresh on and a second cloud in the configuration."""
+    other = replace(cloud, name="other", default=Defaults("eu-west-1"))
+    settings = Settings({"aws": cloud, "other": other}, "aws", tmp_path / "cloudmesh.yaml")
+    made = Session(settings, cloud, memory, tmp_path / "home")
+    fill(memory, made.scope)
+    return made
+
+
+@pytest.fixture
+def offline(memory: Cache, tmp_path: Path) -> Session:
+    """A session whose test fails when the cloud is asked anything."""
+    cloud = Cloud("aws")
+    made = Session(Settings({"aws": cloud}, "aws"), cloud, memory, tmp_path / "home", connector=untouched)
+    fill(memory, made.scope)
+    return made
+
+
+@pytest.fixture
+def ec2(session: Session) -> Provider:
+    """The cloud itself, to look behind the cache."""
+    return connect(session.cloud)

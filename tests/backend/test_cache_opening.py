@@ -1,0 +1,126 @@
+"""Opening a cache at an address, on the embedded server or in memory, and every way that fails."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.cache.documents import validator
+from backend.cache.opening import NO_MONGOD, place_of
+from backend.config import MongoDB
+from backend.errors import CacheError, ConfigError
+from backend.secret import Secret
+from tests.backend.cache_parts import HERE, VM, Standalone, ids, items
+
+
+def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:
+    assert (plain.mode, plain.place, plain.note) == ("mongodb", standalone.socket, "")
+    assert plain.put(VM, HERE, items(VM, "a")) == (1, 0)
+    assert ids(plain, VM) == ["a"]
+    assert plain.database["vms"].options()["validator"] == validator(VM)
+
+
+def test_a_wrong_password(standalone: Standalone) -> None:
+    with pytest.raises(CacheError, match="refuses the user name or the password") as caught:
+        open_cache(MongoDB(Secret(standalone.uri(password="wr@ng")), "test"), Path("/nowhere"))
+    assert standalone.socket in str(caught.value)
+    assert "wr@ng" not in str(caught.value)
+    assert "mongodb.uri" in caught.value.cure
+
+
+def test_a_user_who_may_not_write(standalone: Standalone) -> None:
+    with pytest.raises(CacheError, match="does not let this user do that") as caught:
+        open_cache(MongoDB(Secret(standalone.uri("reader")), "test"), Path("/nowhere"))
+    assert "readWrite" in caught.value.cure
+
+
+def test_a_server_that_is_down() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(CacheError, match=f"127.0.0.1:{port}") as caught:
+        open_cache(MongoDB(Secret(f"mongodb://user:hush@127.0.0.1:{port}/")), Path("/nowhere"))
+    assert time.monotonic() - began < 4.5
+    assert "hush" not in str(caught.value)
+    assert "user" not in str(caught.value)
+    assert str(caught.value).count("refused") == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://user:p@hush@db.example.org/",
+        "mongodb://user:p/hush@db.example.org/",
+        "mongodb://user:hush",
+        "mongodb://",
+        "mongodb+srv://user:p@hush@db.example.org/",
+        "mongodb+srv://user:hush",
+        "mongodb+srv://user:hush@a.example.org,b.example.org/",
+        "mongodb+srv://user:hush@a.example.org:27017/",
+    ],
+)
+def test_an_address_that_is_none(uri: str) -> None:
+    with pytest.raises(ConfigError, match="not a valid MongoDB address") as caught:
+        open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+    assert "hush" not in str(caught.value)
+    assert "%40" in caught.value.cure
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("mongodb://user:p%40ss@db.example.org/cm?retryWrites=true", "db.example.org:27017"),
+        ("mongodb://a.example.org,b.example.org:27018/?replicaSet=rs", "a.example.org:27017, b.example.org:27018"),
+        ("mongodb://user:hush@%2Ftmp%2Fx.sock/", "/tmp/x.sock"),  # noqa: S108 - never opened
+        ("mongodb://[::1]:27018", "::1:27018"),
+        ("mongodb+srv://user:p%40ss@cluster.example.org/cm?retryWrites=true", "cluster.example.org"),
+        ("mongodb+srv://cluster.example.org", "cluster.example.org"),
+        ("mongodb+srv://user:hush@cluster.example.org/?w=majority", "cluster.example.org"),
+    ],
+)
+def test_a_place_names_no_user(uri: str, place: str) -> None:
+    assert place_of(uri) == place
+
+
+def test_no_mongod_means_memory(tmp_path: Path) -> None:
+    opened = open_cache(MongoDB(), tmp_path, find=lambda: None)
+    try:
+        assert (opened.mode, opened.note) == ("memory", NO_MONGOD)
+        opened.put(VM, HERE, items(VM, "a"))
+        assert ids(opened, VM) == ["a"]
+        assert not list(tmp_path.iterdir())
+    finally:
+        opened.close()
+
+
+def test_a_mongod_that_does_not_run_means_memory(tmp_path: Path) -> None:
+    broken = tmp_path / "mongod"
+    broken.write_text("#!/bin/sh\necho no libcrypto >&2\nexit 127\n")
+    broken.chmod(0o755)
+    opened = open_cache(MongoDB(), tmp_path / "home", find=lambda: str(broken))
+    try:
+        assert opened.mode == "memory"
+        assert "no libcrypto" in opened.note
+        assert "will not last" in opened.note
+    finally:
+        opened.close()
+
+
+def test_memory_that_was_asked_for_has_no_note() -> None:
+    opened = open_cache(MongoDB(Secret("memory")), Path("/nowhere"), find=lambda: None)
+    assert (opened.mode, opened.note, opened.place) == ("memory", "", "memory")
+    opened.close()
+
+
+def test_what_is_embedded_lasts(server_home: Path, embedded: Cache) -> None:
+    embedded.put(VM, HERE, items(VM, "a"))
+    again = open_cache(MongoDB(Secret("embedded"), embedded.database.name), server_home)
+    try:
+        assert (again.mode, again.note) == ("embedded", "")
+        assert ids(again, VM) == ["a"]
+    finally:
+        again.close()

@@ -1,0 +1,108 @@
+"""The cache's schema and indexes on a real server: what does not fit is refused, in a sentence."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.cache.documents import validator
+from backend.config import MongoDB
+from backend.errors import CacheError
+from backend.kinds import KINDS, Kind
+from backend.secret import Secret
+from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items
+
+WRONG_BSON: dict[str, Any] = {
+    "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
+    "flag": "yes", "flight": {"action": "stop"},
+}  # fmt: skip
+
+
+def valid(kind: Kind) -> dict[str, Any]:
+    keys = {"_id": HERE.key("a"), "cloud": "aws", "region": "us-east-1", "extra": {}, "refreshed": SAMPLES["time"]}
+    return {**item(kind, "a"), **keys}
+
+
+@every_kind
+def test_the_server_refuses_what_does_not_fit(embedded: Cache, kind: Kind) -> None:
+    collection = embedded.database[kind.plural]
+    wrong = [{column.name: WRONG_BSON[column.type]} for column in kind.columns]
+    wrong += [{"id": None}, {"cloud": None}, {"refreshed": None}, {"extra": []}]
+    for fields in wrong:
+        with pytest.raises(CacheError, match=r"at the embedded server\) refuses a document that does not fit"):  # noqa: SIM117
+            with embedded.use():
+                collection.insert_one({**valid(kind), **fields})
+    assert embedded.count(kind, HERE) == 0
+    with embedded.use():
+        collection.insert_one(valid(kind))
+    assert ids(embedded, kind) == ["a"]
+
+
+def test_a_refused_update_is_a_sentence(embedded: Cache) -> None:
+    embedded.put(VM, HERE, items(VM, "a"))
+    wrong: Any = 80
+    with pytest.raises(CacheError, match="does not fit the schema") as caught:
+        embedded.set_flight(HERE, "a", None, wrong)
+    assert caught.value.cure
+    assert caught.value.__cause__ is None
+
+
+def test_a_refused_page_is_a_sentence(embedded: Cache) -> None:
+    schema = {"$jsonSchema": {"properties": {"name": {"enum": ["good"]}}}}
+    embedded.database.command("collMod", "vms", validator=schema)
+    with pytest.raises(CacheError, match="does not fit the schema"):
+        embedded.put(VM, HERE, [item(VM, "a", name="good"), item(VM, "b", name="bad")])
+
+
+@every_kind
+def test_the_schema_is_made_from_kinds(embedded: Cache, kind: Kind) -> None:
+    schema = embedded.database[kind.plural].options()["validator"]
+    assert schema == validator(kind)
+    assert set(schema["$jsonSchema"]["properties"]) >= {column.name for column in kind.columns}
+
+
+@every_kind
+def test_another_versions_schema_is_replaced(server_home: Path, embedded: Cache, kind: Kind) -> None:
+    embedded.put(kind, HERE, items(kind, "a"))
+    embedded.database.command("collMod", kind.plural, validator={"$jsonSchema": {"required": ["of another version"]}})
+    other = open_cache(MongoDB(Secret("embedded"), embedded.database.name), server_home)
+    try:
+        assert other.database[kind.plural].options()["validator"] == validator(kind)
+        assert other.put(kind, HERE, items(kind, "b"), other.known(kind, HERE)) == (1, 0)
+        assert ids(other, kind) == ["a", "b"]
+    finally:
+        other.close()
+
+
+@every_kind
+def test_collections_are_indexed(cache: Cache, kind: Kind) -> None:
+    keys = [entry["key"] for entry in cache.database[kind.plural].index_information().values()]
+    assert [("cloud", 1), ("region", 1)] in keys
+
+
+def test_the_journal_is_indexed(cache: Cache) -> None:
+    keys = [index["key"] for index in cache.database["journal"].index_information().values()]
+    assert [("at", -1), ("place", -1)] in keys
+
+
+def test_dashboards_that_prepare_at_once(embedded: Cache) -> None:
+    embedded.client.drop_database(embedded.database.name)
+    barrier = threading.Barrier(4)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            barrier.wait(10)
+            embedded.prepare()
+        except BaseException as error:  # noqa: BLE001 - seen by the test
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failed == []
+    assert embedded.database["volumes"].options()["validator"] == validator(KINDS["volume"])

@@ -1,0 +1,139 @@
+"""Keypairs: a private key is saved once, for its owner alone, where it was said to be."""
+
+import contextlib
+from pathlib import Path
+from stat import S_IMODE
+
+import pytest
+
+from backend import owner
+from backend.commands import Parsed, command, execute
+from backend.errors import CloudError, CloudmeshError, NotFoundError
+from backend.kinds import KINDS
+from backend.providers import Provider
+from backend.session import Session
+from tests.backend.cloud_parts import run
+from tests.backend.command_parts import everything, listed, row
+
+
+def test_a_private_key_is_saved_once_and_for_its_owner_alone(session: Session, ec2: Provider) -> None:
+    outcome = run(session, "keypair create me")
+    path = session.home / "keys" / "aws" / "us-east-1" / "me.pem"
+    assert outcome.message == f"Keypair me created; its private key is {path}."
+    assert dict(outcome.fields)["private_key"] == str(path)
+    assert S_IMODE(path.stat().st_mode) == 0o600
+    for folder in (path.parent, path.parent.parent, session.home / "keys", session.home):
+        assert S_IMODE(folder.stat().st_mode) == 0o700
+    pem = path.read_text()
+    assert pem.startswith("-----BEGIN")
+    assert [item["name"] for item in listed(ec2.keypairs())] == ["me"]
+    assert row(session, "keypair", "me")["fingerprint"]
+    body = pem.splitlines()[1]
+    for text in (everything(session.cache), repr(outcome), repr(session)):
+        assert "PRIVATE KEY" not in text
+        assert body not in text
+
+
+def test_a_key_file_is_never_overwritten(session: Session, ec2: Provider) -> None:
+    run(session, "keypair create me")
+    path = session.home / "keys" / "aws" / "us-east-1" / "me.pem"
+    pem = path.read_text()
+    ec2.delete_keypair("me")
+    for line in ("keypair create me", f"keypair create you --to {path}"):
+        with pytest.raises(CloudmeshError, match="exists already and is not overwritten; no keypair was created"):
+            run(session, line)
+    assert path.read_text() == pem
+    assert listed(ec2.keypairs()) == []
+    assert [entry["outcome"] for entry in session.cache.journal()] == ["failed", "failed", "done"]
+
+
+def test_a_key_file_elsewhere(session: Session, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "deeper" / "me.key"
+    outcome = run(session, f"keypair create me --to '{path}'")
+    assert str(path) in outcome.message
+    assert path.read_text().startswith("-----BEGIN")
+    assert S_IMODE(path.stat().st_mode) == 0o600
+    assert S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+    assert not (session.home / "keys").exists()
+
+
+@pytest.mark.parametrize("name", ["file/me.pem", "folder", "x" * 300, "a\0b", "link"])
+def test_a_place_where_no_key_can_be_saved(session: Session, ec2: Provider, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    owner.sign(session.home)  # as any command that changes something does
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CloudmeshError) as caught:
+        execute(Parsed(command("keypair create"), {"name": "me", "to": str(tmp_path / name)}), session)
+    assert "no keypair was created." in caught.value.message
+    assert "--to FILE" in caught.value.cure
+    assert listed(ec2.keypairs()) == []
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_tilde_that_names_nobody_is_a_folder_s_name(session: Session, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        run(session, "keypair create me --to ~no-such-user/me.pem")
+    assert (tmp_path / "~no-such-user" / "me.pem").read_text().startswith("-----BEGIN")
+
+
+def test_a_cloud_that_refuses_leaves_no_file(session: Session, ec2: Provider) -> None:
+    ec2.create_keypair("me")
+    with pytest.raises(CloudError, match="name is taken"):
+        run(session, "keypair create me")
+    assert not (session.home / "keys" / "aws" / "us-east-1" / "me.pem").exists()
+    (entry,) = session.cache.journal()
+    assert (entry["outcome"], entry["objects"]) == ("failed", [])
+
+
+def test_get_tells_where_the_private_key_is(session: Session, ec2: Provider) -> None:
+    run(session, "keypair create mine")
+    ec2.create_keypair("theirs")
+    path = session.home / "keys" / "aws" / "us-east-1" / "mine.pem"
+    mine = run(session, "keypair get mine")
+    assert mine.message == f"Keypair mine: its private key is {path}."
+    fields = dict(mine.fields)
+    assert (fields["name"], fields["private_key"]) == ("mine", str(path))
+    assert set(fields) == {*KINDS["keypair"].index, "private_key"}
+    theirs = run(session, "keypair get theirs")
+    assert theirs.message == "Keypair theirs: its private key is not here."
+    assert dict(theirs.fields)["private_key"] is None
+    with pytest.raises(NotFoundError, match=r"Did you mean 'theirs'\?"):
+        run(session, "keypair get their")
+
+
+def test_deleting_a_keypair_keeps_its_private_key(session: Session, ec2: Provider) -> None:
+    run(session, "keypair create mine")
+    ec2.create_keypair("theirs")
+    path = session.home / "keys" / "aws" / "us-east-1" / "mine.pem"
+    assert run(session, "keypair delete mine").message == f"Keypair mine deleted. Its private key stays in {path}."
+    assert path.exists()
+    assert run(session, "keypair delete theirs").message == "Keypair theirs deleted."
+    assert listed(ec2.keypairs()) == []
+    assert session.cache.rows(KINDS["keypair"], session.scope) == []
+    with pytest.raises(NotFoundError, match="There is no keypair 'mine'"):
+        run(session, "keypair delete mine")
+
+
+def test_a_keypair_deleted_meanwhile(session: Session, ec2: Provider) -> None:
+    run(session, "keypair create me")
+    ec2.delete_keypair("me")
+    with pytest.raises(NotFoundError, match="Deleting keypair me failed on cloud aws"):
+        run(session, "keypair delete me")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", ".", "..", "/etc/x", "~", "-x", "a\nb", "\u202e", "é漢字", "%2e"])
+def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider, name: str) -> None:
+    outcome = execute(Parsed(command("keypair create"), {"name": name}), session)
+    folder = session.home / "keys" / "aws" / "us-east-1"
+    (path,) = folder.iterdir()
+    assert path.is_file()
+    signed = session.home / "running" / owner.sign(session.home)
+    assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed}
+    assert [item["name"] for item in listed(ec2.keypairs())] == [name]
+    assert outcome.message.isprintable()
+    assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")
+    execute(Parsed(command("keypair delete"), {"keypair": name}), session)
+    assert listed(ec2.keypairs()) == []

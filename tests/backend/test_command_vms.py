@@ -1,0 +1,219 @@
+"""Starting, stopping, rebooting and deleting a VM: once, when it fits, and with nobody else at it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import pytest
+
+from backend.cache import Change
+from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
+from backend.format import Flight
+from backend.kinds import JOURNAL, KINDS
+from backend.providers import Provider, connect
+from backend.session import Session
+from tests.backend.cloud_parts import AMI, run
+from tests.backend.command_parts import booted, row, untouched, vms
+
+NOWHERE = "i-0123456789abcdef0"
+
+
+def test_life_of_a_vm_by_id_and_by_name(session: Session, ec2: Provider) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    steps = [
+        (f"vm stop {vm}", "stopping", "running", "stop", "stopping", "stopped", f"vm start {vm}"),
+        ("vm start web", "starting", "stopped", "start", "pending", "running", f"vm stop {vm}"),
+        ("vm reboot web", "rebooting", "running", "reboot", "rebooting", "running", ""),
+        ("vm delete web", "being deleted", "running", "delete", "shutting-down", "terminated", ""),
+    ]
+    for line, doing, before, action, cached, real, undo in steps:
+        outcome = run(session, line)
+        assert (outcome.message, outcome.undo) == (f"web ({vm}) is {doing}.", undo)
+        found = row(session, "vm", vm)
+        assert (found["flight"].before, found["flight"].action, found["state"]) == (before, action, cached)
+        assert dict(outcome.fields) == found
+        assert vms(ec2)[vm]["state"] == real
+
+
+def test_a_name_that_two_share(session: Session, ec2: Provider) -> None:
+    ids = sorted(booted(session, f"vm boot {AMI} --name web") for _ in range(2))
+    before = vms(ec2)
+    for verb in ("start", "stop", "reboot", "delete"):
+        with pytest.raises(CloudmeshError) as caught:
+            run(session, f"vm {verb} web")
+        assert str(caught.value) == f"2 VMs share the name 'web': {ids[0]}, {ids[1]}. Give the id instead."
+    assert vms(ec2) == before
+
+
+def test_a_vm_that_never_was(session: Session) -> None:
+    booted(session, f"vm boot {AMI} --name webserver")
+    for verb in ("start", "stop", "reboot", "delete"):
+        with pytest.raises(NotFoundError) as caught:
+            run(session, f"vm {verb} {NOWHERE}")
+        where = "in cloud aws, region us-east-1"
+        assert caught.value.message.startswith(f"There is no VM '{NOWHERE}' {where}, as listed ")
+        with pytest.raises(NotFoundError, match=r"There is no VM 'WebServr' .* Did you mean 'webserver'\?"):
+            run(session, f"vm {verb} WebServr")
+
+
+def test_a_vm_that_the_cloud_has_forgotten_leaves_the_cache(session: Session) -> None:
+    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
+    with pytest.raises(NotFoundError, match=f"VM {NOWHERE} no longer exists in cloud aws, region us-east-1"):
+        run(session, f"vm stop {NOWHERE}")
+    assert session.cache.rows(KINDS["vm"], session.scope) == []
+
+
+def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")  # which sees that it has booted
+    ec2.delete_vm(vm)
+    with pytest.raises(CloudmeshError) as caught:
+        run(session, "vm stop web")
+    assert caught.value.message == f"web ({vm}) is terminated, so there is nothing to stop; nothing was done."
+    assert row(session, "vm", vm)["state"] == "terminated"  # the look that refused is in the cache
+
+
+@pytest.mark.parametrize(
+    ("state_of", "verb"),
+    [
+        ("running", "start"),
+        *(("stopped", verb) for verb in ("stop", "reboot")),
+        *(("terminated", verb) for verb in ("start", "stop", "reboot", "delete")),
+    ],
+)
+def test_an_action_that_does_not_fit(session: Session, ec2: Provider, state_of: str, verb: str) -> None:
+    vm = booted(session)
+    run(session, "vm refresh")
+    if state_of != "running":
+        {"stopped": ec2.stop, "terminated": ec2.delete_vm}[state_of](vm)
+    with pytest.raises(CloudmeshError) as caught:
+        run(session, f"vm {verb} {vm}")
+    assert caught.value.message == f"{vm} is {state_of}, so there is nothing to {verb}; nothing was done."
+    assert vms(ec2)[vm]["state"] == state_of
+    entry = session.cache.journal()[0]
+    assert (entry["command"], entry["outcome"], entry["objects"]) == (f"vm {verb} {vm}", "failed", [])
+
+
+DOING = {"stop": "stopping", "reboot": "rebooting", "delete": "being deleted"}
+DONE = {"start": "started", "stop": "stopped", "reboot": "rebooted"}
+DURING = {"stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
+
+
+def flying(session: Session, action: str, seconds: float = 3, **more: Any) -> str:
+    """Boot a VM, which has come to rest, and begin an action some seconds ago that EC2 does not show yet."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    session.cache.set_flight(session.scope, vm, Flight(action, since, before="running", **more))
+    return vm
+
+
+@pytest.mark.parametrize("action", ["stop", "reboot", "delete"])
+@pytest.mark.parametrize("verb", ["start", "stop", "reboot", "delete"])
+def test_while_an_action_is_under_way(session: Session, ec2: Provider, action: str, verb: str) -> None:
+    vm = flying(session, action)
+    before = row(session, "vm", vm)["flight"]
+    if verb == "delete" != action:
+        run(session, "vm delete web")
+        assert vms(ec2)[vm]["state"] == "terminated"
+        assert (row(session, "vm", vm)["flight"].action, row(session, "vm", vm)["state"]) == ("delete", "shutting-down")
+        return
+    with pytest.raises(RefusedError) as caught:
+        run(session, f"vm {verb} web")
+    what = f"running → {DURING[action]} 3 s"
+    if verb == action:
+        assert str(caught.value) == f"web ({vm}) is {DOING[verb]} already ({what}); nothing was done."
+    else:
+        assert str(caught.value) == (
+            f"web ({vm}) cannot be {DONE[verb]} now: its {action} is under way ({what}); nothing was done. "
+            "Wait until it has settled."
+        )
+    assert row(session, "vm", vm)["flight"] == before
+    assert vms(ec2)[vm]["state"] == "running"
+    entry = session.cache.journal()[0]
+    assert (entry["outcome"], entry["objects"], entry["sent"]) == ("failed", [], None)
+
+
+@pytest.mark.parametrize("seconds", [30, 3])
+def test_an_action_that_is_over_or_was_given_up_on_is_in_nobody_s_way(
+    session: Session, ec2: Provider, seconds: float
+) -> None:
+    vm = flying(session, "stop", seconds, overdue=seconds < 20)
+    run(session, "vm stop web")
+    assert vms(ec2)[vm]["state"] == "stopped"
+    flight = row(session, "vm", vm)["flight"]
+    assert (flight.action, flight.overdue) == ("stop", False)
+    assert (datetime.now(UTC) - flight.since).total_seconds() < 2
+
+
+def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
+    """Somebody else's action begins between the look and the claim."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    theirs = Flight("reboot", datetime.now(UTC).replace(microsecond=0), before="running")
+
+    def meanwhile(change: Change) -> None:
+        if change.kind == JOURNAL.name and JOURNAL.value(change.upserts[0], "outcome") == "unfinished":
+            session.cache.set_flight(session.scope, vm, theirs)
+
+    session.cache.listen(meanwhile)
+    with pytest.raises(RefusedError, match=rf"Somebody else acts on web \({vm}\) at this moment; nothing was done"):
+        run(session, "vm stop web")
+    assert row(session, "vm", vm)["flight"] == theirs
+    assert vms(ec2)[vm]["state"] == "running"
+    assert session.cache.journal()[0]["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "flies"), [(CloudError("No."), False), (Cancelled(), False), (UnsureError("Cut off."), True)]
+)
+def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Exception, flies: bool) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+
+    class Refusing:
+        """The cloud, but for stopping."""
+
+        def __init__(self, real: Provider) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def stop(self, native: str) -> NoReturn:
+            flight = row(session, "vm", native)["flight"]
+            assert (flight.action, flight.before) == ("stop", "running")  # claimed before it is sent
+            raise error
+
+    refusing = replace(session, connector=lambda cloud, check: Refusing(connect(cloud, check)), looks=())
+    with pytest.raises(type(error)):
+        run(refusing, "vm stop web")
+    flight = row(session, "vm", vm)["flight"]
+    assert (flight.action if flight else None) == ("stop" if flies else None)
+
+
+def test_a_stopped_vm_can_be_deleted(session: Session, ec2: Provider) -> None:
+    vm = booted(session)
+    ec2.stop(vm)
+    run(session, f"vm delete {vm}")
+    assert vms(ec2)[vm]["state"] == "terminated"
+
+
+def test_a_hostile_name_is_shown_safely(session: Session) -> None:
+    vm = booted(session, f"vm boot {AMI} --name '\u202e[/]\n'")
+    outcome = run(session, f"vm stop {vm}")
+    assert outcome.message == f"\ufffd[/]␊ ({vm}) is stopping."
+    assert run(session, "vm start '\u202e[/]\n'").message.endswith("is starting.")
+
+
+def test_a_tag_that_is_none_is_not_even_journalled(session: Session) -> None:
+    with pytest.raises(UsageError, match=r"'x' is no tag\. Write it as KEY=VALUE\."):
+        run(replace(session, connector=untouched), "vm tag web x")
+    assert session.cache.journal() == []
+
+
+def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session, ec2: Provider) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    ec2.delete_vm(vm)
+    with pytest.raises(CloudmeshError, match="is terminated, so there is nothing to stop"):
+        run(session, "vm stop web")

@@ -1,0 +1,83 @@
+"""Creating and deleting volumes: their size, their zone, and those that are attached."""
+
+from dataclasses import replace
+
+import pytest
+
+from backend.cache import open_cache
+from backend.config import MongoDB
+from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
+from backend.kinds import KINDS
+from backend.providers import Provider
+from backend.secret import Secret
+from backend.session import Session
+from tests.backend.cloud_parts import run
+from tests.backend.command_parts import STOCK, booted, defaulting, listed, row, untouched
+
+
+def test_a_volume_by_default_is_of_1_gib_in_the_first_zone_of_the_region(session: Session, ec2: Provider) -> None:
+    outcome = run(session, "volume create data")
+    (made,) = listed(ec2.volumes())
+    assert (made["name"], made["size"], made["location"]) == ("data", 1, "us-east-1a")
+    assert outcome.message == f"Volume data ({made['id']}, 1 GiB) created in us-east-1a."
+    assert dict(outcome.fields) == {"id": made["id"], "name": "data", "size": 1, "location": "us-east-1a"}
+    assert row(session, "volume", "data")["size"] == 1
+
+
+def test_a_volume_in_the_default_zone(session: Session, ec2: Provider) -> None:
+    run(defaulting(session, location="us-east-1b"), "volume create data --size 7")
+    run(session, "volume create more --location us-east-1b")
+    assert [(one["size"], one["location"]) for one in listed(ec2.volumes())] == [(7, "us-east-1b"), (1, "us-east-1b")]
+
+
+def test_a_volume_in_a_region_whose_zones_are_not_known_yet(session: Session, ec2: Provider) -> None:
+    fresh = open_cache(MongoDB(Secret("memory")), session.home)
+    run(replace(session, cache=fresh, refresh=False), "volume create data")
+    assert [one["location"] for one in listed(ec2.volumes())] == ["us-east-1a"]
+    fresh.close()
+
+
+def test_a_volume_where_no_zone_is_available(session: Session, ec2: Provider) -> None:
+    down = [{**item, "state": "impaired"} for item in STOCK["location"]]
+    session.cache.put(KINDS["location"], session.scope, down)
+    with pytest.raises(CloudmeshError, match=r"Region us-east-1 has no available zone\. Give one with --location"):
+        run(session, "volume create data")
+    assert listed(ec2.volumes()) == []
+
+
+@pytest.mark.parametrize("words", ["--size 0", "--size=-1", "--size big", "--size 99999999999999999999"])
+def test_a_size_that_is_none_is_not_even_journalled(session: Session, words: str) -> None:
+    with pytest.raises(UsageError, match="size must be"):
+        run(replace(session, connector=untouched), f"volume create data {words}")
+    assert session.cache.journal() == []
+
+
+def test_a_volume_in_a_wrong_zone(session: Session, ec2: Provider) -> None:
+    with pytest.raises(NotFoundError, match=r"There is no location 'us-east-1x'.* Did you mean 'us-east-1"):
+        run(session, "volume create data --location us-east-1x")
+    assert listed(ec2.volumes()) == []
+
+
+def test_deleting_volumes_by_id_and_by_name(session: Session, ec2: Provider) -> None:
+    first = dict(run(session, "volume create data").fields)["id"]
+    second = dict(run(session, "volume create more").fields)["id"]
+    assert run(session, f"volume delete {first}").message == f"Volume data ({first}) deleted."
+    assert [one["id"] for one in listed(ec2.volumes())] == [second]
+    run(session, "volume delete more")
+    assert listed(ec2.volumes()) == []
+    assert session.cache.rows(KINDS["volume"], session.scope) == []
+
+
+def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Session, ec2: Provider) -> None:
+    vm = booted(session)
+    run(session, "volume refresh")
+    (root,) = listed(ec2.volumes())
+    with pytest.raises(CloudError) as caught:
+        run(session, f"volume delete {root['id']}")
+    assert f"Deleting volume {root['id']} failed" in caught.value.message
+    assert f"currently attached to {vm}" in caught.value.message
+    assert row(session, "volume", root["id"])["vm"] == vm
+    made = ec2.create_volume("data", 1, "us-east-1a", "token")
+    session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": vm, "state": "in-use"}])
+    run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
+    assert listed(ec2.volumes()) == [root]

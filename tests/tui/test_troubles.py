@@ -1,0 +1,137 @@
+"""The dashboard when a cloud is out of reach, slow, read-only or full of hostile names."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+from textual.command import CommandPalette
+
+from backend import providers
+from backend.commands import COMMANDS
+from backend.config import Cloud
+from backend.kinds import KINDS
+from backend.providers import Page, Provider
+from backend.providers.ec2 import EC2Provider
+from backend.providers.patience import Patience
+from tests.tui.driving import Noting, World, opened, palette
+from tui.screens.details import DetailsScreen
+from tui.screens.help import HelpScreen
+from tui.widgets.status import MessageBar, WorkLine
+
+HOSTILE = '[/]bold "quoted" <b>&'
+
+
+async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empty_tables(world: World) -> None:
+    away = world.with_cloud(endpoint="http://127.0.0.1:9")  # the discard port: nobody listens
+    for kind in ("volume", "flavor"):
+        away.cache.database[KINDS[kind].plural].delete_many({})
+        away.cache.database["refreshes"].delete_one({"kind": kind})
+
+    def impatient(cloud: Cloud, check: Callable[[], None]) -> Provider:
+        return EC2Provider(cloud, check, Patience(tries=1))
+
+    async with opened(away, away.app(impatient)) as user:
+        await user.until(lambda: user.app.main.query_one(MessageBar).display)
+        await user.sees("✕", "demo", "db-primary")
+        await user.press("r")
+        await user.sees("Listing VMs")
+        assert "db-primary" in user.screen
+        await user.press("escape")
+        await user.loses("Listing VMs")
+        await user.show("volume")
+        await user.until(lambda: "Listing volumes" in user.screen)
+        assert user.rows("volume") == []
+
+
+async def test_hostile_names_are_shown_as_they_are_everywhere(world: World) -> None:
+    async with opened(world) as user:
+        native = await user.go_to(HOSTILE)
+        await user.sees(HOSTILE)
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
+        await user.sees(f"vm {HOSTILE}", native)
+        assert re.search(r"extra\.tags\.\[link=x\] +\$\(id\)", user.body)
+        await user.press("escape")
+        await user.back()
+        await user.press("d")
+        await user.dialog("vm delete")
+        await user.sees(HOSTILE, native)
+        await user.press("escape")
+        await user.back()
+        await palette(user, "vm stop [/]bold", f"vm stop {HOSTILE} {native}")
+        await user.press("escape")
+        await user.back()
+        await user.run("vm stop '[/b] [red]x'")
+        await user.sees("There is no VM '[/b] [red]x' in cloud demo")
+        await user.press("escape")
+        await user.type("/[/]bold")
+        await user.sees("1 of")
+        assert user.column() == [HOSTILE]
+    assert world.changing == []
+
+
+async def test_read_only_hides_and_refuses_whatever_changes_a_cloud(world: World) -> None:
+    async with opened(world, world.app(read_only=True)) as user:
+        await user.sees("read-only")
+        await user.go_to("db-primary")
+        changing = [one for one in COMMANDS if one.effect != "reads"]
+        await user.until(lambda: "r refresh" in user.screen.splitlines()[-1])
+        footer = user.screen.splitlines()[-1]
+        assert not any(re.search(rf"\b{one.words[-1]}\b", footer) for one in changing)
+        for one in changing:
+            if "vm" in one.on:
+                await user.press(one.key)
+        assert user.app.screen is user.app.main
+        await user.run("vm delete db-primary")
+        await user.sees("This session is read-only: vm delete is not run.")
+        await user.press("escape", "?")
+        await user.until(lambda: isinstance(user.app.screen, HelpScreen))
+        await user.until(lambda: "vm list" in user.body)
+        assert not any(one.usage in user.body for one in changing)
+        await user.press("escape")
+        await user.back()
+        await palette(user, "refresh all", "refresh all")
+        await user.press("escape")
+        await user.back()
+        await user.press("ctrl+p")
+        await user.until(lambda: isinstance(user.app.screen, CommandPalette) and user.app.screen.focused is not None)
+        await user.type("db-primary")
+        await user.sees("No matches found")
+        await user.press("escape")
+    assert world.changing == []
+
+
+class Slow(Noting):
+    """A provider whose VMs come, and then nothing more until the work is cancelled."""
+
+    def __init__(self, provider: Provider, changing: list[str], check: Callable[[], None]) -> None:
+        super().__init__(provider, changing)
+        self._check = check
+
+    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        yield from self._provider.vms(ids, keypair)
+        for _ in range(1_000):
+            self._check()
+            threading.Event().wait(0.01)
+        raise AssertionError("nobody cancelled")
+
+
+async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
+    def slow(cloud: Cloud, check: Callable[[], None]) -> Provider:
+        return cast(Provider, Slow(providers.connect(cloud, check), world.changing, check))
+
+    count = world.cache.count(KINDS["vm"], world.scope)
+    async with opened(world, world.app(slow, refresh=False)) as user:
+        await user.press("x")
+        assert user.result == "Nothing is under way."
+        await user.press("r")
+        await user.sees("vm refresh", "rows", "x cancels")
+        shown = re.search(r"(█+)░* (\d+)/(\d+) rows", user.screen)
+        assert shown is not None
+        assert int(shown[2]) >= count - 1  # the terminated one may be forgotten by now
+        await user.press("x")
+        await user.until(lambda: user.result == "vm refresh was cancelled.")
+        assert not user.app.main.query_one(WorkLine).display
+        assert user.table.total >= count - 1
+        assert world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled."
