@@ -379,4 +379,4 @@ def run(launch: Starts, let_go: Callable[[], object]) -> int:
     sys.setswitchinterval(TURN)
     app = CloudmeshApp(launch)
     with ending_with_terminal(lambda: app.exit(HUNG_UP), let_go):
-        return app.run() or 0
+        return app.run() or app.return_code or 0  # the last where textual had to end it: that is a mistake of ours

@@ -280,3 +280,51 @@ async def test_a_boot_whose_keypair_is_not_created_boots_nothing(world: World) -
         await user.back()
         await user.until(lambda: not user.app.main.query_one(WorkLine).display)
     assert world.changing == []
+
+
+@pytest.mark.parametrize("times", [2, 6])
+@pytest.mark.parametrize(
+    ("kind", "key", "call"), [("vm", "b", "boot"), ("keypair", "c", "create_keypair"), ("volume", "c", "create_volume")]
+)
+async def test_enter_pressed_more_than_once_in_a_field_does_it_once(
+    world: World, kind: str, key: str, call: str, times: int
+) -> None:
+    name = f"{times} times"
+    async with opened(world) as user:
+        await user.show(kind)
+        await user.press(key)
+        await user.dialog(f"{kind} {'boot' if kind == 'vm' else 'create'}")
+        await user.type(name)
+        user.send(["enter"] * times)
+        await user.until(lambda: user.named(name, "id", kind) is not None)
+        await user.until(lambda: name in user.result or name in user.screen)
+        assert user.app.is_running
+    assert world.changing == [call]
+    assert [entry["outcome"] for entry in world.cache.journal()] == ["done"]
+
+
+async def test_a_count_confirmed_twice_deletes_once(world: World) -> None:
+    names = ("pair-1", "pair-2")
+    natives = {booted(world, name) for name in names}
+    async with opened(world) as user:
+        await user.press("r")
+        for name in names:
+            await user.go_to(name)
+            await user.press("space")
+        await user.press("d")
+        await user.dialog("vm delete")
+        await user.sees("Type 2 to confirm")
+        await user.type("2")
+        user.send(["enter", "enter"])
+        await user.until(lambda: {listed_state(world, native) for native in natives} <= {"shutting-down", "terminated"})
+        await user.until(lambda: "2 done" in user.result)
+        assert user.app.screen is user.app.main
+    assert world.changing == ["delete_vm"] * 2
+
+
+async def test_a_mistake_that_ends_the_dashboard_is_not_a_success(world: World) -> None:
+    app = world.app()
+    with pytest.raises(ZeroDivisionError):
+        async with opened(world, app):
+            app.call_later(lambda: 1 / 0)
+    assert app.return_code == 1

@@ -9,13 +9,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from backend.text import safe
+from tui.screens.window import Window
 
 
-class ChoiceScreen(ModalScreen[str]):
+class ChoiceScreen(Window[str]):
     """Shows (sign, line, what is to say of it) and dismisses with the chosen answer, "" for none.
 
     `answers` are (answer, what its button says); the button that does nothing comes first and has the focus.

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -23,6 +22,7 @@ from backend.format import cell
 from backend.kinds import KINDS, Kind, Row
 from backend.session import Session
 from backend.text import safe
+from tui.screens.window import Window
 from tui.widgets.losses import drawn
 from tui.widgets.tick import Tick
 
@@ -34,7 +34,7 @@ _PICKS = 50
 """So many matches are offered at most: more words find the rest."""
 
 
-class CommandDialog(ModalScreen[list[Parsed] | None]):
+class CommandDialog(Window[list[Parsed] | None]):
     """Asks for a command's parameters, or to confirm it; dismisses with the commands to run, None for none.
 
     `targets` are the rows it acts on, taken when the dialog opens: nothing that is refreshed behind it changes them. A

@@ -9,11 +9,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from backend.commands import Command
 from backend.kinds import KINDS
+from tui.screens.window import Window
 
 _PLACES = (
     ("Everywhere", ()),
@@ -21,7 +21,7 @@ _PLACES = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Window[None]):
     """The keys of the dashboard, the keys of the commands, and the grammar."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Back")]

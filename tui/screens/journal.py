@@ -7,18 +7,18 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from backend.kinds import JOURNAL, Row
 from tui.screens.main import FilterLine
+from tui.screens.window import Window
 from tui.widgets.table import ResourceTable
 
 _OPEN = frozenset({"waiting", "unfinished", "unknown"})
 """The outcomes that are not final."""
 
 
-class JournalScreen(ModalScreen[None]):
+class JournalScreen(Window[None]):
     """The journal in a window over the dashboard, newest first. It reads nothing: the app gives it rows.
 
     `load` and `apply` may come before it is mounted and after it is closed.
