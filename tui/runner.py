@@ -287,7 +287,7 @@ class Runner:
             return
         kind = _kind_of(target)
         words = {parsed.given[target.name] for parsed in commands}
-        rows = [row for row in self._app.rows(kind.name) if kind.called(row) in words]
+        rows = [row for row in self._app.rows(kind.name) if words & {kind.called(row), str(kind.value(row, "id"))}]
         if rows:
             self._dialog(one, targets=rows, target=target)
         else:

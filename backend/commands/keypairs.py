@@ -1,5 +1,6 @@
 """What `keypair get`, `create` and `delete` do."""
 
+import shlex
 from pathlib import Path
 
 from backend import keyfiles
@@ -61,7 +62,7 @@ def came_of_create(call: Call) -> Outcome | None:
         return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=_KEYPAIR)
     raise InVainError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
-        f"Delete it and create it again: keypair delete {safe(name)}.",
+        f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
     )
 
 
@@ -72,15 +73,15 @@ def delete(call: Call) -> Outcome:
     name, native = _KEYPAIR.value(row, "name"), _KEYPAIR.value(row, "id")
     call.check()
     call.journal.sending(native, name=name)
-    session.connect(call.check).delete_keypair(name)
+    session.connect(call.check).delete_keypair(name, native)
     return _deleted(call, name, native)
 
 
 def came_of_delete(call: Call) -> Outcome | None:
     """Look whether a keypair is gone."""
-    name = call.journal.request["name"]
-    gone = _named(call.session.connect(call.check), name) is None
-    return _deleted(call, name, call.journal.objects[0]) if gone else None
+    (native,), name = call.journal.objects, call.journal.request["name"]
+    item = _named(call.session.connect(call.check), name)
+    return _deleted(call, name, native) if item is None or item["id"] != native else None
 
 
 def _deleted(call: Call, name: str, native: str) -> Outcome:

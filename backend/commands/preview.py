@@ -9,8 +9,7 @@ class Target:
     """One object that a command would act on."""
 
     id: str
-    handle: str
-    """By which the command names it."""
+    """By which the command names it: a name may be another's when it runs."""
     name: str
     """Its own name, else its id."""
     facts: tuple[tuple[str, str], ...] = ()

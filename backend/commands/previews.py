@@ -88,7 +88,7 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
 def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
     item = seen.items.get(native)
     if item is None:
-        return Target(native, native, native, left_out="it no longer exists")
+        return Target(native, native, left_out="it no longer exists")
     state, launched, price = str(item.get("state")), item.get("launched"), seen.price(native)
     protected, addresses = seen.protected.get(native), seen.addresses.get(native, ())
     tags: Mapping[str, str] = item["extra"].get("tags") or {}
@@ -115,7 +115,6 @@ def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
         left_out = f"it is protected; vm unprotect {native} lifts that"
     volumes = seen.volumes.get(native, ())
     return Target(
-        native,
         native,
         safe(item.get("name") or native),
         facts,
@@ -259,7 +258,7 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
 
 def _volume(call: Call, item: Item | None, native: str) -> Target:
     if item is None:
-        return Target(native, native, native, left_out="it no longer exists")
+        return Target(native, native, left_out="it no longer exists")
     facts = [
         (column.title, cell(item.get(column.name), column))
         for column in _VOLUME.columns
@@ -272,7 +271,6 @@ def _volume(call: Call, item: Item | None, native: str) -> Target:
         holder = _name_of(rows, str(vm))
     facts.append(("Used by", holder or "nothing"))
     return Target(
-        native,
         native,
         safe(item.get("name") or native),
         tuple(facts),
@@ -301,7 +299,7 @@ def keypairs(call: Call, words: Sequence[str]) -> Preview:
         if item is None:
             rows = known(call, _KEYPAIR, word)
             name = str(_KEYPAIR.value(rows[0], "name")) if rows else word
-            targets.append(Target(word, word, safe(name), left_out="it no longer exists"))
+            targets.append(Target(word, safe(name), left_out="it no longer exists"))
             continue
         name, native = str(item["name"]), str(item["id"])
         users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
@@ -314,7 +312,6 @@ def keypairs(call: Call, words: Sequence[str]) -> Preview:
             ("Private key", f"stays in {path}" if path.exists() else "not here"),
         )
         warning = "Who holds its private key can still log in to those VMs; nobody can boot another with it."
-        handle = native if is_id(name) else name
-        targets.append(Target(native, handle, safe(name), facts, warnings=(warning,) if users else ()))
+        targets.append(Target(native, safe(name), facts, warnings=(warning,) if users else ()))
     going = sum(not one.left_out for one in targets)
     return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",) if going else ())

@@ -187,7 +187,7 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
         if one.preview is None:
-            shown = Preview(tuple(Target(parsed.line, parsed.line, safe(parsed.line)) for _, parsed in group))
+            shown = Preview(tuple(Target(parsed.line, safe(parsed.line)) for _, parsed in group))
         else:
             shown = one.preview(call, [_target(parsed) for _, parsed in group])
         tokens += [entry.token for (entry, _), target in zip(group, shown.targets, strict=True) if not target.left_out]

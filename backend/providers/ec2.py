@@ -211,11 +211,11 @@ class EC2Provider:
             raise self._explained(Malformed("it has no private key"), call)
         return item, pem
 
-    def delete_keypair(self, name: str) -> None:
+    def delete_keypair(self, name: str, native: str) -> None:
         call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
-        # EC2 calls deleting what is not there a success. moto ignores some filters, so the names are compared too.
+        # EC2 calls deleting what is not there a success, and moto knows keypairs by name alone, which may be another's.
         listed = self._pages(KEYPAIRS, filtered("key-name", [name]))
-        if not any(item["name"] == name for page in listed for item in page):
+        if not any((item["name"], item["id"]) == (name, native) for page in listed for item in page):
             raise self._explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
         self._change(call, {"KeyName": name})
 

@@ -237,7 +237,7 @@ class FakeCloud:
     def create_keypair(self, name: str) -> tuple[Item, str]:
         raise NotImplementedError
 
-    def delete_keypair(self, name: str) -> None:
+    def delete_keypair(self, name: str, native: str) -> None:
         raise NotImplementedError
 
     def create_volume(self, name: str, size: int, location: str, token: str) -> Item:

@@ -65,7 +65,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
         assert all("it is protected" in one.left_out for one in preview.left_out)
         assert preview.typed == "180"
         assert preview.totals[0] == "180 VMs: 2.0880 USD/hour now."
-        said = [one.handle for one in preview.acted_on]
+        said = [one.id for one in preview.acted_on]
 
         proxy.cut("TerminateInstances")
         words = [sys.executable, "-c", WORKER, embedded.database.name, str(server_home), session.cloud.endpoint or ""]

@@ -38,7 +38,7 @@ def test_a_key_file_is_never_overwritten(session: Session, ec2: Provider) -> Non
     run(session, "keypair create me")
     path = session.home / "keys" / "aws" / "us-east-1" / "me.pem"
     pem = path.read_text()
-    ec2.delete_keypair("me")
+    ec2.delete_keypair("me", row(session, "keypair", "me")["id"])
     for line in ("keypair create me", f"keypair create you --to {path}"):
         with pytest.raises(CloudmeshError, match="exists already and is not overwritten; no keypair was created"):
             run(session, line)
@@ -118,10 +118,22 @@ def test_deleting_a_keypair_keeps_its_private_key(session: Session, ec2: Provide
 
 
 def test_a_keypair_deleted_meanwhile(session: Session, ec2: Provider) -> None:
-    run(session, "keypair create me")
-    ec2.delete_keypair("me")
+    ec2.delete_keypair("me", dict(run(session, "keypair create me").fields)["id"])
     with pytest.raises(NotFoundError, match="Deleting keypair me failed on cloud aws"):
         run(session, "keypair delete me")
+
+
+def test_a_keypair_created_anew_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
+    first = dict(run(session, "keypair create shared").fields)["id"]
+    ec2.delete_keypair("shared", first)
+    other, _ = ec2.create_keypair("shared")
+    for word in (first, "shared"):  # the cache has the first yet
+        with pytest.raises(NotFoundError, match="Deleting keypair shared failed"):
+            run(session, f"keypair delete {word}")
+    run(session, "keypair refresh")
+    with pytest.raises(NotFoundError):
+        run(session, f"keypair delete {first}")
+    assert [item["id"] for item in listed(ec2.keypairs())] == [other["id"]]
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", ".", "..", "/etc/x", "~", "-x", "a\nb", "\u202e", "é漢字", "%2e"])

@@ -226,10 +226,14 @@ def test_life_of_a_keypair(ec2: Provider) -> None:
     assert [found["name"] for found in every(ec2.keypairs())] == ["clé"]
     with pytest.raises(CloudError, match="name is taken"):
         ec2.create_keypair("clé")
-    ec2.delete_keypair("clé")
+    ec2.delete_keypair("clé", item["id"])
     assert every(ec2.keypairs()) == []
     with pytest.raises(NotFoundError, match="Deleting keypair clé failed on cloud aws, region us-east-1"):
-        ec2.delete_keypair("clé")
+        ec2.delete_keypair("clé", item["id"])
+    other, _ = ec2.create_keypair("clé")
+    with pytest.raises(NotFoundError, match="Deleting keypair clé failed"):
+        ec2.delete_keypair("clé", item["id"])
+    assert [found["id"] for found in every(ec2.keypairs())] == [other["id"]]
 
 
 def test_what_does_not_exist_is_not_found(ec2: Provider) -> None:

@@ -80,7 +80,7 @@ def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Pa
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         preview = shown(session, native)
         one = only(preview)
-        assert (one.id, one.handle, one.name, one.label) == (native, native, "web", f"web ({native})")
+        assert (one.id, one.name, one.label) == (native, "web", f"web ({native})")
         facts = dict(one.facts)
         assert re.fullmatch(r"\d+ s", facts.pop("Age"))
         assert facts == {
@@ -302,7 +302,7 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
 def test_all_that_a_target_has_is_looked_at_above() -> None:
     """`texts` must not pass over what is new."""
     assert {one.name for one in fields(Target)} == {
-        "id", "handle", "name", "facts", "losses", "stays", "warnings", "left_out", "production",
+        "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production",
     }  # fmt: skip
     assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given"}  # the last is not shown
 
@@ -351,17 +351,15 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "keypair create used")
         ec2 = connect(cloud)
-        for name in ("unused", "gone"):
-            ec2.create_keypair(name)
+        ids = [ec2.create_keypair(name)[0]["id"] for name in ("unused", "gone")]
         first, second, last = boot_many(cloud, 3, KeyName="used")
         ec2.tag(first, "Name", "web")
         ec2.delete_vm(last)
         boot_many(cloud, 1)
         run(session, "keypair refresh")
-        ec2.delete_keypair("gone")
+        ec2.delete_keypair("gone", ids[1])
         proxy.asked.clear()
         preview = previews.keypairs(Call(session, {}), ["used", "unused", "gone"])
-        assert [one.handle for one in preview.targets] == ["used", "unused", "gone"]
         assert previews.keypairs(Call(session, {}), [one.id for one in preview.targets]) == preview
         used, unused, gone = preview.targets
         assert used.id.startswith("key-")
@@ -390,9 +388,9 @@ def test_a_keypair_named_like_the_id_of_another_is_never_meant_by_that_id(
     run(session, "keypair refresh")
     call = Call(session, {})
     shown = previews.keypairs(call, [meant, decoy])
-    assert [(one.id, one.handle, one.name) for one in shown.targets] == [
-        (meant, "meant", "meant"),
-        (decoy, decoy, meant),
+    assert [(one.id, one.name) for one in shown.targets] == [
+        (meant, "meant"),
+        (decoy, meant),
     ]
     run(session, f"keypair delete {meant}")
     assert account(cloud).keypairs == [meant]  # the one that was called "meant" is gone

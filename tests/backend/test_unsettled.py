@@ -216,11 +216,11 @@ def test_one_entry_that_nobody_understands_keeps_none_from_being_looked_for(
 
 def test_a_name_is_confirmed_as_it_can_be_typed() -> None:
     def preview(name: str) -> Preview:
-        return Preview((Target("i-1", "i-1", name, production=True),))
+        return Preview((Target("i-1", name, production=True),))
 
     assert preview("db ").typed == "db"
     assert preview("db ").confirmed_by("db")
     assert preview("  ").typed == "i-1"
     assert preview("␛[31m").confirmed_by(" i-1 ")
     assert not preview("db").confirmed_by("")
-    assert not Preview((Target("i-1", "i-1", "a"), Target("i-2", "i-2", "b"))).confirmed_by("i-1")
+    assert not Preview((Target("i-1", "a"), Target("i-2", "b"))).confirmed_by("i-1")

@@ -62,7 +62,7 @@ def test_a_refresh_fills_the_cache_and_tells_the_difference_a_line_a_kind(
     assert [line["count"] for line in again.values()] != [0] * 6
     assert [list(database[kind.plural].find(sort=[("_id", 1)])) for kind in KINDS.values()] == before
 
-    provider.delete_keypair("mine")
+    provider.delete_keypair("mine", keypair["id"])
     provider.create_keypair("other")
     provider.stop(vm)
     changed = shell.lines("vm", "keypair")

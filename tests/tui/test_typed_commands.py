@@ -98,6 +98,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
     async with opened(world) as user:
         await user.run("keypair create laptop")
         await user.until(lambda: user.named("laptop", "id", "keypair"))
+        keypair = user.named("laptop", "id", "keypair")
         path = world.home / "keys" / "demo" / "us-east-1" / "laptop.pem"
         await user.until(lambda: user.result == f"Keypair laptop created; its private key is {path}.")
         assert "PRIVATE KEY" in path.read_text()
@@ -121,7 +122,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
     outcomes = [(entry["command"], entry["outcome"]) for entry in reversed(world.cache.journal())]
     assert outcomes == [
         ("keypair create laptop", "done"),
-        ("keypair delete laptop", "done"),
+        (f"keypair delete {keypair}", "done"),
         ("volume create 'my data' --size 7", "done"),
         (f"volume delete {native}", "done"),
     ]

@@ -297,12 +297,12 @@ class CommandDialog(Window[list[Parsed] | None]):
             return [{**self.given, **self._preview.given} if self._preview else {}]
         kind = KINDS[self._target.kind]
         if self._preview is not None:
-            handles = [one.handle for one in self._preview.acted_on]
+            words = [one.id for one in self._preview.acted_on]
         else:
-            handles = [kind.called(row) for row in self._targets]
+            words = [kind.called(row) for row in self._targets]
         if self._target.many:  # by id: a name may hold a comma
             return [{self._target.name: ",".join(str(kind.value(row, "id")) for row in self._targets)}]
-        return [{self._target.name: handle} for handle in handles]
+        return [{self._target.name: word} for word in words]
 
     def action_down(self) -> None:
         """Go to what is offered for the field, else to the next one."""
