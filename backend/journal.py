@@ -49,6 +49,7 @@ class Entry:
         """Ids of what it acts on."""
         self.request: dict[str, Any] = dict(document.get("request") or {})
         """What was sent, as far as it takes that to find out what came of it."""
+        self._taken_from: dict[str, Any] = {}
 
     def taken(self, home: Path) -> bool:
         """Take over an entry whose process has ended; return False where somebody else was quicker."""
@@ -58,8 +59,13 @@ class Entry:
         fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
         if not self._cache.journal_set(self.token, fields, where=before):
             return False
+        self._taken_from = before | {"owner_host": self.owner_host}
         self.owner, self.outcome = mine, outcome
         return True
+
+    def give_back(self) -> None:
+        """Leave an entry that was taken over as it was, for whoever may do more about it."""
+        self._write(self._taken_from)
 
     def sending(self, *objects: str, **request: Any) -> None:
         """Write, before it is sent, what is sent; it is on disk when this returns."""

@@ -9,7 +9,7 @@ from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.preview import Preview
 from backend.commands.recovery import Recovered, recover
-from backend.errors import CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
+from backend.errors import CloudmeshError, InVainError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.kinds import KINDS, Kind, Row
 from backend.refresh import Progress
 from backend.session import Session
@@ -134,7 +134,8 @@ class Runner:
             elif one.preview and not dialog.previewed:
                 self.asked(chosen[0])  # now that it is known what it destroys, show that
             else:
-                self._app.main.table.clear_marks()
+                if targets:
+                    self._app.main.table.clear_marks()  # they have been acted on
                 self.run(chosen, then=then, again=again)
 
         def again(parsed: Parsed, failure: CloudmeshError) -> None:
@@ -259,23 +260,28 @@ class Runner:
             self._app.say("There are no results to list: J shows the journal.")
             return
         unsure = [one for one in self._results if isinstance(one.outcome, UnsureError)]
-        failed = [one for one in self._results if one.error and one not in unsure]  # the others may have been done
+        partly = [one for one in self._results if isinstance(one.outcome, Outcome | InVainError) and one.error]
+        failed = [one for one in self._results if one.error and one not in (*unsure, *partly)]
         done = [one for one in self._results if not one.error]
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
+        lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
         lines += [("●", one.parsed.line, one.outcome.message) for one in done if isinstance(one.outcome, Outcome)]
 
         def chosen(answer: str | None) -> None:
             if answer != "again" or self._closed:
                 return
-            commands, self._results = [one.parsed for one in failed], []
+            commands = [one.parsed for one in failed]
             if commands[0].command.preview:
                 self._again(commands)
             else:
+                self._results = []
                 self.run(commands)
 
-        title = f"{self._results[0].parsed.command.name}: {len(failed) + len(unsure)} failed, {len(done)} done"
-        answers = [("again", f"Again: {len(failed)}")] if failed else []
+        counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
+        told = ", ".join(f"{count} {what}" for count, what in counts if count)
+        title = f"{self._results[0].parsed.command.name}: {told}"
+        answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
         self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
 
     def _again(self, commands: Sequence[Parsed]) -> None:

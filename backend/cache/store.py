@@ -404,6 +404,10 @@ class Cache:
         outcomes = ["waiting", "unfinished", "unknown"]
         return self._entries({**_of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}, 0)
 
+    def entries_of(self, scope: Scope, native: str) -> list[Document]:
+        """Return all journal entries that acted on an object or made it, newest first."""
+        return self._entries({**_of(scope), "objects": native}, 0)
+
     def _entries(self, query: Document, limit: int) -> list[Document]:
         with self.use():
             return list(self.database["journal"].find(query, sort=[("at", -1), ("place", -1)], limit=limit))

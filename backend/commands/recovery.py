@@ -58,7 +58,10 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
         except (NotFoundError, InVainError) as error:
             entry.end("failed", str(error))
             failures.append(f"{entry.command}: {error}")
-        except (CloudError, RefusedError, UsageError) as error:  # refused: it would be repeated, and this is read-only
+        except RefusedError as error:  # nothing came of it, so it would be repeated, and this session is read-only
+            entry.give_back()
+            failures.append(f"Nothing is seen of {entry.command}, and it is not repeated now: {error}")
+        except (CloudError, UsageError) as error:
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
             failures.append(f"It is not known what came of {entry.command}: {error}")
         except (KeyError, TypeError, ValueError):  # written by another version: it keeps no other from being looked for

@@ -79,6 +79,17 @@ def execute(
             return command.run(call)
         except UnsureError as error:
             lost = error
+        except (CloudmeshError, Cancelled):
+            raise
+        except Exception as error:
+            if entry.outcome != "unfinished":  # nothing was sent
+                raise
+            logger.exception("%s failed after it was sent", safe(parsed.line))
+            lost = UnsureError(
+                f"What came of {safe(parsed.line)} was not understood: {type(error).__name__}. "
+                "This is a bug in cloudmesh-tui.",
+                "Run with --log-file FILE and report it; refresh before you repeat it.",
+            )
         return _found_out(command, call, lost)
 
 
@@ -96,6 +107,11 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             continue
         except Cancelled:
             break
+        except CloudmeshError:
+            raise
+        except Exception:
+            logger.exception("looking for what came of %s failed", command.name)
+            raise lost from None
         if outcome is not None:
             return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
         undone = command.look is not None

@@ -30,19 +30,28 @@ def create(call: Call) -> Outcome:
 
 
 def came_of_create(call: Call) -> Outcome | None:
-    """Look for a volume of that name and size that was not there before; where there is none, ask for it once more.
+    """Look for a volume like it that was not there before and that no other command has made; where there is none, ask
+    for it once more.
 
     EC2 knows the token of the first request, so that it makes no second volume. Elsewhere this look comes first.
     """
     entry = call.journal
     name, size, where, before = (entry.request[key] for key in ("name", "size", "location", "before"))
     provider = call.session.connect(call.check)
-    made = [item for item in _named(provider, name) if item["size"] == size and item["id"] not in before]
-    if made:
-        return _created(call, made[0])
+    for item in _named(provider, name):
+        like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
+        if like and not _made_by_another(call, item["id"]):
+            return _created(call, item)
     if not may_repeat(entry):
         return None
     return _created(call, provider.create_volume(name, size, where, entry.token))
+
+
+def _made_by_another(call: Call, native: str) -> bool:
+    entries = call.session.cache.entries_of(call.session.scope, native)
+    return any(
+        entry["_id"] != call.journal.token and entry["command"].startswith("volume create ") for entry in entries
+    )
 
 
 def _named(provider: Provider, name: str) -> list[Item]:

@@ -121,22 +121,23 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
 # --- the provider ----------------------------------------------------------------------------------------------------
 
 
-def arguments(method: Any) -> list[Any]:
+def arguments(method: Any, native: str) -> list[Any]:
     """Something for each parameter of a provider's method."""
     fitting: dict[Any, Any] = {bool: True, int: 1, str: "mine", Boot: Boot(AMI, "t2.micro", "token")}
-    return [fitting[one.annotation] for one in list(inspect.signature(method).parameters.values())[1:]]
+    wanted = list(inspect.signature(method).parameters.values())[1:]
+    return [native if one.name == "native" else fitting[one.annotation] for one in wanted]
 
 
 @pytest.mark.parametrize("name", CHANGING)
 def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
     memory: Cache, cloud: Cloud, tmp_path: Path, name: str
 ) -> None:
-    connect(cloud).create_keypair("mine")  # which there must be to be deleted
+    keypair, _ = connect(cloud).create_keypair("mine")  # which there must be to be deleted
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         ec2 = connect(replace(session.cloud, read_only=True))
         with pytest.raises(RefusedError) as caught:
-            getattr(ec2, name)(*arguments(getattr(Provider, name)))
+            getattr(ec2, name)(*arguments(getattr(Provider, name), keypair["id"]))
         assert "is refused: cloud aws is read-only here." in caught.value.message
         assert "read_only" in caught.value.cure
         assert changed(proxy) == []

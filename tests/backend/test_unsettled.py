@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mongomock
 import pytest
@@ -13,13 +13,13 @@ from backend.commands import execute, execute_all, keypairs, parse, recovery, sp
 from backend.commands.common import REPEATED_FOR
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.commands.recovery import left, recover
+from backend.commands.recovery import Recovered, left, recover
 from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
 from backend.journal import plan
 from backend.kinds import KINDS
-from backend.providers import Provider, connect
-from tests.backend.cloud_parts import AMI, abandoned, behind_proxy, boot_many, outcomes, run, states
+from backend.providers import Boot, Item, Provider, connect
+from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 
 
@@ -42,6 +42,60 @@ def test_a_resumed_volume_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_
         abandoned(session, "volume create data", outcome="waiting", age=REPEATED_FOR + 60)
         proxy.cut("CreateVolume", after=False)
         assert run(session, "journal resume").message == "1 done."
+
+
+VOLUME = "volume create data --size 2 --location us-east-1a"
+
+
+def test_a_volume_elsewhere_is_not_the_one_whose_answer_was_lost(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    request = {"name": "data", "size": 2, "location": "us-east-1a", "before": []}
+    other = connect(cloud).create_volume("data", 2, "us-east-1b", "other")["id"]
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        abandoned(session, VOLUME, request=request)
+        (message,) = recover(session).messages
+        (made,) = account(cloud).volumes.keys() - {other}
+        assert made in message
+        assert memory.journal()[0]["objects"] == [made]
+
+
+def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    request = {"name": "data", "size": 2, "location": "us-east-1a", "before": []}
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        abandoned(session, VOLUME, outcome="unknown", request=request)
+        run(session, VOLUME)
+        assert recover(session) == Recovered(left=1)  # its user was told, and has repeated it
+        assert sorted(outcomes(memory)) == [(VOLUME, "done"), (VOLUME, "waiting")]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
+    memory: Cache, cloud: Cloud, tmp_path: Path, sent: bool
+) -> None:
+    class Mistaken:
+        def __init__(self, provider: Provider) -> None:
+            self._provider = provider
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._provider, name)
+
+        def boot(self, boot: Boot) -> Item:
+            if sent:
+                self._provider.boot(boot)
+            raise KeyError("instanceId")
+
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        mistaken = replace(session, connector=lambda at, check: cast(Provider, Mistaken(connect(at, check))))
+        if sent:
+            assert "is booting" in run(mistaken, f"vm boot {AMI} --name web").message
+            assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
+            assert memory.journal()[0]["objects"] == list(states(cloud))
+        else:
+            with pytest.raises(UnsureError, match="KeyError"):
+                run(mistaken, f"vm boot {AMI} --name web")
+            assert outcomes(memory) == [(f"vm boot {AMI} --name web", "unknown")]
+            assert states(cloud) == {}
 
 
 def test_dry_runs_of_several_are_no_entries(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ async def test_a_boot_that_was_done_is_never_offered_again(forgetful: World) -> 
         await user.press("enter")
         await user.sees("once (i-", "But the cache does not have it yet")
         assert user.app.screen is user.app.main
+        await user.press("F")
+        await user.sees("vm boot: 1 done in part", "once (i-")
+        assert [button.id for button in user.app.screen.query(Button)] == ["nothing"]
     assert forgetful.changing == ["boot"]
 
 
