@@ -25,6 +25,10 @@ JOURNAL_SHOWN = 5_000
 """Entries of the journal that are shown, the newest."""
 
 
+_OURS = frozenset({"_id", "settled", "place", "owner", "owner_host"})
+"""Fields of a journal entry by which unfinished ones are found; they tell its reader nothing."""
+
+
 class Windows:
     """What it shows is read on a job and painted by the app's event loop, which all methods are of."""
 
@@ -73,7 +77,7 @@ class Windows:
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
             if document is not None and isinstance(self._app.screen, JournalScreen):
-                shown = {name: value for name, value in document.items() if name != "_id"}
+                shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
 
         self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error))

@@ -9,6 +9,7 @@ from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.config import expanded
 from backend.errors import InVainError, RefusedError
+from backend.journal import here
 from backend.kinds import KINDS, is_id
 from backend.providers import Item, Provider
 from backend.text import safe
@@ -52,7 +53,8 @@ def came_of_create(call: Call) -> Outcome | None:
     name, path = call.journal.request["name"], Path(call.journal.request["path"])
     item = _named(call.session.connect(call.check), name)
     saved = path.exists() and path.stat().st_size > 0
-    if not saved:  # reserved by a process that was killed: it would stand in the way of the next attempt
+    # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt.
+    if not saved and here(call.journal):
         path.unlink(missing_ok=True)
     if item is None or call.journal.request["before"]:
         return None

@@ -51,6 +51,12 @@ def known(call: Call, kind: Kind, word: str) -> list[Row]:
     return rows
 
 
+def id_of(call: Call, kind: Kind, word: str) -> str:
+    """Return the id of what a word names; the word itself where the cache knows no such thing, or several."""
+    rows = known(call, kind, word)
+    return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
+
+
 def _is_stale(call: Call, kind: Kind) -> bool:
     age = call.session.cache.refreshed(kind, call.session.scope).age()
     return age is None or (call.session.refresh and age > call.session.settings.max_age[kind.name])

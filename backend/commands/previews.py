@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from backend import keyfiles
 from backend.commands.common import label
-from backend.commands.lookup import known
+from backend.commands.lookup import id_of, known
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.errors import CloudError, NotFoundError
 from backend.format import cell, duration
-from backend.kinds import KINDS, Kind, Row, is_id
+from backend.kinds import KINDS, Kind, Row
 from backend.providers import Item, Page
 from backend.refresh import Progress
 from backend.text import safe
@@ -61,7 +61,7 @@ class _Seen:
 def vms(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
     session = call.session
-    natives = [_id(call, _VM, word) for word in ids]
+    natives = [id_of(call, _VM, word) for word in ids]
     provider = session.connect(call.check)
     items = {item["id"]: item for page in provider.vms(natives) for item in page}
     session.cache.put(_VM, session.scope, items.values())
@@ -81,14 +81,15 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
         _prices(call, {str(item.get("flavor")) for item in items.values()}),
         session.now(),
     )
-    targets = tuple(_vm(seen, native, session.settings.production) for native in natives)
+    rules = session.settings.production
+    targets = tuple(
+        _vm(seen, native, rules) if native in items else _absent(call, _VM, native) for native in dict.fromkeys(natives)
+    )
     return Preview(targets, tuple(_vm_totals(seen, targets)), notes=tuple(notes))
 
 
 def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
-    item = seen.items.get(native)
-    if item is None:
-        return Target(native, native, left_out="it no longer exists")
+    item = seen.items[native]
     state, launched, price = str(item.get("state")), item.get("launched"), seen.price(native)
     protected, addresses = seen.protected.get(native), seen.addresses.get(native, ())
     tags: Mapping[str, str] = item["extra"].get("tags") or {}
@@ -154,10 +155,12 @@ def _vm_totals(seen: _Seen, targets: Sequence[Target]) -> Iterable[str]:
         yield f"{production} tagged as production."
 
 
-def _id(call: Call, kind: Kind, word: str) -> str:
-    """Return the id of what a word names; the word itself where the cache knows no such thing any more."""
+def _absent(call: Call, kind: Kind, word: str) -> Target:
+    """Return what is said of a word by which the cloud lists nothing."""
     rows = known(call, kind, word)
-    return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
+    why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
+    name = kind.value(rows[0], "name") if len(rows) == 1 else None
+    return Target(word, safe(str(name or word)), left_out=why)
 
 
 def _flat(pages: Iterable[Page]) -> list[Item]:
@@ -246,19 +249,20 @@ def _asked(notes: list[str], what: str, otherwise: T, ask: Callable[[], T]) -> T
 def volumes(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these volumes would do."""
     session = call.session
-    natives = [_id(call, _VOLUME, word) for word in ids]
+    natives = [id_of(call, _VOLUME, word) for word in ids]
     items = {item["id"]: item for page in session.connect(call.check).volumes(natives) for item in page}
     session.cache.put(_VOLUME, session.scope, items.values())
-    targets = [_volume(call, items.get(native), native) for native in natives]
+    targets = [
+        _volume(call, items[native], native) if native in items else _absent(call, _VOLUME, native)
+        for native in dict.fromkeys(natives)
+    ]
     going = [items[one.id] for one in targets if not one.left_out]
     size = sum(item.get("size") or 0 for item in going)
     total = f"{_count(len(going), 'volume')} ({size:,} GiB) would be deleted, with all that is on them."
     return Preview(tuple(targets), (total,) if going else ())
 
 
-def _volume(call: Call, item: Item | None, native: str) -> Target:
-    if item is None:
-        return Target(native, native, left_out="it no longer exists")
+def _volume(call: Call, item: Item, native: str) -> Target:
     facts = [
         (column.title, cell(item.get(column.name), column))
         for column in _VOLUME.columns
@@ -283,25 +287,18 @@ def _name_of(rows: Sequence[Row], native: str) -> str:
     return label(_VM.value(rows[0], "name") if rows else None, safe(native))
 
 
-def keypairs(call: Call, words: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do: who boots and logs in with them stays as it is.
-
-    Each word is an id or, in the lines of an interrupted bulk, a name.
-    """
+def keypairs(call: Call, ids: Sequence[str]) -> Preview:
+    """Return what deleting these keypairs would do: who boots and logs in with them stays as it is."""
     session = call.session
     provider = session.connect(call.check)
-    listed = [item for page in provider.keypairs() for item in page]
-    found = {str(item["name"]): item for item in listed if not is_id(item["name"])}
-    found |= {str(item["id"]): item for item in listed}
+    items = {str(item["id"]): item for page in provider.keypairs() for item in page}
     targets = []
-    for word in words:
-        item = found.get(word)
-        if item is None:
-            rows = known(call, _KEYPAIR, word)
-            name = str(_KEYPAIR.value(rows[0], "name")) if rows else word
-            targets.append(Target(word, safe(name), left_out="it no longer exists"))
+    for native in dict.fromkeys(id_of(call, _KEYPAIR, word) for word in ids):
+        if native not in items:
+            targets.append(_absent(call, _KEYPAIR, native))
             continue
-        name, native = str(item["name"]), str(item["id"])
+        item = items[native]
+        name = str(item["name"])
         users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
         path = keyfiles.place(session.home, session.scope, name)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from backend import owner
 from backend.callbacks import ignore
+from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.run import execute_all
@@ -20,6 +21,7 @@ from backend.errors import (
     UsageError,
 )
 from backend.journal import Entry, here
+from backend.kinds import KINDS
 from backend.log import logger
 from backend.session import Session
 from backend.text import safe
@@ -58,10 +60,11 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
         except (NotFoundError, InVainError) as error:
             entry.end("failed", str(error))
             failures.append(f"{entry.command}: {error}")
-        except RefusedError as error:  # nothing came of it, so it would be repeated, and this session is read-only
-            entry.give_back()
-            failures.append(f"Nothing is seen of {entry.command}, and it is not repeated now: {error}")
-        except (CloudError, UsageError) as error:
+        except (CloudError, RefusedError, UsageError) as error:
+            if isinstance(error, RefusedError) and session.locked:  # nothing came of it, and it would be repeated
+                entry.give_back()
+                failures.append(f"Nothing is seen of {entry.command}, and it is not repeated now: {error}")
+                continue
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
             failures.append(f"It is not known what came of {entry.command}: {error}")
         except (KeyError, TypeError, ValueError):  # written by another version: it keeps no other from being looked for
@@ -191,15 +194,19 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
         one = group[0][1].command
         if one.preview is None:
             shown = Preview(tuple(Target(parsed.line, safe(parsed.line)) for _, parsed in group))
+            tokens += [entry.token for entry, _ in group]
         else:
-            shown = one.preview(call, [_target(parsed) for _, parsed in group])
-        tokens += [entry.token for (entry, _), target in zip(group, shown.targets, strict=True) if not target.left_out]
+            words = [_target(call, parsed) for _, parsed in group]
+            shown = one.preview(call, words)
+            left_out = {target.id for target in shown.left_out}
+            tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
         targets += shown.targets
         totals += shown.totals
         notes += shown.notes
     return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
 
 
-def _target(parsed: Parsed) -> str:
-    """Return the id or name of what a command acts on."""
-    return next(parsed.given[param.name] for param in parsed.command.params if param.kind and param.required)
+def _target(call: Call, parsed: Parsed) -> str:
+    """Return the id of what a command acts on, its name where nothing has it, or several."""
+    param = next(param for param in parsed.command.params if param.kind and param.required)
+    return id_of(call, KINDS[str(param.kind)], parsed.given[param.name])

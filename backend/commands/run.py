@@ -109,7 +109,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             break
         except CloudmeshError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a mistake of ours while looking says nothing of what was done
             logger.exception("looking for what came of %s failed", command.name)
             raise lost from None
         if outcome is not None:

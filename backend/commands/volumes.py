@@ -114,7 +114,9 @@ def attach(call: Call) -> Outcome:
     _, vm = present(call, _VM, call.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
     if volume.get("vm"):
-        raise RefusedError(f"Volume {named} is attached to {volume['vm']}; nothing was done.", "Detach it first.")
+        held = f"Volume {named} is {'being detached from' if _leaving(volume) else 'attached to'} {volume['vm']}"
+        cure = "Wait until it is available." if _leaving(volume) else "Detach it first."
+        raise RefusedError(f"{held}; nothing was done.", cure)
     if volume["location"] != vm["location"]:
         raise RefusedError(
             f"Volume {named} is in {volume['location']} and VM {holder} in {vm['location']}; nothing was done.",
@@ -146,6 +148,11 @@ def detach(call: Call) -> Outcome:
     named, vm = label(volume.get("name"), volume["id"]), volume.get("vm")
     if not vm:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
+    if len(volume["extra"].get("attachmentSet") or []) > 1:
+        raise RefusedError(
+            f"Volume {named} is attached to several VMs, and which is meant is not said; nothing was done.",
+            "Detach it in the AWS console.",
+        )
     call.check()
     call.journal.sending(volume["id"], vm, device=_device(volume))
     provider.detach(volume["id"], vm)
@@ -156,7 +163,7 @@ def came_of_detach(call: Call) -> Outcome | None:
     """Look whether a volume is no longer attached where it was."""
     native, vm = call.journal.objects
     _, volume = present(call, _VOLUME, native)
-    gone = volume.get("vm") != vm or _attachment(volume).get("status") in ("detaching", "detached")
+    gone = volume.get("vm") != vm or _leaving(volume)
     return _detached(call, volume, vm, call.journal.request["device"]) if gone else None
 
 
@@ -173,6 +180,10 @@ def _moved(call: Call, volume: Item, outcome: Outcome, vm: str | None) -> Outcom
     return with_row(
         call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [now])
     )
+
+
+def _leaving(volume: Item) -> bool:
+    return _attachment(volume).get("status") in ("detaching", "detached")
 
 
 def _device(volume: Item) -> str | None:

@@ -58,6 +58,28 @@ def changed(proxy: Proxy) -> list[str]:
     return [action for action in proxy.asked if not action.startswith("Describe")]
 
 
+def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
+    both: tuple[Session, Proxy], cloud: Cloud
+) -> None:
+    session, _ = both
+    one, other, third = boot_many(cloud, 3)
+    ec2 = connect(cloud)
+    for native, name in ((one, "dup"), (other, "same"), (third, "same")):
+        ec2.tag(native, "Name", name)
+    run(session, "vm refresh")
+    preview = shown(session, one, "dup", "same")
+    assert [(target.id, target.left_out) for target in preview.targets] == [
+        (one, ""),
+        ("same", "2 VMs share that name"),
+    ]
+    assert preview.typed == ""
+    volumes = [ec2.create_volume("twin", 1, "us-east-1a", str(number))["id"] for number in range(2)]
+    run(session, "volume refresh")
+    target = only(previews.volumes(Call(session, {}), ["twin"]))
+    assert target.left_out == "2 volumes share that name"
+    assert len(previews.volumes(Call(session, {}), [volumes[0]] * 2).targets) == 1
+
+
 def test_every_destroying_command_shows_what_it_destroys() -> None:
     assert {one.name for one in COMMANDS if one.preview} == {one.name for one in COMMANDS if one.effect == "destroys"}
 
@@ -289,11 +311,11 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
         ec2.tag(native, key, value)
     volume = ec2.create_volume(hostile, 1, "us-east-1a", "t")["id"]
     ec2.attach(volume, native, "/dev/sdf")
-    ec2.create_keypair(hostile)
+    keypair = ec2.create_keypair(hostile)[0]["id"]
     vms = shown(session, native)
     assert vms.typed == only(vms).name == "\ufffd[/]␊"
     call = Call(session, {})
-    for preview in (vms, previews.volumes(call, [volume]), previews.keypairs(call, [hostile])):
+    for preview in (vms, previews.volumes(call, [volume]), previews.keypairs(call, [keypair])):
         found = texts(preview)
         assert any("\ufffd[/]␊" in text for text in found)
         assert all(text.isprintable() for text in found)
@@ -408,11 +430,11 @@ def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(
     both: tuple[Session, Proxy], cloud: Cloud
 ) -> None:
     session, proxy = both
-    connect(cloud).create_keypair("mine")
+    mine = connect(cloud).create_keypair("mine")[0]["id"]
     vms = "".join(
         f"<item><instanceId>i-{name}</instanceId><keyName>{name}</keyName></item>" for name in ("mine", "theirs")
     )
     proxy.answers["DescribeInstances"] = listing(
         "DescribeInstances", "reservationSet", [f"<instancesSet>{vms}</instancesSet>"]
     )
-    assert dict(only(previews.keypairs(Call(session, {}), ["mine"])).facts)["Used by"] == "i-mine"
+    assert dict(only(previews.keypairs(Call(session, {}), [mine])).facts)["Used by"] == "i-mine"

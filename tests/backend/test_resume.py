@@ -244,3 +244,18 @@ def test_a_read_only_session_resumes_nothing(memory: Cache, cloud: Cloud, tmp_pa
             run(replace(session, read_only=True), "journal resume")
         assert proxy.calls == []
         assert len(left(session)) == 1
+
+
+def test_two_commands_on_one_vm_are_shown_as_one_and_both_run(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """Two dashboards were about to delete the same."""
+    (native,) = boot_many(cloud, 1)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        run(session, "vm refresh")
+        for _ in range(2):
+            abandoned(session, f"vm delete {native}", outcome="waiting")
+        shown = recovery.preview(Call(session, {}), [])
+        assert [one.id for one in shown.acted_on] == [native]
+        outcome = run(session, f"journal resume --only {shown.given['only']}")
+        assert "1 of 2 done." in outcome.message
+        assert sorted(outcome for _, outcome in outcomes(memory)) == ["done", "failed"]
+        assert left(session) == []

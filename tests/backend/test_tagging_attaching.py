@@ -14,7 +14,7 @@ from backend.kinds import KINDS
 from backend.providers import Item, connect
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, outcomes, run, states
-from tests.backend.ec2_faults import XMLNS, Reply, refusal
+from tests.backend.ec2_faults import XMLNS, Reply, listing, refusal
 from tests.ec2_proxy import Proxy
 
 
@@ -252,6 +252,41 @@ def test_a_volume_that_was_attached_meanwhile(both: tuple[Session, Proxy], cloud
         run(session, "volume detach data")
     assert changed(proxy) == []
     assert [outcome for _, outcome in outcomes(session.cache)] == ["failed", "failed"]
+
+
+def attached(volume: str, *statuses: str) -> str:
+    """A volume's element that is attached to as many VMs."""
+    items = "".join(
+        f"<item><instanceId>i-{number}</instanceId><status>{status}</status></item>"
+        for number, status in enumerate(statuses)
+    )
+    return (
+        f"<volumeId>{volume}</volumeId><status>in-use</status><availabilityZone>us-east-1a</availabilityZone>"
+        f"<attachmentSet>{items}</attachmentSet>"
+    )
+
+
+def test_a_volume_that_is_still_being_detached(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    (native,) = boot_many(cloud, 1)
+    proxy.answers["DescribeVolumes"] = listing(
+        "DescribeVolumes", "volumeSet", [attached("vol-0123456789", "detaching")]
+    )
+    for line in ("vm refresh", "volume refresh"):
+        run(session, line)
+    with pytest.raises(RefusedError, match="is being detached from i-0; nothing was done. Wait until it is available"):
+        run(session, f"volume attach vol-0123456789 {native}")
+    assert changed(proxy) == []
+
+
+def test_a_volume_on_several_vms_is_detached_from_none_that_nobody_named(both: tuple[Session, Proxy]) -> None:
+    session, proxy = both
+    answer = listing("DescribeVolumes", "volumeSet", [attached("vol-0123456789", "attached", "attached")])
+    proxy.answers["DescribeVolumes"] = answer
+    run(session, "volume refresh")
+    with pytest.raises(RefusedError, match="is attached to several VMs"):
+        run(session, "volume detach vol-0123456789")
+    assert changed(proxy) == []
 
 
 def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud: Cloud) -> None:
