@@ -116,7 +116,10 @@ def test_a_change_that_is_cancelled_is_one_entry_and_changes_nothing(
 def test_what_only_goes_on_with_others_fails_and_is_cancelled_under_their_entries(
     session: Session, ec2: Provider
 ) -> None:
-    assert [one.name for one in COMMANDS if one.effect != "reads" and one not in CHANGES] == ["journal resume"]
+    assert [one.name for one in COMMANDS if one.effect != "reads" and one not in CHANGES] == [
+        "journal resume",
+        "journal drop",
+    ]
 
     def cancelled() -> NoReturn:
         raise Cancelled
