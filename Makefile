@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench snapshots docs clean
+.PHONY: demo test check format bench faults snapshots docs clean
 
 demo: .venv/demo
 	@$(BIN)/cloudmesh-tui --demo
@@ -25,6 +25,9 @@ snapshots: .venv/test  ## Accept the screens as they are now as the ones that th
 
 bench: .venv/bench  ## Measure the targets on an endpoint of our own and write docs/performance.md; takes a quarter of an hour.
 	$(BIN)/python -m tests.bench
+
+faults: .venv/bench  ## Try what goes wrong on a bad day, in its long form, and write docs/reliability.md.
+	$(BIN)/python -m tests.faults
 
 docs: .venv/test  ## Write docs/commands.md from COMMANDS.
 	$(BIN)/python -m tests.docs
