@@ -27,9 +27,10 @@ LISTENING = "0A"
 
 
 class Terminal:
-    """`python -m tui --demo` in a terminal of 120 by 36 cells."""
+    """`python -m tui --demo`, or another program, in a terminal of 120 by 36 cells."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, *words: str, **environment: str) -> None:
+        self._words = words or ("-m", "tui", "--demo")
         self.output = b""
         """All that was written so far."""
         self._screen = pyte.Screen(COLUMNS, LINES)
@@ -44,7 +45,7 @@ class Terminal:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui", "--demo"],
+            [sys.executable, *self._words],
             cwd=ROOT, env=self._environment, start_new_session=True,
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip
