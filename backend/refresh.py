@@ -15,7 +15,7 @@ from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
-from backend.providers import Provider
+from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -130,19 +130,20 @@ _AT_ONCE = 3
 
 def refresh_many(
     kinds: Sequence[Kind],
-    connect: Callable[[Callable[[], None]], Provider],
+    connect: Callable[[Callable[[], None], Callable[[Waiting], None]], Provider],
     cache: "Cache",
     scope: Scope,
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
+    waits: Callable[[Waiting], None] = ignore,
     done: Callable[[Difference], None] = ignore,
 ) -> list[Difference]:
     """Refresh several kinds side by side and return their differences in the order of `kinds`.
 
-    One that fails leaves the others refreshed; its difference says why. `progress` is called on other threads, `done`
-    on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are waited for a
-    half a second at most.
+    One that fails leaves the others refreshed; its difference says why. `progress` and `waits` are called on other
+    threads, `done` on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are
+    waited for a half a second at most.
     """
     stop = threading.Event()
     waiting: queue.SimpleQueue[Kind] = queue.SimpleQueue()
@@ -161,7 +162,7 @@ def refresh_many(
             except queue.Empty:
                 return
             try:
-                results.put(refresh(kind, connect(stopped), cache, scope, check=stopped, progress=progress))
+                results.put(refresh(kind, connect(stopped, waits), cache, scope, check=stopped, progress=progress))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
             except BaseException as error:  # noqa: BLE001 - cancelled, or a mistake of ours: raised where it is waited for

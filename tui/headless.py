@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from rich.cells import cell_len
@@ -21,6 +22,7 @@ from backend.errors import Cancelled, UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, plain
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
+from backend.providers import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe
@@ -85,7 +87,7 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         _Progress(show=not as_json) as bars,
         nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
     ):
-        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update)
+        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
     logger.info("%s: %s", safe(parsed.line), safe(outcome.failure or outcome.message or "done"))
     _show(outcome, as_json)
     if outcome.failure:
@@ -116,6 +118,7 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
             session.cache,
             session.scope,
             progress=bars.update,
+            waits=bars.waits,
             done=_print_json if as_json else bars.done,
         )
     for one in done:
@@ -240,6 +243,11 @@ class _Progress:
             rate = progress.rows / progress.seconds if progress.seconds else 0
             pace = f"{progress.pages:,} pages · {rate:,.0f}/s"
             self._bars.update(self._task(progress.kind), completed=progress.rows, total=total, pace=pace)
+
+    def waits(self, waiting: Waiting) -> None:
+        """Say that something waits to be asked of the cloud again."""
+        if self._bars:
+            self._bars.log(f"{safe(waiting.doing)}: {safe(waiting.text(monotonic()))}", markup=False)
 
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""

@@ -208,7 +208,7 @@ def test_several_kinds_at_once(cache: Cache) -> None:
     done: list[Difference] = []
     connected: list[int] = []
 
-    def connect(_check: Callable[[], None]) -> FakeCloud:
+    def connect(*_hooks: Any) -> FakeCloud:
         connected.append(threading.get_ident())
         return cloud
 
@@ -230,7 +230,7 @@ def test_one_that_fails_leaves_the_others(cache: Cache) -> None:
 
 
 def test_a_cloud_that_cannot_be_connected_to(cache: Cache) -> None:
-    def connect(_check: Callable[[], None]) -> FakeCloud:
+    def connect(*_hooks: Any) -> FakeCloud:
         raise CredentialsError("There are no keys.")
 
     found = refresh_many([VM, VOLUME], connect, cache, HERE)
@@ -278,7 +278,7 @@ def test_cancelling_while_a_cloud_says_nothing(cache: Cache, end: type[BaseExcep
 def test_cancelling_starts_nothing_more(cache: Cache) -> None:
     asked: list[str] = []
 
-    def connect(check: Callable[[], None]) -> FakeCloud:
+    def connect(check: Callable[[], None], _waits: Any) -> FakeCloud:
         check()
         return FakeCloud(**{kind.plural: [wait] for kind in KINDS.values()})
 

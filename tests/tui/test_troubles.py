@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from textual.command import CommandPalette
 
@@ -28,7 +28,7 @@ async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empt
         away.cache.database[KINDS[kind].plural].delete_many({})
         away.cache.database["refreshes"].delete_one({"kind": kind})
 
-    def impatient(cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def impatient(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return EC2Provider(cloud, check, Patience(tries=1))
 
     async with opened(away, away.app(impatient)) as user:
@@ -118,7 +118,7 @@ class Slow(Noting):
 
 
 async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
-    def slow(cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return cast(Provider, Slow(providers.connect(cloud, check), world.changing, check))
 
     count = world.cache.count(KINDS["vm"], world.scope)
