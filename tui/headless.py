@@ -247,14 +247,19 @@ class _Progress:
     def waits(self, waiting: Waiting) -> None:
         """Say that something waits to be asked of the cloud again."""
         if self._bars:
-            self._bars.log(f"{safe(waiting.doing)}: {safe(waiting.text(monotonic()))}", markup=False)
+            self._say(f"{safe(waiting.doing)}: {safe(waiting.text(monotonic()))}")
 
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
         if self._bars:
             text = one.error or summary(one)
             self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
-            self._bars.log(text, markup=False)
+            self._say(safe(text))
+
+    def _say(self, text: str) -> None:
+        """Print a line above the bars, whole whatever the width: copied, it must still be one."""
+        if self._bars:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _task(self, kind: str) -> TaskID:
         assert self._bars is not None  # noqa: S101 - for mypy: only called while there are bars
