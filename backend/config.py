@@ -2,8 +2,9 @@
 
 import os
 import re
+import shlex
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     value of the wrong type, or names a cloud that it does not define.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        mode = path.stat().st_mode
+        with path.open(encoding="utf-8") as file:
+            text = file.read()
+            found = os.fstat(file.fileno())
+        above = path.resolve().parent.stat()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"The configuration {path} cannot be read: {reason}.") from None
@@ -165,10 +168,17 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         document = plainyaml.load(text)
     except plainyaml.NotYAMLError as error:
         raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
-    warnings: tuple[str, ...] = ()
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        warnings = (f"{path} holds keys and others may read it. Run: chmod 600 {path}",)
-    return _Reader(path, environ).settings(document, warnings)
+    return _Reader(path, environ).settings(document, tuple(_exposed(path, found, above)))
+
+
+def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterator[str]:
+    """Yield what is wrong with who may read or change a configuration; `above` is the folder that it is in."""
+    if found.st_uid not in (os.geteuid(), 0):
+        yield f"{path} belongs to another user, who may change it. Copy it, and put the copy in its place."
+    elif found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield f"{path} holds keys and others may read it. Run: chmod 600 {shlex.quote(str(path))}"
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        yield f"{path} is in a folder in which everybody may put another one in its place. Move it to another."
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
@@ -346,6 +356,8 @@ class _Reader:
             good = False
         if not good:
             raise self._wrong(where, "must be a URL such as http://127.0.0.1:5000")
+        if "@" in text:  # it is named in errors and logs, and EC2 is never asked with a password
+            raise self._wrong(where, "must be a URL without user and password", "Put keys into credentials.")
         return text
 
     def _mongodb_uri(self, value: Any, where: str) -> Secret:

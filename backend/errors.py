@@ -1,18 +1,21 @@
 """The errors a user may see: one clear sentence each, with the exit status they end a headless run with."""
 
+from backend.redact import redacted
+
 
 class CloudmeshError(Exception):
     """Something failed in a way that the user can act on.
 
     The message is whole sentences: what failed, on which cloud, region or object, why; `cure` says what to do next.
+    Whatever they are made of, no secret is in them.
     """
 
     exit_status = 1
 
     def __init__(self, message: str, cure: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+        self.message = redacted(message)
+        self.cure = redacted(cure)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".rstrip()
@@ -79,3 +82,9 @@ class CacheLostError(CacheError):
 
 class Cancelled(Exception):
     """Work was stopped because the user cancelled it."""
+
+
+def bug(what: str, error: BaseException) -> CloudmeshError:
+    """Return the sentence that a user gets for a mistake of ours; the log gets its traceback."""
+    message = f"{what} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
+    return CloudmeshError(message, "Run with --log-file FILE and report it.")

@@ -13,6 +13,7 @@ from uuid import uuid4
 from backend import owner
 from backend.cache import Scope
 from backend.errors import CacheError, Cancelled, CloudmeshError, UnsureError
+from backend.redact import redacted
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -113,7 +114,7 @@ class Entry:
             error = str(failure) or "It was interrupted before the cloud had answered."
             raise
         except Exception as failure:
-            error = str(failure) or type(failure).__name__
+            error = redacted(str(failure)) or type(failure).__name__  # a mistake of ours has not been through there
             raise
         finally:
             with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down

@@ -1,13 +1,21 @@
 """Holds a secret so that it cannot be printed by accident."""
 
+from typing import Never, Self
+
+from backend import redact
+
 
 class Secret:
-    """A string that shows as `***` in repr, str, format and tracebacks; `reveal()` is the one way out."""
+    """A string that shows as `***` in repr, str, format and tracebacks; `reveal()` is the one way out.
+
+    From its making on it is taken out of every log line and error; see backend.redact. It is not pickled.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        redact.know(value)
 
     def reveal(self) -> str:
         """Return the secret itself, for the call that needs it."""
@@ -23,4 +31,13 @@ class Secret:
         return hash(self._value)
 
     def __repr__(self) -> str:
-        return "***"
+        return redact.HIDDEN
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:  # what dataclasses.asdict does
+        return self
+
+    def __reduce__(self) -> Never:
+        raise TypeError("A secret is not written anywhere.")

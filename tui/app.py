@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import on
 from textual.app import App
@@ -16,12 +17,13 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from backend.commands import COMMANDS, Command, Param, allowed, complete
-from backend.errors import CacheLostError, CloudmeshError, ConfigError
+from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
 from backend.kinds import JOURNAL, KINDS, Kind, Row
 from backend.log import logger
 from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
+from tui import mistakes
 from tui.hangup import HUNG_UP, ending_with_terminal
 from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
@@ -106,6 +108,7 @@ class CloudmeshApp(App[int]):
         if not self.is_headless:
             for number in (signal.SIGHUP, signal.SIGTERM):  # a closed window ends the server and the demo too
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._strayed(context))
         if not gc.isenabled():
             self.set_timer(COLLECT_AFTER, _collect)
         self.set_interval(TICK, self._tick)
@@ -361,6 +364,30 @@ class CloudmeshApp(App[int]):
         logger.error("%s", error)
         self.main.query_one(MessageBar).show(error)
 
+    # --- mistakes of ours --------------------------------------------------------------------------------------------
+
+    def _strayed(self, context: dict[str, Any]) -> None:
+        """Tell of an exception that the event loop has caught: asyncio would only log it."""
+        error = context.get("exception")
+        logger.error("the event loop: %s", context.get("message"), exc_info=error)
+        if isinstance(error, Exception) and self.main.is_mounted:
+            self.show_error(bug("A part of the dashboard", error))
+
+    def _handle_exception(self, error: Exception) -> None:
+        logger.error("the dashboard failed", exc_info=error)
+        super()._handle_exception(error)
+
+    def panic(self, *_renderables: RenderableType) -> None:
+        """End as after any other mistake, whatever an exception would show of itself."""
+        self._fatal_error()
+
+    def _fatal_error(self) -> None:
+        # textual's would print the traceback and the values of all variables, keys included, on the terminal.
+        self.bell()
+        if not self._exit_renderables and self._exception is not None:
+            self._exit_renderables.append(Text(str(bug("The dashboard", self._exception))))
+        self._close_messages_no_wait()
+
     def _show_work(self) -> None:
         if self.main.is_mounted:
             self.main.query_one(WorkLine).show(self._jobs.visible)
@@ -383,5 +410,6 @@ def run(launch: Starts, let_go: Callable[[], object]) -> int:
     """Open the dashboard and return the exit status; `let_go` closes what was opened where it cannot end by itself."""
     sys.setswitchinterval(TURN)
     app = CloudmeshApp(launch)
+    mistakes.told_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending_with_terminal(lambda: app.exit(HUNG_UP), let_go):
         return app.run() or app.return_code or 0  # the last where textual had to end it: that is a mistake of ours

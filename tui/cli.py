@@ -7,19 +7,20 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Never
 
-from backend import __version__, config, log, state
+from backend import __version__, config, log, redact, state
 from backend.config import Settings
-from backend.errors import Cancelled, CloudmeshError, UsageError
+from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
+from tui import mistakes
 
 INTERRUPTED = 130
 
@@ -64,6 +65,9 @@ def parser() -> _Parser:
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--yes", action="store_true", help="run a destroying command without a screen to confirm it on")
     add("--log-file", metavar="FILE", help="write a log there: what was run and how it ended, never a secret")
+    add(
+        "--log-level", metavar="LEVEL", help="how much of it: info (the default) or debug, with each request to a cloud"
+    )
     add("--version", action="version", version=f"cloudmesh-tui {__version__}", help="print the version and exit")
     return known
 
@@ -114,23 +118,42 @@ class Launch:
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration, and close at the end whatever was opened since."""
     with ExitStack() as closing:
+        notes = _without_dumps(os.environ)
         if options.demo:
             home = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="cloudmesh-demo-")))
             settings = None
         else:
             home = config.home()
             settings = config.load(config.find(options.config))
+            settings = replace(settings, warnings=(*settings.warnings, *notes))
             if options.cloud:
                 cloud_named(settings, options.cloud)  # a misspelt name is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status."""
+def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
+    """Take out of the environment what has libcloud write whole requests, keys and all; return what to say of it."""
+    if environ.pop("LIBCLOUD_DEBUG", ""):
+        return (
+            "LIBCLOUD_DEBUG is ignored: it would write keys and signatures. For a log without them: --log-file FILE "
+            "--log-level debug.",
+        )
+    return ()
+
+
+Run = Callable[[argparse.Namespace, list[str]], int]
+"""Does what the options and the words after them ask for, and returns the exit status."""
+
+
+def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
+    """Run the program and return its exit status; `run` is what it does once the options are understood."""
+    redact.know_environment(os.environ)
+    log.keep_off_screen()
+    mistakes.told_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
     try:
-        status = _guarded(argv)
+        status = _guarded(argv, run or _run)
         _flush()  # here, where a reader that has gone away can still be told from a bug
         return status
     except BrokenPipeError:  # `cloudmesh-tui image list | head`
@@ -138,24 +161,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _guarded(argv: Sequence[str] | None) -> int:
+def _guarded(argv: Sequence[str] | None, run: Run) -> int:
     known = parser()
+    words: list[str] = []
     try:
         options, words = known.parse_known_args(argv)
-        if options.log_file:
-            log.write_to(config.expanded(options.log_file))
+        _start_log(options)
         if words and words[0].startswith("-"):
             raise known.unknown(words[0])
-        return _run(options, words)
+        return run(options, words)
     except CloudmeshError as error:
-        sentence = safe(str(error))  # it may quote names that strangers gave
-        log.logger.error("%s", sentence)
-        print(sentence, file=sys.stderr)
-        return error.exit_status
+        return _complain(error)
     except (Cancelled, KeyboardInterrupt):
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
+        log.logger.exception("the program failed")
+        return _complain(bug(" ".join(words) or "cloudmesh-tui", error))
+
+
+def _start_log(options: argparse.Namespace) -> None:
+    level = options.log_level or "info"
+    if level not in log.LEVELS:
+        raise nearest(level, log.LEVELS, what="log level", known=log.LEVELS)
+    if options.log_file:
+        log.write_to(config.expanded(options.log_file), level)
+        log.logger.info("cloudmesh-tui %s, Python %s on %s", __version__, sys.version.split()[0], sys.platform)
+    elif options.log_level:
+        raise UsageError("--log-level needs --log-file FILE.", _HELP)
+
+
+def _complain(error: CloudmeshError) -> int:
+    """Say on stderr and in the log what failed, and return the exit status."""
+    sentence = safe(str(error))  # it may quote names that strangers gave
+    log.logger.error("%s", sentence)
+    print(sentence, file=sys.stderr)
+    return error.exit_status
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from textual.message import Message
 
-from backend.errors import Cancelled, CloudmeshError
+from backend.errors import Cancelled, CloudmeshError, bug
 from backend.log import logger
 from backend.providers import Waiting
 from backend.refresh import Progress
@@ -142,7 +142,6 @@ class Jobs:
         except CloudmeshError as error:
             self._post(JobEnded(job, error=error))
         except Exception as error:  # noqa: BLE001 - a bug of ours must be told, in a sentence, and not end the app
-            logger.exception("%s failed", job.title or job.key)
             what = job.title or job.key
-            message = f"{what} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
-            self._post(JobEnded(job, error=CloudmeshError(message, "Run with --log-file FILE and report it.")))
+            logger.exception("%s failed", what)
+            self._post(JobEnded(job, error=bug(what, error)))

@@ -11,9 +11,13 @@ from pymongo.errors import (
 )
 
 from backend.errors import CacheError, CacheLostError
+from backend.redact import redacted
 from backend.text import safe
 
 _START_CURE = "Check that it runs, and mongodb.uri in the configuration."
+
+LONGEST = 200
+"""Characters of the driver's and the server's own words that a message keeps."""
 
 _CODES = {
     18: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
@@ -38,8 +42,13 @@ def sentence(error: PyMongoError, place: str) -> CacheError:
     if isinstance(error, (ServerSelectionTimeoutError, AutoReconnect, ConnectionFailure)):
         # The driver's own text repeats the whole topology; the first clause is the reason.
         reason = str(error).split(",")[0].split(" (configured timeouts")[0]
-        return CacheLostError(f"{subject} cannot be reached: {safe(reason)[:160]}.", _START_CURE)
+        return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _START_CURE)
     if isinstance(error, ConfigurationError):
-        return CacheError(f"{subject} cannot be used: {safe(str(error))[:160]}.", "Check mongodb.uri.")
+        return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")
     reason = str((getattr(error, "details", None) or {}).get("errmsg") or error)
-    return CacheError(f"{subject} failed: {safe(reason)[:200]}.")
+    return CacheError(f"{subject} failed: {_short(reason)}.")
+
+
+def _short(words: str) -> str:
+    """Return the server's or the driver's words for people to read; half a secret would be no secret to `redacted`."""
+    return safe(redacted(words))[:LONGEST]

@@ -41,7 +41,7 @@ def open_cache(settings: MongoDB, home: Path, find: Callable[[], str | None] = f
 def place_of(uri: str) -> str:
     """Return host:port, … of a mongodb:// address, never its user or password.
 
-    Raises ConfigError when it is not a valid address.
+    Raises ConfigError when it is not a valid address, or names a file of certificates that cannot be read.
     """
     try:
         if uri.startswith("mongodb+srv://"):  # parsed as a plain one: as what it is, the DNS would be asked
@@ -55,6 +55,11 @@ def place_of(uri: str) -> str:
         raise ConfigError(
             "mongodb.uri in the configuration is not a valid MongoDB address.",
             "User and password in it need percent-encoding: @ is %40, : is %3A, / is %2F.",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"mongodb.uri in the configuration names a file that cannot be read: {error.filename}: {error.strerror}.",
+            "Mend the path.",
         ) from None
     return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
 

@@ -32,8 +32,11 @@ def create(call: Call) -> Outcome:
     session, name = call.session, call.args["name"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
-    path = expanded(call.args["to"]) if call.args["to"] else keyfiles.place(session.home, session.scope, name)
-    with keyfiles.reserved(path) as file:
+    if call.args["to"]:
+        path, top = expanded(call.args["to"]), None
+    else:
+        path, top = keyfiles.place(session.home, session.scope, name), keyfiles.folder(session.home)
+    with keyfiles.reserved(path, top) as file:
         provider = call.connect()
         call.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
         item, key = provider.create_keypair(name)
