@@ -80,7 +80,9 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
     with cache.use():
         (document,) = cache.client[cache.database.name]["refreshes"].find()
     named = {"started", "finished", "count", "added", "changed", "removed", "seconds", "error"}
-    assert set(document) == {"_id", "cloud", "region", "kind", "batch", "written", "writer"} | named
+    ours = {"batch", "written", "writer", "lease", "lease_by", "lease_until"}
+    assert set(document) == {"_id", "cloud", "region", "kind"} | ours | named
+    assert (document["lease"], document["lease_by"], document["lease_until"]) == ("", "", None)
     assert document["_id"] == "aws/us-east-1/image"
     assert (document["cloud"], document["region"], document["kind"]) == ("aws", "us-east-1", "image")
     assert counts(difference) == (2, 1, 1, 2)
