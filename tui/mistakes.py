@@ -18,7 +18,7 @@ def told_to(tell: Callable[[CloudmeshError], object]) -> None:
         logger.error("thread %s failed", name, exc_info=found.exc_value)
         tell(bug(f"A part of the program ({name})", found.exc_value))
 
-    def ignored(found: sys.UnraisableHookArgs) -> None:
+    def ignored(found: "sys.UnraisableHookArgs") -> None:
         if found.exc_value is not None:  # Python goes on as if it had not been
             logger.error("ignored in %r", found.object, exc_info=found.exc_value)
 
