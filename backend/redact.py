@@ -74,7 +74,7 @@ _LOOKS: tuple[tuple[re.Pattern[str], str], ...] = (
         # Cut off, it is what is written in its letters, whatever its line ends have been made into.
         re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
-            r"(?:.{0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[\w+/=\s\\\u2400-\u2426]*)",
+            r"(?:.{0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[-\w+/=\s\\\u2400-\u2426]*)",
             re.DOTALL,
         ),
         HIDDEN,

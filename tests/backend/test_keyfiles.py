@@ -12,7 +12,6 @@ from stat import S_IMODE
 
 import pytest
 
-from backend import log
 from backend.cache import Scope
 from backend.config import Cloud, Settings
 from backend.errors import CloudError, CloudmeshError, ConfigError
@@ -233,25 +232,6 @@ def test_what_cannot_be_written_leaves_what_was(settings: Settings, tmp_path: Pa
         remember(settings, tmp_path, cloud="aws")
     assert recall(settings, tmp_path) == {"cloud": "other"}
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
-
-
-# --- the log ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_log_is_its_owner_s_alone_and_is_added_to(tmp_path: Path) -> None:
-    path = tmp_path / "cm.log"
-    known = list(log.logger.handlers)
-    log.write_to(path)
-    (handler,) = [one for one in log.logger.handlers if one not in known]
-    try:
-        log.logger.info("booted %s", "i-1")
-        assert path.read_text().endswith("INFO MainThread booted i-1\n")
-        assert S_IMODE(path.stat().st_mode) == 0o600
-    finally:
-        log.logger.removeHandler(handler)
-        handler.close()
-    with pytest.raises(ConfigError, match=r"The log file .* cannot be written: Not a directory\. Choose another one\."):
-        log.write_to(path / "deeper")
 
 
 def test_a_choice_stands_until_the_configuration_says_something_else(settings: Settings, tmp_path: Path) -> None:
