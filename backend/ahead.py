@@ -1,11 +1,16 @@
 """Works ahead: fetches the next of something on a thread while the last one is being used."""
 
 import threading
-from collections.abc import Iterable, Iterator
-from queue import SimpleQueue
+from collections.abc import Callable, Generator, Iterable
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from backend.callbacks import ignore
+
 T = TypeVar("T")
+
+LOOK = 0.1
+"""Seconds between two calls of `check` while there is nothing yet."""
 
 
 class _Ended(Generic[T]):
@@ -13,11 +18,12 @@ class _Ended(Generic[T]):
         self.error = error
 
 
-def ahead(source: Iterable[T]) -> Iterator[T]:
+def ahead(source: Iterable[T], check: Callable[[], None] = ignore) -> Generator[T, None, None]:
     """Yield what `source` yields, and raise what it raises, while a thread of its own works on the next one.
 
-    Never more than one is ready and waiting. The thread is a daemon: whoever stops early, or quits, does not wait for
-    it, and it ends with the one that it works on.
+    Never more than one is ready and waiting. `check` is called while the next one is waited for, and ends that by what
+    it raises. The thread is a daemon: whoever stops early, or quits, does not wait for it, and it ends with the one
+    that it works on.
     """
     ready: SimpleQueue[T | _Ended[T]] = SimpleQueue()
     wanted = threading.Semaphore(0)
@@ -35,9 +41,16 @@ def ahead(source: Iterable[T]) -> Iterator[T]:
             error = raised
         ready.put(_Ended(error))
 
+    def following() -> T | _Ended[T]:
+        while True:
+            try:
+                return ready.get(timeout=LOOK)
+            except Empty:
+                check()
+
     threading.Thread(target=work, name="ahead", daemon=True).start()
     try:
-        while not isinstance(one := ready.get(), _Ended):
+        while not isinstance(one := following(), _Ended):
             wanted.release()
             yield one
         if one.error is not None:

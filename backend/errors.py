@@ -68,6 +68,9 @@ class InVainError(CloudError):
 class TransientError(CloudError):
     """Throttled, overloaded, timed out or cut off: the same read may succeed when repeated."""
 
+    brief = ""
+    """Which of these, in a word or two."""
+
 
 class CacheError(CloudmeshError):
     """The MongoDB cache cannot be used."""

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backend.ahead import ahead
-from backend.cache import Scope
+from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
-from backend.providers import Provider
+from backend.lease import BegunAnew, Lease, take
+from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -33,6 +34,8 @@ class Progress:
     pages: int
     estimate: int
     seconds: float
+    elsewhere: bool = False
+    """Another dashboard or run lists it, and is waited for."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,14 @@ class Difference:
     removed: int = 0
     seconds: float = 0.0
     error: str | None = None
+    shared: bool = False
+    """It is what another refresh has found, which was under way."""
 
     def as_object(self) -> dict[str, Any]:
         """Return the object that `--refresh --json` prints."""
-        return asdict(self) | {"seconds": round(self.seconds, 3)}
+        said = asdict(self) | {"seconds": round(self.seconds, 3)}
+        del said["shared"]  # the rows are the same, whoever has listed them
+        return said
 
 
 def refresh(
@@ -66,46 +73,78 @@ def refresh(
     """List one kind of a cloud into the cache and return the difference.
 
     Rows are written as their page arrives; rows that are gone are removed only when the whole listing has come. A
-    refresh that fails or is cancelled leaves the old rows, notes why, and raises what ended it.
+    refresh that fails or is cancelled leaves the old rows, notes why, and raises what ended it. While another refresh
+    of the kind is under way, whoever runs it, that is waited for, and its difference returned.
     """
     began = time.monotonic()
-    last = cache.refreshed(kind, scope)
-    # While it runs the record keeps the figures of the last complete listing: they are what the rows' age is.
-    running = replace(last, started=datetime.now(UTC), error=None, batch=0)
-    cache.note_refresh(kind, scope, running)
+
+    def waits(other: RefreshRecord) -> None:
+        progress(Progress(kind.name, other.batch, 0, other.count, time.monotonic() - began, elsewhere=True))
+
+    while True:
+        taken = take(cache, kind, scope, check, waits)
+        if isinstance(taken, RefreshRecord):
+            figures = {name: getattr(taken, name) for name in _FIGURES}
+            return Difference(scope.cloud, scope.region, kind.name, **figures, shared=True)
+        with suppress(BegunAnew):
+            done = _listed(kind, provider, cache, scope, lease=taken, check=check, progress=progress)
+            break
+    if kind.name == "vm":
+        settle(cache, scope)
+        with suppress(Cancelled):  # the rows are there
+            learn_protection(provider, cache, scope, check)
+    return done
+
+
+_FIGURES = ("count", "added", "changed", "removed", "seconds")
+"""What a difference and the record of its listing have in common."""
+
+
+def _listed(
+    kind: Kind,
+    provider: Provider,
+    cache: "Cache",
+    scope: Scope,
+    *,
+    lease: Lease,
+    check: Callable[[], None],
+    progress: Callable[[Progress], None],
+) -> Difference:
+    """Do what `refresh` does once it has the lease. Raises BegunAnew."""
+    began = time.monotonic()
+    running = lease.record  # it keeps the figures of the last complete listing: they are what the rows' age is
+    last = running.count
     listing = getattr(provider, kind.plural)
     listed = added = changed = pages = 0
     try:
         known = cache.known(kind, scope)
         for page in ahead(listing(known.hashes) if kind.vast else listing()):
             check()
+            lease.hold()
             new, different = cache.put(kind, scope, page, known)
             added, changed, pages, listed = added + new, changed + different, pages + 1, listed + len(page)
             running = replace(running, batch=listed, written=running.written + new + different)
             if new or different:
-                cache.note_refresh(kind, scope, running)
-            progress(Progress(kind.name, listed, pages, last.count, time.monotonic() - began))
+                lease.note(running)
+            progress(Progress(kind.name, listed, pages, last, time.monotonic() - began))
         check()
+        lease.secure()
         gone = cache.left(kind, scope, known)
-        if kind.name == "vm":
-            gone -= just_off(cache, scope)
-        removed = cache.remove(kind, scope, gone)
+        for native in just_off(cache, scope) if kind.name == "vm" else ():
+            gone.pop(native, None)
+        removed = cache.remove_left(kind, scope, gone)
         count = cache.count(kind, scope)
+        done = Difference(
+            scope.cloud, scope.region, kind.name, count, added, changed, removed, time.monotonic() - began
+        )
+        figures = {name: getattr(done, name) for name in _FIGURES}
+        ended = replace(running, finished=datetime.now(UTC), written=running.written + removed, **figures)
+        lease.end(ended)
     except Exception as error:
-        with suppress(CacheError):  # that the cache is lost is not why, or is told already
+        with suppress(CacheError, BegunAnew):  # that the cache is lost is not why, or is told already
             why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
-            cache.note_refresh(kind, scope, replace(running, error=why, batch=0))
+            lease.end(replace(running, error=why))
         raise
-    done = Difference(scope.cloud, scope.region, kind.name, count, added, changed, removed, time.monotonic() - began)
-    figures = {name: getattr(done, name) for name in ("count", "added", "changed", "removed", "seconds")}
-    written = running.written + removed
-    cache.note_refresh(
-        kind, scope, replace(running, finished=datetime.now(UTC), error=None, batch=0, written=written, **figures)
-    )
-    if kind.name == "vm":
-        settle(cache, scope)
-        with suppress(Cancelled):  # the rows are there
-            learn_protection(provider, cache, scope, check)
     return done
 
 
@@ -130,19 +169,20 @@ _AT_ONCE = 3
 
 def refresh_many(
     kinds: Sequence[Kind],
-    connect: Callable[[Callable[[], None]], Provider],
+    connect: Callable[[Callable[[], None], Callable[[Waiting], None]], Provider],
     cache: "Cache",
     scope: Scope,
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
+    waits: Callable[[Waiting], None] = ignore,
     done: Callable[[Difference], None] = ignore,
 ) -> list[Difference]:
     """Refresh several kinds side by side and return their differences in the order of `kinds`.
 
-    One that fails leaves the others refreshed; its difference says why. `progress` is called on other threads, `done`
-    on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are waited for a
-    half a second at most.
+    One that fails leaves the others refreshed; its difference says why. `progress` and `waits` are called on other
+    threads, `done` on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are
+    waited for a half a second at most.
     """
     stop = threading.Event()
     waiting: queue.SimpleQueue[Kind] = queue.SimpleQueue()
@@ -161,7 +201,7 @@ def refresh_many(
             except queue.Empty:
                 return
             try:
-                results.put(refresh(kind, connect(stopped), cache, scope, check=stopped, progress=progress))
+                results.put(refresh(kind, connect(stopped, waits), cache, scope, check=stopped, progress=progress))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
             except BaseException as error:  # noqa: BLE001 - cancelled, or a mistake of ours: raised where it is waited for

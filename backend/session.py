@@ -13,12 +13,12 @@ from backend.config import Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds import Kind
 from backend.names import closest
-from backend.providers import Provider
+from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
 
-Connect = Callable[[Cloud, Callable[[], None]], Provider]
+Connect = Callable[[Cloud, Callable[[], None], Callable[[Waiting], None]], Provider]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Session:
         """Whether nothing may be changed in the current cloud."""
         return self.read_only or self.cloud.read_only
 
-    def connect(self, check: Callable[[], None] = ignore) -> Provider:
+    def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""
-        return self.connector(replace(self.cloud, read_only=self.locked), check)
+        return self.connector(replace(self.cloud, read_only=self.locked), check, waits)
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has of one object, for people to read; None when it is not there."""

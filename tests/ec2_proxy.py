@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.backend.ec2_faults import Reply, refusal
+from tests.backend.ec2_faults import Reply, refusal, send
 
 FLAVORS = ("t2.micro", "t4g.micro")
 _NARROWED = "&Filter.1.Name=instance-type" + "".join(
@@ -45,7 +45,8 @@ class _First:
 class Proxy:
     """A context manager. Of the 1,400 flavors that moto takes seconds to list it asks for FLAVORS alone.
 
-    What befalls a call, in this order: `throttle`, `held`, `answers`, `denied`, `cut`, `tokens`, `hold_reply`.
+    What befalls a call, in this order: `throttle`, `held`, `answers`, `denied`, `cut`, `tokens`, `hold_reply`,
+    `spoilt`.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -55,6 +56,8 @@ class Proxy:
         """The requests in the order they came; `passed` is False until one is passed on."""
         self.answers: dict[str, Reply] = {}
         """What an action ("*": any) is answered, instead of being passed on."""
+        self.spoilt: dict[str, Callable[[Call, Reply], Reply]] = {}
+        """What becomes of moto's reply to an action ("*": any) on its way."""
         self.denied: set[str] = set()
         """The ids of what may not be changed: EC2's permissions may hang on tags."""
         self.tokens = True
@@ -85,15 +88,8 @@ class Proxy:
                 headers = {name: self.headers[name] for name in names if name in self.headers}
                 with proxy._counted():
                     reply = proxy._answer(body, partial(proxy._ask_moto, self.path, headers))
-                if reply.hang_up:
-                    return
-                sent = reply.body.encode() if isinstance(reply.body, str) else reply.body
                 try:
-                    self.send_response(reply.status)
-                    self.send_header("Content-Type", "text/xml")
-                    self.send_header("Content-Length", str(len(sent)))
-                    self.end_headers()
-                    self.wfile.write(sent)
+                    send(self, reply, proxy.released)
                 except ConnectionError:  # the program was interrupted meanwhile
                     self.close_connection = True
 
@@ -186,7 +182,8 @@ class Proxy:
         if withheld:
             self.acted.set()
             self.released.wait()
-        return _CUT if cut else reply
+        spoil = self.spoilt.get(action) or self.spoilt.get("*")
+        return _CUT if cut else spoil(call, reply) if spoil else reply
 
     def _mark(self, call: Call) -> None:
         """Keep that a call is passed on."""

@@ -45,7 +45,7 @@ def test_the_wheel_holds_every_module_and_style_and_nothing_else(wheel: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry_points = next(name for name in archive.namelist() if name.endswith("/entry_points.txt"))
-        assert "cloudmesh-tui = tui.cli:main" in archive.read(entry_points).decode()
+        assert "cloudmesh-tui = tui.cli:program" in archive.read(entry_points).decode()
     expected = {
         str(path.relative_to(TREE))
         for folder, pattern in (("tui", "*.py"), ("backend", "*.py"), ("styles", "*.tcss"))

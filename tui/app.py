@@ -25,7 +25,7 @@ from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
 from tui.hangup import HUNG_UP, ending_with_terminal
-from tui.jobs import Job, JobEnded, JobMoved, Jobs
+from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
 from tui.palette import Commands
@@ -311,6 +311,11 @@ class CloudmeshApp(App[int]):
     @on(JobMoved)
     def _job_moved(self, message: JobMoved) -> None:
         message.job.progress[message.progress.kind] = message.progress
+        self._show_work()
+
+    @on(JobWaits)
+    def _job_waits(self, message: JobWaits) -> None:
+        message.job.waiting = message.waiting
         self._show_work()
 
     @on(JobEnded)

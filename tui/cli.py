@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -143,6 +143,15 @@ def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
 
 Run = Callable[[argparse.Namespace, list[str]], int]
 """Does what the options and the words after them ask for, and returns the exit status."""
+
+
+def program() -> Never:
+    """Run the program and end its process at once: all is closed, and libraries would wait for their threads."""
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None: there is nobody to tell
+            stream.flush()
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:

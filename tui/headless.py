@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from rich.cells import cell_len
@@ -21,6 +22,7 @@ from backend.errors import Cancelled, UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, plain
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
+from backend.providers import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe
@@ -85,7 +87,7 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         _Progress(show=not as_json) as bars,
         nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
     ):
-        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update)
+        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
     logger.info("%s: %s", safe(parsed.line), safe(outcome.failure or outcome.message or "done"))
     _show(outcome, as_json)
     if outcome.failure:
@@ -116,6 +118,7 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
             session.cache,
             session.scope,
             progress=bars.update,
+            waits=bars.waits,
             done=_print_json if as_json else bars.done,
         )
     for one in done:
@@ -241,12 +244,22 @@ class _Progress:
             pace = f"{progress.pages:,} pages · {rate:,.0f}/s"
             self._bars.update(self._task(progress.kind), completed=progress.rows, total=total, pace=pace)
 
+    def waits(self, waiting: Waiting) -> None:
+        """Say that something waits to be asked of the cloud again."""
+        if self._bars:
+            self._say(f"{safe(waiting.doing)}: {safe(waiting.text(monotonic()))}")
+
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
         if self._bars:
             text = one.error or summary(one)
             self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
-            self._bars.log(text, markup=False)
+            self._say(safe(text))
+
+    def _say(self, text: str) -> None:
+        """Print a line above the bars, whole whatever the width: copied, it must still be one."""
+        if self._bars:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _task(self, kind: str) -> TaskID:
         assert self._bars is not None  # noqa: S101 - for mypy: only called while there are bars

@@ -11,6 +11,7 @@ from textual.message import Message
 
 from backend.errors import Cancelled, CloudmeshError, bug
 from backend.log import logger
+from backend.providers import Waiting
 from backend.refresh import Progress
 
 SHORT = 0.3
@@ -42,6 +43,8 @@ class Job:
     number: int = field(default_factory=lambda: next(_numbers))
     began: float = field(default_factory=time.monotonic)
     progress: dict[str, Progress] = field(default_factory=dict)
+    waiting: Waiting | None = None
+    """What it waited for last, to ask the cloud again."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -65,6 +68,14 @@ class JobMoved(Message):
 
     job: Job
     progress: Progress
+
+
+@dataclass
+class JobWaits(Message):
+    """A job waits to ask the cloud again."""
+
+    job: Job
+    waiting: Waiting
 
 
 @dataclass

@@ -11,10 +11,11 @@ from backend.commands.preview import Preview
 from backend.commands.recovery import Recovered, recover
 from backend.errors import CloudmeshError, InVainError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.kinds import KINDS, Kind, Row
+from backend.providers import Waiting
 from backend.refresh import Progress
 from backend.session import Session
 from backend.text import safe
-from tui.jobs import Job, JobMoved
+from tui.jobs import Job, JobMoved, JobWaits
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog
@@ -196,11 +197,15 @@ class Runner:
             def moved(progress: Progress) -> None:
                 self._app.post_message(JobMoved(job, progress))
 
+            def waits(waiting: Waiting) -> None:
+                self._app.post_message(JobWaits(job, waiting))
+
             return execute_all(
                 commands,
                 session,
                 check=job.check,
                 progress=moved if len(commands) == 1 else ignore,
+                waits=waits,
                 told=ended_one if len(commands) > 1 else ignore,
             )
 

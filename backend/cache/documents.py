@@ -56,6 +56,10 @@ class RefreshRecord:
     """Rows that all refreshes of this kind have written or removed: dashboards read again when it has grown."""
     writer: str = ""
     """Which open cache wrote this: its own dashboard was told of the rows themselves."""
+    lease: str = ""
+    """Which refresh is under way, as long as it is heard of; "" when none is."""
+    lease_by: str = ""
+    """The host and process that it is of."""
 
     def age(self, now: datetime | None = None) -> float | None:
         """Return the seconds since the last complete listing, None when there has been none."""

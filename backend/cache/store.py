@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -35,6 +35,8 @@ Mode = Literal["embedded", "memory", "mongodb"]
 
 _T = TypeVar("_T")
 
+LEASE_SECONDS = 30.0
+
 Announce = Callable[[Change], object]
 
 
@@ -63,6 +65,8 @@ class Cache:
         self.database = client[database]
         self.revive = revive
         """Starts the server again where it is ours and gone; else does nothing."""
+        self.lease_seconds = LEASE_SECONDS
+        """For how long nobody else refreshes a kind when the refresh under way is not heard of."""
         self.writer = uuid4().hex
         """What tells this open cache from all others in the records of its refreshes."""
         self._close = close
@@ -168,15 +172,19 @@ class Cache:
         with self.use():
             return Known(Hashes(hashes()), unhashed)
 
-    def left(self, kind: Kind, scope: Scope, known: Known) -> set[str]:
-        """Return the ids of the rows that no listing has taken out of `known`."""
+    def left(self, kind: Kind, scope: Scope, known: Known) -> dict[str, int | None]:
+        """Return the ids, with their hashes, of the rows that no listing has taken out of `known`.
+
+        What somebody has written since is as it was known no longer, and not among them.
+        """
         if not known:
-            return set()
+            return {}
         with self.use():
+            hashes = ((found["id"], found.get("hash")) for found in self._hashes(kind, scope))
             return {
-                found["id"]
-                for found in self._hashes(kind, scope)
-                if found.get("hash") in known.hashes or found["id"] in known.unhashed
+                native: digest
+                for native, digest in hashes
+                if (native in known.unhashed if digest is None else digest in known.hashes)
             }
 
     def _hashes(self, kind: Kind, scope: Scope) -> Iterable[Document]:
@@ -299,6 +307,20 @@ class Cache:
             self._announce(Change(kind.name, scope, removed=gone))
         return removed
 
+    def remove_left(self, kind: Kind, scope: Scope, left: Mapping[str, int | None]) -> int:
+        """Remove the rows that `left` has told of, but for those that somebody writes at this moment."""
+        removed = 0
+        with self.use():
+            for hashed in (False, True):
+                for chunk in chunks([native for native, digest in left.items() if (digest is not None) is hashed]):
+                    keys = [scope.key(native) for native in chunk]
+                    digests = [left[native] for native in chunk]  # no two rows have the same, but for None
+                    query = {"_id": {"$in": keys}, "hash": {"$in": digests} if hashed else None}
+                    removed += self.database[kind.plural].delete_many(query).deleted_count
+        if left:
+            self._announce(Change(kind.name, scope, removed=tuple(left)))
+        return removed
+
     def set_flight(self, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
         """Set or, with None, end the flight of a VM, together with the state that the cloud's answer told."""
         fields: Document = {"flight": flight._asdict() if flight else None}
@@ -363,15 +385,85 @@ class Cache:
             found = self.database["refreshes"].find_one({"_id": scope.key(kind.name)})
         return record(found) if found else RefreshRecord(scope.cloud, scope.region, kind.name)
 
-    def note_refresh(self, kind: Kind, scope: Scope, entry: RefreshRecord) -> None:
-        """Write the `refreshes` document of a kind."""
+    def begin_refresh(
+        self, kind: Kind, scope: Scope, lease: str, by: str, *, seen: RefreshRecord | None = None, dead: bool = False
+    ) -> RefreshRecord | None:
+        """Give a refresh the lease of its kind and return its record, which has the figures of the last listing.
+
+        Returns None, and writes nothing, while another refresh has the lease and is heard of. Where `seen` is given,
+        also when a listing has ended since; `dead` says that the one that had the lease then is heard of no more.
+        """
+        named = {"_id": scope.key(kind.name)}
+        free: list[Document] = [self._expired()]
+        query: Document = named | {"$or": free}
+        if seen is not None:
+            query |= {"finished": seen.finished}
+            free += [{"lease": seen.lease}] if dead else []
+        begun: Document = {"started": datetime.now(UTC), "error": None, "batch": 0, "writer": self.writer}
+        begun |= {"lease": lease, "lease_by": by}
+        about = {"cloud": scope.cloud, "region": scope.region, "kind": kind.name, "writer": self.writer}
+        with self.use():
+            records = self.database["refreshes"]
+            found = records.find_one_and_update(query, self._leased(begun))
+            if (
+                found is None
+                and records.update_one(named, {"$setOnInsert": about}, upsert=True).upserted_id is not None
+            ):
+                found = records.find_one_and_update(query, self._leased(begun))
+        if found is None:
+            return None
+        entry = record(found | begun)
+        self._announce(Change(kind.name, scope, record=entry))
+        return entry
+
+    def keep_lease(self, kind: Kind, scope: Scope, lease: str, *, on_disk: bool = False) -> bool:
+        """Let a lease last; return False where another refresh has it. `on_disk`: with all that was written before."""
+        with self.use():
+            records = self.database["refreshes"]
+            if self.mode != "memory":
+                records = records.with_options(write_concern=_SAFE if on_disk else _SOON)
+            query = {"_id": scope.key(kind.name), "lease": lease}
+            return bool(records.update_one(query, self._leased({"lease": lease})).matched_count)
+
+    def note_refresh(self, kind: Kind, scope: Scope, entry: RefreshRecord, lease: str = "") -> bool:
+        """Write the `refreshes` document of a kind.
+
+        `lease` is that of the refresh that writes it: where another has it now nothing is written, and False returned.
+        It lasts on where the entry has it too.
+        """
         entry = replace(entry, writer=self.writer)
+        query = {"_id": scope.key(kind.name)} | ({"lease": lease} if lease else {})
         with self.use():
             records = self.database["refreshes"]
             if entry.batch and self.mode != "memory":  # the next will follow
                 records = records.with_options(write_concern=_SOON)
-            records.update_one({"_id": scope.key(kind.name)}, {"$set": asdict(entry)}, upsert=True)
+            written = records.update_one(query, self._leased(asdict(entry)), upsert=not lease)
+        if lease and not written.matched_count:
+            return False
         self._announce(Change(kind.name, scope, record=entry))
+        return True
+
+    def _leased(self, fields: Document) -> Any:
+        """Return the update that writes `fields` and how long the lease in them lasts, by the clock of the server."""
+        if not fields["lease"]:
+            return {"$set": {**fields, "lease_until": None}}
+        if self.mode == "memory":
+            return {"$set": {**fields, "lease_until": datetime.now(UTC) + timedelta(seconds=self.lease_seconds)}}
+        literal = {name: {"$literal": value} for name, value in fields.items()}  # a name may begin with a dollar
+        return [{"$set": {**literal, "lease_until": {"$add": ["$$NOW", round(1_000 * self.lease_seconds)]}}}]
+
+    def _expired(self) -> Document:
+        if self.mode == "memory":
+            return {"$or": [{"lease_until": None}, {"lease_until": {"$lt": datetime.now(UTC)}}]}
+        return {"$expr": {"$lt": ["$lease_until", "$$NOW"]}}  # none at all is less than any
+
+    def server(self) -> Any:
+        """Return what is another value when the server was started anew, or another has become the primary."""
+        if self.mode == "memory":
+            return None
+        with self.use():
+            hello = self.client.admin.command("hello")
+        return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
     # --- journal -----------------------------------------------------------------------------------------------------
 
@@ -438,6 +530,9 @@ class Cache:
 
 _SOON = WriteConcern(w=1)
 """Answered before it is on disk, where it is within a tenth of a second."""
+
+_SAFE = WriteConcern(w="majority", j=True)
+"""Answered when it is on disk, with all that was written before it."""
 
 _DUPLICATE = 11000
 

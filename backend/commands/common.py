@@ -43,7 +43,7 @@ def present(call: Call, kind: Kind, word: str) -> tuple[Provider, Item]:
     """
     session = call.session
     native = str(kind.value(find(call, kind.name, word), "id"))
-    provider = session.connect(call.check)
+    provider = call.connect()
     item = listed(provider, kind, native)
     if item is None:
         session.cache.remove(kind, session.scope, [native])

@@ -19,9 +19,8 @@ _KEYPAIR = KINDS["keypair"]
 
 def get(call: Call) -> Outcome:
     """Tell a keypair's name, fingerprint and whether its private key is here."""
-    session = call.session
     row = find(call, "keypair", call.args["keypair"])
-    path = keyfiles.place(session.home, session.scope, _KEYPAIR.value(row, "name"))
+    path = keyfiles.place(call.session.home, call.session.scope, _KEYPAIR.value(row, "name"))
     fields = [(column.name, _KEYPAIR.value(row, column.name)) for column in _KEYPAIR.columns]
     fields.append(("private_key", str(path) if path.exists() else None))
     where = f"its private key is {path}" if path.exists() else "its private key is not here"
@@ -38,7 +37,7 @@ def create(call: Call) -> Outcome:
     else:
         path, top = keyfiles.place(session.home, session.scope, name), keyfiles.folder(session.home)
     with keyfiles.reserved(path, top) as file:
-        provider = session.connect(call.check)
+        provider = call.connect()
         call.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
         item, key = provider.create_keypair(name)
         call.journal.objects.append(item["id"])
@@ -54,7 +53,7 @@ def create(call: Call) -> Outcome:
 def came_of_create(call: Call) -> Outcome | None:
     """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
     name, path = call.journal.request["name"], Path(call.journal.request["path"])
-    item = _named(call.session.connect(call.check), name)
+    item = _named(call.connect(), name)
     saved = path.exists() and path.stat().st_size > 0
     # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt.
     if not saved and here(call.journal):
@@ -73,19 +72,18 @@ def came_of_create(call: Call) -> Outcome | None:
 
 def delete(call: Call) -> Outcome:
     """Delete a keypair from the cloud; a private key file stays where it is."""
-    session = call.session
     row = find(call, "keypair", call.args["keypair"])
     name, native = _KEYPAIR.value(row, "name"), _KEYPAIR.value(row, "id")
     call.check()
     call.journal.sending(native, name=name)
-    session.connect(call.check).delete_keypair(name, native)
+    call.connect().delete_keypair(name, native)
     return _deleted(call, name, native)
 
 
 def came_of_delete(call: Call) -> Outcome | None:
     """Look whether a keypair is gone."""
     (native,), name = call.journal.objects, call.journal.request["name"]
-    item = _named(call.session.connect(call.check), name)
+    item = _named(call.connect(), name)
     return _deleted(call, name, native) if item is None or item["id"] != native else None
 
 

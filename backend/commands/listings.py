@@ -69,7 +69,7 @@ def _fetched(call: Call, kind: Kind) -> str:
 def fetch(call: Call, kind: Kind) -> Difference:
     """Refresh one kind of the current cloud."""
     session = call.session
-    provider = session.connect(call.check)
+    provider = call.connect()
     return refresh(kind, provider, session.cache, session.scope, check=call.check, progress=call.progress)
 
 
@@ -77,7 +77,13 @@ def refresh_all(call: Call) -> Outcome:
     """Refresh every kind; one that fails leaves the others refreshed."""
     session = call.session
     done = refresh_many(
-        list(KINDS.values()), session.connect, session.cache, session.scope, check=call.check, progress=call.progress
+        list(KINDS.values()),
+        session.connect,
+        session.cache,
+        session.scope,
+        check=call.check,
+        progress=call.progress,
+        waits=call.waits,
     )
     failures = [one.error for one in done if one.error]
     message = "; ".join(summary(one) for one in done if not one.error)

@@ -28,9 +28,7 @@ def find(call: Call, kind_name: str, word: str) -> Row:
     kind, session = KINDS[kind_name], call.session
     rows = known(call, kind, word)
     if not rows and _is_stale(call, kind):
-        refresh(
-            kind, session.connect(call.check), session.cache, session.scope, check=call.check, progress=call.progress
-        )
+        refresh(kind, call.connect(), session.cache, session.scope, check=call.check, progress=call.progress)
         rows = known(call, kind, word)
     if len(rows) == 1:
         return rows[0]

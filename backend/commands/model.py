@@ -10,6 +10,7 @@ from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.journal import Entry
 from backend.kinds import Kind, Row
+from backend.providers import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session
 from backend.text import safe
@@ -67,8 +68,14 @@ class Call:
     check: Callable[[], None] = ignore
     """Raises Cancelled when the user has cancelled."""
     progress: Callable[[Progress], None] = ignore
+    waits: Callable[[Waiting], None] = ignore
+    """Told when something asked of the cloud waits to be asked again."""
     entry: Entry | None = None
     """Its entry in the journal; None where it changes nothing."""
+
+    def connect(self) -> Provider:
+        """Return a new provider for the cloud, for the calling thread alone."""
+        return self.session.connect(self.check, self.waits)
 
     @property
     def journal(self) -> Entry:

@@ -62,7 +62,7 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
     session = call.session
     natives = [id_of(call, _VM, word) for word in ids]
-    provider = session.connect(call.check)
+    provider = call.connect()
     items = {item["id"]: item for page in provider.vms(natives) for item in page}
     session.cache.put(_VM, session.scope, items.values())
     there = list(items)
@@ -202,7 +202,7 @@ def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
     session = call.session
 
     def ask(mine: Sequence[str]) -> dict[str, bool]:
-        provider, found = session.connect(call.check), {}
+        provider, found = call.connect(), {}
         for native in mine:
             try:
                 found[native] = provider.protected(native)
@@ -250,7 +250,7 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these volumes would do."""
     session = call.session
     natives = [id_of(call, _VOLUME, word) for word in ids]
-    items = {item["id"]: item for page in session.connect(call.check).volumes(natives) for item in page}
+    items = {item["id"]: item for page in call.connect().volumes(natives) for item in page}
     session.cache.put(_VOLUME, session.scope, items.values())
     targets = [
         _volume(call, items[native], native) if native in items else _absent(call, _VOLUME, native)
@@ -290,7 +290,7 @@ def _name_of(rows: Sequence[Row], native: str) -> str:
 def keypairs(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these keypairs would do: who boots and logs in with them stays as it is."""
     session = call.session
-    provider = session.connect(call.check)
+    provider = call.connect()
     items = {str(item["id"]): item for page in provider.keypairs() for item in page}
     targets = []
     for native in dict.fromkeys(id_of(call, _KEYPAIR, word) for word in ids):

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
@@ -21,7 +22,7 @@ from backend.errors import (
 )
 from backend.journal import Entry, plan
 from backend.log import logger
-from backend.providers import Provider
+from backend.providers import Provider, Waiting
 from backend.refresh import Progress
 from backend.session import Connect, Session
 from backend.text import safe
@@ -57,6 +58,7 @@ def execute(
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
+    waits: Callable[[Waiting], None] = ignore,
     entry: Entry | None = None,
 ) -> Outcome:
     """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
@@ -70,10 +72,10 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not _is_journalled(command, args):
-        return command.run(Call(session, args, check, progress))
+        return command.run(Call(session, args, check, progress, waits))
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
-    call = Call(session, args, check, progress, entry)
+    call = Call(session, args, check, progress, waits, entry)
     with entry.recorded():
         try:
             return command.run(call)
@@ -97,8 +99,8 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
     """Return what came of a command whose answer was lost; raise why it failed, or `lost` where nothing tells."""
     undone, why = False, ""
     for seconds in call.session.looks:
-        threading.Event().wait(seconds)  # cancelling cannot call back what was sent
         try:
+            _pause(seconds, call.check)
             outcome = command.look(call) if command.look else None
         except (NotFoundError, InVainError):
             raise
@@ -120,26 +122,34 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
     raise UnsureError(f"{lost.message}{why}", lost.cure)
 
 
+def _pause(seconds: float, check: Callable[[], None]) -> None:
+    until = monotonic() + seconds
+    while (left := until - monotonic()) > 0:
+        check()
+        sleep(min(left, 0.1))
+
+
 def execute_all(
     commands: Sequence[Parsed],
     session: Session,
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
+    waits: Callable[[Waiting], None] = ignore,
     told: Told = ignore,
     entries: Sequence[Entry] | None = None,
 ) -> list[Result]:
     """Run commands side by side and return what came of each, in their order; one that fails leaves the others run.
 
-    All are in the journal before the first is begun. `told` is called on other threads. When `check` raises, those not
-    yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told of by one alone.
+    All are in the journal before the first is begun. `told` and `waits` are called on other threads. When `check`
+    raises, those not yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told by one alone.
 
     Raises CacheError, and then nothing was done, when the journal cannot be written.
     """
     if len(commands) == 1 and entries is None:
         # As it is: who asks for one command is told at once that it was cancelled, or that it is a bug.
         try:
-            return [Result(commands[0], execute(commands[0], session, check=check, progress=progress))]
+            return [Result(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
         except CloudmeshError as error:
             return [Result(commands[0], error)]
     written = []
@@ -162,7 +172,7 @@ def execute_all(
                 place = waiting.get_nowait()
             except queue.Empty:
                 return
-            found[place] = _result(commands[place], mine, check, entry_of.get(place))
+            found[place] = _result(commands[place], mine, check, waits, entry_of.get(place))
             told(place, found[place])
 
     threads = [threading.Thread(target=work, name="commands", daemon=True) for _ in range(min(AT_ONCE, len(commands)))]
@@ -173,9 +183,15 @@ def execute_all(
     return [found[place] for place in range(len(commands))]
 
 
-def _result(parsed: Parsed, session: Session, check: Callable[[], None], entry: Entry | None) -> Result:
+def _result(
+    parsed: Parsed,
+    session: Session,
+    check: Callable[[], None],
+    waits: Callable[[Waiting], None],
+    entry: Entry | None,
+) -> Result:
     try:
-        return Result(parsed, execute(parsed, session, check=check, entry=entry))
+        return Result(parsed, execute(parsed, session, check=check, waits=waits, entry=entry))
     except CloudmeshError as error:
         return Result(parsed, error)
     except Cancelled:
@@ -193,8 +209,8 @@ class _Kept:
         self._connector = connector
         self._provider: Provider | None = None
 
-    def __call__(self, cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def __call__(self, cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
         # All commands of a bulk are of one cloud, and share one check.
         if self._provider is None:
-            self._provider = self._connector(cloud, check)
+            self._provider = self._connector(cloud, check, waits)
         return self._provider

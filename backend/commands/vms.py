@@ -34,7 +34,7 @@ def boot(call: Call) -> Outcome:
         name=args["name"],
     )
     call.check()
-    provider = session.connect(call.check)
+    provider = call.connect()
     if args["dry-run"]:
         provider.try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
@@ -50,7 +50,7 @@ def came_of_boot(call: Call) -> Outcome | None:
     """
     entry = call.journal
     request = Boot(**entry.request, token=entry.token)
-    provider = call.session.connect(call.check)
+    provider = call.connect()
     item = provider.booted(request)
     if item is None and may_repeat(entry):
         item = provider.boot(request)

@@ -23,7 +23,7 @@ def create(call: Call) -> Outcome:
     name, size = call.args["name"], call.args["size"]
     where = zone(call, call.args["location"]) or _first_zone(call)
     call.check()
-    provider = call.session.connect(call.check)
+    provider = call.connect()
     before = [item["id"] for item in _named(provider, name)]
     call.journal.sending(name=name, size=size, location=where, before=before)
     return _created(call, provider.create_volume(name, size, where, call.journal.token))
@@ -37,7 +37,7 @@ def came_of_create(call: Call) -> Outcome | None:
     """
     entry = call.journal
     name, size, where, before = (entry.request[key] for key in ("name", "size", "location", "before"))
-    provider = call.session.connect(call.check)
+    provider = call.connect()
     for item in _named(provider, name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
         if like and not _made_by_another(call, item["id"]):
@@ -86,14 +86,14 @@ def delete(call: Call) -> Outcome:
     native = str(_VOLUME.value(row, "id"))
     call.check()
     call.journal.sending(native, name=_VOLUME.value(row, "name"))
-    call.session.connect(call.check).delete_volume(native)
+    call.connect().delete_volume(native)
     return _deleted(call, native)
 
 
 def came_of_delete(call: Call) -> Outcome | None:
     """Look whether a volume is gone, or going."""
     (native,) = call.journal.objects
-    item = listed(call.session.connect(call.check), _VOLUME, native)
+    item = listed(call.connect(), _VOLUME, native)
     return _deleted(call, native) if item is None or item["state"] == "deleting" else None
 
 

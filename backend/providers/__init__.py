@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Protocol
 
 from backend.callbacks import ignore
@@ -30,6 +31,22 @@ class Boot:
     """An availability zone; None lets the cloud choose."""
     keypair: str | None = None
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A call that failed in passing and waits to be sent again."""
+
+    doing: str
+    """The call in plain words: "Listing images"."""
+    why: str
+    """Why it failed, in a word or two: "throttled"."""
+    until: float
+    """When it is sent again, by time.monotonic()."""
+
+    def text(self, now: float) -> str:
+        """Return what to show at a moment, "" when it is over: "throttled, retrying in 4 s"."""
+        return f"{self.why}, retrying in {ceil(self.until - now)} s" if now < self.until else ""
 
 
 class Provider(Protocol):
@@ -116,12 +133,16 @@ class Provider(Protocol):
     def detach(self, volume: str, vm: str) -> None: ...
 
 
-def connect(cloud: Cloud, check: Callable[[], None] = ignore) -> Provider:
-    """Return a provider for `cloud`, to be used by one thread at a time; nothing is sent yet."""
+def connect(cloud: Cloud, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
+    """Return a provider for `cloud`, to be used by one thread at a time; nothing is sent yet.
+
+    `check` is called while anything is waited for, and ends that by what it raises; `waits` is told when a call waits
+    to be sent again.
+    """
     if cloud.provider == "ec2":
         from backend.providers.ec2 import EC2Provider  # libcloud takes a third of start-up: load it when it is used
 
-        return EC2Provider(cloud, check)
+        return EC2Provider(cloud, check, waits=waits)
     raise ConfigError(f"Cloud {cloud.name!r} has the unknown provider {cloud.provider!r}.", "Known: ec2.")
 
 

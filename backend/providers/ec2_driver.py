@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -14,11 +15,10 @@ from backend.config import Cloud
 from backend.errors import ConfigError
 from backend.providers.ec2_errors import Refusal
 from backend.providers.ec2_xml import Malformed, whole
+from backend.providers.patience import Patience
 
 VERSION = "2016-11-15"
 """Of the EC2 API; libcloud's own is older and lacks tags at creation."""
-TIMEOUT = 20.0
-"""Seconds to connect, and between two bytes of an answer. Quitting waits for these."""
 CHUNK = 65_536
 """Bytes parsed in one go: small enough that the screen's thread gets its turn in between."""
 
@@ -81,7 +81,8 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
 
     connectionCls = Connection
 
-    def __init__(self, cloud: Cloud, timeout: float = TIMEOUT) -> None:
+    def __init__(self, cloud: Cloud, silence: float = Patience.silence) -> None:
+        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails."""
         secure, host, port, path = _endpoint(cloud)
         keys = cloud.credentials
         # What EC2NodeDriver.__init__ sets from its table of 23 regions, most of them with signature V2.
@@ -92,7 +93,7 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         self.token = keys.token.reveal() or None
         self.path = path
         NodeDriver.__init__(
-            self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=timeout
+            self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
         )
 
     @property
@@ -116,6 +117,13 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
             retry_failed=False,  # whatever LIBCLOUD_RETRY_FAILED_HTTP_REQUESTS says: not every call may be repeated
         )
 
+    def hang_up(self) -> None:
+        """Cut off, from another thread, the answer that is being received; one that has not begun ends by itself."""
+        response = getattr(self.connection.connection, "response", None)
+        if response is not None:
+            with suppress(OSError, ValueError, RuntimeError):  # it has ended meanwhile
+                response.raw.shutdown()
+
 
 def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
     """Return whether to use TLS, host, port and path. Raises ConfigError for a region that no host can be made of."""
@@ -137,10 +145,12 @@ def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
 def _refusal(status: int, body: bytes) -> Refusal:
     """Return the error that an answer of `status` describes; its code is "" where the body is not EC2's."""
     try:
-        error = _with_code(whole(body)) or {}
+        said = whole(body)
     except Malformed:
-        error = {}
-    return Refusal(status, str(error.get("Code") or ""), str(error.get("Message") or ""))
+        said = {}
+    error = _with_code(said) or {}
+    request = said.get("RequestID") or said.get("RequestId")  # EC2's word, and moto's
+    return Refusal(status, *(str(found or "") for found in (error.get("Code"), error.get("Message"), request)))
 
 
 def _with_code(value: Any) -> dict[str, Any] | None:

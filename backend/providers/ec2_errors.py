@@ -25,13 +25,14 @@ LONGEST = 300
 
 
 class Refusal(Exception):
-    """The endpoint's answer is an error: HTTP `status`, EC2's `code` and `message` ("" where it gave none)."""
+    """The endpoint's answer is an error: HTTP `status`, EC2's `code`, `message` and `request` id ("" where none)."""
 
-    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+    def __init__(self, status: int, code: str = "", message: str = "", request: str = "") -> None:
         super().__init__(code or str(status))
         self.status = status
         self.code = code
         self.message = message
+        self.request = request
 
 
 class Call(NamedTuple):
@@ -50,6 +51,8 @@ class Rule(NamedTuple):
     cure: str
     quote: bool = False
     """EC2's own words follow. Never where they could repeat what was signed: that includes the session token."""
+    brief: str = ""
+    """What a TransientError is called while the call waits to be sent again."""
     unsure: bool = False
     """The call may have been carried out all the same."""
 
@@ -127,7 +130,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ),
     (
         ("RequestLimitExceeded", "*Throttl*", "SlowDown", "BandwidthLimitExceeded", "RequestResourceCountExceeded"),
-        Rule(TransientError, "EC2 limits how often it is asked (throttling)", _LATER),
+        Rule(TransientError, "EC2 limits how often it is asked (throttling)", _LATER, brief="throttled"),
     ),
     (
         ("*LimitExceeded", "MaxSpotInstanceCountExceeded"),
@@ -137,10 +140,20 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         ("InvalidAction", "UnknownAction", "NotImplemented", "UnsupportedOperation", "HTTP 501"),
         Rule(CloudError, "{host} does not offer {action} for this", "Check {place}.", quote=True),
     ),
-    (("HTTP 429",), Rule(TransientError, "{host} limits how often it is asked (throttling)", _LATER)),
+    (
+        ("HTTP 429",),
+        Rule(TransientError, "{host} limits how often it is asked (throttling)", _LATER, brief="throttled"),
+    ),
     (
         ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "HTTP 5??"),
-        Rule(TransientError, "{host} has a problem of its own (HTTP {status})", _LATER, quote=True, unsure=True),
+        Rule(
+            TransientError,
+            "{host} has a problem of its own (HTTP {status})",
+            _LATER,
+            quote=True,
+            brief="EC2 has a problem of its own",
+            unsure=True,
+        ),
     ),
     (
         ("HTTP 404", "HTTP 405", "HTTP 3??", "redirect"),
@@ -152,9 +165,12 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {place}.")),
     (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}", "Check {place} and SSL_CERT_FILE.")),
     (("proxy",), Rule(CloudError, "the proxy does not lead to {host}", "Check HTTPS_PROXY and NO_PROXY.")),
-    (("unreachable",), Rule(TransientError, "{host} does not answer", "Check the network and {place}.")),
-    (("timeout",), Rule(TransientError, "{host} took too long", _LATER, unsure=True)),
-    (("cut off",), Rule(TransientError, "the connection to {host} broke", _LATER, unsure=True)),
+    (
+        ("unreachable",),
+        Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
+    ),
+    (("timeout",), Rule(TransientError, "{host} took too long", _LATER, brief="no answer", unsure=True)),
+    (("cut off",), Rule(TransientError, "the connection to {host} broke", _LATER, brief="cut off", unsure=True)),
     (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", unsure=True)),
     (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", unsure=True)),
 )
@@ -201,10 +217,13 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
     reason = rule.reason.format(**fields)
     said = f"; EC2 says: {_short(words, cloud)}" if rule.quote and words else ""
     often = f" (asked {tries} times)" if tries > 1 else ""
-    return (UnsureError if unsure else rule.error)(
+    error = (UnsureError if unsure else rule.error)(
         f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{said}.",
         "It may have been done all the same: refresh before you repeat it." if unsure else rule.cure.format(**fields),
     )
+    if isinstance(error, TransientError):
+        error.brief = rule.brief
+    return error
 
 
 def _rule(name: str, status: int) -> Rule:

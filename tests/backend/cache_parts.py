@@ -167,7 +167,7 @@ class FakeCloud:
         self.asked = Heard()
         """What was listed: (plural, ids)."""
 
-    def connect(self, check: Callable[[], None]) -> "FakeCloud":  # noqa: ARG002 - as a provider's connect
+    def connect(self, *_hooks: Any) -> "FakeCloud":
         return self
 
     def _list(self, plural: str, natives: Sequence[str] = ()) -> Iterator[Page]:

@@ -1,9 +1,11 @@
 """An EC2 endpoint that gives the answers it was told to, faults included, and keeps what it was asked."""
 
+import socket
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -19,13 +21,48 @@ XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `missing`: bytes that Content-Length promises and that never come; `hang_up`: no answer at all."""
+    """One answer. `missing`: bytes that Content-Length promises and that never come; `hang_up`: no answer at all.
+
+    `silent`: none, and the connection stays open; `drip`: seconds between a byte and the next; `reset`: the connection
+    is broken off after that many bytes.
+    """
 
     body: str | bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     missing: int = 0
     hang_up: bool = False
+    silent: bool = False
+    drip: float = 0
+    reset: int | None = None
+
+
+def send(handler: BaseHTTPRequestHandler, reply: Reply, over: Event) -> None:
+    """Answer a request; `over` ends what would take for ever."""
+    broken = reply.reset is not None
+    if reply.missing or reply.hang_up or reply.silent or broken:
+        handler.close_connection = True
+    if reply.hang_up:
+        return
+    if reply.silent:
+        over.wait()
+        return
+    body = reply.body.encode() if isinstance(reply.body, str) else reply.body
+    handler.send_response(reply.status)
+    for name, value in reply.headers.items():
+        handler.send_header(name, value)
+    handler.send_header("Content-Type", "text/xml")  # without a charset, as moto does
+    handler.send_header("Content-Length", str(len(body) + reply.missing))
+    handler.end_headers()
+    if reply.drip:
+        for byte in body:
+            if over.wait(reply.drip):
+                return
+            handler.wfile.write(bytes([byte]))
+    handler.wfile.write(b"" if reply.drip else body[: reply.reset])
+    if broken:
+        # Closed at once and with a reset, not with a polite end.
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @dataclass(frozen=True)
@@ -73,6 +110,11 @@ class Faults:
         self.asked: list[Asked] = []
         waiting = list(replies)
         asked = self.asked
+        self.arrived = arrived = Event()
+        """A request has come."""
+        self.left = left = Event()
+        """Whoever asked has gone before the answer was whole."""
+        self._over = over = Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -81,18 +123,12 @@ class Faults:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 asked.append(Asked(self.command, self.path, dict(self.headers), body))
                 reply = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-                if reply.missing or reply.hang_up:
+                arrived.set()
+                try:
+                    send(self, reply, over)
+                except ConnectionError:  # whoever asked has gone
                     self.close_connection = True
-                if reply.hang_up:
-                    return
-                sent = reply.body.encode() if isinstance(reply.body, str) else reply.body
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "text/xml")  # without a charset, as moto does
-                self.send_header("Content-Length", str(len(sent) + reply.missing))
-                self.end_headers()
-                self.wfile.write(sent)
+                    left.set()
 
             do_GET = do_POST
 
@@ -111,6 +147,7 @@ class Faults:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

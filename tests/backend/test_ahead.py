@@ -149,7 +149,7 @@ def test_who_stops_early_ends_the_thread_with_the_one_it_works_on(taken: int) ->
     source.wait(taken + 1)
     (worker,) = workers()
     assert isinstance(coming, Iterator)
-    coming.close()  # type: ignore[attr-defined] # at once, though the source says nothing
+    coming.close()  # at once, though the source says nothing
     assert worker.is_alive()
     source.let()
     worker.join(SECONDS)

@@ -211,7 +211,7 @@ def test_throttled_for_good(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(1, seed=1, actions={"StopInstances"})
-        hasty = replace(session, connector=lambda at, check: EC2Provider(at, check, Patience(unread=3, first=0.01)))
+        hasty = replace(session, connector=lambda at, check, _: EC2Provider(at, check, Patience(unread=3, first=0.01)))
         with pytest.raises(CloudError, match=r"throttling\) \(asked 3 times\)"):
             run(hasty, f"vm stop {native}")
         proxy.throttle(0, seed=1)

@@ -245,7 +245,7 @@ def test_an_image_listed_as_it_is_and_otherwise_too_on_one_page_stays(cache: Cac
     page = [{**item(IMAGE, "a", name="otherwise"), "digest": 2}, {"digest": 1}]
     assert cache.put(IMAGE, HERE, page, known) == (0, 0)
     assert [IMAGE.value(row, "name") for row in cache.rows(IMAGE, HERE)] == ["as it is"]
-    assert cache.left(IMAGE, HERE, known) == set()
+    assert cache.left(IMAGE, HERE, known) == {}
     assert list(cache.known(IMAGE, HERE).hashes) == [1]
 
 

@@ -70,7 +70,7 @@ def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, 
                 raise CloudError("No flavors today.")
             return getattr(self._real, name)
 
-    broken = replace(session, connector=lambda cloud, check: NoFlavors(connect(cloud, check)))
+    broken = replace(session, connector=lambda cloud, *hooks: NoFlavors(connect(cloud, *hooks)))
     outcome = run(broken, "refresh all")
     assert outcome.failure == "No flavors today."
     assert [one.kind for one in outcome.differences] == list(KINDS)

@@ -1,8 +1,8 @@
 """A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,12 +199,12 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
             "keys": refusal(401, "AuthFailure"),
         }
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "RunInstances" in proxy.asked:
                 if why == "unreachable":
-                    return connect(replace(at, endpoint="http://127.0.0.1:1"), check)
+                    return connect(replace(at, endpoint="http://127.0.0.1:1"), *hooks)
                 proxy.answers["DescribeInstances"] = refusals[why]
-            return connect(at, check)
+            return connect(at, *hooks)
 
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError) as caught:
@@ -229,11 +229,11 @@ def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tm
         run(session, "vm refresh")
         looks: list[int] = []
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
                 looks.append(1)
             away = len(looks) in (1, 2)
-            return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, check)
+            return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, *hooks)
 
         proxy.cut("StopInstances")
         outcome = run(replace(session, connector=connecting), f"vm stop {native}")
@@ -247,10 +247,10 @@ def test_what_is_gone_by_then_has_failed(memory: Cache, cloud: Cloud, tmp_path: 
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
                 proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
-            return connect(at, check)
+            return connect(at, *hooks)
 
         proxy.cut("StopInstances", after=False)
         with pytest.raises(NotFoundError, match=f"VM {native} no longer exists"):
@@ -275,10 +275,10 @@ def test_a_volume_that_is_being_detached_counts_as_detached(
     line = f"volume detach {volume}"
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "DetachVolume" in proxy.asked:
                 proxy.answers["DescribeVolumes"] = described
-            return connect(at, check)
+            return connect(at, *hooks)
 
         there = replace(session, connector=connecting)
         proxy.cut("DetachVolume")

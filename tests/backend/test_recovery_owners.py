@@ -2,7 +2,6 @@
 
 import fcntl
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,9 +130,9 @@ def test_one_that_starts_while_another_looks_leaves_it_alone(memory: Cache, clou
         abandoned_boot(session)
         inner: list[Recovered] = []
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             inner.append(recover(session))
-            return connect(at, check)
+            return connect(at, *hooks)
 
         assert len(recover(replace(session, connector=connecting)).messages) == 1
         assert inner == [Recovered()]

@@ -80,7 +80,9 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
     with cache.use():
         (document,) = cache.client[cache.database.name]["refreshes"].find()
     named = {"started", "finished", "count", "added", "changed", "removed", "seconds", "error"}
-    assert set(document) == {"_id", "cloud", "region", "kind", "batch", "written", "writer"} | named
+    ours = {"batch", "written", "writer", "lease", "lease_by", "lease_until"}
+    assert set(document) == {"_id", "cloud", "region", "kind"} | ours | named
+    assert (document["lease"], document["lease_by"], document["lease_until"]) == ("", "", None)
     assert document["_id"] == "aws/us-east-1/image"
     assert (document["cloud"], document["region"], document["kind"]) == ("aws", "us-east-1", "image")
     assert counts(difference) == (2, 1, 1, 2)
@@ -208,7 +210,7 @@ def test_several_kinds_at_once(cache: Cache) -> None:
     done: list[Difference] = []
     connected: list[int] = []
 
-    def connect(_check: Callable[[], None]) -> FakeCloud:
+    def connect(*_hooks: Any) -> FakeCloud:
         connected.append(threading.get_ident())
         return cloud
 
@@ -230,7 +232,7 @@ def test_one_that_fails_leaves_the_others(cache: Cache) -> None:
 
 
 def test_a_cloud_that_cannot_be_connected_to(cache: Cache) -> None:
-    def connect(_check: Callable[[], None]) -> FakeCloud:
+    def connect(*_hooks: Any) -> FakeCloud:
         raise CredentialsError("There are no keys.")
 
     found = refresh_many([VM, VOLUME], connect, cache, HERE)
@@ -278,7 +280,7 @@ def test_cancelling_while_a_cloud_says_nothing(cache: Cache, end: type[BaseExcep
 def test_cancelling_starts_nothing_more(cache: Cache) -> None:
     asked: list[str] = []
 
-    def connect(check: Callable[[], None]) -> FakeCloud:
+    def connect(check: Callable[[], None], _waits: Any) -> FakeCloud:
         check()
         return FakeCloud(**{kind.plural: [wait] for kind in KINDS.values()})
 

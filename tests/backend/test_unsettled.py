@@ -1,6 +1,5 @@
 """What becomes of commands that cannot be settled at once: the last look decides, and nothing is settled unseen."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -86,7 +85,7 @@ def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
             raise KeyError("instanceId")
 
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
-        mistaken = replace(session, connector=lambda at, check: cast(Provider, Mistaken(connect(at, check))))
+        mistaken = replace(session, connector=lambda at, *hooks: cast(Provider, Mistaken(connect(at, *hooks))))
         if sent:
             assert "is booting" in run(mistaken, f"vm boot {AMI} --name web").message
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
@@ -138,10 +137,10 @@ def test_a_cache_that_is_lost_while_looking(cloud: Cloud, tmp_path: Path) -> Non
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             cache.losing = "StopInstances" in proxy.asked and not lost
             lost.extend([True] * cache.losing)
-            return connect(at, check)
+            return connect(at, *hooks)
 
         lost: list[bool] = []
         proxy.cut("StopInstances")
@@ -159,7 +158,7 @@ def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> No
         run(session, "vm refresh")
         looks: list[int] = []
 
-        def connecting(at: Cloud, check: Callable[[], None]) -> Provider:
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
                 looks.append(1)
                 if len(looks) == 1:
@@ -170,7 +169,7 @@ def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> No
                     )
                 else:
                     proxy.answers["DescribeInstances"] = refusal(403, "UnauthorizedOperation")
-            return connect(at, check)
+            return connect(at, *hooks)
 
         proxy.cut("StopInstances")
         with pytest.raises(CloudError) as caught:

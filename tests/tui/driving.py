@@ -94,9 +94,9 @@ class World:
         """Where that cloud's rows are."""
         return Scope(self.cloud.name, self.cloud.region)
 
-    def connect(self, cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
         """Return the real provider, whose changing calls are noted."""
-        return cast(Provider, Noting(providers.connect(cloud, check), self.changing))
+        return cast(Provider, Noting(providers.connect(cloud, *hooks), self.changing))
 
     @property
     def provider(self) -> Provider:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from backend.config import Cloud
 from backend.providers import Boot
 from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2_driver import Driver
 from tests.ec2_proxy import FLAVORS
 
 TREE = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def control_characters(text: str) -> set[str]:
 
 def register(cloud: Cloud, name: str) -> str:
     """Make an image of our own, which only the cloud's own API can."""
-    answer = EC2Provider(cloud)._driver.send("RegisterImage", {"Name": name, "Architecture": "x86_64"})
+    answer = Driver(cloud).send("RegisterImage", {"Name": name, "Architecture": "x86_64"})
     found = re.search(r"<imageId>(ami-\w+)<", b"".join(answer.chunks()).decode())
     assert found is not None
     return found[1]

@@ -4,7 +4,6 @@ import asyncio
 import csv
 import gc
 import threading
-from collections.abc import Callable
 from io import StringIO
 from typing import Any, cast
 
@@ -125,8 +124,8 @@ async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World
             assert gate.wait(30)
             return self._provider.addresses(vms)
 
-    def connect(cloud: Cloud, check: Callable[[], None]) -> Provider:
-        return cast(Provider, Waiting(providers.connect(cloud, check), world.changing))
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Waiting(providers.connect(cloud, *hooks), world.changing))
 
     async with opened(world, world.app(connect)) as user:
         await marked(user)
@@ -157,8 +156,8 @@ async def test_what_cannot_be_looked_at_cannot_be_destroyed(world: World, clock:
                 raise CloudError("Listing VMs failed: no.")
             return self._provider.vms(ids, keypair)
 
-    def connect(cloud: Cloud, check: Callable[[], None]) -> Provider:
-        return cast(Provider, Blind(providers.connect(cloud, check), world.changing))
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Blind(providers.connect(cloud, *hooks), world.changing))
 
     async with opened(world, world.app(connect)) as user:
         await marked(user)
@@ -196,8 +195,8 @@ async def test_part_failures_are_told_listed_and_done_again_alone(world: World, 
     ids = booted(world, clock, "sun-1", "sun-2", "sun-3")
     refused = set(ids[:2])
 
-    def connect(cloud: Cloud, check: Callable[[], None]) -> Provider:
-        return cast(Provider, Failing(providers.connect(cloud, check), world.changing, refused))
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Failing(providers.connect(cloud, *hooks), world.changing, refused))
 
     async with opened(world, world.app(connect)) as user:
         await marked(user, "sun-1", "sun-2", "sun-3")
@@ -276,7 +275,7 @@ async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -
     items = [{"id": f"i-{number:04}", "name": f"many-{number:04}", "state": "running"} for number in range(500)]
     world.cache.put(vm, world.scope, items)
     cloud = Many({item["id"]: {**item, "extra": {}} for item in items})
-    async with opened(world, world.app(lambda _cloud, _check: cast(Provider, cloud), refresh=False)) as user:
+    async with opened(world, world.app(lambda *_: cast(Provider, cloud), refresh=False)) as user:
         await user.type("/many-", "enter")
         await user.press("asterisk")
         await user.sees("500 marked")

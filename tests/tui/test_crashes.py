@@ -12,10 +12,14 @@ from tests.planted import Planted
 from tests.tui.crashing import KEY, PEM, PLACES, crash
 from tests.tui.driving import World, driven
 from tests.tui.shell import TREE
-from tests.tui.test_terminal import Terminal
+from tests.tui.terminal import Terminal
 
 PLANTED = Planted({"key": KEY}).with_key(PEM.replace("MIIEplanted", "MIIEplanted+of/a+private+key"))
 BUG = "This is a bug in cloudmesh-tui. Run with --log-file FILE and report it."
+
+
+class Crashing(Terminal):
+    module = "tests.tui.crashing"
 
 
 def crashed(place: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -57,8 +61,7 @@ def test_a_thread_that_crashes_is_told_of(tmp_path: Path) -> None:
 def test_the_dashboard_says_a_sentence(tmp_path: Path, place: str, said: str, ends: bool) -> None:
     assert place in PLACES
     path = tmp_path / "log"
-    words = ("-m", "tests.tui.crashing", "--log-file", str(path), place)
-    with Terminal(tmp_path, *words, TERM="xterm-256color") as terminal:
+    with Crashing(tmp_path, "--log-file", str(path), place, TERM="xterm-256color") as terminal:
         if ends:
             assert terminal.ends() == 1
         else:

@@ -3,8 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -77,8 +77,8 @@ async def test_quitting_does_not_wait_for_what_does_not_answer(world: World, blo
             gate.wait(20)
             yield []
 
-    def deaf(cloud: Cloud, check: Callable[[], None]) -> Provider:
-        return cast(Provider, Deaf(providers.connect(cloud, check), []))
+    def deaf(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Deaf(providers.connect(cloud, *hooks), []))
 
     def opening() -> Session:
         if blocking == "open":

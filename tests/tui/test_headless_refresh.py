@@ -149,7 +149,8 @@ def ended(home: Path) -> None:
         assert not thread.is_alive(), "the embedded server did not end"
 
 
-def test_progress_is_drawn_on_a_terminal_and_leaves_stdout_alone(forgetful: Shell) -> None:
+def test_progress_is_drawn_on_a_terminal_and_leaves_stdout_alone(forgetful: Shell, proxy: Proxy) -> None:
+    proxy.cut("DescribeAvailabilityZones")
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:
         with forgetful.start("--refresh", "locations", stderr=theirs) as process:
@@ -162,6 +163,7 @@ def test_progress_is_drawn_on_a_terminal_and_leaves_stdout_alone(forgetful: Shel
             out = process.stdout.read()
         assert process.returncode == 0
     assert b"locations" in drawn
+    assert b"Listing locations: cut off, retrying in 1 s" in drawn
     assert b"\x1b[" in drawn
     assert control_characters(out) == set()
     assert out.splitlines()[1].startswith("locations")

@@ -193,7 +193,7 @@ async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world
                 self._check()
             yield []
 
-    def slow(cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return cast(Provider, Slow(providers.connect(cloud, check), check))
 
     def now() -> datetime:

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from textual.command import CommandPalette
 
@@ -11,9 +11,10 @@ from backend import providers
 from backend.commands import COMMANDS
 from backend.config import Cloud
 from backend.kinds import KINDS
-from backend.providers import Page, Provider
+from backend.providers import Page, Provider, Waiting
 from backend.providers.ec2 import EC2Provider
 from backend.providers.patience import Patience
+from tests.backend.ec2_faults import Faults, refusal
 from tests.tui.driving import Noting, World, opened, palette
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
@@ -28,7 +29,7 @@ async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empt
         away.cache.database[KINDS[kind].plural].delete_many({})
         away.cache.database["refreshes"].delete_one({"kind": kind})
 
-    def impatient(cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def impatient(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return EC2Provider(cloud, check, Patience(tries=1))
 
     async with opened(away, away.app(impatient)) as user:
@@ -118,7 +119,7 @@ class Slow(Noting):
 
 
 async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
-    def slow(cloud: Cloud, check: Callable[[], None]) -> Provider:
+    def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return cast(Provider, Slow(providers.connect(cloud, check), world.changing, check))
 
     count = world.cache.count(KINDS["vm"], world.scope)
@@ -135,3 +136,18 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
         assert not user.app.main.query_one(WorkLine).display
         assert user.table.total >= count - 1
         assert world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled."
+
+
+async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:
+    def throttled(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
+        return EC2Provider(cloud, check, Patience(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
+
+    with Faults(refusal(503, "RequestLimitExceeded")) as faults:
+        away = world.with_cloud(endpoint=faults.url)
+        async with opened(away, away.app(throttled, refresh=False)) as user:
+            await user.press("r")
+            await user.sees("vm refresh", "throttled, retrying in 99 s", "x cancels")
+            await user.sees("throttled, retrying in 98 s")
+            await user.press("x")
+            await user.until(lambda: user.result == "vm refresh was cancelled.")
+            await user.loses("throttled")
