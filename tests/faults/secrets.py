@@ -29,6 +29,7 @@ from backend.providers import ec2_errors
 from backend.providers.ec2 import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
+from tests.backend.cache_parts import Standalone
 from tests.backend.ec2_faults import Faults, Reply, Time, refusal
 from tests.ec2_proxy import Proxy
 from tests.faults.model import Ground, Section
@@ -108,7 +109,7 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
         handler.close()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        pile.add("log file at debug level", path.read_bytes())
+        pile.add("log file at debug level", *(one.read_bytes() for one in path.parent.glob(f"{path.name}*")))
 
 
 # --- what the cloud says ---------------------------------------------------------------------------------------------
@@ -283,11 +284,15 @@ def _program(ground: Ground, planted: Planted, pile: Pile) -> str:
         run("keypair", "delete", "mine", "--yes")
         run("vm", "list", variables={"http_proxy": tunnel})  # it leads nowhere
         run("vm", "list", variables={"http_proxy": f"http://me:{secrets['proxy password']}@127.0.0.1:1"})
-        for code in _codes() if ground.long else ():
-            proxy.answers["*"] = refusal(403, code, html.escape(_echo(planted)))
-            run("keypair", "list", "--json")
-        _configure(shell, planted, proxy.endpoint, _uri(planted, "127.0.0.1:1"))
-        run("vm", "list")
+        if ground.long:
+            for code in _codes():
+                proxy.answers["*"] = refusal(403, code, html.escape(_echo(planted)))
+                run("keypair", "list", "--json")
+            _configure(shell, planted, proxy.endpoint, _uri(planted, "127.0.0.1:1"))
+            run("vm", "list")
+            with _refusing(ground.folder / "refusing") as server:
+                _configure(shell, planted, proxy.endpoint, server.uri(password=secrets["MongoDB password"]))
+                run("vm", "list")
         _configure(
             shell, planted, proxy.endpoint, _uri(planted, "127.0.0.1:1") + "&" + quote(secrets["MongoDB password"])
         )
@@ -301,6 +306,19 @@ def _program(ground: Ground, planted: Planted, pile: Pile) -> str:
     for path in (one for one in shell.home.rglob("*") if one.is_file() and one != key):
         pile.add("files of the data directory, but the private key", path.read_bytes())
     return key.read_text()
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[Standalone]:
+    """Run a MongoDB server that knows another password."""
+    folder.mkdir()
+    server = Standalone(folder)
+    server.start()
+    try:
+        server.make_users()
+        yield server
+    finally:
+        server.kill()
 
 
 def _codes() -> list[str]:
