@@ -148,7 +148,9 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
             provider = EC2Provider(_cloud(ground, planted, faults.url), patience=Time().patience(tries=2, unread=2))
             for call in calls:
                 _fail(pile, lambda call=call, provider=provider: call(provider))  # type: ignore[misc]
-            pile.add("addresses and methods of requests", *(f"{one.method} {one.path}" for one in faults.asked))
+            asked = {f"{one.method} {one.path}" for one in faults.asked}
+            assert asked == {"POST /"}, asked  # all that a user gives is in the body
+            pile.add("addresses and methods of requests", *asked)
         for endpoint in ("http://127.0.0.1:1", faults.url.replace("http", "https"), "http://no-such-host.invalid")[
             : 3 if ground.long else 1
         ]:
@@ -180,7 +182,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     session = Session(settings, cloud, cache, ground.folder)
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb.uri.reveal(), connect=False)
     provider = session.connect()
-    where = "repr, str, vars, asdict and pickle of settings, session, cache, provider"
+    where = "repr, str, vars, asdict and pickle of settings, session, cache and provider"
     for one in (settings, cloud, cloud.credentials, mongodb, session, cache, provider, client, Launch(lambda: session)):
         pile.add(where, repr(one), f"{one}")
         if one is not client:  # pymongo's own, which holds the password to use it
