@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import uuid4
 
+LARGE = 1_000_000
+"""Characters from which data are a database's files: there nothing is percent-encoded or has escapes."""
+
 PEM_LINE = re.compile(r"[A-Za-z0-9+/=]{20,}")
 
 
@@ -21,16 +24,17 @@ class Planted:
     def found_in(self, data: bytes | str) -> list[str]:
         """Return "what it is (form)" of every secret that is in `data`."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
-        texts = {"as it is": text, "percent-encoded": _decoded(text), "with escapes": _unescaped(text)}
-        texts |= {"in a form": unquote_plus(text), "in XML": html.unescape(text)}
-        found = [
-            f"{name} ({form})" for form, one in texts.items() for name, value in self.secrets.items() if value in one
-        ]
-        folded = text.replace("-", "+").replace("_", "/")
+        forms = {"as it is": text}
+        if len(text) < LARGE:
+            forms |= {"percent-encoded": _decoded(text), "in a form": unquote_plus(text)}
+            forms |= {"with escapes": _unescaped(text), "in XML": html.unescape(text)}
+        texts = {one: form for form, one in reversed(forms.items())}  # each once, by its plainest form
+        found = [f"{name} ({texts[one]})" for one in texts for name, value in self.secrets.items() if value in one]
+        folded, lower = text.replace("-", "+").replace("_", "/"), text.lower()
         for name, value in self.secrets.items():
             if any(one in folded for one in _base64_forms(value)):
                 found.append(f"{name} (base64)")
-            if value.encode().hex() in text.lower():
+            if value.encode().hex() in lower:
                 found.append(f"{name} (hexadecimal)")
             if value[::-1] in text:
                 found.append(f"{name} (backwards)")

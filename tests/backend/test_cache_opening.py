@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from pymongo.errors import AutoReconnect, ConfigurationError, OperationFailure
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import validator
+from backend.cache.faults import sentence
 from backend.cache.opening import NO_MONGOD, place_of
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError
@@ -68,6 +70,20 @@ def test_an_address_that_is_none(uri: str) -> None:
     assert "%40" in caught.value.cure
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_file_of_certificates_that_is_not_there() -> None:
+    uri = "mongodb://user:hush@db.example.org/?tls=true&tlsCAFile=/nonexistent/ca.pem"
+    with pytest.raises(ConfigError, match=r"names a file that cannot be read: /nonexistent/ca\.pem: No such file"):
+        open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+
+
+def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_in_two() -> None:
+    Secret("mongodb://user:the-password-of-the-cache@db/")
+    for before in range(130, 200):
+        words = f"{'x' * before} the-password-of-the-cache and on it goes"
+        for error in (OperationFailure(words, 1), ConfigurationError(words), AutoReconnect(words)):
+            assert "the-pass" not in str(sentence(error, "db"))
 
 
 @pytest.mark.parametrize(

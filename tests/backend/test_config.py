@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,28 @@ def test_a_file_that_others_may_read_is_warned_about(path: Path, mode: int, warn
     path.chmod(mode)
     warnings = load(path, {}).warnings
     assert [str(path) in warning and f"chmod 600 {path}" in warning for warning in warnings] == [True] * warned
+
+
+def test_a_place_in_which_others_may_put_another_is_warned_about(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    file = folder / "cloudmesh.yaml"
+    for mode, warned in ((0o777, True), (0o1777, False), (0o775, False)):
+        folder.chmod(mode)
+        warnings = read(file, one("provider: ec2")).warnings
+        assert ["everybody may put another one" in warning for warning in warnings] == [True] * warned
+    link = tmp_path / "cloudmesh.yaml"
+    link.symlink_to(file)
+    folder.chmod(0o777)
+    assert len(load(link, {}).warnings) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_warned_about(path: Path) -> None:
+    read(path, one("provider: ec2"))
+    os.chown(path, 12345, 12345)
+    (warning,) = load(path, {}).warnings
+    assert f"{path} belongs to another user" in warning
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -251,6 +274,15 @@ def test_a_name_is_what_stands_there(path: Path, name: str) -> None:
 def test_an_empty_value_is_an_absent_one(path: Path, value: str) -> None:
     text = one(f"endpoint: {value}\nimages: {value}\ndefault:\n  image: {value}\n  location: {value}")
     assert read(path, text, {"EMPTY": ""}).clouds["aws"] == Cloud("aws")
+
+
+@pytest.mark.parametrize(
+    "endpoint", [f"http://user:{SECRET}@host", f"https://{SECRET}@host/x", f"http://h/?p={SECRET}@"]
+)
+def test_an_endpoint_takes_no_password_and_none_is_repeated(path: Path, endpoint: str) -> None:
+    error = refused(path, one(f"endpoint: {endpoint}"))
+    assert "endpoint must be a URL without user and password" in error.message
+    assert SECRET not in str(error)
 
 
 @pytest.mark.parametrize("section", ["default", "poll", "max_age", "mongodb", "clouds.aws"])

@@ -4,6 +4,9 @@ import contextlib
 import json
 import os
 import resource
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +18,11 @@ import pytest
 from backend.cache import Scope
 from backend.config import Cloud, Settings
 from backend.errors import CloudError, CloudmeshError, ConfigError
-from backend.keyfiles import place, reserved
+from backend.keyfiles import folder, place, reserved
 from backend.state import recall, remember
 
 SCOPE = Scope("aws", "us-west-1")
+TREE = Path(__file__).parents[2]
 
 # --- private keys ----------------------------------------------------------------------------------------------------
 
@@ -110,6 +114,82 @@ def test_a_block_that_fails_leaves_no_file(tmp_path: Path, error: BaseException)
 
     with pytest.raises(type(error)):
         create()
+    assert not path.exists()
+
+
+def test_the_file_is_empty_until_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "me.pem"
+    with reserved(path) as file:
+        file.write("pem")
+        file.flush()
+        assert path.read_bytes() == b""
+        assert [S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()] == [0o600, 0o600]
+    assert path.read_text() == "pem"
+    assert [one.name for one in tmp_path.iterdir()] == ["me.pem"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backend.keyfiles import reserved
+with reserved(Path(sys.argv[1])) as file:
+    file.write("half a ke")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_kill_leaves_is_empty_and_the_next_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "me.pem"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=TREE, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b""
+    with pytest.raises(CloudmeshError, match="exists already and is not overwritten") as caught, reserved(path):
+        pytest.fail("the cloud would be asked")
+    assert "It is empty" in caught.value.cure
+    assert "Remove it" in caught.value.cure
+    path.unlink()
+    with reserved(path) as file:
+        file.write("pem")
+    assert path.read_text() == "pem"
+
+
+def test_folders_of_ours_are_closed_to_others_and_those_above_are_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    path = place(home, SCOPE, "me")
+    path.parent.mkdir(parents=True)
+    for one in (home, home / "keys", home / "keys" / "aws", path.parent):
+        one.chmod(0o755)
+    with reserved(path, folder(home)) as file:
+        file.write("pem")
+    modes = {str(one.relative_to(tmp_path)): S_IMODE(one.stat().st_mode) for one in (home, *home.rglob("*"))}
+    folders = ("home/keys", "home/keys/aws", "home/keys/aws/us-west-1")
+    assert modes == {"home": 0o755, **dict.fromkeys(folders, 0o700), "home/keys/aws/us-west-1/me.pem": 0o600}
+
+
+def test_a_folder_of_keys_may_be_a_link_to_one_of_ours(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "stick"
+    home.mkdir()
+    elsewhere.mkdir(mode=0o755)
+    folder(home).symlink_to(elsewhere)
+    path = place(home, SCOPE, "me")
+    with reserved(path, folder(home)) as file:
+        file.write("pem")
+    assert path.read_text() == "pem"
+    assert S_IMODE(elsewhere.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = place(tmp_path, SCOPE, "me")
+    folder(tmp_path).mkdir()
+    os.chown(folder(tmp_path), 12345, 12345)
+    with (
+        pytest.raises(CloudmeshError, match=r"keys belongs to somebody else; no keypair was created") as caught,
+        reserved(path, folder(tmp_path)),
+    ):
+        pytest.fail("the cloud would be asked")
+    assert "--to FILE" in caught.value.cure
     assert not path.exists()
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from pymongo import MongoClient
@@ -289,6 +290,48 @@ def test_only_we_can_reach_it(home: Path) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
                     assert not sockets & {line.split()[9] for line in lines}
+
+
+CONNECT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as one:
+    try:
+        one.connect(sys.argv[1])
+    except OSError as error:
+        print(type(error).__name__)
+    else:
+        print("connected")
+"""
+
+
+@pytest.mark.skipif(not ROOT or shutil.which("setpriv") is None, reason="only root can be somebody else")
+@pytest.mark.parametrize("name", ["m", "far/" + "f" * 100], ids=["beside the data", "in a temporary folder"])
+def test_another_user_cannot_reach_it(home: Path, name: str) -> None:
+    home = home / name
+    for folder in (home, *home.parents):  # so that nothing above it is what keeps them out
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):  # noqa: S108
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
+    with EmbeddedServer(home) as server:
+        path = unquote(urlsplit(server.start()).netloc)
+        assert path.startswith(str(home)) == (name == "m")
+        said = {}
+        for user in ("12345", "0"):
+            words = [
+                "setpriv",
+                f"--reuid={user}",
+                "--clear-groups",
+                os.path.realpath(sys.executable),
+                "-I",
+                "-c",
+                CONNECT,
+                path,
+            ]
+            said[user] = subprocess.run(words, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+        assert said == {"12345": "PermissionError", "0": "connected"}
+        for file in ("mongod.log", "output.log", "keeper.lock", "db/WiredTiger"):
+            reading = ["setpriv", "--reuid=12345", "--clear-groups", "cat", str(home / "mongod" / file)]
+            assert subprocess.run(reading, capture_output=True, check=False, cwd="/").returncode != 0, file
 
 
 def test_change_streams(home: Path) -> None:

@@ -25,6 +25,8 @@ LISTENING = "0A"
 class Terminal:
     """`python -m tui`, with `--demo` or other words, in a terminal of 120 by 36 cells."""
 
+    module = "tui"
+
     def __init__(self, home: Path, *words: str, **environment: str) -> None:
         self.output = b""
         """All that was written so far."""
@@ -41,7 +43,7 @@ class Terminal:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui", *self._words],
+            [sys.executable, "-m", self.module, *self._words],
             cwd=ROOT, env=self._environment, start_new_session=True,
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip

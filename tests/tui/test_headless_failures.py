@@ -35,6 +35,9 @@ from tests.tui.shell import SECRET, TOKEN, Shell, sentence
         (["--config", "no.yaml", "vm", "list"], "The configuration no.yaml that --config names does not exist."),
         (["vm", "list", "--config"], "expected one argument"),
         (["--log-file", "/nonexistent/log", "vm", "list"], "The log file /nonexistent/log cannot be written"),
+        (["--log-level", "debug", "vm", "list"], "--log-level needs --log-file FILE."),
+        (["--log-level", "debgu", "vm", "list"], "There is no log level 'debgu'. Did you mean 'debug'?"),
+        (["--log-file", "log", "--log-level", "all", "vm", "list"], "There is no log level 'all'. Known: info, debug."),
         ([], "needs a terminal"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
@@ -130,6 +133,15 @@ def test_the_log_is_its_owners_and_says_what_was_run_and_how_it_ended(forgetful:
     assert "ERROR [MainThread] cli: There is no VM 'nothing'" in text
     assert SECRET not in text
     assert "PRIVATE KEY" not in text
+
+
+def test_libclouds_own_log_is_not_written(forgetful: Shell) -> None:
+    """It would be of whole requests, with the session token."""
+    dump = forgetful.folder / "dump"
+    result = forgetful.run("vm", "list", env={**forgetful.environment, "LIBCLOUD_DEBUG": str(dump)})
+    assert result.returncode == 0
+    assert sentence(result).startswith("LIBCLOUD_DEBUG is ignored: ")
+    assert not dump.exists()
 
 
 def test_a_cache_that_nobody_serves(bare: Shell, proxy: Proxy) -> None:
