@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -42,11 +43,14 @@ WORLD = [
     "web-1", "café", "データ", "漢字", "한국어", "مرحبا", "שלום", "ไทยที่", "हिन्दी", "தமிழ்", "🚀", "Straße", "ŉ", "İ",
     "ﬁ", "﷽",
 ]  # fmt: skip
-SURROGATES = ["\ud800", "\udfff", "\udc1b"]
+SURROGATES = ["\ud800-", "\udfff", "\udc1b"]  # never two that make a character
 LONG = ["x" * 10_000, "漢" * 10_000, "\u0301" * 10_000, "\u202e" * 10_000, " " * 10_000, "[" * 10_000]
 
 SAYABLE = [*ESCAPES, *MARKUP, *FORMULAS, *LINES, *UNSEEN, *JOINING, *WORLD]
 """What a database and a wire can carry."""
+
+PIECES = [*SAYABLE, *SURROGATES, *LONG]
+"""All of it, piece by piece."""
 
 _characters = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -57,7 +61,7 @@ def _joined(*pieces: Iterable[str]) -> st.SearchStrategy[str]:
 
 
 sayable = _joined(SAYABLE)
-texts = _joined(SAYABLE, SURROGATES, LONG)
+texts = _joined(PIECES)
 """Pieces of all of it one after the other, and characters at random; also what no cloud can say."""
 
 
@@ -137,3 +141,49 @@ def acting(segments: Iterable[Segment]) -> list[Any]:
     """Return what markup of ours has become: actions and links."""
     styles = [segment.style for segment in segments if segment.style]
     return [found for style in styles for found in (style.link, *style.meta.values()) if MARK in str(found)]
+
+
+@dataclass
+class Tally:
+    """What came of the text that was shown in one place."""
+
+    where: str
+    strings: int = 0
+    escapes: list[str] = field(default_factory=list)
+    """What held a character that steers a terminal, breaks a line or is not to be seen."""
+    markup: list[Any] = field(default_factory=list)
+    """Styles, links and actions that are none of the program's."""
+    widths: list[str] = field(default_factory=list)
+    """What was wider or narrower than it should be, or stood elsewhere."""
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> list[str]:
+        """A sentence for each sort of what went wrong."""
+        found = {
+            "an escape or an unseen character got through": self.escapes,
+            "markup acted": self.markup,
+            "a line has a wrong width": self.widths,
+            "it is not as it should be": self.others,
+        }
+        return [f"{self.where}: {what}: {some[0]!r}" for what, some in found.items() if some]
+
+    def text(self, text: str, width: int | None = None) -> None:
+        """Look at a line of text, which is to take `width` cells."""
+        if not text.isprintable() or (not text.isascii() and UNSAFE.search(text)):
+            self.escapes.append(text[:200])
+        if width is not None and cells(text) != width:
+            self.widths.append(f"{cells(text)}, not {width}: {text[:200]}")
+
+    def segments(self, segments: Iterable[Segment], width: int | None = None) -> None:
+        """Look at a painted line."""
+        line = list(segments)
+        self.text("".join(one.text for one in line), width)
+        self.markup += acting(line)
+
+
+UNSAFE = re.compile(
+    "[\u115f\u1160\u3164\uffa0\u2800\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]"
+    "|\u0301{5}"
+)
+"""What Python calls printable, and no screen should be given."""
