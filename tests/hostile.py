@@ -129,12 +129,17 @@ def cells(text: str) -> int:
     return sum(max(wcwidth(char), 0) for char in text)
 
 
-_SENT = re.compile(rf"(?:\x1b|\xc2[\x90\x9b\x9d])[^\x1b]{{0,40}}{MARK}".encode())
+_SENT = re.compile(
+    rf"\x1b\](?:52|8|0);|\x1bc|\x1bP{MARK}|\x1b\[[\d;?]*[A-Za-z]{MARK}|\xc2[\x80-\x9f]".encode("latin-1")
+)
 
 
 def sent(output: bytes) -> list[bytes]:
-    """Return the escape sequences of ours in what was written to a terminal."""
-    return _SENT.findall(output)
+    """Return the escape sequences that are none of the program's in what was written to a terminal."""
+    return [found for found in _SENT.findall(output) if not found.startswith(b"\x1b[") or found in _OURS]
+
+
+_OURS = [piece.encode() for piece in ESCAPES if piece.startswith("\x1b[")]
 
 
 def acting(segments: Iterable[Segment]) -> list[Any]:

@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,13 +27,14 @@ LISTENING = "0A"
 
 
 class Terminal:
-    """`python -m tui --demo` in a terminal of 120 by 36 cells."""
+    """`python -m tui` in a terminal of 120 by 36 cells."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, arguments: Sequence[str] = ("--demo",), **environment: str) -> None:
         self.output = b""
         """All that was written so far."""
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
+        self._arguments = arguments
         self._mark = f"CLOUDMESH_TEST={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
@@ -44,7 +45,7 @@ class Terminal:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui", "--demo"],
+            [sys.executable, "-m", "tui", *self._arguments],
             cwd=ROOT, env=self._environment, start_new_session=True,
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip
@@ -61,11 +62,23 @@ class Terminal:
     @property
     def text(self) -> str:
         """What stands on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        return "\n".join("".join(row).rstrip() for row in self.cells())
 
     def line(self, text: str) -> str:
         """Return the first line that holds `text`."""
-        return next((line for line in self._screen.display if text in line), "")
+        return next((line for line in map("".join, self.cells()) if text in line), "")
+
+    def cells(self) -> list[list[str]]:
+        """Return what is in each cell of each line; the second one of a wide character is empty.
+
+        pyte's own `display` cannot read a line in which the first half of a wide character was written over.
+        """
+        return [[self._screen.buffer[y][x].data for x in range(COLUMNS)] for y in range(LINES)]
+
+    def settles(self, seconds: float = 0.3) -> None:
+        """Take in what is written until nothing has been for a while."""
+        while self.read(seconds):
+            pass
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
