@@ -252,7 +252,7 @@ class _Progress:
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
         if self._bars:
-            text = one.error or summary(one)
+            text = safe(one.error or summary(one))
             self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
             self._say(safe(text))
 

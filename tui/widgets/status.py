@@ -121,11 +121,11 @@ class StatusBar(Static):
 
     def fits(self, result: str) -> bool:
         """Return whether a result can be read in full beside the place."""
-        return cell_len(self.place) + cell_len(result) + 2 <= self.content_size.width
+        return cell_len(safe(self.place)) + cell_len(safe(result)) + 2 <= self.content_size.width
 
     def _show(self) -> None:
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
-        grid.add_row(Text(self.place, overflow="ellipsis"), Text(self.result, overflow="ellipsis"))
+        grid.add_row(Text(safe(self.place), overflow="ellipsis"), Text(safe(self.result), overflow="ellipsis"))
         self.update(grid, layout=False)
