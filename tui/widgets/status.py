@@ -91,6 +91,8 @@ class WorkLine(Static):
         if pages and elapsed > 1:
             text.append(f"· {pages:,} pages · {rows / elapsed:,.0f}/s ")
         text.append(f"· {duration(elapsed)} ")
+        if any(progress.elsewhere for progress in job.progress.values()):
+            text.append("· being refreshed elsewhere, and its rows appear as they come ")
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
         text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
