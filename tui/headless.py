@@ -192,7 +192,7 @@ def _print_summary(done: Sequence[Difference]) -> None:
             KINDS[one.kind].plural,
             *("" if one.error else f"{count:,}" for count in (one.count, one.added, one.changed, one.removed)),
             "" if one.error else f"{one.seconds:.1f}",
-            safe(one.error or "refreshed"),
+            safe(one.error or ("refreshed elsewhere" if one.shared else "refreshed")),
         ]
         for one in done
     ]

@@ -93,6 +93,8 @@ class WorkLine(Static):
         text.append(f"· {duration(elapsed)} ")
         if waiting := job.waiting.text(time.monotonic()) if job.waiting else "":
             text.append(f"· {safe(waiting)} ", style="bold")
+        if any(progress.elsewhere for progress in job.progress.values()):
+            text.append("· being refreshed elsewhere, and its rows appear as they come ")
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
         text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
