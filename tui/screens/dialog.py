@@ -1,6 +1,7 @@
 """The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -20,6 +21,7 @@ from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.format import cell
 from backend.kinds import KINDS, Kind, Row
+from backend.providers import Waiting
 from backend.session import Session
 from backend.text import safe
 from tui.screens.window import Window
@@ -162,6 +164,11 @@ class CommandDialog(Window[list[Parsed] | None]):
         """Say how far the look at what would be lost has come."""
         if self._is_open and self._preview is None and of > 1:
             self.query_one("#question", Static).update(self._question(f"{_LOOKING} {done:,} of {of:,}"))
+
+    def waits(self, waiting: Waiting) -> None:
+        """Say that the look at what would be lost waits to ask the cloud again."""
+        if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
+            self.query_one("#question", Static).update(self._question(f"{_LOOKING} {safe(why)} …"))
 
     def show_preview(self, preview: Preview) -> None:
         """Show what would be lost; from now on it can be confirmed."""
