@@ -13,7 +13,7 @@ from backend.cache.documents import plain_or_text
 from backend.errors import CloudmeshError, RefusedError, UsageError
 from backend.format import Flight, as_object, plain
 from backend.kinds import Kind, Row
-from backend.text import safe
+from backend.text import printable
 
 
 def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
@@ -104,8 +104,12 @@ def _cell(value: Any) -> Any:
     if isinstance(value, Flight):
         value = f"{value.action} since {plain(value.since)}{', overdue' if value.overdue else ''}"
     text = str(plain(value))
-    return f"'{safe(text)}" if _FORMULA.match(text) else safe(text)
+    shown = f"'{printable(text)}" if _FORMULA.match(text) else printable(text)
+    return _NEXT_CELL.sub(r"\1'", shown)
 
 
-_FORMULA = re.compile(r"[\s\0-\x1f\x7f-\x9f]*[=+\-@＝＋－＠]|[\t\r\n]")
+_LEADER = "[=+\\-@＝＋－＠]"
+_FORMULA = re.compile(rf"[\s\0-\x1f\x7f-\x9f\"]*{_LEADER}|[\t\r\n]")
 """How text begins that a spreadsheet may take for a formula; an apostrophe in front makes it text to all of them."""
+_NEXT_CELL = re.compile(rf"(;[\s\";]*)(?={_LEADER})")
+"""The same in the middle of a text: half of Europe's spreadsheets begin another cell at a semicolon."""

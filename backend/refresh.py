@@ -209,7 +209,7 @@ def refresh_many(
                 return
 
     # Daemon threads: an interrupted run must not wait for a socket that says nothing.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(kinds)))]
+    threads = [threading.Thread(target=work, name="refresh", daemon=True) for _ in range(min(_AT_ONCE, len(kinds)))]
     for thread in threads:
         thread.start()
     found: dict[str, Difference] = {}

@@ -7,6 +7,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from backend.cache import Cache, open_cache
@@ -14,6 +15,17 @@ from backend.config import Cloud, Credentials, Defaults, MongoDB
 from backend.mongod import EmbeddedServer, find_binary
 from backend.secret import Secret
 from tests.backend.cache_parts import Standalone
+
+# The same examples each time, and few: `make faults` tries thousands.
+settings.register_profile(
+    "short",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from rich.console import RenderableType
 from rich.text import Text
 from textual import on
 from textual.app import App
@@ -24,6 +23,7 @@ from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
+from tui.guarded import Guarded
 from tui.hangup import HUNG_UP, ending_with_terminal
 from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
@@ -69,7 +69,7 @@ class Starts(Protocol):
         """Open the cache and return the session; blocks."""
 
 
-class CloudmeshApp(App[int]):
+class CloudmeshApp(Guarded):
     """The dashboard. Threads post messages; the handlers here, on the event loop, are all that touches widgets."""
 
     TITLE = "cloudmesh"
@@ -372,21 +372,6 @@ class CloudmeshApp(App[int]):
         logger.error("the event loop: %s", context.get("message"), exc_info=error)
         if isinstance(error, Exception) and self.main.is_mounted:
             self.show_error(bug("A part of the dashboard", error))
-
-    def _handle_exception(self, error: Exception) -> None:
-        logger.error("the dashboard failed", exc_info=error)
-        super()._handle_exception(error)
-
-    def panic(self, *_renderables: RenderableType) -> None:
-        """End as after any other mistake, whatever an exception would show of itself."""
-        self._fatal_error()
-
-    def _fatal_error(self) -> None:
-        # textual's would print the traceback and the values of all variables, keys included, on the terminal.
-        self.bell()
-        if not self._exit_renderables and self._exception is not None:
-            self._exit_renderables.append(Text(str(bug("The dashboard", self._exception))))
-        self._close_messages_no_wait()
 
     def _show_work(self) -> None:
         if self.main.is_mounted:

@@ -192,7 +192,7 @@ def _print_summary(done: Sequence[Difference]) -> None:
             KINDS[one.kind].plural,
             *("" if one.error else f"{count:,}" for count in (one.count, one.added, one.changed, one.removed)),
             "" if one.error else f"{one.seconds:.1f}",
-            safe(one.error or "refreshed"),
+            safe(one.error or ("refreshed elsewhere" if one.shared else "refreshed")),
         ]
         for one in done
     ]
@@ -252,7 +252,7 @@ class _Progress:
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
         if self._bars:
-            text = one.error or summary(one)
+            text = safe(one.error or summary(one))
             self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
             self._say(safe(text))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
 from backend.kinds import Column, Kind, Row
+from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MANY = 8
@@ -207,11 +208,11 @@ class Rows:
     # Filter
 
     def filter(self, text: str) -> None:
-        """Show only the rows in which every word of `text` occurs in some column, whatever the case.
+        """Show only the rows in which every word of `text` occurs in some column as it is shown, whatever the case.
 
         Of many thousand rows that are not `ready` only those that are; `prepare` adds the others.
         """
-        words, before = tuple(dict.fromkeys(text.casefold().split())), self.words
+        words, before = tuple(dict.fromkeys(safe(word).casefold() for word in text.split())), self.words
         if words and not self.ready:
             self.prepare(AT_ONCE)
         self.words = words

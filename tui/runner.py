@@ -156,10 +156,13 @@ class Runner:
 
         def look(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
-            return preview(Call(session, dialog.given, job.check, moved), ids)
+            return preview(Call(session, dialog.given, job.check, moved, waits), ids)
 
         def moved(progress: Progress) -> None:
             self._app.call_later(told, progress)
+
+        def waits(waiting: Waiting) -> None:
+            self._app.call_later(dialog.waits, waiting)
 
         def told(progress: Progress) -> None:
             dialog.looked(progress.rows, progress.estimate)

@@ -42,6 +42,8 @@ def sentence(error: PyMongoError, place: str) -> CacheError:
     if isinstance(error, (ServerSelectionTimeoutError, AutoReconnect, ConnectionFailure)):
         # The driver's own text repeats the whole topology; the first clause is the reason.
         reason = str(error).split(",")[0].split(" (configured timeouts")[0]
+        if reason == "operation cancelled":  # the driver's word for one whose server has stopped to answer
+            reason = "it does not answer"
         return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _START_CURE)
     if isinstance(error, ConfigurationError):
         return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")

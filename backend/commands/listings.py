@@ -91,13 +91,14 @@ def refresh_all(call: Call) -> Outcome:
 
 
 def summary(done: Difference) -> str:
-    """Return one line about a refresh: "images: 1,177 (12 new, 3 changed, 1 gone) in 2.1 s"."""
+    """Return one line about a refresh: "images: 1,177 (12 new, 3 changed, 1 gone) in 2.1 s, refreshed elsewhere"."""
     parts = [
         f"{count:,} {word}"
         for count, word in ((done.added, "new"), (done.changed, "changed"), (done.removed, "gone"))
         if count
     ]
-    return f"{KINDS[done.kind].plural}: {done.count:,} ({', '.join(parts) or 'unchanged'}) in {done.seconds:.1f} s"
+    found = f"{KINDS[done.kind].plural}: {done.count:,} ({', '.join(parts) or 'unchanged'}) in {done.seconds:.1f} s"
+    return f"{found}, refreshed elsewhere" if done.shared else found
 
 
 def switch_refresh(on: bool) -> Callable[[Call], Outcome]:

@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from rich.cells import cell_len
+from wcwidth import wcswidth
 
 from backend.errors import UsageError
 from backend.format import (
@@ -23,6 +26,7 @@ from backend.kinds import JOURNAL, KINDS, Column, Kind, Row, Type, kind_named
 from backend.names import closest, nearest
 from backend.refresh import TARGET
 from backend.text import safe
+from tests.hostile import cells, spaced, texts
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 
@@ -59,10 +63,50 @@ def test_odd_spaces_become_spaces(char: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "web-1", "a b", "café", "cafe\u0301", "データ 漢字", "한국어", "مرحبا", "ไทย", "नमस्ते", "☁️ 🚀", "👍🏽", "🇩🇪"],
+    [
+        "", "web-1", "a b", "café", "cafe\u0301", "データ 漢字", "한국어", "ㅎㅎ", "مرحبا", "مُحَمَّد", "שָׁלוֹם", "ไทยที่นี่",
+        "नमस्ते हिन्दी", "தமிழ்", "ကျောင်းသား", "Việt", "Vie\u0323\u0302t", "☁ 🚀", "👍", "™ © ½ →", "1\u20e3", "﷽", "⠓⠑⠇",
+    ],
 )  # fmt: skip
 def test_letters_of_the_world_are_left_alone(text: str) -> None:
     assert safe(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("☁\ufe0f 🚀", "☁ 🚀"), ("❤\ufe0f\ufe0f", "❤"), ("👍\ufe0e", "👍"), ("‼\ufe0f", "‼"),
+        ("1\ufe0f\u20e3", "1\u20e3"),
+        ("👍🏽", "👍"), ("☝\ufe0f🏿", "☝"),
+        ("🇩🇪", "ⒹⒺ"), ("🇦🇿🇩", "ⒶⓏⒹ"),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"), ("\uac00\u11a8", "각"),
+        ("a\u2800b", "a b"),
+    ],
+)  # fmt: skip
+def test_what_terminals_count_differently_is_shown_by_what_they_count_alike(text: str, shown: str) -> None:
+    assert safe(text) == shown
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        *"\u115f\u1160\u3164\uffa0",  # fillers of Hangul
+        *"\u034f\u17b4\u17b5\u180b\u180f\U0001d159",
+        *"\ufe00\ufe0d\U000e0100\U000e01ef", *"\ufe0e\ufe0f🏽",  # say how a picture before them is drawn
+        *"\u1161\u11a8\u11ff\ud7b0\ud7fb",  # later parts of syllables
+    ],
+)  # fmt: skip
+def test_what_is_printable_and_yet_not_seen_becomes_the_replacement(char: str) -> None:
+    assert safe(char) == "\ufffd"
+    assert safe(f"a{char}b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0e31", "\u093f", "\u05b7"])  # Mn, Me, Mn, Mc, Mn
+def test_marks_stand_on_something_and_in_no_pile(mark: str) -> None:
+    assert safe(f"{mark}a") == f"\u25cc{mark}a"
+    assert safe(f"a{mark * 4}b") == f"a{mark * 4}b"
+    assert safe(f"a{mark * 1000}b{mark}") == f"a{mark * 4}b{mark}"
+    assert safe(mark * 1000) == f"\u25cc{mark * 4}"
 
 
 @pytest.mark.parametrize("text", ["[/]bad", "[bold]x[/bold]", "[@click=app.quit]x", "&lt;", "$(x)", "`x`", "%s{0}"])
@@ -79,13 +123,35 @@ def test_no_escape_sequence_survives() -> None:
     assert safe("\x1b[2J\x1b]52;c;cm0=\x07\r\n\tx\x9b1m") == "␛[2J␛]52;c;cm0=␇␍␊␉x\ufffd1m"
 
 
-def test_everything_that_comes_out_can_be_printed_and_is_stable() -> None:
-    everything = "".join(map(chr, range(0x110000)))
-    shown = safe(everything)
-    assert len(shown) == len(everything)
-    assert shown.isprintable()
-    assert safe(shown) == shown
-    shown.encode()
+@pytest.mark.parametrize("plane", range(0, 0x110000, 0x10000))
+def test_every_character_takes_the_cells_that_it_is_given_whatever_stands_before_it(plane: int) -> None:
+    """By rich, by wcwidth a character (as xterm and pyte count) and by wcwidth a sequence (as kitty counts)."""
+    for char in map(chr, range(plane, plane + 0x10000)):
+        shown = safe(char)
+        assert shown.isprintable()
+        assert safe(shown) == shown
+        shown.encode()
+        assert cell_len(shown) in (1, 2)
+        for before in ("", *"│a漢👍☁"):
+            text = before + shown
+            assert cell_len(text) == cell_len(before) + cell_len(shown) == cells(text), hex(ord(char))
+            assert spaced(text) or wcswidth(text) == cell_len(text), hex(ord(char))
+
+
+@given(texts, texts)
+def test_safe_texts_stay_what_they_are_side_by_side(one: str, other: str) -> None:
+    both = safe(one) + safe(other)
+    assert both.isprintable()
+    assert safe(both) == both
+    assert cell_len(both) == cell_len(safe(one)) + cell_len(safe(other)) == cells(both)
+    assert spaced(both) or wcswidth(both) == cell_len(both)
+
+
+@given(texts)
+def test_ascii_is_shown_character_for_character(text: str) -> None:
+    plain = text.encode("ascii", "ignore").decode()
+    assert safe(plain) == "".join(map(safe, plain))
+    assert len(safe(plain)) == len(plain)
 
 
 # --- cell ------------------------------------------------------------------------------------------------------------

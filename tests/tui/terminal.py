@@ -60,11 +60,23 @@ class Terminal:
     @property
     def text(self) -> str:
         """What stands on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        return "\n".join("".join(row).rstrip() for row in self.cells())
 
     def line(self, text: str) -> str:
         """Return the first line that holds `text`."""
-        return next((line for line in self._screen.display if text in line), "")
+        return next((line for line in map("".join, self.cells()) if text in line), "")
+
+    def cells(self) -> list[list[str]]:
+        """Return what is in each cell of each line; the second one of a wide character is empty.
+
+        pyte's own `display` cannot read a line in which the first half of a wide character was written over.
+        """
+        return [[self._screen.buffer[y][x].data for x in range(COLUMNS)] for y in range(LINES)]
+
+    def settles(self, seconds: float = 0.3) -> None:
+        """Take in what is written until nothing has been for a while."""
+        while self.read(seconds):
+            pass
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())

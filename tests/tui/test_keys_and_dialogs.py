@@ -289,7 +289,7 @@ async def test_a_boot_whose_keypair_is_not_created_boots_nothing(world: World) -
 async def test_enter_pressed_more_than_once_in_a_field_does_it_once(
     world: World, kind: str, key: str, call: str, times: int
 ) -> None:
-    name = f"{times} times"
+    name = f"{kind} {times} times"  # the disk of a VM has the name of the VM
     async with opened(world) as user:
         await user.show(kind)
         await user.press(key)

@@ -33,6 +33,8 @@ async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empt
         return EC2Provider(cloud, check, Patience(tries=1))
 
     async with opened(away, away.app(impatient)) as user:
+        tried = [KINDS[kind] for kind in ("flavor", "volume")]
+        await user.until(lambda: all(away.cache.refreshed(kind, away.scope).error for kind in tried))
         await user.until(lambda: user.app.main.query_one(MessageBar).display)
         await user.sees("✕", "demo", "db-primary")
         await user.press("r")
@@ -138,16 +140,28 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
         assert world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled."
 
 
-async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:
-    def throttled(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-        return EC2Provider(cloud, check, Patience(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
+def patient(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
+    return EC2Provider(cloud, check, Patience(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
 
+
+async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:
     with Faults(refusal(503, "RequestLimitExceeded")) as faults:
         away = world.with_cloud(endpoint=faults.url)
-        async with opened(away, away.app(throttled, refresh=False)) as user:
+        async with opened(away, away.app(patient, refresh=False)) as user:
             await user.press("r")
             await user.sees("vm refresh", "throttled, retrying in 99 s", "x cancels")
             await user.sees("throttled, retrying in 98 s")
             await user.press("x")
             await user.until(lambda: user.result == "vm refresh was cancelled.")
             await user.loses("throttled")
+
+
+async def test_a_dialog_that_waits_to_ask_again_says_so(world: World) -> None:
+    with Faults(refusal(503, "RequestLimitExceeded")) as faults:
+        away = world.with_cloud(endpoint=faults.url)
+        async with opened(away, away.app(patient, refresh=False)) as user:
+            await user.go_to("db-primary")
+            await user.press("d")
+            await user.sees("Looking at what would be lost: throttled, retrying in 100 s …")
+            await user.press("escape")
+            await user.back()

@@ -1,6 +1,7 @@
 """The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -20,9 +21,11 @@ from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.format import cell
 from backend.kinds import KINDS, Kind, Row
+from backend.providers import Waiting
 from backend.session import Session
 from backend.text import safe
 from tui.screens.window import Window
+from tui.widgets.field import Field
 from tui.widgets.losses import drawn
 from tui.widgets.tick import Tick
 
@@ -89,9 +92,10 @@ class CommandDialog(Window[list[Parsed] | None]):
         """Lay out the reason for asking, what is acted on, the fields, what may be picked, and the buttons."""
         with Vertical(classes=f"window dialog {self.command.effect}") as window:
             window.border_title = Text(self.command.name)  # a str would be taken for markup
-            window.border_subtitle = f"cloud {self._session.cloud.name} · {self._session.cloud.region}"
+            where = f"cloud {self._session.cloud.name} · {self._session.cloud.region}"
+            window.border_subtitle = Text(safe(where))
             with VerticalScroll(classes="window--body", can_focus=False):
-                yield Static(self._error, id="dialog-error", markup=False)
+                yield Static(safe(self._error), id="dialog-error", markup=False)
                 yield Static(self._question(), id="question", markup=False)
                 for param in self._asked:
                     with Horizontal(classes="field"):
@@ -100,11 +104,11 @@ class CommandDialog(Window[list[Parsed] | None]):
                         if param.style == "switch":
                             yield Tick(param.help, bool(value), id=f"param-{param.name}")
                         else:
-                            yield Input(value, placeholder=param.help, id=f"param-{param.name}", select_on_focus=False)
+                            yield Field(value, placeholder=param.help, id=f"param-{param.name}", select_on_focus=False)
                 yield OptionList(id="picks", markup=False)
             with Horizontal(id="confirm-line"):  # below what scrolls: it is always in sight
                 yield Label("", id="confirm-label", markup=False)
-                yield Input(id="confirm", select_on_focus=False)
+                yield Field(id="confirm", select_on_focus=False)
             with Horizontal(classes="buttons"):
                 style = "error" if self.command.effect == "destroys" else "primary"
                 yield Button("Cancel", id="cancel")
@@ -161,6 +165,11 @@ class CommandDialog(Window[list[Parsed] | None]):
         if self._is_open and self._preview is None and of > 1:
             self.query_one("#question", Static).update(self._question(f"{_LOOKING} {done:,} of {of:,}"))
 
+    def waits(self, waiting: Waiting) -> None:
+        """Say that the look at what would be lost waits to ask the cloud again."""
+        if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
+            self.query_one("#question", Static).update(self._question(f"{_LOOKING} {safe(why)} …"))
+
     def show_preview(self, preview: Preview) -> None:
         """Show what would be lost; from now on it can be confirmed."""
         if not self._is_open:
@@ -176,7 +185,7 @@ class CommandDialog(Window[list[Parsed] | None]):
         if not acted_on:
             self._complain("There is nothing that this would act on.")
         if preview.typed:
-            self.query_one("#confirm-label", Label).update(f"Type {preview.typed} to confirm:")
+            self.query_one("#confirm-label", Label).update(f"Type {safe(preview.typed)} to confirm:")
             self.query_one("#confirm-line").display = True
             self.on_resize()
             self.query_one("#confirm", Input).focus()
@@ -190,7 +199,7 @@ class CommandDialog(Window[list[Parsed] | None]):
 
     def _complain(self, words: str) -> None:
         complaint = self.query_one("#dialog-error", Static)
-        complaint.update(words)
+        complaint.update(safe(words))
         complaint.display = True
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
@@ -281,7 +290,7 @@ class CommandDialog(Window[list[Parsed] | None]):
         if self._preview is None or not self._preview.acted_on:
             return False
         wanted = self._preview.typed
-        if not self._preview.confirmed_by(self.query_one("#confirm", Input).value):
+        if not self._preview.confirmed_by(safe(self.query_one("#confirm", Input).value)):
             self._complain(f"Type {wanted} to confirm it; Esc cancels.")
             return False
         return True
@@ -338,6 +347,8 @@ def _matches(kind: Kind, rows: Iterable[Row], typed: str) -> Iterable[tuple[str,
         text = f"{native} {name}".casefold()
         if all(word in text for word in words):
             value = kind.called(row)
+            if value != safe(value):  # a field shows what is in it: not what steers a terminal, or reads as another
+                value = native
             if value == typed:
                 continue
             yield value, safe(native if name in ("", native) else f"{name}  {native}")

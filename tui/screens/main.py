@@ -16,6 +16,7 @@ from backend.commands import COMMANDS, Command, Param, Parsed, command
 from backend.kinds import KINDS, Kind
 from tui.messages import Asked
 from tui.widgets.commandline import CommandLine
+from tui.widgets.field import Field
 from tui.widgets.keyline import KeyLine
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.widgets.tabbar import TabBar
@@ -102,7 +103,7 @@ class Host(Protocol):
         """Show where we are, and how many rows are marked."""
 
 
-class FilterLine(Input):
+class FilterLine(Field):
     """Where the filter is typed; the screen acts on what it holds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -53,6 +53,8 @@ def _end(text: str, width: int) -> str:
     start = len(text)
     while start and cell_len(text[start - 1 :]) <= width:
         start -= 1
+    while start < len(text) and not cell_len(text[start]):  # a mark stays on its letter, or goes with it
+        start += 1
     return text[start:]
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.suggester import Suggester
-from textual.widgets import Input
+
+from tui.widgets.field import Field
 
 Complete = Callable[[str], list[str]]
 
@@ -22,7 +23,7 @@ class _Suggest(Suggester):
         return found[0] if found else None
 
 
-class CommandLine(Input):
+class CommandLine(Field):
     """An input that is there while a command is typed; Tab completes, Up and Down walk through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,7 +101,7 @@ class CommandLine(Input):
         self.display = False
         self.post_message(self.Closed())
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Field.Submitted) -> None:
         """Enter the line; an empty one closes."""
         event.stop()
         line = self.value.strip()

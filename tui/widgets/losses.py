@@ -23,7 +23,7 @@ def drawn(preview: Preview) -> RenderableType:
     if len(preview.targets) == 1 and acted_on:
         parts.append(_alone(acted_on[0]))
     else:
-        parts += [Text(total, style="bold") for total in preview.totals]
+        parts += [Text(safe(total), style="bold") for total in preview.totals]
         if preview.left_out:
             parts.append(Text(f"\nLeft out: {len(preview.left_out)}", style="bold"))
             parts += [Text(safe(f"  {one.label}: {one.left_out}."), overflow="fold") for one in preview.left_out]
@@ -38,10 +38,10 @@ def _alone(target: Target) -> RenderableType:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     if target.name != target.id:
-        grid.add_row("Name", Text(target.name))
+        grid.add_row("Name", Text(safe(target.name)))
     grid.add_row("ID", Text(safe(target.id)))
     for title, value in target.facts:
-        grid.add_row(title, Text(value))
+        grid.add_row(title, Text(safe(value)))
     for title, lines in (("Goes with it", target.losses), ("Stays", target.stays)):
         grid.add_row(title, Text("\n".join(map(safe, lines)) or "nothing"))
     warnings = [Text(safe(f"! {warning}"), style="bold") for warning in target.warnings]
@@ -54,7 +54,7 @@ def _among_others(target: Target) -> RenderableType:
     line.append(safe(target.label), style="bold")
     for title in _BRIEF:
         if title in facts:
-            line.append(f" · {_worded(title, facts[title])}")
+            line.append(f" · {safe(_worded(title, facts[title]))}")
     below = [Text(safe(text), style="dim", overflow="fold") for text in _below(target)]
     return Group(line, *(Padding(text, (0, 0, 0, 2)) for text in below))
 

@@ -93,6 +93,8 @@ class WorkLine(Static):
         text.append(f"· {duration(elapsed)} ")
         if waiting := job.waiting.text(time.monotonic()) if job.waiting else "":
             text.append(f"· {safe(waiting)} ", style="bold")
+        if any(progress.elsewhere for progress in job.progress.values()):
+            text.append("· being refreshed elsewhere, and its rows appear as they come ")
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
         text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
@@ -121,11 +123,11 @@ class StatusBar(Static):
 
     def fits(self, result: str) -> bool:
         """Return whether a result can be read in full beside the place."""
-        return cell_len(self.place) + cell_len(result) + 2 <= self.content_size.width
+        return cell_len(safe(self.place)) + cell_len(safe(result)) + 2 <= self.content_size.width
 
     def _show(self) -> None:
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
-        grid.add_row(Text(self.place, overflow="ellipsis"), Text(self.result, overflow="ellipsis"))
+        grid.add_row(Text(safe(self.place), overflow="ellipsis"), Text(safe(self.result), overflow="ellipsis"))
         self.update(grid, layout=False)
