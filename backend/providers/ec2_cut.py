@@ -1,14 +1,14 @@
 """Reads a vast EC2 answer item by item, cut out of its bytes: known ones are passed over, the others parsed alone."""
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from backend.providers.ec2_xml import Malformed, Reader, whole
+from backend.providers.ec2_xml import Malformed, Reader, composed, whole
 
-FORMAT = b"1"
+FORMAT = b"2"
 """Part of every digest: change it when other things are made of the same bytes, and all items are read anew."""
 
 OPEN, CLOSE = b"<item>", b"</item>"
@@ -51,13 +51,13 @@ class Cutter:
         if self._cutting:
             pairs.extend(self._cut(data))
         elif data:
-            pairs.extend((None, item) for item in self._reader.feed(data))
+            pairs += _uncut(self._reader.feed(data))
         return pairs
 
     def close(self) -> list[tuple[int | None, Any]]:
         """Return the items that were held back, and check that the answer was whole. Raises Malformed."""
         items = self._reader.feed(self._rest)
-        return [(None, item) for item in (*items, *self._reader.close())]
+        return _uncut([*items, *self._reader.close()])
 
     def _head(self, data: bytes, pairs: list[tuple[int | None, Any]]) -> bytes:
         """Pass on what stands before the first item and return what follows; nothing while the set has not begun."""
@@ -71,9 +71,9 @@ class Cutter:
         end = begin + len(self._begin)
         head = data[:end]
         plain = b"<!" not in head and not _OTHER_ENCODING.search(head)
-        pairs.extend((None, item) for item in self._reader.feed(data[:begin]))
+        pairs += _uncut(self._reader.feed(data[:begin]))
         within = self._reader.collecting  # then this is in an item, or no tag at all
-        pairs.extend((None, item) for item in self._reader.feed(self._begin))
+        pairs += _uncut(self._reader.feed(self._begin))
         self._cutting = plain and not within and self._reader.collecting
         return data[end:]
 
@@ -95,10 +95,15 @@ class Cutter:
             position = end
         if not self._cutting or (len(data) - start >= len(OPEN) and not data.startswith(OPEN, start)):
             self._cutting = False  # the set has ended, or goes on in another way
-            pairs.extend((None, item) for item in self._reader.feed(data[position:]))
+            pairs += _uncut(self._reader.feed(data[position:]))
         else:
             self._rest = data[position:]
         return pairs
+
+
+def _uncut(items: Iterable[Any]) -> list[tuple[int | None, Any]]:
+    """Return items that were not cut as pairs; an empty one is {}, for None says that one is known."""
+    return [(None, {} if item is None else item) for item in items]
 
 
 _LONGEST_HEAD = 65_536
@@ -157,7 +162,7 @@ def value(item: bytes) -> Any:
             children = []
         elif outer and outer[-1][0] == tag[1:]:
             opened, siblings = outer.pop()
-            siblings.append((opened, _composed(children)))
+            siblings.append((opened, composed(children) if children else None))
             children = siblings
         else:
             return _parsed(item)
@@ -181,11 +186,3 @@ OTHER_REFERENCE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
 """A reference that is none of the five which need no table."""
 QUOTES = {"&quot;": '"', "&apos;": "'"}
 """What `unescape` does not know by itself."""
-
-
-def _composed(children: list[tuple[str, Any]]) -> Any:
-    if not children:
-        return None
-    if children[0][0] == "item" and all(name == "item" for name, _ in children):
-        return [child for _, child in children]
-    return dict(children)

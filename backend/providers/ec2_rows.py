@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from backend.providers import Item
@@ -50,8 +51,9 @@ def joined(value: Any) -> str | None:
 
 
 def entries(value: Any) -> list[Any]:
-    """Return a list as it is; EC2's empty sets arrive as None."""
-    return value if isinstance(value, list) else []
+    """Return a list as it is, and the items of one that holds something else too; EC2's empty sets arrive as None."""
+    found = value.get("item") if isinstance(value, dict) else value
+    return found if isinstance(found, list) else []
 
 
 # --- one table a kind: column to the paths tried in turn, and the converter ------------------------------------------
@@ -76,13 +78,10 @@ class Field:
         for path in self.paths:
             found = raw
             for step in path:
-                if isinstance(found, dict):
-                    found = found.get(step)
-                elif step.isdecimal() and int(step) < len(entries(found)):
-                    found = found[int(step)]
+                if step.isdecimal():
+                    found = next(islice(entries(found), int(step), None), None)
                 else:
-                    found = None
-                    break
+                    found = found.get(step) if isinstance(found, dict) else None
             if (made := self._to(found)) is not None:
                 return made
         return None

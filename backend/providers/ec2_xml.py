@@ -11,7 +11,8 @@ class Malformed(Exception):
 class Reader:
     """An incremental parser of one answer: feed() it bytes, then close() it.
 
-    An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else).
+    An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else; "item" is
+    the list of all that are called so, for the sake of those in a set that holds something else too).
     Namespaces are ignored, prefixes dropped: moto, LocalStack, Eucalyptus and EC2 disagree about them. Bytes without
     a declaration are UTF-8. `root` is the name that the outermost element must have, "" for any; `collection` the set
     below it whose items feed() returns, "" for none; all else is in `rest` after close().
@@ -74,11 +75,8 @@ class Reader:
 
     def _end(self, _name: str) -> None:
         name, children = self._stack.pop()
-        value: Any
-        if children:
-            value = [child for _, child in children] if all(n == "item" for n, _ in children) else dict(children)
-        else:
-            value = None if not self._text or self._text.isspace() else self._text
+        text = None if not self._text or self._text.isspace() else self._text
+        value: Any = composed(children) if children else text
         self._text = ""
         stack = self._stack
         if not stack:
@@ -90,6 +88,16 @@ class Reader:
 
     def _doctype(self, *_declaration: object) -> None:
         raise Malformed("it is HTML or declares a document type")  # EC2 never does; entities could be a trap
+
+
+def composed(children: list[tuple[str, Any]]) -> list[Any] | dict[str, Any]:
+    """Return the value of an element that has these children."""
+    if children[0][0] == "item" and all(name == "item" for name, _ in children):
+        return [child for _, child in children]
+    value: dict[str, Any] = dict(children)
+    if "item" in value:
+        value["item"] = [child for name, child in children if name == "item"]
+    return value
 
 
 def whole(data: bytes) -> dict[str, Any]:

@@ -412,7 +412,7 @@ def test_what_is_not_cut_has_no_digest() -> None:
         ("<a>&#65;</a>", "A"),
         ("<a><item>x</item></a>", ["x"]),
         ("<a>\n<item/><item>\n</item></a>", [None, None]),
-        ("<a><item>x</item><b>y</b></a>", {"item": "x", "b": "y"}),
+        ("<a><item>x</item><b>y</b></a>", {"item": ["x"], "b": "y"}),
         ("<a><b>x</b><b>y</b></a>", {"b": "y"}),
         ("<a>stray<b>x</b>stray</a>", {"b": "x"}),
         ('<a b="c"><d e="f">x</d></a>', {"d": "x"}),

@@ -1,0 +1,114 @@
+"""An item that is not as it should be costs its row nothing that is known, and no other row anything."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.cache import Cache, open_cache
+from backend.cache.documents import flatten
+from backend.commands import execute, parse, previews
+from backend.commands.model import Call
+from backend.config import Cloud, MongoDB, Poll, Settings
+from backend.errors import RefusedError
+from backend.format import Flight, cell
+from backend.kinds import KINDS, Kind
+from backend.refresh import is_over
+from backend.secret import Secret
+from backend.session import Session
+from backend.text import safe
+from backend.watch import Watcher
+from tests.backend.cache_parts import Heard
+from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
+from tests.brittle import DAMAGES, HERE, LISTED, Report, damaged, every_damage, listed
+
+HOME = Path("/nowhere")
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+
+
+@every_kind
+def test_whatever_is_done_to_one_element_its_row_and_all_others_are_there(kind: Kind, cache: Cache) -> None:
+    report, items = Report(kind.name), list(every_damage(kind.name, 100))
+    listed(kind, cache, items, report)
+    assert report.damaged > 10 * len(DAMAGES) // 2
+    assert (report.others_wrong, report.missing) == ([], [])
+
+
+@every_kind
+@given(data=st.data())
+def test_whatever_is_done_to_several_elements(kind: Kind, data: st.DataObject) -> None:
+    done = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(sorted(DAMAGES))), min_size=2, max_size=4)
+    several = data.draw(st.lists(done, min_size=1, max_size=20))
+    items = [damaged(kind.name, number, *one) for number, one in enumerate(several, 100)]
+    report = Report(kind.name)
+    listed(kind, open_cache(MongoDB(Secret("memory")), HOME), items, report)
+    assert (report.others_wrong, report.missing) == ([], [])
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "odd",
+    ["<item>text</item>", "<item/>", "<unheardOf><item>x</item></unheardOf>", "<item><item>deep</item></item>", "text"],
+)
+def test_what_stands_among_the_objects_and_is_none_costs_none_of_them(kind: Kind, odd: str, memory: Cache) -> None:
+    report = Report(kind.name)
+    listed(kind, memory, [damaged(kind.name, 100, (0, "renamed")), damaged(kind.name, 101)], report, odd)
+    assert (report.others_wrong, report.missing) == ([], [])
+
+
+@every_kind
+def test_all_that_is_known_of_a_damaged_object_can_be_looked_at(kind: Kind, cache: Cache) -> None:
+    report, items = Report(kind.name), list(every_damage(kind.name, 100))
+    listed(kind, cache, items, report)
+    session = Session(Settings({}, "aws"), Cloud("aws"), cache, HOME)
+    for row in report.rows:
+        assert all(isinstance(cell(value, column), str) for value, column in zip(row, kind.columns, strict=True))
+        known = session.details(kind, kind.value(row, "id"))
+        assert known is not None
+        fields = dict(flatten(known))
+        assert fields["id"] == kind.value(row, "id")
+        assert all(text == safe(text) for text in fields.values())
+
+
+def state(native: str, word: str) -> Reply:
+    """Return a listing of one VM that is in this state."""
+    vm = LISTED["vm"].item.format(n=1).replace("i-00000001", native).replace("running", word)
+    return listing("DescribeInstances", "reservationSet", [f"<instancesSet><item>{vm}</item></instancesSet>"])
+
+
+def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_one(memory: Cache) -> None:
+    vm, told = KINDS["vm"], Heard()
+    flown = Flight("stop", datetime.now(UTC) - timedelta(seconds=60), before="running")
+    assert not is_over(flown, "un-heard-of")
+    with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
+        cloud = at(faults)
+        memory.put(vm, HERE, every(impatient(cloud).vms()))
+        memory.set_flight(HERE, "i-1", flown)
+        watcher = Watcher(memory, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), told)
+        assert watcher.step() is not None
+        (row,) = memory.rows(vm, HERE)
+        assert cell(vm.value(row, "state"), vm.columns[vm.index["state"]]) == "? un-heard-of"
+        assert vm.value(row, "flight") == flown._replace(since=ANY)
+        watcher.step()
+    (row,) = memory.rows(vm, HERE)
+    assert (vm.value(row, "state"), vm.value(row, "flight")) == ("stopped", None)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reboot", "delete"])
+def test_a_command_says_that_a_vm_is_in_an_unknown_state(verb: str, memory: Cache, tmp_path: Path) -> None:
+    with Faults(state("i-1", "un-heard-of")) as faults:
+        cloud = at(faults)
+        settings = Settings({cloud.name: cloud}, cloud.name)
+        session = Session(settings, cloud, memory, tmp_path, connector=lambda cloud, _check: impatient(cloud))
+        memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
+        if verb == "delete":
+            shown = previews.vms(Call(session, {}), ["i-1"])
+            assert "un-heard-of" in repr(shown)
+            return
+        with pytest.raises(RefusedError, match=f"is un-heard-of, so there is nothing to {verb}; nothing was done"):
+            execute(parse(["vm", verb, "i-1"]), session)

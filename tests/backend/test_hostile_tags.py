@@ -1,0 +1,70 @@
+"""Tags with keys that MongoDB takes for paths and operators, or that no screen should be given, live in the cache."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.cache import Cache
+from backend.cache.documents import flatten
+from backend.config import Cloud
+from backend.kinds import KINDS, Kind
+from backend.providers import connect
+from backend.text import safe
+from tests.backend.cache_parts import HERE, item
+from tests.backend.cloud_parts import behind_proxy, boot_many, run
+from tests.hostile import sayable
+
+KEYS = [
+    "a.b$c",
+    "$set",
+    "$",
+    ".",
+    "..",
+    "a.",
+    "_id",
+    "id",
+    "tags.0",
+    "k" * 127,
+    "k" * 128,
+    "ключ.キー",
+    "🔑\u200d",
+    "[/]",
+    "=x",
+]
+
+
+@pytest.mark.parametrize("kind", [KINDS["vm"], KINDS["image"]], ids=lambda kind: kind.name)
+@given(first=st.dictionaries(sayable, sayable, max_size=4), then=st.dictionaries(sayable, sayable, max_size=4))
+def test_any_tags_are_written_changed_and_read(
+    cache: Cache, kind: Kind, first: dict[str, str], then: dict[str, str]
+) -> None:
+    cache.remove(kind, HERE, ["x"])
+    for tags in (first, then, dict.fromkeys(KEYS, "")):
+        cache.put(kind, HERE, [item(kind, "x", extra={"tags": tags})])
+        document = cache.document(kind, HERE, "x")
+        assert document is not None
+        assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == tags
+        shown = list(flatten({"tags": document["extra"]["tags"]}))
+        assert sorted(shown) == sorted((safe(f"tags.{key}"), safe(value)) for key, value in tags.items())
+
+
+def test_a_vm_is_tagged_and_untagged_by_any_key(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, cache, tmp_path) as (session, _):
+        [native] = boot_many(cloud, 1)
+        run(session, "vm refresh")
+        said = {key: f"{key}= .$" for key in KEYS if "=" not in key}
+        for key, value in said.items():
+            run(session, f"vm tag {native} {shlex.quote(f'{key}={value}')}")
+        document = session.details(KINDS["vm"], native)
+        assert document is not None
+        assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == said
+        ((found,),) = connect(cloud).vms([native])
+        assert found["extra"]["tags"] == said
+        for key in said:
+            run(session, f"vm untag {native} {shlex.quote(key)}")
+        document = session.details(KINDS["vm"], native)
+        assert document is not None
+        assert document["extra"]["tags"] == []
