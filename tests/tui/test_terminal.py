@@ -1,156 +1,15 @@
-"""The whole program in a real terminal: a pseudo-terminal whose screen pyte keeps, driven by keys alone."""
+"""The whole program in a real terminal, driven by keys alone."""
 
-import fcntl
-import os
 import re
-import select
 import socket
-import struct
-import subprocess
 import sys
-import termios
-import time
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import pyte
 import pytest
 
+from tests.tui.terminal import Terminal
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="It looks into /proc for what is left running.")
-
-ROOT = Path(__file__).parents[2]
-COLUMNS, LINES = 120, 36
-LISTENING = "0A"
-
-
-class Terminal:
-    """`python -m tui --demo` in a terminal of 120 by 36 cells."""
-
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.output = b""
-        """All that was written so far."""
-        self._screen = pyte.Screen(COLUMNS, LINES)
-        self._stream = pyte.ByteStream(self._screen)
-        self._mark = f"CLOUDMESH_TEST={uuid.uuid4()}"
-        name, _, value = self._mark.partition("=")
-        kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
-        self._environment = {**kept, "HOME": str(home), "LC_ALL": "C.UTF-8", name: value, **environment}
-
-    def __enter__(self) -> Self:
-        self._master, self._slave = os.openpty()
-        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-        self._before = termios.tcgetattr(self._slave)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui", "--demo"],
-            cwd=ROOT, env=self._environment, start_new_session=True,
-            stdin=self._slave, stdout=self._slave, stderr=self._slave,
-        )  # fmt: skip
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-        os.close(self._slave)
-
-    @property
-    def text(self) -> str:
-        """What stands on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
-
-    def line(self, text: str) -> str:
-        """Return the first line that holds `text`."""
-        return next((line for line in self._screen.display if text in line), "")
-
-    def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
-
-    def read(self, seconds: float) -> bool:
-        """Take in what is written within some seconds; return whether there was anything."""
-        if not select.select([self._master], [], [], seconds)[0]:
-            return False
-        data = os.read(self._master, 1 << 16)
-        self.output += data
-        # pyte would show the kitty keyboard protocol's sequences, which terminals that do not know them swallow.
-        self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", data))
-        return True
-
-    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.text}"
-            assert self.process.poll() is None or self.read(0), f"It has ended:\n{self.text}"
-            self.read(0.05)
-
-    def sees(self, *texts: str, seconds: float = 20.0) -> None:
-        self.until(lambda: all(text in self.text for text in texts), seconds)
-
-    def insist(self, key: str, condition: Callable[[], object]) -> None:
-        """Press a key until the condition holds: a dialog takes no yes in the instant in which it is painted."""
-        end = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < end, f"{key!r} does nothing:\n{self.text}"
-            self.type(key)
-            again = time.monotonic() + 1
-            while not condition() and time.monotonic() < again:
-                self.read(0.05)
-
-    def ends(self) -> int:
-        """Wait for the end of the program, reading what it still has to say, and return its exit status."""
-        end = time.monotonic() + 10
-        while self.process.poll() is None:
-            assert time.monotonic() < end, f"It does not end:\n{self.text}"
-            self.read(0.05)
-        while self.read(0):
-            pass
-        return self.process.returncode
-
-    def hang_up(self) -> None:
-        """Close the window."""
-        os.close(self._master)
-        self._master = os.open(os.devnull, os.O_RDWR)
-
-    def restored(self) -> bool:
-        """Return whether the terminal is as it was: its modes, the main screen, the cursor, no mouse, no pastes."""
-        modes = {1049: False, 25: True, 1000: False, 1003: False, 1006: False, 2004: False}
-        for number, on in modes.items():
-            switched = re.findall(rb"\x1b\[\?%d([hl])" % number, self.output)
-            assert switched, number
-            if (switched[-1] == b"h") is not on:
-                return False
-        return termios.tcgetattr(self._slave) == self._before
-
-    def ports(self) -> set[int]:
-        """Return the TCP ports that the program listens on."""
-        sockets = set()
-        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            try:
-                sockets.add(str(entry.readlink()))
-            except OSError:  # closed meanwhile
-                continue
-        found = set()
-        for table in ("tcp", "tcp6"):
-            for row in Path(f"/proc/{self.process.pid}/net/{table}").read_text().splitlines()[1:]:
-                fields = row.split()
-                if fields[3] == LISTENING and f"socket:[{fields[9]}]" in sockets:
-                    found.add(int(fields[1].rpartition(":")[2], 16))
-        return found
-
-    def processes(self) -> list[int]:
-        """Return the processes that the program is or has started, as their environment tells."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if self._mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:  # somebody else's, or gone
-                continue
-        return found
 
 
 def test_a_vm_from_boot_to_deletion_by_keys_alone(tmp_path: Path) -> None:
