@@ -76,7 +76,7 @@ class Scene:
 
     def lost(self, cache: Cache, names: Iterable[str]) -> list[str]:
         """Return of which volumes, that commands were to make, the journal does not say what is true."""
-        outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal()}
+        outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal(100_000)}
         there = set(self.listed("volume").values())
         return [
             f"{name} was {'' if name in there else 'not '}made, and the journal says {outcomes.get(name)}"
