@@ -58,6 +58,7 @@ def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, k
 
 
 def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
+    key = ""
     with following(cache, retry_every=0.1) as heard:
         for number in range(5):
             deposed = threading.Thread(target=server.step_down)
