@@ -2,6 +2,7 @@
 
 import getpass
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from backend import owner
 from backend.cache import Scope
-from backend.errors import CacheError, Cancelled, CloudmeshError, UnsureError
+from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
 from backend.redact import redacted
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unkno
 waiting: nothing has been sent. unfinished: it was sent, and there is no answer yet. unknown: there never was one, and
 looking did not tell either. Every other one is final.
 """
+
+
+_PATIENCE = 10.0
+"""Seconds for which the end of a command is tried to be written to a cache that is lost."""
 
 
 class Entry:
@@ -118,7 +123,18 @@ class Entry:
             raise
         finally:
             with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
-                self.end(outcome, error, time.monotonic() - began)
+                self._end_surely(outcome, error, time.monotonic() - began)
+
+    def _end_surely(self, outcome: Outcome, error: str | None, seconds: float) -> None:
+        """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self.end(outcome, error, seconds)
+            except CacheLostError:
+                if time.monotonic() > until:  # the next start finds out how it ended
+                    raise
+                threading.Event().wait(0.2)
 
 
 def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> list[Entry]:

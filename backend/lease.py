@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -95,7 +96,7 @@ def take(
     While another has it `waits` gets its record at each look. Where that fails, is cancelled or is not heard of any
     more, the lease is taken.
     """
-    name, by = uuid4().hex, f"{socket.gethostname()}:{os.getpid()}"
+    name, by = uuid4().hex, f"{here()}:{os.getpid()}"
     _live.add(name)
     try:
         taken = cache.begin_refresh(kind, scope, name, by)
@@ -116,10 +117,18 @@ def take(
         raise
 
 
+def here() -> str:
+    """Return what names the processes of this machine, since it was started: containers count theirs from 1 each."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # other systems have no containers
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text()[:8], os.readlink("/proc/self/ns/pid")]
+    return "/".join(parts)
+
+
 def _is_dead(record: RefreshRecord) -> bool:
     """Return whether the process that has the lease is known to have ended; wrongly so, it would only list as well."""
-    host, _, number = record.lease_by.rpartition(":")
-    if host != socket.gethostname() or not number.isdigit():
+    place, _, number = record.lease_by.rpartition(":")
+    if place != here() or not number.isdigit():
         return False
     if int(number) == os.getpid():
         return record.lease not in _live

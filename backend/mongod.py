@@ -156,6 +156,13 @@ class EmbeddedServer:
                     os.close(self._users)
                 self._users = None
 
+    def full_disk(self) -> str:
+        """Return the server's folder where its disk is full, on which it cannot run; else ""."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._folder).free < _FULL_BYTES:
+                return str(self._folder)
+        return ""
+
     def _prepare(self) -> None:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _private(self._folder)
@@ -326,9 +333,8 @@ class EmbeddedServer:
     def _why(self, reason: str = "") -> MongodError:
         """Tell from what the server left behind why it does not run."""
         text = _read(self._folder / "output.log") + _read(self._folder / "mongod.log")
-        with contextlib.suppress(OSError):
-            if "No space left on device" in text or shutil.disk_usage(self._folder).free < _FULL_BYTES:
-                return MongodError(f"The cache's server does not run: the disk of {self._folder} is full.", _CURE_DISK)
+        if "No space left on device" in text or self.full_disk():
+            return MongodError(f"The cache's server does not run: the disk of {self._folder} is full.", _CURE_DISK)
         reason = reason or _read(self._folder / "reason") or "it ended without a word"
         last = _last_words(text)
         says = f": {last}" if last else ""

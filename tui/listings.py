@@ -120,8 +120,8 @@ class Listings:
                 return
             self._reading = ""
             table.notice = "" if self._counts.get(kind_name) else error.message
-            self._app.show_error(error)
-            if not isinstance(error, CacheLostError):  # all is read again when the feed has found the cache again
+            if not isinstance(error, CacheLostError):  # the feed tells of that, and all is read again when it is back
+                self._app.show_error(error)
                 self._app.set_timer(self._app.reopen_every, lambda: self.load(kind_name))
             self.load()
 

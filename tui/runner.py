@@ -9,7 +9,15 @@ from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.preview import Preview
 from backend.commands.recovery import Recovered, recover
-from backend.errors import CloudmeshError, InVainError, NotFoundError, RefusedError, UnsureError, UsageError
+from backend.errors import (
+    CacheLostError,
+    CloudmeshError,
+    InVainError,
+    NotFoundError,
+    RefusedError,
+    UnsureError,
+    UsageError,
+)
 from backend.kinds import KINDS, Kind, Row
 from backend.providers import Waiting
 from backend.refresh import Progress
@@ -54,6 +62,8 @@ class Runner:
         """What takes back what was done last."""
         self._results: list[Result] = []
         """What came of the last commands, where there were several or one failed."""
+        self._stale: dict[str, CloudmeshError] = {}
+        """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
         self._left: CloudmeshError | None = None
         """The message on what an earlier run has left, until that is seen to."""
 
@@ -232,6 +242,8 @@ class Runner:
         done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Outcome)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
         for parsed, outcome in done:
+            if (error := self._stale.pop(parsed.line, None)) is not None:
+                self._app.main.query_one(MessageBar).retract(error)
             if outcome.session is not None:
                 self._app.switch(outcome.session)
             if outcome.fields and parsed.command.effect == "reads":
@@ -248,10 +260,14 @@ class Runner:
             then(results[0].parsed)
             return
         parsed, error = failed[0]
+        if quiet:
+            self._stale[parsed.line] = error
         if len(results) == 1 and isinstance(error, MissingKeypairError) and parsed.command.name == "vm boot":
             self._offer_keypair(parsed, error)
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
+        elif quiet and isinstance(error, CacheLostError):
+            pass  # nobody asked for it, and the feed tells that the cache is lost, and when it is back
         elif len(results) == 1:
             self._app.show_error(error)
         else:

@@ -59,7 +59,7 @@ class RefreshRecord:
     lease: str = ""
     """Which refresh is under way, as long as it is heard of; "" when none is."""
     lease_by: str = ""
-    """The host and process that it is of."""
+    """The machine and process that it is of."""
 
     def age(self, now: datetime | None = None) -> float | None:
         """Return the seconds since the last complete listing, None when there has been none."""

@@ -24,9 +24,16 @@ _CODES = {
     8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
     13: ("does not let this user do that", "Give the user readWrite on the database."),
     121: ("refuses a document that does not fit the schema", "Another version may have made the collection; drop it."),
-    14031: ("has no disk space left", "Free some, then refresh again."),
+    14031: ("has no disk space left", "Free some, then try again."),
 }
 """Server error code to what the server does and what to do about it."""
+
+
+_REASONS = {
+    "operation cancelled": "it does not answer",
+    'No replica set members match selector "Primary()"': "none of its members is the primary now",
+}
+"""The driver's words that only its makers understand."""
 
 
 def sentence(error: PyMongoError, place: str) -> CacheError:
@@ -42,8 +49,7 @@ def sentence(error: PyMongoError, place: str) -> CacheError:
     if isinstance(error, (ServerSelectionTimeoutError, AutoReconnect, ConnectionFailure)):
         # The driver's own text repeats the whole topology; the first clause is the reason.
         reason = str(error).split(",")[0].split(" (configured timeouts")[0]
-        if reason == "operation cancelled":  # the driver's word for one whose server has stopped to answer
-            reason = "it does not answer"
+        reason = _REASONS.get(reason, reason)
         return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _START_CURE)
     if isinstance(error, ConfigurationError):
         return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")

@@ -20,7 +20,6 @@ from backend.cache.documents import (
     to_entry,
     to_row,
 )
-from backend.cache.faults import sentence
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled
@@ -109,7 +108,7 @@ class Feed:
         if not self._closed.is_set():
             if not self._lost:  # told once, not at every attempt
                 self._lost = True
-                lost = sentence(error, self._cache.place)
+                lost = self._cache.sentence(error)
                 self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
             with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
                 self._cache.revive()

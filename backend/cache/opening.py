@@ -72,7 +72,15 @@ def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:
         uri = server.start()
     except MongodError as error:
         return _memory(settings, f"{error} Until then the cache is in memory and will not last.")
-    return _connected(uri, settings, "embedded", "the embedded server", close=server.stop, revive=server.start)
+    return _connected(
+        uri,
+        settings,
+        "embedded",
+        "the embedded server",
+        close=server.stop,
+        revive=server.start,
+        full=server.full_disk,
+    )
 
 
 def _connected(
@@ -83,13 +91,14 @@ def _connected(
     *,
     close: Callable[[], None] = ignore,
     revive: Callable[[], object] = ignore,
+    full: Callable[[], str] = str,
 ) -> Cache:
     try:
         client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TIMEOUTS)
     except (PyMongoError, ValueError) as error:
         close()
         raise sentence(error if isinstance(error, PyMongoError) else PyMongoError(), place) from None
-    cache = Cache(client, settings.database, mode, place, close=close, revive=revive)
+    cache = Cache(client, settings.database, mode, place, close=close, revive=revive, full=full)
     try:
         cache.prepare()
     except CacheError:

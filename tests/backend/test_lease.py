@@ -1,7 +1,6 @@
 """One refresh of a kind at a time: who waits for whom, who takes over, and what an overtaken one leaves alone."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from backend.cache import Cache
 from backend.callbacks import ignore
 from backend.commands.listings import summary
 from backend.errors import Cancelled, CloudError
+from backend.lease import here
 from backend.providers import Page
 from backend.refresh import Difference, Progress, refresh
 from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items
@@ -200,13 +200,13 @@ def dead() -> int:
 
 
 def test_a_killed_one_is_taken_over_at_once_on_this_host(cache: Cache) -> None:
-    for holder in (f"{socket.gethostname()}:{dead()}", f"{socket.gethostname()}:{os.getpid()}"):
+    for holder in (f"{here()}:{dead()}", f"{here()}:{os.getpid()}"):
         by(cache, holder)
         assert refresh(VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE).shared is False
         assert lease_of(cache)["lease"] == ""
 
 
-@pytest.mark.parametrize("holder", ["elsewhere:1", f"{socket.gethostname()}:{os.getppid()}"])
+@pytest.mark.parametrize("holder", ["elsewhere:999999999", f"{here()}:{os.getppid()}"])
 def test_one_that_is_not_heard_of_is_taken_over_when_its_lease_ends(cache: Cache, holder: str) -> None:
     by(cache, holder, ends=1.5)
     cache.lease_seconds = 5

@@ -22,6 +22,7 @@ from pymongo import MongoClient
 
 from backend.errors import CacheError, Cancelled
 from backend.mongod import EmbeddedServer, MongodError, find_binary
+from tests.backend.server_parts import keeper_of, mongod_of, processes
 
 BINARY = find_binary()
 ROOT = os.geteuid() == 0
@@ -50,26 +51,6 @@ def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
         assert time.monotonic() < deadline, f"still not true after {seconds} s"
         time.sleep(0.02)
     return found
-
-
-def processes(home: Path) -> dict[int, str]:
-    """The mongods and keepers of a home by process id."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                words = entry.joinpath("cmdline").read_bytes().decode(errors="replace")
-                if str(home) in words and ("--dbpath" in words or "mongod_keeper" in words):
-                    found[int(entry.name)] = words
-    return found
-
-
-def mongod_of(home: Path) -> int | None:
-    return next((number for number, words in processes(home).items() if "--dbpath" in words), None)
-
-
-def keeper_of(home: Path) -> int | None:
-    return next((number for number, words in processes(home).items() if "mongod_keeper" in words), None)
 
 
 def another_mongod(home: Path, than: int | None, or_none: bool = False) -> None:

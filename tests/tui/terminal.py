@@ -27,10 +27,10 @@ class Terminal:
 
     module = "tui"
 
-    def __init__(self, home: Path, *words: str, **environment: str) -> None:
+    def __init__(self, home: Path, *words: str, cwd: Path = ROOT, **environment: str) -> None:
         self.output = b""
         """All that was written so far."""
-        self._words = words or ("--demo",)
+        self._words, self._cwd = words or ("--demo",), cwd
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self._mark = f"CLOUDMESH_TEST={uuid.uuid4()}"
@@ -44,7 +44,7 @@ class Terminal:
         self._before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
             [sys.executable, "-m", self.module, *self._words],
-            cwd=ROOT, env=self._environment, start_new_session=True,
+            cwd=self._cwd, env=self._environment, start_new_session=True,
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip
         return self

@@ -1,0 +1,156 @@
+"""MongoDB servers of a test's own, and what befalls them: killed, frozen, deposed, out of disk space."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from backend.mongod import find_binary
+from tests.backend.cache_parts import eventually
+
+DISK_FULL = 14031
+"""What a server answers that has no disk space left."""
+
+
+def processes(home: Path) -> dict[int, str]:
+    """The mongods and keepers of a home by process id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = entry.joinpath("cmdline").read_bytes().decode(errors="replace")
+                if str(home) in words and ("--dbpath" in words or "mongod_keeper" in words):
+                    found[int(entry.name)] = words
+    return found
+
+
+def mongod_of(home: Path) -> int | None:
+    return next((number for number, words in processes(home).items() if "--dbpath" in words), None)
+
+
+def keeper_of(home: Path) -> int | None:
+    return next((number for number, words in processes(home).items() if "mongod_keeper" in words), None)
+
+
+def kill(number: int | None) -> None:
+    assert number is not None
+    os.kill(number, signal.SIGKILL)
+
+
+@contextmanager
+def frozen(number: int | None) -> Iterator[None]:
+    """Stop a process, which goes on listening, for as long as the block runs."""
+    assert number is not None
+    os.kill(number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(number, signal.SIGCONT)
+
+
+class Server:
+    """A mongod of one's own: a replica set of one, which can be told to fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._socket = str(folder / "s.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.uri = f"mongodb://{quote(self._socket, safe='')}/?replicaSet=rs"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, and wait until it takes writes."""
+        binary = find_binary()
+        assert binary is not None
+        words = [binary, "--bind_ip", self._socket, "--nounixsocket", "--replSet", "rs", "--oplogSize", "50"]
+        words += [
+            "--wiredTigerCacheSizeGB",
+            "0.25",
+            "--dbpath",
+            str(self.folder),
+            "--setParameter",
+            "enableTestCommands=1",
+        ]
+        words += ["--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)"]
+        words += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--logpath", str(self.folder / "log")]
+        Path(self._socket).unlink(missing_ok=True)
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+        eventually(self._is_primary, 40)
+
+    def _is_primary(self) -> bool:
+        with contextlib.suppress(PyMongoError):
+            if self.ask("hello").get("isWritablePrimary"):
+                return True
+            member = {"_id": 0, "host": f"{self._socket}:27017"}
+            self.ask({"replSetInitiate": {"_id": "rs", "members": [member]}})
+        return False
+
+    def ask(self, command: str | dict[str, Any]) -> dict[str, Any]:
+        """Run an administrator's command."""
+        uri = f"mongodb://{quote(self._socket, safe='')}/?directConnection=true"
+        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=500) as client:
+            return client.admin.command(command)
+
+    @property
+    def number(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def step_down(self, seconds: int = 1) -> None:
+        """Let it be the primary no longer; after some seconds it elects itself again."""
+        self.ask({"replSetStepDown": seconds, "force": True})
+
+    @contextmanager
+    def failing(self, *commands: str, code: int = DISK_FULL) -> Iterator[None]:
+        """Let it answer some of the commands with an error as long as the block runs."""
+        data = {"failCommands": list(commands), "errorCode": code}
+        self.ask({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
+        try:
+            yield
+        finally:
+            self.ask({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path | None]:
+    """Mount a small disk in memory; None where only root could."""
+    folder.mkdir(exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    root = os.geteuid() == 0 and shutil.which("mount")
+    if not root or subprocess.run(words, capture_output=True, check=False).returncode:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        eventually(lambda: not processes(folder))
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill_up(folder: Path) -> Path:
+    """Leave no room on the disk of a folder; return the file to remove."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+    return ballast

@@ -1,0 +1,134 @@
+"""A server that steps down, has no disk space left or does not answer, under a refresh and under a command."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
+
+from backend.cache import Cache, open_cache
+from backend.cache.faults import sentence
+from backend.config import Cloud, MongoDB
+from backend.errors import CacheError, CacheLostError
+from backend.kinds import JOURNAL, Kind
+from backend.mongod import find_binary
+from backend.refresh import Progress, refresh
+from backend.secret import Secret
+from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, entry, following, ids, items
+from tests.backend.cloud_parts import behind_proxy, outcomes, run, sent
+from tests.backend.server_parts import Server
+
+pytestmark = pytest.mark.skipif(find_binary() is None, reason="needs a mongod")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def cache(server: Server) -> Iterator[Cache]:
+    opened = open_cache(MongoDB(Secret(server.uri), f"test-{uuid4().hex[:12]}"), Path("/nowhere"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("kind", [VM, IMAGE], ids=lambda kind: kind.name)
+def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, kind: Kind) -> None:
+    cache.put(kind, HERE, items(kind, "gone"))
+    pages = [items(kind, *(f"{page}-{number}" for number in range(50))) for page in range(4)]
+    left = [2]
+
+    def told(progress: Progress) -> None:
+        if left == [progress.pages]:
+            left.clear()
+            server.step_down()
+
+    with following(cache, retry_every=0.1) as heard:
+        done = refresh(kind, FakeCloud(**{kind.plural: pages}), cache, HERE, progress=told)
+        assert left == []
+        assert (done.count, done.removed) == (200, 1)
+        heard.until(lambda all_: any(getattr(one, "record", None) and one.record.count == 200 for one in all_))
+    assert ids(cache, kind) == sorted(item["id"] for page in pages for item in page)
+    assert cache.refreshed(kind, HERE).count == 200
+
+
+def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
+    key = ""
+    with following(cache, retry_every=0.1) as heard:
+        for number in range(5):
+            deposed = threading.Thread(target=server.step_down)
+            deposed.start()
+            while deposed.is_alive():
+                key = f"{number}-{uuid4().hex}"
+                cache.journal_add([entry(key), entry(f"{key}-b")])
+                assert cache.put(VM, HERE, items(VM, key)) == (1, 0)
+                assert cache.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
+            deposed.join()
+        heard.wait_upserts(JOURNAL, key)
+        heard.wait_upserts(VM, key)
+    there = ids(cache, VM)
+    assert len(there) >= 5
+    assert sorted(one["_id"] for one in cache.journal()) == sorted([*there, *(f"{key}-b" for key in there)])
+
+
+def test_a_command_whose_journal_has_no_room_is_not_sent(
+    server: Server, cache: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        with server.failing("insert", "update"), pytest.raises(CacheError, match="has no disk space left") as caught:
+            run(session, "volume create data --size 1")
+        assert "Free some" in caught.value.cure
+        assert sent(proxy) == []
+        assert outcomes(cache) == []
+        run(session, "volume create data --size 1")
+        assert sent(proxy) == ["CreateVolume"]
+        assert outcomes(cache) == [("volume create data --size 1", "done")]
+
+
+def test_what_was_done_is_told_though_it_cannot_be_written_down(
+    server: Server, cache: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, cache, tmp_path) as (session, _), server.failing("update"):
+        outcome = run(session, "volume create data --size 1")
+    assert "data" in outcome.message
+    assert outcomes(cache) == [("volume create data --size 1", "unfinished")]  # which the next start looks into
+
+
+def test_a_refresh_without_room_leaves_what_was_there(server: Server, cache: Cache) -> None:
+    refresh(VM, FakeCloud(vms=[items(VM, "a", "b")]), cache, HERE)
+    last = cache.refreshed(VM, HERE)
+    with (
+        server.failing("insert", "update", "delete", "findAndModify"),
+        pytest.raises(CacheError, match="has no disk space left"),
+    ):
+        refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE)
+    assert ids(cache, VM) == ["a", "b"]
+    assert cache.refreshed(VM, HERE) == last
+    with server.failing("insert"), pytest.raises(CacheError, match="has no disk space left"):
+        refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE)
+    assert ids(cache, VM) == ["a", "b"]
+    record = cache.refreshed(VM, HERE)
+    assert "has no disk space left" in (record.error or "")
+    assert (record.finished, record.lease) == (last.finished, "")
+    assert refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE).removed == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AutoReconnect("operation cancelled"), "cannot be reached: it does not answer."),
+        (
+            ServerSelectionTimeoutError('No replica set members match selector "Primary()", Timeout: 3.0s'),
+            "cannot be reached: none of its members is the primary now.",
+        ),
+    ],
+)
+def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str) -> None:
+    told = sentence(error, "db.example.org")
+    assert isinstance(told, CacheLostError)
+    assert told.message == f"The cache (MongoDB at db.example.org) {words}"
