@@ -19,6 +19,7 @@ from backend.errors import (
     NotFoundError,
     RefusedError,
     UnsureError,
+    bug,
 )
 from backend.journal import Entry, plan
 from backend.log import logger
@@ -198,8 +199,7 @@ def _result(
         return Result(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
     except Exception as error:  # noqa: BLE001 - a mistake of ours costs its own command, not those that wait behind it
         logger.exception("%s failed", safe(parsed.line))
-        message = f"{parsed.line} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
-        return Result(parsed, CloudmeshError(message, "Run with --log-file FILE and report it."))
+        return Result(parsed, bug(parsed.line, error))
 
 
 class _Kept:

@@ -1,5 +1,6 @@
 """Maps everything that can go wrong with an EC2 call, once, to our errors and what to do about them."""
 
+import logging
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -18,7 +19,10 @@ from backend.errors import (
     UnsureError,
 )
 from backend.providers.ec2_xml import Malformed
+from backend.redact import redacted
 from backend.text import safe
+
+log = logging.getLogger(__name__)
 
 LONGEST = 300
 """Characters of the cloud's own words that a message keeps."""
@@ -179,10 +183,10 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
 _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((Malformed,), "malformed"),
     ((http.TooManyRedirects,), "redirect"),
-    ((http.ProxyError, sockets.ProxyError), "proxy"),
+    ((http.ProxyError, sockets.ProxyError, http.InvalidProxyURL, http.InvalidSchema), "proxy"),
     ((http.SSLError, sockets.SSLError), "tls"),
     ((http.ConnectTimeout,), "unreachable"),
-    ((sockets.NameResolutionError,), "dns"),
+    ((sockets.NameResolutionError, http.InvalidURL), "dns"),
     ((sockets.NewConnectionError,), "refused"),
     ((http.Timeout, sockets.TimeoutError, TimeoutError), "timeout"),
     ((http.ConnectionError, http.ChunkedEncodingError, sockets.ProtocolError, ConnectionError), "cut off"),
@@ -199,6 +203,8 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
     """
     name, status, words = _reduced(failure)
     rule = _rule(name, status)
+    if rule is _RULES[-1][1]:
+        log.error("%s failed in a way that has no rule", call.action, exc_info=failure)
     unsure = call.changes and rule.unsure
     denied = re.search(r"not authorized to perform: ([\w:*-]+)", words)
     fields = {
@@ -211,11 +217,11 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
         "action": call.action,
         "denied": denied[1] if denied else f"ec2:{call.action}",
         "status": status,
-        "name": _short(name, cloud),
-        "why": _short(words, cloud),
+        "name": _short(name),
+        "why": _short(words),
     }
     reason = rule.reason.format(**fields)
-    said = f"; EC2 says: {_short(words, cloud)}" if rule.quote and words else ""
+    said = f"; EC2 says: {_short(words)}" if rule.quote and words else ""
     often = f" (asked {tries} times)" if tries > 1 else ""
     error = (UnsureError if unsure else rule.error)(
         f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{said}.",
@@ -253,11 +259,7 @@ def _wrapped(failure: BaseException) -> Iterator[BaseException]:
             yield from _wrapped(inner)
 
 
-def _short(words: str, cloud: Cloud) -> str:
-    """Return a stranger's words on one line, without our keys, fit for a terminal and not too long."""
-    keys = cloud.credentials
-    for secret in (keys.key, keys.secret, keys.token):
-        if secret:
-            words = words.replace(secret.reveal(), "***")
-    words = safe(" ".join(words.split())).rstrip(".")
+def _short(words: str) -> str:
+    """Return a stranger's words on one line, without secrets, fit for a terminal and not too long."""
+    words = safe(" ".join(redacted(words).split())).rstrip(".")  # redacted first: half a secret looks like none
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

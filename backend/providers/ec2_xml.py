@@ -3,6 +3,8 @@
 from typing import Any
 from xml.parsers import expat
 
+from backend.redact import redacted
+
 
 class Malformed(Exception):
     """An answer is not the XML that was asked for: cut short, empty, HTML, another call's."""
@@ -64,7 +66,7 @@ class Reader:
             name = name.rpartition(":")[2]
         depth = len(self._stack)
         if depth == 0 and self._root and name != self._root:
-            raise Malformed(f"it begins with <{name[:40]}>, not <{self._root}>")
+            raise Malformed(f"it begins with <{redacted(name)[:40]}>, not <{self._root}>")
         if depth == 1 and name == self._collection:
             self._found = True
         self._stack.append((name, []))

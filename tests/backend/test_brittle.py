@@ -104,7 +104,7 @@ def test_a_command_says_that_a_vm_is_in_an_unknown_state(verb: str, memory: Cach
     with Faults(state("i-1", "un-heard-of")) as faults:
         cloud = at(faults)
         settings = Settings({cloud.name: cloud}, cloud.name)
-        session = Session(settings, cloud, memory, tmp_path, connector=lambda cloud, _check: impatient(cloud))
+        session = Session(settings, cloud, memory, tmp_path, connector=lambda cloud, *_: impatient(cloud))
         memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
         if verb == "delete":
             shown = previews.vms(Call(session, {}), ["i-1"])

@@ -56,7 +56,7 @@ class Scene:
 
     def refreshed(self, cache: Cache) -> list[str]:
         """Refresh everything, and return why what failed did."""
-        done = refresh_many(list(KINDS.values()), lambda check: connect(self.cloud, check), cache, self.scope)
+        done = refresh_many(list(KINDS.values()), lambda *hooks: connect(self.cloud, *hooks), cache, self.scope)
         return [one.error for one in done if one.error]
 
     def wrong(self, cache: Cache) -> list[str]:
