@@ -247,14 +247,14 @@ class _Progress:
     def waits(self, waiting: Waiting) -> None:
         """Say that something waits to be asked of the cloud again."""
         if self._bars:
-            self._say(f"{safe(waiting.doing)}: {safe(waiting.text(monotonic()))}")
+            self._say(safe(f"{waiting.doing}: {waiting.text(monotonic())}"))
 
     def done(self, one: Difference) -> None:
         """Show that a kind is finished."""
         if self._bars:
             text = safe(one.error or summary(one))
             self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
-            self._say(safe(text))
+            self._say(text)
 
     def _say(self, text: str) -> None:
         """Print a line above the bars, whole whatever the width: copied, it must still be one."""
