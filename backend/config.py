@@ -14,6 +14,7 @@ from backend import plainyaml
 from backend.errors import ConfigError
 from backend.kinds import KINDS
 from backend.names import closest
+from backend.redact import KEY_VARIABLES
 from backend.secret import Secret
 from backend.text import safe
 
@@ -134,11 +135,24 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
     places = [Path(NAME), home(environ) / NAME]
     for path in places:
         if path.is_file():
+            if path == places[0]:
+                _check_ours(path)
             return path
     raise ConfigError(
         f"There is no configuration: neither ./{NAME} nor {places[1]} exists, and $CLOUDMESH_CONFIG is not set.",
         _NO_CONFIG_CURE,
     )
+
+
+def _check_ours(path: Path) -> None:
+    """Raise ConfigError for a file that lies about, unnamed, and that others have written: it says where keys go."""
+    found = path.stat()
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"./{path} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
+            "it says where your keys are sent.",
+            f"Name it with --config ./{path} if it is what you want.",
+        )
 
 
 _EXAMPLES = (Path(__file__).parents[1] / f"{NAME}.example", Path(__file__).with_name(f"{NAME}.example"))
@@ -291,6 +305,8 @@ class _Reader:
 
         def found(match: re.Match[str]) -> str:
             name = match[1]
+            if name in KEY_VARIABLES and where.rpartition(".")[2] not in _CREDENTIALS:
+                raise self._wrong(where, f"uses ${{{name}}}, which is a key", "Keys stand under credentials alone.")
             if name not in self._environ:
                 raise self._wrong(where, f"uses ${{{name}}}, which the environment does not have", f"Set {name}.")
             return self._environ[name]

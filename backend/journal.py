@@ -15,6 +15,7 @@ from backend import owner
 from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
 from backend.redact import redacted
+from backend.seal import fits, seal
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -34,8 +35,9 @@ _PATIENCE = 10.0
 class Entry:
     """One command in the journal. `token`, its id, is also what the cloud tells its requests from others by."""
 
-    def __init__(self, cache: "Cache", document: Mapping[str, Any], *, written: bool = True) -> None:
+    def __init__(self, cache: "Cache", home: Path, document: Mapping[str, Any], *, written: bool = True) -> None:
         self._cache = cache
+        self._home = home
         self._unwritten = None if written else dict(document)
         """All of it, as long as it is not in the journal."""
         self.token = str(document["_id"])
@@ -55,11 +57,13 @@ class Entry:
         """Ids of what it acts on."""
         self.request: dict[str, Any] = dict(document.get("request") or {})
         """What was sent, as far as it takes that to find out what came of it."""
+        self.vouched = fits(home, sealed(document), document.get("seal"))
+        """This data directory has written what it says was asked for: no other's is ever sent to a cloud from here."""
         self._taken_from: dict[str, Any] = {}
 
-    def taken(self, home: Path) -> bool:
+    def taken(self) -> bool:
         """Take over an entry whose process has ended; return False where somebody else was quicker."""
-        mine, before = owner.sign(home), {"owner": self.owner, "outcome": self.outcome}
+        mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
         # No longer unknown, for then others would take it too; waiting it stays.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
         fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
@@ -96,6 +100,9 @@ class Entry:
         self._write({"outcome": "waiting", "owner": ""})
 
     def _write(self, fields: dict[str, Any]) -> None:
+        if self.vouched:
+            asked = [self.token, *self.scope, self.command, self.objects, self.request]
+            fields = fields | {"objects": self.objects, "seal": seal(self._home, asked)}
         if self._unwritten is None:
             self._cache.journal_set(self.token, fields)
         else:
@@ -145,6 +152,7 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
     """
     try:
         me = owner.sign(home)
+        seal(home, ())
     except OSError as error:
         raise CloudmeshError(
             f"Nothing was done: the data directory {home} cannot be written: {error.strerror}.",
@@ -174,9 +182,16 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
         }
         for place, command in enumerate(commands)
     ]
+    for document in documents:
+        document["seal"] = seal(home, sealed(document))
     if batch:
         cache.journal_add(documents)
-    return [Entry(cache, document, written=batch is not None) for document in documents]
+    return [Entry(cache, home, document, written=batch is not None) for document in documents]
+
+
+def sealed(document: Mapping[str, Any]) -> list[object]:
+    """Return what of an entry must be as it was written for it to be sent again."""
+    return [document.get(name) for name in ("_id", "cloud", "region", "command", "objects", "request")]
 
 
 def here(entry: Entry) -> bool:

@@ -17,7 +17,7 @@ _WORD = 8
 _PLAIN = frozenset({"embedded", "memory"})
 """What mongodb.uri may say that is kept like a secret and is none."""
 
-_VARIABLES = (
+KEY_VARIABLES = (
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
     "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN",
 )  # fmt: skip
@@ -38,7 +38,7 @@ def know(secret: str) -> None:
 
 def know_environment(environ: Mapping[str, str]) -> None:
     """Know the keys and the proxies' passwords of the environment, whether or not anything uses them."""
-    for name in _VARIABLES:
+    for name in KEY_VARIABLES:
         know(environ.get(name, ""))
     for name, value in environ.items():
         if name.lower() in _PROXIES:

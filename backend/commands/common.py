@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
-from backend.errors import CacheError, NotFoundError
+from backend.errors import CacheError, NotFoundError, RefusedError
 from backend.journal import Entry
 from backend.kinds import KINDS, Kind
 from backend.providers import Item, Page, Provider
@@ -17,8 +17,8 @@ REPEATED_FOR = 3_600.0
 
 
 def may_repeat(entry: Entry) -> bool:
-    """Return whether a request of which nothing came is sent again: nobody was told, and EC2 knows its token yet."""
-    return not entry.told and (datetime.now(UTC) - entry.at).total_seconds() < REPEATED_FOR
+    """Return whether a request of which nothing came is sent again: it is ours, nobody was told, EC2 knows it yet."""
+    return entry.vouched and not entry.told and (datetime.now(UTC) - entry.at).total_seconds() < REPEATED_FOR
 
 
 def label(name: str | None, native: str) -> str:
@@ -36,13 +36,14 @@ def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
     return only((provider.vms if kind.name == "vm" else provider.volumes)([native]))
 
 
-def present(call: Call, kind: Kind, word: str) -> tuple[Provider, Item]:
+def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[Provider, Item]:
     """Return a provider and the VM or volume that `word` names as the cloud lists it now; the cache has it then too.
 
-    Raises NotFoundError, and takes it out of the cache, when it no longer exists.
+    `fresh` is as in `find`. Raises NotFoundError, and takes it out of the cache, when it no longer exists, and
+    RefusedError when it has another name by now.
     """
     session = call.session
-    native = str(kind.value(find(call, kind.name, word), "id"))
+    native = str(kind.value(find(call, kind.name, word, fresh=fresh), "id"))
     provider = call.connect()
     item = listed(provider, kind, native)
     if item is None:
@@ -51,7 +52,18 @@ def present(call: Call, kind: Kind, word: str) -> tuple[Provider, Item]:
             f"{kind.noun} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
         )
     session.cache.put(kind, session.scope, [item])
+    check_name(kind, word, item)
     return provider, item
+
+
+def check_name(kind: Kind, word: str, item: Item) -> None:
+    """Raise RefusedError where an object was meant by a name that it no longer has."""
+    if word not in (item["id"], item.get("name")):
+        now = f"is called {safe(item['name'])} now" if item.get("name") else "has no name now"
+        raise RefusedError(
+            f"The {kind.noun} that was listed as {safe(word)} ({item['id']}) {now}; nothing was done.",
+            "Look at it again, and give its id if it is meant.",
+        )
 
 
 def zone(call: Call, location: str | None) -> str | None:

@@ -56,7 +56,7 @@ def came_of_create(call: Call) -> Outcome | None:
     item = _named(call.connect(), name)
     saved = path.exists() and path.stat().st_size > 0
     # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt.
-    if not saved and here(call.journal):
+    if not saved and here(call.journal) and call.journal.vouched:
         path.unlink(missing_ok=True)
     if item is None or call.journal.request["before"]:
         return None

@@ -19,15 +19,17 @@ class MissingKeypairError(NotFoundError):
         self.name = name
 
 
-def find(call: Call, kind_name: str, word: str) -> Row:
+def find(call: Call, kind_name: str, word: str, *, fresh: bool = False) -> Row:
     """Return the row that `word` names.
 
-    A listing that does not have it and is stale is fetched first. Raises NotFoundError, with the nearest match, and
+    A listing that does not have it and is stale is fetched first; so is, where it must be `fresh`, one that has it as a
+    name, which may be another's by now. Raises NotFoundError, with the nearest match, and
     RefusedError, with the ids, when several share the name.
     """
     kind, session = KINDS[kind_name], call.session
     rows = known(call, kind, word)
-    if not rows and _is_stale(call, kind):
+    named = fresh and not is_id(word)
+    if (named or not rows) and _is_stale(call, kind):
         refresh(kind, call.connect(), session.cache, session.scope, check=call.check, progress=call.progress)
         rows = known(call, kind, word)
     if len(rows) == 1:

@@ -53,7 +53,7 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
     messages: list[str] = []
     failures: list[str] = []
     for entry in _abandoned(session, ("unfinished", "unknown")):
-        if not entry.taken(session.home):
+        if not entry.taken():
             continue
         try:
             outcome = _look(entry, session, check)
@@ -103,12 +103,15 @@ def _parsed(entry: Entry) -> Parsed:
 
 
 def left(session: Session) -> list[Entry]:
-    """Return the commands of this cloud that were planned and not begun by processes that have ended, oldest first."""
-    return _abandoned(session, ("waiting",))
+    """Return the commands of this cloud that were planned and not begun by processes that have ended, oldest first.
+
+    Not those of other data directories: whoever may write to the cache could have written them.
+    """
+    return [entry for entry in _abandoned(session, ("waiting",)) if entry.vouched]
 
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
-    entries = (Entry(session.cache, document) for document in session.cache.unsettled(session.scope))
+    entries = (Entry(session.cache, session.home, document) for document in session.cache.unsettled(session.scope))
     return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
 
 
@@ -138,7 +141,7 @@ def resume(call: Call) -> Outcome:
             failures.append(f"{entry.command}: {error}")
         else:
             ready.append((entry, parsed))
-    taken = [(entry, parsed) for entry, parsed in ready if entry.taken(session.home)]
+    taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
         return Outcome(
             "Nothing was resumed." if failures else "Nothing waits to be resumed.", failure=" ".join(failures)
@@ -163,7 +166,7 @@ def _chosen(call: Call) -> list[Entry]:
 
 def drop(call: Call) -> Outcome:
     """Give up what was planned and not begun."""
-    entries = [entry for entry in left(call.session) if entry.taken(call.session.home)]
+    entries = [entry for entry in _abandoned(call.session, ("waiting",)) if entry.taken()]
     for entry in entries:
         entry.end("cancelled", "It was not begun when its program ended, and given up later.")
     what = "1 command" if len(entries) == 1 else f"{len(entries)} commands"

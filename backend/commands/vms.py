@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from backend.commands.common import label, may_repeat, present, with_row, zone
+from backend.commands.common import check_name, label, may_repeat, only, present, with_row, zone
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
@@ -35,6 +35,7 @@ def boot(call: Call) -> Outcome:
     )
     call.check()
     provider = call.connect()
+    _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
         provider.try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
@@ -70,6 +71,16 @@ def _booted(call: Call, request: Boot, item: Item) -> Outcome:
     )
 
 
+def _check_called(provider: Provider, word: str, native: str) -> None:
+    """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
+    if word == native:
+        return
+    image = only(provider.images(ids=[native]))
+    if image is None:
+        raise NotFoundError(f"Image {safe(word)} ({native}) no longer exists; nothing was booted.", "Refresh images.")
+    check_name(KINDS["image"], word, image)
+
+
 def _check_architecture(image: Row, flavor: Row) -> None:
     wanted = KINDS["image"].value(image, "architecture")
     offered = KINDS["flavor"].value(flavor, "architecture")
@@ -103,7 +114,7 @@ class Act:
     def run(self, call: Call) -> Outcome:
         """Do it, unless the VM's present state or what else is under way speaks against it."""
         session = call.session
-        provider, item = present(call, _VM, call.args["vm"])
+        provider, item = present(call, _VM, call.args["vm"], fresh=self.verb == "delete")
         native, state = str(item["id"]), str(item["state"])
         named = label(item.get("name"), native)
         under_way = self._under_way(call, native, named, state)

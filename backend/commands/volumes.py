@@ -6,7 +6,6 @@ from typing import Any
 
 from backend.commands.common import label, listed, may_repeat, present, with_row, written, zone
 from backend.commands.listings import fetch
-from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import RefusedError
 from backend.kinds import KINDS
@@ -82,11 +81,11 @@ def _first_zone(call: Call) -> str:
 
 def delete(call: Call) -> Outcome:
     """Delete a volume and all that is on it; the cloud refuses it while the volume is attached."""
-    row = find(call, "volume", call.args["volume"])
-    native = str(_VOLUME.value(row, "id"))
+    provider, volume = present(call, _VOLUME, call.args["volume"], fresh=True)
+    native = str(volume["id"])
     call.check()
-    call.journal.sending(native, name=_VOLUME.value(row, "name"))
-    call.connect().delete_volume(native)
+    call.journal.sending(native, name=volume.get("name"))
+    provider.delete_volume(native)
     return _deleted(call, native)
 
 

@@ -59,8 +59,8 @@ class Provider(Protocol):
     listing that had to begin again yields what it had yielded before once more.
     """
 
-    def images(self, known: Container[int] = ()) -> Iterator[Page]:
-        """List images; one whose digest is in `known` may come as {"digest": …} and nothing else."""
+    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
+        """List images, or only those of `ids`; one whose digest is in `known` may come as {"digest": …} alone."""
         ...
 
     def flavors(self) -> Iterator[Page]: ...

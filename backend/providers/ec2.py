@@ -54,7 +54,9 @@ class EC2Provider:
 
     # --- listings ----------------------------------------------------------------------------------------------------
 
-    def images(self, known: Container[int] = ()) -> Iterator[Page]:
+    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
+        if ids:
+            return self._of(IMAGES, "image-id", ids)
         owners = self._cloud.images
         return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 

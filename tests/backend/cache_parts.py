@@ -178,7 +178,7 @@ class FakeCloud:
                 raise step
             yield step() if callable(step) else step
 
-    def images(self, known: Container[int] = ()) -> Iterator[Page]:
+    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
         for page in self._list("images"):
             yield [{"digest": item["digest"]} if item.get("digest") in known else item for item in page]
 

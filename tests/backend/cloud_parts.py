@@ -11,10 +11,11 @@ from uuid import uuid4
 from backend.cache import Cache, RefreshRecord, Scope
 from backend.commands import Outcome, execute, parse, split
 from backend.config import Cloud, Settings
-from backend.journal import Entry, plan
+from backend.journal import Entry, plan, sealed
 from backend.kinds import KINDS
 from backend.providers import Boot, Item, connect
 from backend.providers.ec2_driver import Driver
+from backend.seal import seal
 from backend.session import Session
 from tests.backend.cache_parts import ago
 from tests.ec2_proxy import Proxy
@@ -84,7 +85,14 @@ def abandoned(
     written = {"owner": dead, "outcome": outcome, "objects": list(objects), "at": at, **fields}
     written.setdefault("sent", None if outcome == "waiting" else at)
     assert session.cache.journal_set(entry.token, written)
-    return Entry(session.cache, session.cache.entry(entry.token) or {})
+    vouch(session, entry.token)
+    return Entry(session.cache, session.home, session.cache.entry(entry.token) or {})
+
+
+def vouch(session: Session, token: str) -> None:
+    """Seal an entry as it is now, as the process that has written it did."""
+    found = session.cache.entry(token) or {}
+    assert session.cache.journal_set(token, {"seal": seal(session.home, sealed(found))})
 
 
 def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:

@@ -42,7 +42,9 @@ def test_boot_with_the_configuration_alone(session: Session, ec2: Provider) -> N
 
 
 def test_boot_by_the_image_s_name_in_the_region_without_a_key(session: Session, ec2: Provider) -> None:
-    run(session, "vm boot ubuntu --location us-east-1")
+    (image,) = next(iter(ec2.images(ids=[AMI])))  # as EC2 calls it, not as the stock does
+    session.cache.put(KINDS["image"], session.scope, [image])
+    run(session, f"vm boot {image['name']} --location us-east-1")
     (vm,) = vms(ec2).values()
     assert (vm["image"], vm["flavor"], vm["keypair"]) == (AMI, "t2.micro", None)
 

@@ -11,6 +11,7 @@ from backend.commands import Parsed, command, execute
 from backend.errors import CloudError, CloudmeshError, NotFoundError
 from backend.kinds import KINDS
 from backend.providers import Provider
+from backend.seal import seal
 from backend.session import Session
 from tests.backend.cloud_parts import run
 from tests.backend.command_parts import everything, listed, row
@@ -62,7 +63,8 @@ def test_a_place_where_no_key_can_be_saved(session: Session, ec2: Provider, tmp_
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    owner.sign(session.home)  # as any command that changes something does
+    owner.sign(session.home)  # as any command that changes something does, and the next line too
+    seal(session.home, ())
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(CloudmeshError) as caught:
         execute(Parsed(command("keypair create"), {"name": "me", "to": str(tmp_path / name)}), session)
@@ -143,7 +145,7 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     (path,) = folder.iterdir()
     assert path.is_file()
     signed = session.home / "running" / owner.sign(session.home)
-    assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed}
+    assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed, session.home / "journal.key"}
     assert [item["name"] for item in listed(ec2.keypairs())] == [name]
     assert outcome.message.isprintable()
     assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")

