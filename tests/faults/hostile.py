@@ -30,8 +30,8 @@ def _text(ground: Ground) -> Section:
     section = Section(
         "Hostile text",
         "Escape sequences, markup, formulas, line ends, bidi overrides, characters that nobody sees, piles of marks, "
-        "emoji and letters of the world, one after the other in ever other orders, as every text of every kind. "
-        "Widths are counted character by character as xterm does.",
+        "emoji and letters of the world, in ever other orders, as every text of every kind. Widths are counted by "
+        "wcwidth's table.",
         ("where it was shown", "strings tried", "escapes got through", "markup acted", "widths wrong", "else wrong"),
     )
     tallies = [_in_one_place(place, ground) for place in PLACES]

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from pymongo.database import Database
+from textual.events import Paste
+from textual.widgets import Input
 
 from backend.config import Cloud
-from tests.hostile import LONG, MARK, PIECES, SAYABLE, Tally, texts
+from backend.kinds import KINDS
+from tests.hostile import ESCAPES, LONG, MARK, PIECES, SAYABLE, Tally, texts
 from tests.hostile_places import PLACES
+from tests.tui.driving import driven
 from tests.tui.hostile_dashboard import in_a_terminal, walk, world_of
+from tests.tui.shell import control_characters
+from tui.rows import Rows
+from tui.screens import dialog
 
 every_place = pytest.mark.parametrize("place", PLACES)
 
@@ -44,3 +51,36 @@ def test_nothing_of_it_reaches_a_terminal(mongodb: str, database: Database[dict[
     tally = Tally("a real terminal")
     in_a_terminal(mongodb, database.name, tmp_path, [f"{piece}{MARK}" for piece in SAYABLE], tally)
     assert tally.bad == []
+
+
+async def test_what_is_pasted_into_a_field_holds_nothing_that_steers(cloud: Cloud, tmp_path: Path) -> None:
+    """So nothing of that kind is painted, nor copied from there."""
+    app = world_of(cloud, tmp_path, ["web"]).app(refresh=False)
+    async with driven(app) as user:
+        await user.until(lambda: app.session is not None)
+        await user.press("slash")
+        app.post_message(Paste(f"名 -1\u200d{''.join(ESCAPES)}"))
+        field = app.main.query_one("#filter", Input)
+        await user.until(lambda: field.value)
+        assert field.value.startswith("名 -1\u200d")  # what a keyboard types is kept to the letter
+        assert control_characters(field.value) == {"\u200d"}
+        await user.sees("名 -1")
+        assert control_characters(user.screen) == {"\u200d"}
+
+
+def test_an_offer_that_a_field_must_not_hold_is_taken_by_its_id() -> None:
+    kind = KINDS["keypair"]
+    rows = [("tame", "key-1", *(None,) * 3), ("\x1b[2J", "key-2", *(None,) * 3), ("🇩🇪", "key-3", *(None,) * 3)]
+    assert list(dialog._matches(kind, rows, "")) == [
+        ("tame", "tame  key-1"),
+        ("key-2", "␛[2J  key-2"),
+        ("key-3", "ⒹⒺ  key-3"),
+    ]
+
+
+def test_a_filter_finds_what_is_shown_and_what_it_was_shown_for() -> None:
+    rows = Rows(KINDS["keypair"])
+    rows.replace([("🇩🇪 👍🏽", "key-1", *(None,) * 3), ("other", "key-2", *(None,) * 3)])
+    for words in ("🇩🇪", "ⓓ", "👍🏽", "👍", "👍🏿 🇩🇪"):
+        rows.filter(words)
+        assert rows.visible == 1, words
