@@ -132,10 +132,10 @@ class Server:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path | None]:
-    """Mount a small disk in memory; None where only root could."""
+def small_disk(folder: Path, options: str) -> Iterator[Path | None]:
+    """Mount a small disk in memory until nothing runs on it any more; None where only root could."""
     folder.mkdir(exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     root = os.geteuid() == 0 and shutil.which("mount")
     if not root or subprocess.run(words, capture_output=True, check=False).returncode:
         yield None

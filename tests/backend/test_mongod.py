@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -22,7 +21,7 @@ from pymongo import MongoClient
 
 from backend.errors import CacheError, Cancelled
 from backend.mongod import EmbeddedServer, MongodError, find_binary
-from tests.backend.server_parts import keeper_of, mongod_of, processes
+from tests.backend.server_parts import keeper_of, mongod_of, processes, small_disk
 
 BINARY = find_binary()
 ROOT = os.geteuid() == 0
@@ -394,18 +393,14 @@ def test_a_directory_that_cannot_be_written(home: Path) -> None:
 @pytest.fixture
 def mounted(home: Path) -> Iterator[Callable[[str], Path]]:
     """Mount a small disk in memory."""
+    with contextlib.ExitStack() as stack:
 
-    def mount(options: str) -> Path:
-        home.mkdir(exist_ok=True)
-        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home)]
-        if not ROOT or not shutil.which("mount") or subprocess.run(words, capture_output=True, check=False).returncode:
-            pytest.skip("only root can mount a disk small enough to be full")
-        return home
+        def mount(options: str) -> Path:
+            if stack.enter_context(small_disk(home, options)) is None:
+                pytest.skip("only root can mount a disk small enough to be full")
+            return home
 
-    yield mount
-    if os.path.ismount(home):
-        eventually(lambda: not processes(home))
-        subprocess.run(["umount", str(home)], check=True)
+        yield mount
 
 
 def test_a_read_only_disk(mounted: Callable[[str], Path]) -> None:
