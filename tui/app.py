@@ -116,6 +116,7 @@ class CloudmeshApp(Guarded):
     def on_unmount(self) -> None:
         """Let go of everything; no thread is waited for."""
         self._jobs.close()
+        self._part()
         self._following.close()
 
     @on(MainScreen.Painted)
@@ -155,18 +156,22 @@ class CloudmeshApp(Guarded):
         self._following.callback(feed.close)
         for text in (*session.settings.warnings, session.cache.note):
             if text:
-                self.notify(text, severity="warning", timeout=15, markup=False)
+                self.notify(safe(text), severity="warning", timeout=15, markup=False)
         self._feed = feed
         self.switch(session)
+
+    def _part(self) -> None:
+        """Let go of the session: nothing of it is followed, painted or started any more."""
+        for part in (self._watcher, self._listings, self.runner):
+            if part:
+                part.close()
 
     def switch(self, session: Session) -> None:
         """Go on with another session, which may be of another cloud."""
         if self._feed is None:
             return
         moved = self.session is None or session.scope != self.session.scope
-        for part in (self._watcher, self._listings, self.runner):
-            if part:
-                part.close()
+        self._part()
         self.session = session
         self._watcher = Watcher(
             session.cache,

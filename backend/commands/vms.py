@@ -115,11 +115,12 @@ class Act:
         """Do it, unless the VM's present state or what else is under way speaks against it."""
         session = call.session
         provider, item = present(call, _VM, call.args["vm"], fresh=self.verb == "delete")
-        native, state = str(item["id"]), str(item["state"])
+        native, state = str(item["id"]), str(item["state"] or "")
         named = label(item.get("name"), native)
         under_way = self._under_way(call, native, named, state)
         if state not in self.states:
-            raise RefusedError(f"{named} is {safe(state)}, so there is nothing to {self.verb}; nothing was done.")
+            now = safe(state) or "in no known state"
+            raise RefusedError(f"{named} is {now}, so there is nothing to {self.verb}; nothing was done.")
         call.check()
         call.journal.sending(native, before=state, name=item.get("name"))
         flight = Flight(self.verb, datetime.now(UTC), before=state)
