@@ -114,9 +114,9 @@ def _listed(
     began = time.monotonic()
     running = lease.record  # it keeps the figures of the last complete listing: they are what the rows' age is
     last = running.count
-    listing = getattr(provider, kind.plural)
     listed = added = changed = pages = 0
     try:
+        listing = getattr(provider, kind.plural)
         known = cache.known(kind, scope)
         for page in ahead(listing(known.hashes) if kind.vast else listing()):
             check()
@@ -140,7 +140,7 @@ def _listed(
         figures = {name: getattr(done, name) for name in _FIGURES}
         ended = replace(running, finished=datetime.now(UTC), written=running.written + removed, **figures)
         lease.end(ended)
-    except Exception as error:
+    except BaseException as error:  # an interrupt too: a lease that nobody gives up is kept by its thread
         with suppress(CacheError, BegunAnew):  # that the cache is lost is not why, or is told already
             why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
             lease.end(replace(running, error=why))
