@@ -31,7 +31,7 @@ class Reader:
         self._root = root
         self._collection = collection
         self._stack: list[tuple[str, list[tuple[str, Any]]]] = []
-        self._text: list[str] = []
+        self._text = ""
         self._items: list[Any] = []
         self._unfinished = 0
         """Bytes since the last item."""
@@ -83,16 +83,16 @@ class Reader:
         if depth == DEEPEST:
             raise Malformed(TOO_DEEP)
         self._stack.append((name, []))
-        self._text = []
+        self._text = ""
 
     def _data(self, data: str) -> None:
-        self._text.append(data)
+        self._text += data
 
     def _end(self, _name: str) -> None:
         name, children = self._stack.pop()
-        text = "".join(self._text)
-        value: Any = composed(children) if children else None if not text or text.isspace() else text
-        self._text = []
+        text = None if not self._text or self._text.isspace() else self._text
+        value: Any = composed(children) if children else text
+        self._text = ""
         stack = self._stack
         if not stack:
             self.rest = value if isinstance(value, dict) else {}
