@@ -5,13 +5,16 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from backend import plainyaml
+from backend.cleartext import in_clear
 from backend.errors import ConfigError
+from backend.folders import is_trusted
 from backend.kinds import KINDS
 from backend.names import closest
 from backend.redact import KEY_VARIABLES
@@ -112,8 +115,18 @@ class Settings:
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the user's data directory: $CLOUDMESH_HOME, else ~/.cloudmesh."""
-    return expanded(environ.get("CLOUDMESH_HOME") or "~/.cloudmesh")
+    """Return the user's data directory: $CLOUDMESH_HOME, else ~/.cloudmesh.
+
+    Raises ConfigError where it is there and belongs to another user.
+    """
+    path = expanded(environ.get("CLOUDMESH_HOME") or "~/.cloudmesh")
+    with suppress(OSError):  # it is not there yet; whoever makes it says why that fails
+        if not is_trusted(path.stat()):
+            raise ConfigError(
+                f"The data directory {path} belongs to another user, who may change what is in it.",
+                "Set CLOUDMESH_HOME to a folder of yours, or run without sudo.",
+            )
+    return path
 
 
 def expanded(name: str) -> Path:
@@ -231,7 +244,9 @@ class _Reader:
         seconds = {kind.name: self._seconds for kind in KINDS.values()}
         ages = self._section(root.get("max_age"), "cloudmesh.max_age", seconds)
         poll = dict.fromkeys(("in_flight", "settled", "give_up"), self._seconds)
-        mongodb = {"uri": self._mongodb_uri, "database": self._database}
+        keys = {"uri": self._mongodb_uri, "database": self._database}
+        mongodb = MongoDB(**self._section(root.get("mongodb"), "cloudmesh.mongodb", keys))
+        endpoints = {name: cloud.endpoint or "" for name, cloud in clouds.items()}
         return Settings(
             clouds=clouds,
             cloud=current,
@@ -240,8 +255,8 @@ class _Reader:
             poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
             max_age={kind.name: ages.get(kind.name, kind.max_age) for kind in KINDS.values()},
             production=root.get("production", PRODUCTION),
-            mongodb=MongoDB(**self._section(root.get("mongodb"), "cloudmesh.mongodb", mongodb)),
-            warnings=warnings,
+            mongodb=mongodb,
+            warnings=(*warnings, *in_clear(endpoints, mongodb.uri.reveal())),
         )
 
     def _clouds(self, value: Any) -> dict[str, Cloud]:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ class DemoCloud:
         self._forget = forget
         self._clock = clock
         self._now = now
+        self._key = secrets.token_hex(16)
         self._server: DemoServer | None = None
         self._thread: Thread | None = None
 
@@ -63,7 +65,7 @@ class DemoCloud:
                         "Install it: pip install 'cloudmesh-tui[demo]'",
                     ) from error
                 demo_moto.install(self._clock, self._delay, self._forget, self._now or datetime.now(UTC))
-            self._server = demo_moto.DemoServer()
+            self._server = demo_moto.DemoServer(self._key)
         except BaseException:
             _running.release()
             raise
@@ -92,7 +94,7 @@ class DemoCloud:
             region.cloud: Cloud(
                 name=region.cloud,
                 endpoint=f"http://127.0.0.1:{self._server.server_port}",
-                credentials=Credentials(Secret("demo"), Secret("demo")),
+                credentials=Credentials(Secret(self._key), Secret("demo")),
                 default=Defaults(
                     location=region.name,
                     image=newest(region.name, region.image),

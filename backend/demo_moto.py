@@ -5,9 +5,12 @@ Importing this module imports moto (half a second and more): only backend.demo d
 
 import hashlib
 import logging
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hmac import compare_digest
+from http import HTTPStatus
 from threading import RLock
 from typing import Any
 
@@ -290,14 +293,41 @@ def _one_at_a_time(application: Any) -> Any:
     return answer
 
 
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=(\w+)/\d{8}/[a-z0-9-]+/ec2/aws4_request,")
+"""What a request to EC2 is authorized with, and its access key; moto reads the service and the region there."""
+
+
 class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
-    """moto's web application on a free port of the loopback interface."""
+    """moto's web application on a free port of the loopback interface, for whoever has `key`, and its EC2 alone.
+
+    Every user of this computer reaches the port, every web page in a browser too, and moto is more than EC2: it can be
+    reset, and its Batch starts containers.
+    """
 
     # server_close() then waits for requests that are being answered.
     daemon_threads = False
 
-    def __init__(self) -> None:
-        super().__init__("127.0.0.1", 0, _one_at_a_time(DomainDispatcherApplication(create_backend_app)), _Handler)
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+        self._moto = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+        super().__init__("127.0.0.1", 0, self._answer, _Handler)
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if self._is_ours(environ):
+            return self._moto(environ, start_response)  # type: ignore[no-any-return]
+        status = HTTPStatus.FORBIDDEN
+        start_response(f"{status.value} {status.phrase}", [("Content-Length", "0")])
+        return []
+
+    def _is_ours(self, environ: dict[str, Any]) -> bool:
+        scope = _SCOPE.match(environ.get("HTTP_AUTHORIZATION", ""))
+        return (
+            scope is not None
+            and compare_digest(scope[1].encode(), self._key)
+            and environ["PATH_INFO"] == "/"
+            and environ.get("HTTP_HOST") == f"127.0.0.1:{self.server_port}"  # no name that somebody lets lead here
+            and "HTTP_ORIGIN" not in environ
+        )
 
     def log(self, _type: str, message: str, *args: Any) -> None:
         # A failure inside moto reaches the user as the answer's status; its traceback is for the log file.

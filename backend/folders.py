@@ -1,4 +1,4 @@
-"""Makes folders that are nobody else's business."""
+"""Makes folders that are nobody else's business, and tells those that are somebody else's."""
 
 import errno
 import os
@@ -13,11 +13,23 @@ def make_private(path: Path) -> None:
         path.mkdir(exist_ok=True, mode=0o700)
 
 
+def is_trusted(found: os.stat_result) -> bool:
+    """Return whether something belongs to us or to root, whom nothing is kept from."""
+    return found.st_uid in (os.geteuid(), 0)
+
+
+def refuse_others(path: Path) -> None:
+    """Raise PermissionError where a folder, or what it links to, belongs to another user, who may change it."""
+    if not is_trusted(path.stat()):
+        raise PermissionError(errno.EPERM, f"{path} belongs to somebody else")
+
+
 def close_to_others(path: Path, top: Path) -> None:
     """Close a folder, and those above it up to `top`, to everybody but us.
 
-    Raises PermissionError where one of them, or what it links to, belongs to somebody else.
+    Raises PermissionError where one of them, what it links to, or the folder that `top` is in belongs to somebody else.
     """
+    refuse_others(top.parent)
     for folder in (path, *path.parents):
         if folder == top or top in folder.parents:
             found = folder.stat()

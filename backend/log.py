@@ -1,5 +1,6 @@
 """The log file: what was run and how it ended, for a maintainer; never a secret, and never a word on the screen."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from backend.errors import Cancelled, ConfigError
+from backend.folders import is_trusted
 from backend.redact import redacted
 from backend.text import safe
 
@@ -55,7 +57,8 @@ class LogFile(logging.Handler):
 
     What cannot be written (a full disk) is lost: a log is no reason to fail, nor to write onto the screen.
 
-    Raises OSError when the file cannot be opened, and PermissionError when others may read it and it is not ours.
+    Raises OSError when the file cannot be opened, and PermissionError when others may read it and it is not ours, or
+    when it is a link or a pipe that is not.
     """
 
     def __init__(self, path: Path, most: int = MOST, kept: int = KEPT) -> None:
@@ -119,16 +122,34 @@ class LogFile(logging.Handler):
 
 
 def _opened(path: Path) -> int:
-    """Open a file to append to; its owner's alone from then on."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    """Open a file to append to; its owner's alone from then on.
+
+    A link or a pipe that somebody else has put there is refused: it may lead to a file of ours, or to a reader.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        mode = os.fstat(file).st_mode
-        if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        if not is_trusted(path.lstat()):
+            raise PermissionError(errno.EPERM, "it is a link that somebody else has made") from None
+        file = os.open(path, flags, 0o600)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            if not is_trusted(found) and path.parent not in _DEVICES:
+                raise PermissionError(errno.EPERM, "it is no file, and somebody else's")
+        elif found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             os.fchmod(file, 0o600)
     except OSError:
         os.close(file)
         raise
     return file
+
+
+_DEVICES = (Path("/dev"), Path("/dev/fd"))
+"""Where what is opened may be anybody's: /dev/stderr may be a pipe that another user has made for us."""
 
 
 class _Lines(logging.Formatter):

@@ -31,6 +31,7 @@ from urllib.parse import quote
 
 from backend import mongod_keeper
 from backend.errors import CacheError, Cancelled
+from backend.folders import refuse_others
 from backend.mongod_keeper import accepts, try_lock
 
 GATE_SECONDS = 30.0
@@ -165,6 +166,7 @@ class EmbeddedServer:
 
     def _prepare(self) -> None:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_others(self._home)
         _private(self._folder)
         (self._folder / "db").mkdir(mode=0o700, exist_ok=True)
 
@@ -248,7 +250,7 @@ class EmbeddedServer:
     def _launch(self, binary: str) -> str:
         path = self._new_socket()
         # The socket too: behind it may be a mongod without a keeper, on its way out.
-        for left in (Path(path), self._folder / "reason"):
+        for left in (Path(path), self._folder / "reason", self._folder / "output.log"):
             with contextlib.suppress(FileNotFoundError):
                 left.unlink()
         with contextlib.suppress(FileNotFoundError):
@@ -263,12 +265,12 @@ class EmbeddedServer:
             # Handed over held: there is no moment in which another dashboard could see no keeper.
             words = [sys.executable, "-I", "-S", mongod_keeper.__file__]
             words += [str(lock), str(self._folder), os.path.abspath(binary), path]
-            with open(self._folder / "output.log", "wb") as output:
+            with os.fdopen(self._open("output.log"), "wb") as said:
                 subprocess.run(
                     words,
                     stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
+                    stdout=said,
+                    stderr=said,
                     start_new_session=True,
                     pass_fds=(lock,),
                     cwd="/",
@@ -286,12 +288,17 @@ class EmbeddedServer:
         if len(os.fsencode(near)) <= SOCKET_BYTES and _PLAIN.fullmatch(near):
             return near
         name = f"cloudmesh-{hashlib.sha256(os.fsencode(self._home)).hexdigest()[:16]}"
+        taken: MongodError | None = None
         for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - made private
             path = os.path.join(base, name, "m.sock")
             if base and os.path.isdir(base) and len(path) <= SOCKET_BYTES and _PLAIN.fullmatch(path):
-                _private(Path(base, name))
-                return path
-        raise MongodError(
+                try:
+                    _private(Path(base, name))
+                except MongodError as error:  # anybody can work out its name
+                    taken = taken or error
+                else:
+                    return path
+        raise taken or MongodError(
             f"No folder is short enough for a socket of the cache in {self._home}.", "Set TMPDIR to /tmp."
         )
 

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -60,26 +60,33 @@ def redacted(text: str) -> str:
 
 # --- what looks like a secret ----------------------------------------------------------------------------------------
 
-# Lengths are bounded: a stranger's text must not take minutes.
+# A stranger's text must not take minutes: what a pattern has looked through it takes, or its length is bounded.
 _NAMES = (
-    r"x-amz-security-token|x-amz-signature|x-amz-credential|signature|credential|awsaccesskeyid"
-    r"|(?:aws_|ec2_)?(?:secret_?)?access_?key(?:_?id)?|(?:aws_|ec2_)?secret_?key"
-    r"|(?:aws_|ec2_)?(?:session|security)_?token"
+    r"x-amz-security-token|x-amz-signature|x-amz-credential|signature|credential"
+    r"|(?:aws_?|ec2_)?(?:secret_?)?access_?key(?:_?id)?|(?:aws_?|ec2_)?secret_?key"
+    r"|(?:aws_?|ec2_)?(?:session|security)_?token|\w{0,40}password"
 )
 _MEANS = r"""(?:\\?["'])?\s{0,9}[:=>]\s{0,9}(?:\\?["'])?"""
 _VALUE = r"""(?:(?<=")[^"\n]{1,4000}|(?<=')[^'\n]{1,4000}|(?<=>)[^<\n]{1,4000}|[^\s"',;&<>]{1,4000})"""
 
-_LOOKS: tuple[tuple[re.Pattern[str], str], ...] = (
+
+def _without_user(address: re.Match[str]) -> str:
+    _, at, host = address[1].rpartition("@")
+    return f"://{HIDDEN}@{host}" if at else address[0]
+
+
+_LOOKS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
         # Cut off, it is what is written in its letters, whatever its line ends have been made into.
         re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
-            r"(?:.{0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[-\w+/=\s\\\u2400-\u2426]*)",
+            r"(?:(?:(?!-----BEGIN ).){0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[-\w+/=\s\\\u2400-\u2426]*)",
             re.DOTALL,
         ),
         HIDDEN,
     ),
-    (re.compile(r"""://[^\s"'<>]{0,1000}@"""), f"://{HIDDEN}@"),
+    (re.compile(r"(?i)(<keyMaterial>)[^<]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"""://([^\s"'<>]+)"""), _without_user),
     (
         re.compile(r"""(?i)\b(authorization["']?\s{0,9}[:=]\s{0,9}["']?)(?:basic|bearer)\s{1,9}[^\s"',;]+"""),
         rf"\1{HIDDEN}",

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -156,6 +157,7 @@ def program() -> Never:
 
 def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     """Run the program and return its exit status; `run` is what it does once the options are understood."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold keys
     redact.know_environment(os.environ)
     log.keep_off_screen()
     mistakes.told_to(_complain)

@@ -188,7 +188,7 @@ class Calls:
                     pass
             except FAILURES as failure:
                 refused = isinstance(failure, Refusal)
-                if isinstance(failure, Refusal) and failure.code == DRY_RUN:
+                if isinstance(failure, Refusal) and failure.code == DRY_RUN and "DryRun" in params:
                     return {}
                 error = self.explained(failure, call, tries)
             else:

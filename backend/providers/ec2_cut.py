@@ -6,13 +6,13 @@ from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from backend.providers.ec2_xml import Malformed, Reader, composed, whole
+from backend.providers.ec2_xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Malformed, Reader, composed, whole
 
 FORMAT = b"2"
 """Part of every digest: change it when other things are made of the same bytes, and all items are read anew."""
 
 OPEN, CLOSE = b"<item>", b"</item>"
-_OTHER_ENCODING = re.compile(rb"<\?xml[^>]*encoding\s*=\s*['\"](?!utf-?8\b)", re.IGNORECASE)
+_OTHER_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*['\"](?!utf-?8\b)", re.IGNORECASE)
 
 
 class Cutter:
@@ -32,7 +32,10 @@ class Cutter:
         self._begin = f"<{collection}>".encode()
         self._known = known
         self._make = make or value
-        self._rest = b""
+        self._parts: list[bytes] = []
+        """What has no end yet; the first of them was looked through for it."""
+        self._size = self._enough = 0
+        """The bytes in the parts, and how many they must be to be looked through once more."""
         self._cutting: bool | None = None  # None: the set has not begun; False: all goes to the reader
 
     @property
@@ -42,7 +45,11 @@ class Cutter:
 
     def feed(self, data: bytes) -> list[tuple[int | None, Any]]:
         """Return the items that `data` completes; those without a digest were not cut. Raises Malformed."""
-        data, self._rest = self._rest + data, b""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size < self._enough:
+            return []
+        data = self._kept()
         pairs: list[tuple[int | None, Any]] = []
         if self._cutting is None:
             data = self._head(data, pairs)
@@ -56,8 +63,25 @@ class Cutter:
 
     def close(self) -> list[tuple[int | None, Any]]:
         """Return the items that were held back, and check that the answer was whole. Raises Malformed."""
-        items = self._reader.feed(self._rest)
+        items = self._reader.feed(self._kept())
         return _uncut([*items, *self._reader.close()])
+
+    def _kept(self) -> bytes:
+        """Return what was kept, and keep it no more."""
+        kept = b"".join(self._parts)
+        self._parts, self._size, self._enough = [], 0, 0
+        return kept
+
+    def _keep(self, rest: bytes) -> None:
+        """Keep what has no end yet; where it is long, look again when it is half as long again, and not at each piece.
+
+        Raises Malformed when it is so long that no end is to be expected.
+        """
+        self._parts, self._size = [rest], len(rest)
+        if self._size > _LONG:
+            self._enough = self._size * 3 // 2
+            if self._size > LONGEST:
+                raise Malformed(ENDLESS)
 
     def _head(self, data: bytes, pairs: list[tuple[int | None, Any]]) -> bytes:
         """Pass on what stands before the first item and return what follows; nothing while the set has not begun."""
@@ -66,11 +90,11 @@ class Cutter:
             if len(data) > _LONGEST_HEAD:
                 self._cutting = False
                 return data
-            self._rest = data
+            self._keep(data)
             return b""
         end = begin + len(self._begin)
         head = data[:end]
-        plain = b"<!" not in head and not _OTHER_ENCODING.search(head)
+        plain = b"<!" not in head and not _OTHER_ENCODING.match(head)
         pairs += _uncut(self._reader.feed(data[:begin]))
         within = self._reader.collecting  # then this is in an item, or no tag at all
         pairs += _uncut(self._reader.feed(self._begin))
@@ -97,7 +121,7 @@ class Cutter:
             self._cutting = False  # the set has ended, or goes on in another way
             pairs += _uncut(self._reader.feed(data[position:]))
         else:
-            self._rest = data[position:]
+            self._keep(data[position:])
         return pairs
 
 
@@ -108,6 +132,8 @@ def _uncut(items: Iterable[Any]) -> list[tuple[int | None, Any]]:
 
 _LONGEST_HEAD = 65_536
 """Bytes in which the set must have begun; EC2 takes 200."""
+_LONG = 65_536
+"""Bytes from which looking through an item again takes long."""
 
 
 _BLANKS = re.compile(rb"[ \t\r\n]*")
@@ -160,6 +186,8 @@ def value(item: bytes) -> Any:
         elif tag[0] != "/":
             outer.append((tag, children))
             children = []
+            if len(outer) == _DEEPEST:
+                raise Malformed(TOO_DEEP)
         elif outer and outer[-1][0] == tag[1:]:
             opened, siblings = outer.pop()
             siblings.append((opened, composed(children) if children else None))
@@ -170,6 +198,9 @@ def value(item: bytes) -> Any:
         return _parsed(item)
     return children[0][1]
 
+
+_DEEPEST = DEEPEST - 2
+"""For the root and the set that an element is in."""
 
 _TOKEN = re.compile(r"<([A-Za-z_]\w*)>([^<]*)</\1>|<(/?[A-Za-z_]\w*|[A-Za-z_]\w*/)>", re.ASCII)
 """An element with nothing but text, or one tag."""

@@ -62,7 +62,9 @@ class Transport(LibcloudConnection):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session.auth = lambda request: request  # else an entry in ~/.netrc replaces our signature
-        self.session.max_redirects = 0  # else a redirect takes the session token to another host
+        # Else a redirect takes the session token to another host; and requests reads the whole body of one, however
+        # long, before it looks whether it may follow.
+        self.session.resolve_redirects = lambda *_, **__: iter(())
 
 
 class Connection(EC2Connection):  # type: ignore[misc]

@@ -160,7 +160,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         ),
     ),
     (
-        ("HTTP 404", "HTTP 405", "HTTP 3??", "redirect"),
+        ("HTTP 404", "HTTP 405", "HTTP 3??"),
         Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
     ),
     (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.", quote=True)),
@@ -182,7 +182,6 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
 
 _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((Malformed,), "malformed"),
-    ((http.TooManyRedirects,), "redirect"),
     ((http.ProxyError, sockets.ProxyError, http.InvalidProxyURL, http.InvalidSchema), "proxy"),
     ((http.SSLError, sockets.SSLError), "tls"),
     ((http.ConnectTimeout,), "unreachable"),

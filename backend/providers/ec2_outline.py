@@ -45,5 +45,5 @@ _OTHER = frozenset({"", "item", "tagSet"})
 
 
 # Possessive quantifiers would be a tenth faster, and are wrong before Python 3.11.5.
-_CHILD = re.compile(r"<([A-Za-z_]\w*)(?:/>|>(?:([^<]*)</\1>|\s*(?:<(?!/\1>)[^<]*)+</\1>))\s*|\S", re.ASCII)
-"""A child with its text, which is empty where others are in it; anything else, without a name."""
+_CHILD = re.compile(r"<([A-Za-z_]\w*)(?:/>|>(?:([^<]*)</\1>|\s*(?:<(?!/\1>)[^<]*)+</\1>))\s*|\S[\s\S]*", re.ASCII)
+"""A child with its text, which is empty where others are in it; anything else and all after it, without a name."""

@@ -5,6 +5,12 @@ from xml.parsers import expat
 
 from backend.redact import redacted
 
+DEEPEST = 64
+"""Elements within elements: EC2 has a dozen, and what they are made into is gone through by functions that recurse."""
+LONGEST = 16 << 20
+"""Bytes of an answer in which no item is complete: room for a reservation of 1,000 VMs with all their tags."""
+TOO_DEEP, ENDLESS = "its elements are too deep in each other", "it does not come to an end"
+
 
 class Malformed(Exception):
     """An answer is not the XML that was asked for: cut short, empty, HTML, another call's."""
@@ -27,6 +33,8 @@ class Reader:
         self._stack: list[tuple[str, list[tuple[str, Any]]]] = []
         self._text = ""
         self._items: list[Any] = []
+        self._unfinished = 0
+        """Bytes since the last item."""
         self._found = not collection
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
@@ -59,6 +67,9 @@ class Reader:
         except (LookupError, ValueError):  # Python's, about an encoding that it does not know or that expat cannot read
             raise Malformed("it is in an unknown encoding") from None
         items, self._items = self._items, []
+        self._unfinished = 0 if items else self._unfinished + len(data)
+        if self._unfinished > LONGEST:
+            raise Malformed(ENDLESS)
         return items
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
@@ -69,6 +80,8 @@ class Reader:
             raise Malformed(f"it begins with <{redacted(name)[:40]}>, not <{self._root}>")
         if depth == 1 and name == self._collection:
             self._found = True
+        if depth == DEEPEST:
+            raise Malformed(TOO_DEEP)
         self._stack.append((name, []))
         self._text = ""
 

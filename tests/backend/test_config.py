@@ -102,6 +102,17 @@ def test_data_directory() -> None:
     assert home({"CLOUDMESH_HOME": "~no-such-user/x"}) == Path("~no-such-user/x")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_data_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    for path in (tmp_path, link):
+        for use in (home, lambda environ: find(None, environ)):
+            with pytest.raises(ConfigError, match=f"The data directory {path} belongs to another user"):
+                use({"CLOUDMESH_HOME": str(path)})
+
+
 @pytest.mark.parametrize("name", ["missing.yaml", "~no-such-user/cloudmesh.yaml", "."])
 def test_a_named_file_that_is_none_is_not_passed_over(tmp_path: Path, name: str) -> None:
     (tmp_path / "cloudmesh.yaml").touch()
@@ -155,6 +166,48 @@ def test_a_file_of_somebody_else_is_warned_about(path: Path) -> None:
     os.chown(path, 12345, 12345)
     (warning,) = load(path, {}).warnings
     assert f"{path} belongs to another user" in warning
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "warned"),
+    [
+        ("http://lab.example:4566/x", "lab.example:4566"),
+        ("http://10.0.0.5", "10.0.0.5"),
+        ("http://127.0.0.1.example", "127.0.0.1.example"),
+        ("https://lab.example", None),
+        ("http://127.1.2.3:5000", None),
+        ("http://[::1]:5000", None),
+        ("http://localhost:5000", None),
+    ],
+)
+def test_an_endpoint_without_tls_on_another_computer_is_warned_about(
+    path: Path, endpoint: str, warned: str | None
+) -> None:
+    warnings = read(path, document("cloudmesh.clouds.aws.endpoint", endpoint)).warnings
+    expected = [f"Cloud aws is asked without TLS: on the way to {warned} anybody"] if warned else []
+    assert [warning.partition(" can read")[0] for warning in warnings] == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "warned"),
+    [
+        ("mongodb://me:hunter2-pass@db.example:27017/?authSource=admin", "db.example:27017"),
+        ("mongodb://127.0.0.1,db1.example,db2.example/?tls=false", "db1.example, db2.example"),
+        ("mongodb+srv://db.example/?ssl=FALSE", "db.example"),
+        ("mongodb://db.example/?tls=true", None),
+        ("mongodb://db.example/?SSL=true", None),
+        ("mongodb+srv://me:hunter2-pass@db.example", None),
+        ("mongodb://me:hunter2-pass@localhost:27017,[::1]:27018", None),
+        ("mongodb://%2Frun%2Fmongodb-27017.sock", None),
+        ("mongodb://[nonsense", None),
+        ("embedded", None),
+    ],
+)
+def test_a_cache_without_tls_on_another_computer_is_warned_about(path: Path, uri: str, warned: str | None) -> None:
+    warnings = read(path, document("cloudmesh.mongodb.uri", uri)).warnings
+    expected = [f"The cache is used without TLS: on the way to {warned} anybody"] if warned else []
+    assert [warning.partition(" can read")[0] for warning in warnings] == expected
+    assert "hunter2" not in "".join(warnings)
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------

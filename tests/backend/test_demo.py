@@ -8,7 +8,9 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -282,6 +284,55 @@ def test_it_listens_on_loopback_alone(demo: DemoCloud) -> None:
     server: Any = demo._server
     assert server.socket.getsockname()[0] == "127.0.0.1"
     assert server.server_port > 1024
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/", {"Authorization": ""}),
+        ("/", {"Authorization": "{other key}"}),
+        ("/", {"Authorization": "{key} of batch"}),
+        ("/", {"Origin": "http://127.0.0.1"}),
+        ("/", {"Host": "localhost.example:{port}"}),
+        ("/", {"Host": "batch.us-east-1.amazonaws.com"}),
+        ("http://batch.us-east-1.amazonaws.com/", {}),
+        ("/moto-api/data.json", {}),
+        ("/v1/describejobqueues", {}),
+    ],
+)
+def test_it_answers_nobody_else_and_nothing_but_ec2(east: Cloud, path: str, headers: dict[str, str]) -> None:
+    key = east.credentials.key.reveal()
+    port = (east.endpoint or "").rpartition(":")[2]
+
+    def scope(key: str, service: str = "ec2") -> str:
+        return (
+            f"AWS4-HMAC-SHA256 Credential={key}/20261123/us-east-1/{service}/aws4_request, "
+            "SignedHeaders=host, Signature=0"
+        )
+
+    meant = {"{other key}": scope("demo"), "{key} of batch": scope(key, "batch")}
+
+    def status(path: str, headers: dict[str, str]) -> int:
+        sent = {"Host": f"127.0.0.1:{port}", "Authorization": scope(key), **headers}
+        connection = HTTPConnection("127.0.0.1", int(port), timeout=30)
+        with closing(connection):
+            connection.putrequest("GET", f"{path}?Action=DescribeKeyPairs", skip_host=True)
+            for name, value in sent.items():
+                connection.putheader(name, meant.get(value, value.replace("{port}", port)))
+            connection.endheaders()
+            return connection.getresponse().status
+
+    assert status("/", {}) == 200
+    assert status(path, headers) == 403
+
+
+def test_each_demo_has_a_key_of_its_own() -> None:
+    keys = []
+    for _ in range(2):
+        with DemoCloud() as demo:
+            keys.append(demo.settings().clouds["demo"].credentials.key.reveal())
+    assert keys[0] != keys[1]
+    assert min(map(len, keys)) >= 32
 
 
 def test_nothing_is_left_after_stop(clock: Clock) -> None:

@@ -4,14 +4,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Container
+import time
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from backend.providers.ec2_cut import Cutter, value
-from backend.providers.ec2_xml import Malformed, Reader
+from backend.providers.ec2_outline import outline
+from backend.providers.ec2_xml import DEEPEST, LONGEST, Malformed, Reader
 
 TREE = Path(__file__).parents[2]
 ROOT, SET = "DescribeImagesResponse", "imagesSet"
@@ -251,6 +253,59 @@ MALFORMED: dict[str, bytes] = {
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
 def test_a_senseless_answer_is_malformed(data: bytes) -> None:
     assert not agree(data, random.Random(0))  # noqa: S311 - a test's dice
+
+
+def test_what_lies_too_deep_is_malformed() -> None:
+    whole = []
+    for depth in range(1, 100):
+        for inside in ("x", "<empty/>", "<item>x</item>"):
+            data = answer("<a>" * depth + inside + "</a>" * depth)
+            whole.append((depth, agree(data, random.Random(0))))  # noqa: S311 - a test's dice
+    assert {depth for depth, good in whole if good} == set(range(1, DEEPEST - 2))
+    with pytest.raises(Malformed, match="too deep"):
+        value(b"<item>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</item>")
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"), [("<item>", "x"), ("", " "), ("<item>", "<item></item>")], ids=["text", "blanks", "items"]
+)
+def test_what_never_ends_is_malformed_in_the_end_and_soon(first: str, piece: str) -> None:
+    chunk = (piece * (65_536 // len(piece))).encode()
+
+    def read_on(reader: Cutter | Reader) -> None:
+        reader.feed(HEAD + first.encode())
+        for _ in range(2 * LONGEST // len(chunk)):
+            reader.feed(chunk)
+
+    for reader in Cutter(ROOT, SET), Reader(ROOT, SET), Reader():
+        began = time.process_time()
+        with pytest.raises(Malformed, match="does not come to an end"):
+            read_on(reader)
+        assert time.process_time() - began < 20
+
+
+def test_a_long_item_is_whole() -> None:
+    long = answer("".join(f"<item>{number:0>100}</item>" for number in range(30_000)), "y")
+    pairs, _ = cut(by(65_536, long))
+    assert [len(item) for item in values(pairs)] == [30_000, 1]
+    assert values(pairs) == read(long)[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "hostile"),
+    [
+        (outline, HEAD + b"<item>" + b"<a>" * 20_000 + b"</item>"),
+        (outline, HEAD + b"<item>" + b"<a><a>x</b>" * 6_000 + b"</item>"),
+        (value, b"<?xml " * 20_000 + HEAD),
+    ],
+    ids=["children without an end", "children with another's end", "declarations without an end"],
+)
+def test_hostile_bytes_do_not_take_long(make: Callable[[bytes], Any], hostile: bytes) -> None:
+    cutter = Cutter(ROOT, SET, make=make)
+    began = time.process_time()
+    with pytest.raises(Malformed):
+        cutter.feed(hostile)
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x01", "\x0b", "\x1b", "\ufffe", "\uffff"])

@@ -70,6 +70,21 @@ def test_refusals_say_what_to_do(reply: Reply, error: type[CloudError], says: st
     assert len(faults.asked) == 1
 
 
+def test_of_an_error_no_more_is_read_than_it_takes_to_tell_it() -> None:
+    vast = b"x" * 64_000_000
+    for status, says in (400, "HTTP 400"), (307, "does not answer as EC2 does"):
+        with Faults(Reply(vast, status, {"Location": "http://127.0.0.1:9/"})) as faults:
+            with pytest.raises(CloudError, match=says):
+                every(impatient(at(faults)).images())
+            assert faults.left.wait(10)
+
+
+def test_an_error_of_a_thousand_elements_in_each_other_is_an_error() -> None:
+    deep = "<a>" * 5000 + "</a>" * 5000
+    with Faults(Reply(f"<Response>{deep}</Response>", 400)) as faults, pytest.raises(CloudError, match="HTTP 400"):
+        every(impatient(at(faults)).images())
+
+
 def test_secrets_and_control_characters_stay_out_of_messages() -> None:
     words = "POST / x-amz-security-token:testing-token testing-secret &#10;\u202e" + "long " * 500
     for code in ("SignatureDoesNotMatch", "InvalidParameterValue"):

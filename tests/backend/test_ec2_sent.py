@@ -97,6 +97,14 @@ def test_a_dry_run_asks_as_the_boot_would_and_is_refused_when_it_could_be() -> N
         impatient(at(faults)).try_boot(boot)
 
 
+def test_what_was_no_dry_run_is_not_done_when_it_is_refused_as_one() -> None:
+    with (
+        Faults(refusal(412, "DryRunOperation")) as faults,
+        pytest.raises(CloudError, match=r"Protecting VM i-1 failed .*DryRunOperation"),
+    ):
+        impatient(at(faults)).protect("i-1", on=True)
+
+
 def test_an_endpoint_that_knows_no_dry_run_is_told_of() -> None:
     instance = "<instancesSet><item><instanceId>i-1</instanceId></item></instancesSet>"
     with (

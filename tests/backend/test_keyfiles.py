@@ -180,13 +180,15 @@ def test_a_folder_of_keys_may_be_a_link_to_one_of_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    path = place(tmp_path, SCOPE, "me")
-    folder(tmp_path).mkdir()
-    os.chown(folder(tmp_path), 12345, 12345)
+@pytest.mark.parametrize("theirs", ["home/keys", "home"])
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, theirs: str) -> None:
+    home = tmp_path / "home"
+    path = place(home, SCOPE, "me")
+    folder(home).mkdir(parents=True)
+    os.chown(tmp_path / theirs, 12345, 12345)
     with (
-        pytest.raises(CloudmeshError, match=r"keys belongs to somebody else; no keypair was created") as caught,
-        reserved(path, folder(tmp_path)),
+        pytest.raises(CloudmeshError, match=rf"{theirs} belongs to somebody else; no keypair was created") as caught,
+        reserved(path, folder(home)),
     ):
         pytest.fail("the cloud would be asked")
     assert "--to FILE" in caught.value.cure

@@ -145,6 +145,33 @@ def test_a_file_that_others_may_read_is_closed_to_them(opened: Open, tmp_path: P
     assert path.read_text().startswith("old\n")
 
 
+def test_a_link_of_ours_is_followed(opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    opened(tmp_path / "log")
+    log.logger.info("said")
+    assert (tmp_path / "elsewhere").read_text().endswith(": said\n")
+    opened(Path("/dev/null"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_link_or_a_pipe_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    ours, link, pipe = (tmp_path / name for name in ("ours", "link", "pipe"))
+    ours.touch(mode=0o644)
+    link.symlink_to(ours)
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"link cannot be written: it is a link that somebody else has made\."):
+        log.write_to(link)
+    assert S_IMODE(ours.stat().st_mode) == 0o644
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # else the log would wait for one
+    try:
+        with pytest.raises(ConfigError, match=r"pipe cannot be written: it is no file, and somebody else's\."):
+            log.write_to(pipe)
+    finally:
+        os.close(reader)
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"The log file .* cannot be written: Not a directory\. Choose another one\."):

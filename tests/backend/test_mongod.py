@@ -252,15 +252,20 @@ def test_children_do_not_keep_the_server_alive(home: Path) -> None:
 
 def test_only_we_can_reach_it(home: Path) -> None:
     os.environ["AWS_SECRET_ACCESS_KEY"] = "hush"
+    umask = os.umask(0)
     try:
         server = EmbeddedServer(home)
         server.start()
     finally:
+        os.umask(umask)
         del os.environ["AWS_SECRET_ACCESS_KEY"]
     with server:
         for folder in (home, home / "mongod", home / "mongod" / "db"):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((home / "mongod" / "m.sock").stat().st_mode) == 0o700
+        files = [one for one in (home / "mongod").iterdir() if one.is_file()]
+        assert {one.name for one in files} >= {"mongod.log", "output.log", "keeper.lock"}
+        assert [one for one in files if stat.S_IMODE(one.stat().st_mode) != 0o600] == []
         for pid in processes(home):
             assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
             sockets = set()
@@ -353,7 +358,9 @@ def test_a_home_whose_path_does_not_fit_a_socket(home: Path, name: str, monkeypa
         assert not folder.exists()
 
 
-def test_another_users_folder_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_folder_is_passed_over_and_the_last_one_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tempfile.TemporaryDirectory(prefix="run", dir="/tmp") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         long = home / ("x" * 120)
@@ -364,15 +371,35 @@ def test_another_users_folder_is_refused(home: Path, monkeypatch: pytest.MonkeyP
         target = Path(runtime, "theirs")
         target.mkdir()
         folder.symlink_to(target)
-        with pytest.raises(MongodError, match="not a folder of yours"):
-            EmbeddedServer(long).start()
-        if ROOT:
-            folder.unlink()
-            folder.mkdir()
-            os.chown(folder, 65534, 65534)
+        with EmbeddedServer(long) as server:
+            socket_path = Path(unquote(urlsplit(server.start()).netloc))
+            assert socket_path.parent.name == folder.name
+            assert not socket_path.is_relative_to(runtime)
+            assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
+        eventually(lambda: not processes(home))
+        with contextlib.ExitStack() as squatted:
+            for base in {tempfile.gettempdir(), "/tmp"}:  # noqa: S108
+                other = Path(base, folder.name)
+                other.symlink_to(target)
+                squatted.callback(other.unlink)
             with pytest.raises(MongodError, match="not a folder of yours"):
                 EmbeddedServer(long).start()
+            if ROOT:
+                folder.unlink()
+                folder.mkdir()
+                os.chown(folder, 65534, 65534)
+                with pytest.raises(MongodError, match="not a folder of yours"):
+                    EmbeddedServer(long).start()
         eventually(lambda: not processes(home))
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a folder away")
+def test_a_home_of_another_user_is_refused(home: Path) -> None:
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    with pytest.raises(MongodError, match=f"{home} belongs to somebody else"):
+        EmbeddedServer(home).start()
+    assert list(home.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_written(home: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from backend.kinds import KINDS
 from backend.providers.ec2 import EC2Provider
 from tests.backend.ec2_faults import every
 from tests.ec2_proxy import Proxy
-from tests.tui.shell import Shell, booted, by_kind, control_characters, register, sentence
+from tests.tui.shell import TREE, Shell, booted, by_kind, control_characters, register, sentence
 
 # --- commands --------------------------------------------------------------------------------------------------------
 
@@ -194,6 +195,21 @@ def test_the_demo_needs_and_leaves_nothing(bare: Shell) -> None:
     assert not bare.home.exists()
     assert not Path(bare.environment["HOME"]).exists()
     assert list(bare.config.parent.iterdir()) == []
+
+
+def test_no_core_dump_holds_the_keys() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if limit == 0:
+        pytest.skip("core dumps are off here, and only root can turn them on")
+    program = f"""
+import resource
+from tui.cli import main
+resource.setrlimit(resource.RLIMIT_CORE, ({limit}, {limit}))
+main([], lambda *_: print(resource.getrlimit(resource.RLIMIT_CORE)[0]) or 0)
+"""
+    words = [sys.executable, "-c", program]
+    result = subprocess.run(words, cwd=TREE, capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "0\n"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["vm", "list"], ["--refresh", "locations"]])

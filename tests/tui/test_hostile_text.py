@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from pymongo.database import Database
+from textual.app import App, ComposeResult
 from textual.events import Paste
 from textual.widgets import Input
 
@@ -19,6 +20,7 @@ from tests.tui.hostile_dashboard import in_a_terminal, walk, world_of
 from tests.tui.shell import control_characters
 from tui.rows import Rows
 from tui.screens import dialog
+from tui.widgets.field import Field
 
 every_place = pytest.mark.parametrize("place", PLACES)
 
@@ -84,3 +86,18 @@ def test_a_filter_finds_what_is_shown_and_what_it_was_shown_for() -> None:
     for words in ("🇩🇪", "ⓓ", "👍🏽", "👍", "👍🏿 🇩🇪"):
         rows.filter(words)
         assert rows.visible == 1, words
+
+
+async def test_a_field_takes_nothing_that_steers_or_is_not_seen() -> None:
+    class One(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Field()
+
+    async with One().run_test() as pilot:
+        field = pilot.app.query_one(Field)
+        field.post_message(Paste("a\u202eb\u2066c\u200bd\ufeffe\xadf\x1b[31m\x9bg"))
+        await pilot.pause()
+        assert field.value == "abcdef[31mg"
+        kept = "né 東京 \u0915\u094d\u200d\u0937 \u200c\xa0\U0001f680 \ue0b0"
+        field.value = f"{kept}\u2028\u2029\U000e0041\n"
+        assert field.value == kept

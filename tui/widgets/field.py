@@ -1,4 +1,4 @@
-"""An input that holds no control characters, whoever pastes them: it is painted as it is."""
+"""An input that holds nothing that steers a terminal or is not seen, whoever pastes it: it is painted as it is."""
 
 import unicodedata
 
@@ -6,12 +6,16 @@ from textual.widgets import Input
 
 
 class Field(Input):
-    """textual's own shows an escape sequence to the terminal."""
+    """textual's own shows an escape sequence to the terminal, and what a bidi override makes of all after it."""
 
     def validate_value(self, value: str) -> str:
-        """Return what of a new value may be painted; all that a keyboard can type stays."""
+        """Return what of a new value may be painted; every letter and sign that a keyboard can type stays."""
         return value if value.isprintable() else "".join(char for char in value if _paints(char))
 
 
 def _paints(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cs")
+    return char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+_JOINERS = "\u200c\u200d"
+"""Keyboards of Persian, Hindi and emoji type them."""
