@@ -327,7 +327,7 @@ def _quitting(at: Bench, ground: Ground) -> Section:
             ("nothing", uri, {}, "", "web"),
             ("every listing, without an answer", uri, {"*": Reply(silent=True)}, "", "x cancels"),
             ("every listing, throttled", uri, {"*": THROTTLED}, "", "retrying in"),
-            ("a change that was sent, without an answer", uri, {"StopInstances": Reply(silent=True)}, STOP, "→ stopping"),
+            ("a change without an answer", uri, {"StopInstances": Reply(silent=True)}, STOP, "→ stopping"),
             ("opening a cache whose server says nothing", silent, {}, "", "Opening the cache"),
         ):
             at.proxy.answers = dict(spoilt)
