@@ -1,8 +1,8 @@
 """Documents of the cache as another version, another client or an enemy may have left them, beside good ones."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from bson import CodecOptions, Decimal128, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from hypothesis import strategies as st
+from pymongo.errors import WriteError
 
 from backend.cache import Cache, RefreshRecord, Scope
 from backend.kinds import KINDS, Kind, Type
@@ -24,7 +25,7 @@ def _nested(depth: int) -> dict[str, Any]:
     return {"a": _nested(depth - 1) if depth else [None]}
 
 
-ODD: Mapping[str, Any] = {
+ODD: dict[str, Any] = {
     "null": None,
     "true": True,
     "a number": 42,
@@ -53,7 +54,7 @@ ODD: Mapping[str, Any] = {
 }
 """Values of which few columns can make anything."""
 
-BEYOND: Mapping[str, Any] = {
+BEYOND: dict[str, Any] = {
     "a time that Python has not": DatetimeMS(2**62),
     "a timestamp": Timestamp(2**31, 1),
     "an expression": Regex("(", "i"),
@@ -71,15 +72,29 @@ LISTED = {kind.plural: _good_rows(kind) for kind in KINDS.values()}
 """What the cloud lists: the good objects, and nothing else."""
 
 
+class Listing(FakeCloud):
+    """A cloud that can be looked at, and fails to do anything."""
+
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        return {vm: [] for vm in vms}
+
+
 def cloud() -> FakeCloud:
     """Return a cloud that has the good objects."""
-    return FakeCloud(**{name: (lambda _ids, page=page: [page]) for name, page in LISTED.items()})  # type: ignore[misc]
+    return Listing(**{name: (lambda _ids, page=page: [page]) for name, page in LISTED.items()})
 
 
 def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:
     """Return an entry that its process, which has ended, had not begun."""
     told = {"cloud": scope.cloud, "region": scope.region, "user": "ann", "host": "elsewhere", "owner_host": "elsewhere"}
-    begun = {"outcome": "waiting", "error": None, "seconds": None, "sent": None, "request": {}, "settled": False}
+    begun: dict[str, Any] = {
+        "outcome": "waiting",
+        "error": None,
+        "seconds": None,
+        "sent": None,
+        "request": {},
+        "settled": False,
+    }
     more = {"objects": [], "batch": "b", "place": 0, "owner": ""}
     return {"_id": native, "at": at, "command": f"vm stop {native}", **told, **begun, **more}
 
@@ -94,19 +109,24 @@ def fill(cache: Cache, scope: Scope, *, kinds: bool = True) -> None:
     cache.journal_add([waiting(native, scope, now) for native in GOOD])
 
 
-@dataclass(frozen=True)
 class Damage:
-    """A document that is to stand beside the good ones, or in the place of a record."""
+    """A document that is to stand beside the good ones, or in the place of a record; `what` was done to it."""
 
-    collection: str
-    document: dict[str, Any]
+    def __init__(self, collection: str, document: dict[str, Any], what: list[str]) -> None:
+        self.collection = collection
+        self.document = document
+        self.what = what
+
+    def __repr__(self) -> str:
+        return f"{self.collection}: {', '.join(self.what)}"  # all of it is too much for hypothesis to show
 
     def write(self, cache: Cache) -> None:
         """Write it as it is, whatever a validator says."""
         collection = cache.database[self.collection]
         if cache.mode == "memory":
             collection.replace_one({"_id": self.document["_id"]}, self.document, upsert=True)
-        else:
+            return
+        with suppress(WriteError):  # of two lists where its index has two fields
             collection.replace_one(
                 {"_id": self.document["_id"]}, self.document, upsert=True, bypass_document_validation=True
             )
@@ -135,8 +155,8 @@ def _whole(collection: str, number: int, scope: Scope) -> dict[str, Any]:
     return {"_id": scope.key(native), **columns, **ours, "extra": {"tags": []}, "id": native}
 
 
-_NO_KEYS = frozenset({"null", "a list", "an empty list", "a list of times", "an expression"})
-"""What no `_id` can be."""
+_NO_KEYS = frozenset({"null", "no number", "a list", "an empty list", "a list of times", "an expression"})
+"""What no `_id` can be, or mongomock cannot find again."""
 
 
 @st.composite
@@ -149,16 +169,18 @@ def damages(
     if collection == "journal":
         document["outcome"] = draw(st.sampled_from(["waiting", "unfinished", "unknown"]))
         document["command"] = draw(st.sampled_from(COMMANDS))
+    done = []
     for _ in range(draw(st.integers(1, 3))):
         name = draw(st.sampled_from(sorted({*document, "of_another_version"})))
         what = draw(st.sampled_from([*odd, "dropped", "as a good one's"]))
+        done.append(f"{name} {what}")
         if what == "dropped" and name != "_id":
             document.pop(name, None)
         elif what == "as a good one's" and name == "id":
             document[name] = GOOD[0]
         elif what in odd and not (name == "_id" and what in _NO_KEYS):
             document[name] = odd[what]
-    return Damage(collection, document)
+    return Damage(collection, document, done)
 
 
 COMMANDS = [

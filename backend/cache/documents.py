@@ -225,7 +225,7 @@ def _typed(kind: Kind, row: Row, document: Mapping[str, Any]) -> Row:
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
     if any(new is None and old is not None for new, old in zip(mended, row, strict=True)):
-        _passed_over(kind.plural, document)
+        _passed_over("journal" if kind is JOURNAL else kind.plural, document)
     elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):  # of any value of its type
         _GOOD[kind.name].add(tuple(map(type, row)))
     return mended

@@ -601,10 +601,17 @@ _LONGEST = 2 * LEASE_SECONDS
 _UNCLEAR: Document = {}
 """What stands for a document that is no BSON."""
 
-_UNHASHED: Document = {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}
+_UNHASHED: Document = {
+    "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]
+}
+"""A row without a hash, or with what is none; of an array each entry's type counts too."""
 
 _NO_FLIGHT: Document = {
-    "$or": [{"flight.since": {"$not": {"$type": "date"}}}, {"flight.action": {"$not": {"$type": "string"}}}]
+    "$or": [
+        {"flight": {"$not": {"$type": "object"}}},
+        {"flight.since": {"$not": {"$type": "date"}}},
+        {"flight.action": {"$not": {"$type": "string"}}},
+    ]
 }
 """A VM that is in no flight, or in one that cannot be understood."""
 
