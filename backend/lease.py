@@ -1,6 +1,7 @@
 """Lets one refresh of a kind run at a time, of whatever process: the others wait for what it finds."""
 
 import os
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,9 @@ LOOK_EVERY = 0.25
 """Seconds between looks at whether the refresh that is waited for has ended."""
 
 _LOST = "Another refresh has taken its place."
+
+_PROCESS = re.compile(r"[1-9][0-9]{0,8}")
+"""What may be the number of a process."""
 
 _live: set[str] = set()
 """The leases that this process has and keeps."""
@@ -128,7 +132,7 @@ def here() -> str:
 def _is_dead(record: RefreshRecord) -> bool:
     """Return whether the process that has the lease is known to have ended; wrongly so, it would only list as well."""
     place, _, number = record.lease_by.rpartition(":")
-    if place != here() or not number.isdigit():
+    if place != here() or not _PROCESS.fullmatch(number):
         return False
     if int(number) == os.getpid():
         return record.lease not in _live

@@ -1,16 +1,25 @@
-"""What the cache holds: documents made from KINDS, their schema, their indexes, and the events that tell of them."""
+"""What the cache holds: documents made from KINDS, their schema, their indexes, and the events that tell of them.
+
+Another version, another client or an enemy may have written anything. What reads a document gives None where it cannot
+be understood, and says so in the log, once: it costs nothing but itself.
+"""
 
 import json
+import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from math import isfinite
 from sys import intern
 from typing import Any, NamedTuple
 
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Kind, Row, Type
+from backend.kinds import JOURNAL, KINDS, Kind, Row, Type
 from backend.text import safe
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -66,12 +75,67 @@ class RefreshRecord:
         return None if self.finished is None else ((now or datetime.now(UTC)) - self.finished).total_seconds()
 
 
-_RECORD_FIELDS = frozenset(field.name for field in fields(RefreshRecord))
+def record(document: Mapping[str, Any]) -> RefreshRecord | None:
+    """Return the refresh record of a `refreshes` document; fields of a later version are passed over.
+
+    It is of what its `_id` says. None where that is nothing, or where any field is not as it should be: a record that
+    is half believed may keep a refresh from ever beginning.
+    """
+    of = split_key(document.get("_id"))
+    said = {name: document[name] for name in _RECORD if document.get(name) is not None}
+    if of is None or of[1] not in KINDS or not all(_RECORD[name](value) for name, value in said.items()):
+        _passed_over("refreshes", document)
+        return None
+    return RefreshRecord(*of[0], of[1], **{name: value for name, value in said.items() if name != "lease_until"})
 
 
-def record(document: Mapping[str, Any]) -> RefreshRecord:
-    """Return the refresh record of a `refreshes` document; fields of a later version are passed over."""
-    return RefreshRecord(**{name: value for name, value in document.items() if name in _RECORD_FIELDS})
+def _is_past(value: Any) -> bool:
+    return isinstance(value, datetime) and _EARLIEST < value < datetime.now(UTC) + _AHEAD
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, datetime)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_RECORD: dict[str, Callable[[Any], bool]] = {
+    "started": _is_past, "finished": _is_past, "lease_until": _is_time, "seconds": _is_number,
+    **dict.fromkeys(("count", "added", "changed", "removed", "batch", "written"), _is_count),
+    **dict.fromkeys(("error", "writer", "lease", "lease_by"), _is_text),
+}  # fmt: skip
+"""What each field of a record must be, where it is there at all."""
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(hours=1)
+"""So far ahead may another machine's clock be: what has ended in the future would never be stale."""
+_MOST = 1 << 53
+"""More than anybody counts: all that is reckoned with it can be stored."""
+
+
+def _passed_over(collection: str, document: Mapping[str, Any]) -> None:
+    """Say in the log, once, that a document cannot be understood."""
+    key = str(document.get("_id"))[:_KEY]
+    if (collection, key) not in _told and len(_told) < _TOLD:
+        _told.add((collection, key))
+        log.warning("something in %s of the cache cannot be understood and is passed over: %s", collection, key)
+
+
+_told: set[tuple[str, str]] = set()
+_TOLD = 1_000
+"""Documents that are told of, at most: nobody shall fill the log, or the memory, with more."""
+_KEY = 200
+"""Characters of an `_id` that are told."""
 
 
 @dataclass(frozen=True)
@@ -124,33 +188,122 @@ def same(document: Document, other: Document) -> bool:
 _UNSAID = frozenset({"hash", "refreshed"})
 
 
-def to_row(kind: Kind, document: Mapping[str, Any]) -> Row:
-    """Return the row of a document or of a projection of it."""
+def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
+    """Return the row of a document, or of a projection of it with its `_id`; None where that is not its object's.
+
+    Values that are not of their column's type are read as `to_document` would have written them.
+    """
     get = document.get
     row = tuple(map(get, kind.index))
+    if not is_of(scope, document):
+        _passed_over(kind.plural, document)
+        return None
+    row = _typed(kind, row, document)
     if kind.vast:
         # Of 100,000 images a few owners and architectures: one string each, not 100,000.
         common = kind.common
         return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
-    if "flight" in kind.index and (flight := get("flight")) is not None:
-        values = list(row)
-        values[kind.index["flight"]] = Flight(**{name: flight[name] for name in Flight._fields if name in flight})
-        if flight["action"] == "reboot" and get("state") == "running":
-            values[kind.index["state"]] = "rebooting"  # EC2 says `running` all through a reboot
-        return tuple(values)
+    if "flight" in kind.index and (flight := kind.value(row, "flight")) is not None:
+        at = kind.index["state"]
+        if flight.action == "reboot" and row[at] == "running":
+            return (*row[:at], "rebooting", *row[at + 1 :])  # EC2 says `running` all through a reboot
     return row
 
 
-def to_entry(document: Mapping[str, Any]) -> Row:
-    """Return the row of a document of the journal; what an earlier version did not write is None."""
-    shown = {**document, "id": str(document["_id"]), "objects": ", ".join(map(str, document.get("objects", ())))}
-    return tuple(shown.get(column.name) for column in JOURNAL.columns)
+def is_of(scope: Scope, document: Mapping[str, Any]) -> bool:
+    """Return whether a document has the id of an object, and the `_id` that this has in a cloud and region."""
+    native = document.get("id")
+    return type(native) is str and native != "" and document.get("_id") == scope.key(native)
 
 
-def split_key(key: str) -> tuple[Scope, str]:
-    """Return the scope and the native id that an `_id` was made of."""
-    cloud, region, native = key.split("/", 2)
-    return Scope(cloud, region), native
+_GOOD: defaultdict[str, set[tuple[type, ...]]] = defaultdict(set)
+"""By kind, the types of values that make a row as they are: looking at each value costs 100,000 rows a second."""
+
+
+def _typed(kind: Kind, row: Row, document: Mapping[str, Any]) -> Row:
+    if tuple(map(type, row)) in _GOOD[kind.name]:
+        return row
+    mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
+    if any(new is None and old is not None for new, old in zip(mended, row, strict=True)):
+        _passed_over("journal" if kind is JOURNAL else kind.plural, document)
+    elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):  # of any value of its type
+        _GOOD[kind.name].add(tuple(map(type, row)))
+    return mended
+
+
+def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
+    """Return all of a document, each column's value of its type; None as `to_row` does."""
+    if to_row(kind, scope, document) is None:
+        return None
+    said = [column for column in kind.columns if column.name in document and column.type != "flight"]
+    typed = {column.name: _TYPED[column.type](document[column.name], column.type) for column in said}
+    extra = document.get("extra")
+    return document | typed | {"extra": extra if isinstance(extra, dict) else {}}
+
+
+def digest_of(document: Mapping[str, Any]) -> int | None:
+    """Return the hash of a document, None where it has none."""
+    digest = document.get("hash")
+    return digest if isinstance(digest, int) and not isinstance(digest, bool) else None
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+def to_entry(document: Mapping[str, Any]) -> Row | None:
+    """Return the row of a document of the journal; None where it has no id that can be told.
+
+    What an earlier version did not write, or is not of its column's type, is None.
+    """
+    if not isinstance(native := document.get("_id"), str):
+        _passed_over("journal", document)
+        return None
+    shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
+    return _typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
+
+
+def scope_of(entry: Row) -> Scope:
+    """Return the cloud and region of a row of the journal."""
+    return Scope(JOURNAL.value(entry, "cloud") or "", JOURNAL.value(entry, "region") or "")
+
+
+def entry(document: Document) -> Document | None:
+    """Return a document of the journal that can be acted on; None where it lacks what that takes."""
+    if not all(fits(document.get(name)) for name, fits in _NEEDED.items()):
+        _passed_over("journal", document)
+        return None
+    wrong = {name for name, fits in _OPTIONAL.items() if document.get(name) is not None and not fits(document[name])}
+    known = {name: value for name, value in document.items() if name not in wrong}
+    return known | {"objects": _texts(document.get("objects")), "request": known.get("request") or {}}
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and (value == "" or value.isalnum())  # a file is called so
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_NEEDED: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("_id", "command", "cloud", "region", "outcome"), _is_text), "at": _is_time,
+}  # fmt: skip
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    "owner": _is_word, "owner_host": _is_text, "batch": _is_text, "sent": _is_time, "request": _is_object,
+}  # fmt: skip
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def split_key(key: Any) -> tuple[Scope, str] | None:
+    """Return the scope and the native id that an `_id` was made of; None where it was made of anything else."""
+    parts = key.split("/", 2) if isinstance(key, str) else ()
+    return (Scope(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
 def _text(value: Any, _type: Type) -> str | None:
@@ -175,13 +328,27 @@ def _number(value: Any, type_: Type) -> int | float | None:
         number = value if isinstance(value, (int, float)) and not whole else (int if whole else float)(value)
     except (TypeError, ValueError, OverflowError):  # overflow: int of infinity
         return None
-    return number if isinstance(number, float) or abs(number) <= _LARGEST else None
+    return number if (isfinite(number) if isinstance(number, float) else abs(number) <= _LARGEST) else None
+
+
+def _flag(value: Any, _type: Type) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _flight(value: Any, _type: Type) -> Flight | None:
+    if not isinstance(value, Mapping):
+        return None
+    action, since, before = value.get("action"), value.get("since"), value.get("before")
+    if not isinstance(action, str) or not isinstance(since, datetime):
+        return None
+    return Flight(action, since, value.get("overdue") is True, before if isinstance(before, str) else None)
 
 
 _TYPED: dict[Type, Callable[[Any, Type], Any]] = {
     "text": _text, "state": _text, "time": _time, "int": _number, "mib": _number, "gib": _number, "usd": _number,
+    "seconds": _number, "flag": _flag, "flight": _flight,
 }  # fmt: skip
-"""What each type of column stores of a value; a flag and a flight are not listed but set."""
+"""What each type of column stores, and shows, of a value."""
 
 
 _LARGEST = (1 << 63) - 1

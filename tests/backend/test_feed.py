@@ -255,7 +255,7 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
         embedded.database["refreshes"].insert_one({"_id": "x", "cloud": "aws", "region": "r", "kind": "balloon"})
         embedded.database["balloons"].insert_one({"_id": "x"})
         embedded.database["journal"].insert_one({"_id": "x", "of_a_later_version": 1})
-        later = {"_id": "y", "cloud": "aws", "region": "us-east-1", "kind": "vm", "count": 3, "of_a_later_version": 1}
+        later = {"_id": HERE.key("vm"), "count": 3, "of_a_later_version": 1}
         embedded.database["refreshes"].insert_one(later)
         heard.until(lambda all_: len(all_) == 2)
         # An entry of another version is one all the same.

@@ -185,7 +185,7 @@ def test_what_is_written_between_looking_and_removing_stays(cache: Cache) -> Non
     assert ids(cache, VM) == ["b", "c"]
 
 
-def by(cache: Cache, holder: str, ends: float = 3_600) -> None:
+def by(cache: Cache, holder: str, ends: float = 50) -> None:
     """Let somebody else have the lease."""
     assert cache.begin_refresh(VM, HERE, "theirs", holder) is not None
     with cache.use():
