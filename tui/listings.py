@@ -5,7 +5,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
-from backend.cache.documents import EVERYWHERE
+from backend.cache.places import EVERYWHERE
 from backend.commands import Parsed, command
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration

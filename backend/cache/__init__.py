@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from backend.cache.documents import Change, RefreshRecord, Scope
+from backend.cache.documents import Change
+from backend.cache.places import Scope
+from backend.cache.records import RefreshRecord
 
 if TYPE_CHECKING:
     from backend.cache.opening import open_cache

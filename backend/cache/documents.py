@@ -5,137 +5,23 @@ be understood, and says so in the log, once: it costs nothing but itself.
 """
 
 import json
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from math import isfinite
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
+from backend.cache.places import Document, Scope, passed_over
+from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, KINDS, Kind, Row, Type
+from backend.kinds import JOURNAL, Kind, Row, Type
 from backend.text import safe
-
-log = logging.getLogger(__name__)
-
-Document = dict[str, Any]
 
 CHUNK = 500
 """Documents or ids in one request: encoding and decoding one holds the interpreter for a few milliseconds."""
-
-
-class Scope(NamedTuple):
-    """The cloud and region that rows belong to."""
-
-    cloud: str
-    region: str
-
-    def key(self, name: str) -> str:
-        """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
-        return f"{self.cloud}/{self.region}/{name}"
-
-
-EVERYWHERE = Scope("", "")
-"""The scope of a change that may concern any cloud and region."""
-
-
-@dataclass(frozen=True)
-class RefreshRecord:
-    """The refreshes of one kind: when the last one began and why it failed, and the last listing that was complete."""
-
-    cloud: str
-    region: str
-    kind: str
-    started: datetime | None = None
-    finished: datetime | None = None
-    """When the last complete listing ended; the figures from here to `seconds` are its own."""
-    count: int = 0
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    seconds: float = 0.0
-    error: str | None = None
-    """Why the last refresh failed; None when it did not, or is under way."""
-    batch: int = 0
-    """Rows listed so far by the refresh under way; 0 when none is."""
-    written: int = 0
-    """Rows that all refreshes of this kind have written or removed: dashboards read again when it has grown."""
-    writer: str = ""
-    """Which open cache wrote this: its own dashboard was told of the rows themselves."""
-    lease: str = ""
-    """Which refresh is under way, as long as it is heard of; "" when none is."""
-    lease_by: str = ""
-    """The machine and process that it is of."""
-
-    def age(self, now: datetime | None = None) -> float | None:
-        """Return the seconds since the last complete listing, None when there has been none."""
-        return None if self.finished is None else ((now or datetime.now(UTC)) - self.finished).total_seconds()
-
-
-def record(document: Mapping[str, Any]) -> RefreshRecord | None:
-    """Return the refresh record of a `refreshes` document; fields of a later version are passed over.
-
-    It is of what its `_id` says. None where that is nothing, or where any field is not as it should be: a record that
-    is half believed may keep a refresh from ever beginning.
-    """
-    of = split_key(document.get("_id"))
-    said = {name: document[name] for name in _RECORD if document.get(name) is not None}
-    if of is None or of[1] not in KINDS or not all(_RECORD[name](value) for name, value in said.items()):
-        _passed_over("refreshes", document)
-        return None
-    return RefreshRecord(*of[0], of[1], **{name: value for name, value in said.items() if name != "lease_until"})
-
-
-def _is_past(value: Any) -> bool:
-    return isinstance(value, datetime) and _EARLIEST < value < datetime.now(UTC) + _AHEAD
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, datetime)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
-
-
-def _is_count(value: Any) -> bool:
-    return _is_number(value) and isinstance(value, int)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_RECORD: dict[str, Callable[[Any], bool]] = {
-    "started": _is_past, "finished": _is_past, "lease_until": _is_time, "seconds": _is_number,
-    **dict.fromkeys(("count", "added", "changed", "removed", "batch", "written"), _is_count),
-    **dict.fromkeys(("error", "writer", "lease", "lease_by"), _is_text),
-}  # fmt: skip
-"""What each field of a record must be, where it is there at all."""
-
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_AHEAD = timedelta(hours=1)
-"""So far ahead may another machine's clock be: what has ended in the future would never be stale."""
-_MOST = 1 << 53
-"""More than anybody counts: all that is reckoned with it can be stored."""
-
-
-def _passed_over(collection: str, document: Mapping[str, Any]) -> None:
-    """Say in the log, once, that a document cannot be understood."""
-    key = str(document.get("_id"))[:_KEY]
-    if (collection, key) not in _told and len(_told) < _TOLD:
-        _told.add((collection, key))
-        log.warning("something in %s of the cache cannot be understood and is passed over: %s", collection, key)
-
-
-_told: set[tuple[str, str]] = set()
-_TOLD = 1_000
-"""Documents that are told of, at most: nobody shall fill the log, or the memory, with more."""
-_KEY = 200
-"""Characters of an `_id` that are told."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +82,9 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
     get = document.get
     row = tuple(map(get, kind.index))
     if not is_of(scope, document):
-        _passed_over(kind.plural, document)
+        passed_over(kind.plural, document)
         return None
-    row = _typed(kind, row, document)
+    row = typed(kind, row, document)
     if kind.vast:
         # Of 100,000 images a few owners and architectures: one string each, not 100,000.
         common = kind.common
@@ -220,12 +106,13 @@ _GOOD: defaultdict[str, set[tuple[type, ...]]] = defaultdict(set)
 """By kind, the types of values that make a row as they are: looking at each value costs 100,000 rows a second."""
 
 
-def _typed(kind: Kind, row: Row, document: Mapping[str, Any]) -> Row:
+def typed(kind: Kind, row: Row, document: Mapping[str, Any]) -> Row:
+    """Return a row whose values are of their columns' types, None where they cannot be made so."""
     if tuple(map(type, row)) in _GOOD[kind.name]:
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
     if any(new is None and old is not None for new, old in zip(mended, row, strict=True)):
-        _passed_over("journal" if kind is JOURNAL else kind.plural, document)
+        passed_over("journal" if kind is JOURNAL else kind.plural, document)
     elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):  # of any value of its type
         _GOOD[kind.name].add(tuple(map(type, row)))
     return mended
@@ -247,63 +134,7 @@ def digest_of(document: Mapping[str, Any]) -> int | None:
     return digest if isinstance(digest, int) and not isinstance(digest, bool) else None
 
 
-# --- the journal -----------------------------------------------------------------------------------------------------
-
-
-def to_entry(document: Mapping[str, Any]) -> Row | None:
-    """Return the row of a document of the journal; None where it has no id that can be told.
-
-    What an earlier version did not write, or is not of its column's type, is None.
-    """
-    if not isinstance(native := document.get("_id"), str):
-        _passed_over("journal", document)
-        return None
-    shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
-    return _typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
-
-
-def scope_of(entry: Row) -> Scope:
-    """Return the cloud and region of a row of the journal."""
-    return Scope(JOURNAL.value(entry, "cloud") or "", JOURNAL.value(entry, "region") or "")
-
-
-def entry(document: Document) -> Document | None:
-    """Return a document of the journal that can be acted on; None where it lacks what that takes."""
-    if not all(fits(document.get(name)) for name, fits in _NEEDED.items()):
-        _passed_over("journal", document)
-        return None
-    wrong = {name for name, fits in _OPTIONAL.items() if document.get(name) is not None and not fits(document[name])}
-    known = {name: value for name, value in document.items() if name not in wrong}
-    return known | {"objects": _texts(document.get("objects")), "request": known.get("request") or {}}
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and (value == "" or value.isalnum())  # a file is called so
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-_NEEDED: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("_id", "command", "cloud", "region", "outcome"), _is_text), "at": _is_time,
-}  # fmt: skip
-_OPTIONAL: dict[str, Callable[[Any], bool]] = {
-    "owner": _is_word, "owner_host": _is_text, "batch": _is_text, "sent": _is_time, "request": _is_object,
-}  # fmt: skip
-
-
-def _texts(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
 # --- values ----------------------------------------------------------------------------------------------------------
-
-
-def split_key(key: Any) -> tuple[Scope, str] | None:
-    """Return the scope and the native id that an `_id` was made of; None where it was made of anything else."""
-    parts = key.split("/", 2) if isinstance(key, str) else ()
-    return (Scope(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
 def _text(value: Any, _type: Type) -> str | None:

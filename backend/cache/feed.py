@@ -9,18 +9,10 @@ from contextlib import suppress
 from bson.errors import BSONError
 from pymongo.errors import OperationFailure, PyMongoError
 
-from backend.cache.documents import (
-    EVERYWHERE,
-    Change,
-    Document,
-    RefreshRecord,
-    Scope,
-    record,
-    scope_of,
-    split_key,
-    to_entry,
-    to_row,
-)
+from backend.cache.documents import Change, to_row
+from backend.cache.entries import scope_of, to_entry
+from backend.cache.places import EVERYWHERE, Document, Scope, split_key
+from backend.cache.records import RefreshRecord, record
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled, bug

@@ -8,8 +8,9 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from backend.cache.connection import Mode
 from backend.cache.faults import sentence
-from backend.cache.store import Cache, Mode
+from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.cache.documents import flatten, split_key
+from backend.cache.documents import flatten
+from backend.cache.places import split_key
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from tests.backend.cache_parts import (

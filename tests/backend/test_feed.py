@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 
 from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
-from backend.cache.documents import EVERYWHERE
 from backend.cache.feed import Feed
+from backend.cache.places import EVERYWHERE
 from backend.config import MongoDB
 from backend.kinds import JOURNAL, KINDS, Kind
 from backend.mongod import find_binary

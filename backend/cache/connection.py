@@ -1,0 +1,148 @@
+"""A connection to the cache's database: one operation at a time, errors as sentences, and who is told of changes."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+from bson import decode_all
+from bson.errors import BSONError
+from pymongo import WriteConcern
+from pymongo.errors import PyMongoError
+
+from backend.cache.documents import CHUNK, Change
+from backend.cache.faults import sentence
+from backend.cache.places import Document, Scope
+from backend.callbacks import ignore
+from backend.errors import CacheError, CacheLostError
+
+Mode = Literal["embedded", "memory", "mongodb"]
+
+_T = TypeVar("_T")
+
+LEASE_SECONDS = 30.0
+
+Announce = Callable[[Change], object]
+
+
+class Connection:
+    """What all that the cache does is done through; see backend.cache.store.Cache."""
+
+    def __init__(
+        self,
+        client: Any,
+        database: str,
+        mode: Mode,
+        place: str,
+        *,
+        note: str = "",
+        close: Callable[[], None] = ignore,
+        revive: Callable[[], object] = ignore,
+        full: Callable[[], str] = str,
+    ) -> None:
+        self.mode = mode
+        self.place = place
+        self.note = note
+        self.client = client
+        self.database = client[database]
+        self.revive = revive
+        """Starts the server again where it is ours and gone; else does nothing."""
+        self.lease_seconds = LEASE_SECONDS
+        """For how long nobody else refreshes a kind when the refresh under way is not heard of."""
+        self.writer = uuid4().hex
+        """What tells this open cache from all others in the records of its refreshes."""
+        self._close = close
+        self._full = full
+        # mongomock is not thread-safe; MongoDB's client is.
+        self._lock: AbstractContextManager[Any] = threading.RLock() if mode == "memory" else nullcontext()
+        self._listeners: list[Announce] = []
+
+    def close(self) -> None:
+        """Give the connection back, and the embedded server where this cache holds one; never takes long."""
+        self._listeners.clear()
+        # The driver takes leave of the server first, and waits for one that is frozen until its sockets time out.
+        closing = threading.Thread(target=self.client.close, name="closing the cache", daemon=True)
+        closing.start()
+        closing.join(_LEAVE)
+        self._close()
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Hold the database for one operation; MongoDB's errors come out as CacheError."""
+        try:
+            with self._lock:
+                yield
+        except (PyMongoError, BSONError) as error:
+            raise self.sentence(error) from None
+
+    def sentence(self, error: PyMongoError | BSONError) -> CacheError:
+        """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
+        said = sentence(error, self.place)
+        if isinstance(said, CacheLostError) and (folder := self._full()):
+            return CacheLostError(f"{said.message} The disk of {folder} is full.", "Free some space.")
+        return said
+
+    def find(self, collection: str, query: Document, projection: Document | None = None, **how: Any) -> Iterator[Any]:
+        """Yield the documents that are found; one that is no BSON, which the server takes, as an empty one."""
+        find = self.database[collection]
+        how = {"batch_size": CHUNK, **how}
+        if self.mode == "memory":
+            yield from find.find(query, projection, **how)
+            return
+        options = self.database.codec_options
+        for batch in find.find_raw_batches(query, projection, **how):
+            try:
+                yield from decode_all(batch, options)
+            except BSONError:
+                yield from _one_by_one(batch, options)
+
+    def find_one(self, collection: str, key: str) -> Document | None:
+        return next(self.find(collection, {"_id": key}), None)
+
+    # --- listening ---------------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Announce) -> None:
+        """Tell `listener` of every change that this process writes, on the thread that writes it."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Announce) -> None:
+        """Stop telling `listener`."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def announce(self, change: Change) -> None:
+        for listener in tuple(self._listeners):
+            listener(change)
+
+
+SOON = WriteConcern(w=1)
+"""Answered before it is on disk, where it is within a tenth of a second."""
+
+_LEAVE = 0.3
+"""Seconds that closing waits for the server."""
+
+UNCLEAR: Document = {}
+"""What stands for a document that is no BSON."""
+
+
+def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
+    """Yield the documents of a batch of which some are no BSON, each of those as an empty one."""
+    while batch:
+        size = int.from_bytes(batch[:4], "little")
+        try:
+            yield from decode_all(batch[:size], options)
+        except BSONError:
+            yield dict(UNCLEAR)
+        batch = batch[size:]
+
+
+def of(scope: Scope) -> Document:
+    """Return the query for all that is of a cloud and region."""
+    return {"cloud": scope.cloud, "region": scope.region}
+
+
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield `values` in requests of at most CHUNK."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

@@ -1,0 +1,56 @@
+"""The entries of the journal: their rows, and what of a document can be acted on."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backend.cache.documents import typed
+from backend.cache.places import Document, Scope, passed_over
+from backend.cache.records import is_text, is_time
+from backend.kinds import JOURNAL, Row
+
+
+def to_entry(document: Mapping[str, Any]) -> Row | None:
+    """Return the row of a document of the journal; None where it has no id that can be told.
+
+    What an earlier version did not write, or is not of its column's type, is None.
+    """
+    if not isinstance(native := document.get("_id"), str):
+        passed_over("journal", document)
+        return None
+    shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
+    return typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
+
+
+def scope_of(entry: Row) -> Scope:
+    """Return the cloud and region of a row of the journal."""
+    return Scope(JOURNAL.value(entry, "cloud") or "", JOURNAL.value(entry, "region") or "")
+
+
+def entry(document: Document) -> Document | None:
+    """Return a document of the journal that can be acted on; None where it lacks what that takes."""
+    if not all(fits(document.get(name)) for name, fits in _NEEDED.items()):
+        passed_over("journal", document)
+        return None
+    wrong = {name for name, fits in _OPTIONAL.items() if document.get(name) is not None and not fits(document[name])}
+    known = {name: value for name, value in document.items() if name not in wrong}
+    return known | {"objects": _texts(document.get("objects")), "request": known.get("request") or {}}
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and (value == "" or value.isalnum())  # a file is called so
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_NEEDED: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("_id", "command", "cloud", "region", "outcome"), is_text), "at": is_time,
+}  # fmt: skip
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    "owner": _is_word, "owner_host": is_text, "batch": is_text, "sent": is_time, "request": _is_object,
+}  # fmt: skip
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
