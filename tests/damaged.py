@@ -14,7 +14,7 @@ from pymongo.errors import WriteError
 
 from backend.cache import Cache, RefreshRecord, Scope
 from backend.kinds import KINDS, Kind, Type
-from tests.backend.cache_parts import SAMPLES, FakeCloud, item
+from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")
 GOOD = ("good-1", "good-2", "good-3")
@@ -69,7 +69,8 @@ def _good_rows(kind: Kind) -> list[dict[str, Any]]:
 
 
 LISTED = {kind.plural: _good_rows(kind) for kind in KINDS.values()}
-"""What the cloud lists: the good objects, and nothing else."""
+OTHERS = tuple(f"other-{number}" for number in range(20))
+"""What the cloud lists as well: what is said of them in the cache is damaged, where it says anything."""
 
 
 class Listing(FakeCloud):
@@ -81,7 +82,8 @@ class Listing(FakeCloud):
 
 def cloud() -> FakeCloud:
     """Return a cloud that has the good objects."""
-    return Listing(**{name: (lambda _ids, page=page: [page]) for name, page in LISTED.items()})
+    pages = {kind.plural: [*LISTED[kind.plural], *items(kind, *OTHERS)] for kind in KINDS.values()}
+    return Listing(**{name: (lambda _ids, page=page: [page]) for name, page in pages.items()})
 
 
 def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:

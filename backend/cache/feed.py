@@ -246,6 +246,8 @@ def _change(event: Document, grown: Callable[[RefreshRecord], bool]) -> Change |
     if (of := split_key(event["documentKey"]["_id"])) is None:
         return None
     scope, native = of
-    # Written so that it is not understood, it is there no longer: a snapshot does not have it either.
-    row = None if document is None else to_row(kind, scope, document)
+    # Written so that it is not understood, or is another cloud's, it is there no longer: no snapshot has it either.
+    row = None
+    if document is not None and Scope(document.get("cloud", ""), document.get("region", "")) == scope:
+        row = to_row(kind, scope, document)
     return Change(kind.name, scope, removed=(native,)) if row is None else Change(kind.name, scope, upserts=(row,))

@@ -28,15 +28,16 @@ class Cache(Refreshes, Journal):
     def prepare(self) -> None:
         """Create what is missing of the collections, their indexes and, where the server has them, validators."""
         with self.use():
-            existing = {found["name"]: found["options"].get("validator") for found in self._collections()}
+            existing = {found["name"]: found["options"] for found in self._collections()}
             for kind in KINDS.values():
-                schema = validator(kind)
-                if existing.get(kind.plural) == schema:  # the last to be set, so the rest is there too
+                # Moderate: what does not fit already may be written to all the same, else it could not be put right.
+                schema = {"validator": validator(kind), "validationLevel": "moderate"}
+                if schema.items() <= existing.get(kind.plural, {}).items():  # the last to be set: the rest is there too
                     continue
                 # Of equal keys the server keeps the order in which they came, which an index by name would not.
                 self.database[kind.plural].create_index([("cloud", 1), ("region", 1)])
                 if self.mode != "memory":
-                    self.database.command("collMod", kind.plural, validator=schema)
+                    self.database.command("collMod", kind.plural, **schema)
             if "journal" not in existing:
                 self.database["journal"].create_index([("at", -1), ("place", -1)])
 
