@@ -141,6 +141,8 @@ class Entry:
             except CacheLostError:
                 if time.monotonic() > until:  # the next start finds out how it ended
                     raise
+                with suppress(CacheError, Cancelled):
+                    self._cache.revive()
                 threading.Event().wait(0.2)
 
 

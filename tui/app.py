@@ -96,6 +96,8 @@ class CloudmeshApp(Guarded):
         """These three are of one session: another cloud has others."""
         self._lost: CloudmeshError | None = None
         """Why the cache cannot be reached now."""
+        self._passing: CloudmeshError | None = None
+        """The last error that is no longer true when the cache is back."""
 
     def get_default_screen(self) -> Screen[None]:
         """Return our screen: pushed onto textual's empty one, it would be the second to be laid out."""
@@ -127,8 +129,10 @@ class CloudmeshApp(Guarded):
     # --- opening -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        job = Job("Opening the cache", lambda _job: self._launch.open(), self._opened, self._not_opened, key="open")
-        self.start(job)
+        def opened(_job: Job) -> Session:
+            return self._launch.open()
+
+        self.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open", cancels=False))
 
     def _not_opened(self, error: CloudmeshError) -> None:
         if isinstance(error, ConfigError):  # only the user can mend that, and what was read stays read
@@ -156,6 +160,7 @@ class CloudmeshApp(Guarded):
         self._following.callback(feed.close)
         for text in (*session.settings.warnings, session.cache.note):
             if text:
+                logger.warning("%s", text)
                 self.notify(safe(text), severity="warning", timeout=15, markup=False)
         self._feed = feed
         self.switch(session)
@@ -225,13 +230,13 @@ class CloudmeshApp(Guarded):
 
     @on(CacheConnection)
     def _cache_connection(self, message: CacheConnection) -> None:
-        before, self._lost = self._lost, CloudmeshError(message.lost) if message.lost else None
+        before, self._lost = self._lost, CacheLostError(message.lost) if message.lost else None
         self.show_place()
         if self._lost:
             self.show_error(self._lost)
         else:
-            if before:
-                self.main.query_one(MessageBar).retract(before)
+            for error in filter(None, (before, self._passing)):
+                self.main.query_one(MessageBar).retract(error)
             self.say("The cache is back.")
             if self._listings:
                 self._listings.load_all()
@@ -326,7 +331,8 @@ class CloudmeshApp(Guarded):
     @on(JobEnded)
     def _job_ended(self, message: JobEnded) -> None:
         job = message.job
-        self._jobs.ended(job)
+        if not self._jobs.ended(job):  # it was cancelled, and nobody waits for it any more
+            return
         self._show_work()
         if message.cancelled:
             if job.title:
@@ -368,6 +374,10 @@ class CloudmeshApp(Guarded):
         """Show an error until it is dismissed."""
         logger.error("%s", error)
         self.main.query_one(MessageBar).show(error)
+
+    def passes(self, error: CloudmeshError) -> None:
+        """Take an error that is shown away when the cache is back: it was of something that is read again then."""
+        self._passing = error
 
     # --- mistakes of ours --------------------------------------------------------------------------------------------
 

@@ -235,6 +235,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):
             if note:
+                log.logger.warning("%s", note)
                 print(safe(note), file=sys.stderr)
         return job(session, options.json)
 

@@ -38,6 +38,10 @@ class Job:
     """Nobody asked for it: it is shown only when it takes long."""
     unit: str = "rows"
     """What its progress counts."""
+    cancels: bool = True
+    """Whether the user may cancel it: without some work there is nothing else to do."""
+    lets_go: bool = True
+    """Whether cancelling ends it at once, whatever it waits for; else only what it does next is not done."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
     number: int = field(default_factory=lambda: next(_numbers))
@@ -118,15 +122,17 @@ class Jobs:
         threading.Thread(target=self._run, args=(job,), name=job.key or job.title or "job", daemon=True).start()
         return True
 
-    def ended(self, job: Job) -> None:
-        """Forget a job; called on the event loop when its end has been told."""
-        self._running.pop(job.number, None)
+    def ended(self, job: Job) -> bool:
+        """Forget a job whose end has come; return False where it was forgotten before. Called on the event loop."""
+        return self._running.pop(job.number, None) is not None
 
     def cancel(self) -> int:
-        """Cancel all jobs with a title and return how many there were."""
-        jobs = self.titled
+        """Cancel all jobs with a title that may be, and return how many there were."""
+        jobs = [job for job in self.titled if job.cancels]
         for job in jobs:
             job.cancel()
+            if job.lets_go:  # its thread may wait for a server for long: nobody waits for that
+                self._post(JobEnded(job, cancelled=True))
         return len(jobs)
 
     def close(self) -> None:

@@ -230,7 +230,8 @@ class Runner:
 
         key = first.command.refreshes and f"refresh {session.scope} {first.command.refreshes}"
         unit = "commands" if len(commands) > 1 else "rows"
-        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "", unit=unit)
+        reads = all(parsed.command.effect == "reads" for parsed in commands)
+        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "", unit=unit, lets_go=reads)
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
 
@@ -270,6 +271,8 @@ class Runner:
             pass  # nobody asked for it, and the feed tells that the cache is lost, and when it is back
         elif len(results) == 1:
             self._app.show_error(error)
+            if parsed.command.effect == "reads" and isinstance(error, CacheLostError):
+                self._app.passes(error)
         else:
             reasons = " ".join(dict.fromkeys(one.message for _, one in failed))
             message = f"{parsed.command.name}: {len(failed)} of {len(results)} failed. {reasons}"
@@ -371,6 +374,7 @@ class Runner:
             told,
             self._app.show_error,
             quiet=True,
+            lets_go=False,
         )
         self._app.start(job)
 

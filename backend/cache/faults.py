@@ -32,6 +32,7 @@ _CODES = {
 
 _REASONS = {
     "operation cancelled": "it does not answer",
+    "not primary": "it is not the primary now",
     'No replica set members match selector "Primary()"': "none of its members is the primary now",
 }
 """The driver's words that only its makers understand."""

@@ -77,5 +77,10 @@ class Journal(Connection):
         collection = self.database["journal"]
         if self.mode == "memory":
             return collection
-        # kill -9 of the server loses thousands of acknowledged writes without j (measured).
-        return collection.with_options(write_concern=WriteConcern(w=1, j=True))
+        # kill -9 of the server loses thousands of acknowledged writes without j (measured), a failover those that the
+        # others do not have.
+        return collection.with_options(write_concern=_SURE)
+
+
+_SURE = WriteConcern(w="majority", j=True, wtimeout=10_000)
+"""On the disk of most members within ten seconds, else the write has failed and nothing is sent to a cloud."""

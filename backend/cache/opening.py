@@ -13,8 +13,8 @@ from backend.cache.faults import sentence
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.config import MongoDB
-from backend.errors import CacheError, ConfigError
-from backend.mongod import EmbeddedServer, MongodError, find_binary
+from backend.errors import CacheError, CacheLostError, ConfigError
+from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
 
@@ -74,8 +74,10 @@ def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:
     server = EmbeddedServer(home, binary)
     try:
         uri = server.start()
+    except SilentError as error:  # not in memory: others may have it open, and what is done would not be in its journal
+        raise CacheLostError(error.message, error.cure) from None
     except MongodError as error:
-        return _memory(settings, f"{error} Until then the cache is in memory and will not last.")
+        return _memory(settings, f"{error} The cache is in memory until you start again, and will not last.")
     return _connected(
         uri,
         settings,

@@ -72,6 +72,8 @@ def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
     names = {value for row in rows for value in (kind.value(row, "id"), kind.value(row, "name")) if value}
     # Comparing with 100,000 names takes seconds, and a mistyped ami id has no meaningful neighbour.
     match = closest(word, names) if len(names) < 5_000 else None
+    if match is not None and safe(match) != match:  # what can be read of it is not its name
+        match = next((kind.value(row, "id") for row in rows if kind.value(row, "name") == match), None)
     if kind.name == "keypair":
         cure = (
             f"Did you mean {safe(match)!r}?" if match else f"Create it with: keypair create {shlex.quote(safe(word))}"

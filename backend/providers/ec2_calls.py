@@ -218,6 +218,8 @@ class Calls:
             with closing(exchange.chunks(ignore if call.changes else self._check)) as chunks:
                 for chunk in chunks:
                     yield reader.feed(chunk)
+            if not exchange.received:
+                raise Malformed("it is empty")
             yield reader.close()
             came, request = "200", rows.text(reader.rest.get("requestId")) or ""
         except Refusal as refusal:
@@ -230,9 +232,10 @@ class Calls:
             if not exchange.over:
                 self._driver = self._connected()
             log.debug(
-                "%s in %s, try %d: %s after %.3f s, %d bytes, request id %s",
+                "%s in %s of cloud %s, try %d: %s after %.3f s, %d bytes, request id %s",
                 call.action,
                 self._cloud.region,
+                self._cloud.name,
                 tries,
                 came,
                 patience.clock() - sent,

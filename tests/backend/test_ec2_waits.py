@@ -187,11 +187,12 @@ def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.Log
         every(ec2.volumes())
         with pytest.raises(CloudError):
             every(ec2.images())
+    here = "in us-east-1 of cloud aws"
     assert [record.getMessage() for record in caplog.records] == [
-        "DescribeVolumes in us-east-1, try 1: 503 RequestLimitExceeded after 0.000 s, 0 bytes, request id r",
+        f"DescribeVolumes {here}, try 1: 503 RequestLimitExceeded after 0.000 s, 0 bytes, request id r",
         "Listing volumes: throttled, retrying in 0.5 s after try 1",
-        f"DescribeVolumes in us-east-1, try 2: 200 after 0.000 s, {len(one.body)} bytes, request id r",
-        "DescribeImages in us-east-1, try 1: 403 UnauthorizedOperation after 0.000 s, 0 bytes, request id r",
+        f"DescribeVolumes {here}, try 2: 200 after 0.000 s, {len(one.body)} bytes, request id r",
+        f"DescribeImages {here}, try 1: 403 UnauthorizedOperation after 0.000 s, 0 bytes, request id r",
     ]
 
 
@@ -200,4 +201,5 @@ def test_a_request_that_fails_on_its_way_is_logged_too(caplog: pytest.LogCapture
     with Faults(Reply("<html/>")) as faults, pytest.raises(CloudError):
         every(EC2Provider(at(faults), patience=Time().patience()).images())
     (line,) = (record.getMessage() for record in caplog.records)
-    assert line == "DescribeImages in us-east-1, try 1: Malformed after 0.000 s, 7 bytes, request id unknown"
+    assert line.startswith("DescribeImages in us-east-1 of cloud aws, try 1: Malformed ")
+    assert line.endswith(" after 0.000 s, 7 bytes, request id unknown")

@@ -53,8 +53,8 @@ def test_a_line_says_when_how_grave_which_thread_and_module_and_what(opened: Ope
     logging.getLogger("backend.providers.ec2").debug("DescribeVolumes")
     lines = (tmp_path / "log").read_text().splitlines()
     assert [LINE.fullmatch(line) is not None for line in lines] == [True, True]
-    assert lines[0].endswith(" INFO [MainThread] test_log: booted i-1")
-    assert lines[1].endswith(" DEBUG [MainThread] test_log: DescribeVolumes")
+    assert lines[0].endswith(f" INFO [{os.getpid()} MainThread] test_log: booted i-1")
+    assert lines[1].endswith(f" DEBUG [{os.getpid()} MainThread] test_log: DescribeVolumes")
 
 
 def test_strangers_text_forges_no_line_and_steers_no_terminal(opened: Open, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
         await user.until(lambda: user.result == "vm refresh was cancelled.")
         assert not user.app.main.query_one(WorkLine).display
         assert user.table.total >= count - 1
-        assert world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled."
+        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled.")
 
 
 def patient(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
@@ -165,3 +165,28 @@ async def test_a_dialog_that_waits_to_ask_again_says_so(world: World) -> None:
             await user.sees("Looking at what would be lost: throttled, retrying in 100 s …")
             await user.press("escape")
             await user.back()
+
+
+async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> None:
+    """As a read of a database that is frozen."""
+    released = threading.Event()
+
+    class Deaf(Noting):
+        def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
+            assert released.wait(20)
+            yield []
+
+    def deaf(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Deaf(providers.connect(cloud, *hooks), world.changing))
+
+    count = world.cache.count(KINDS["vm"], world.scope)
+    async with opened(world, world.app(deaf, refresh=False)) as user:
+        await user.press("r")
+        await user.sees("vm refresh", "x cancels")
+        await user.press("x")
+        await user.until(lambda: user.result == "vm refresh was cancelled.", 2)
+        await user.loses("x cancels")
+        released.set()
+        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled.")
+        assert user.result == "vm refresh was cancelled."
+    assert world.cache.count(KINDS["vm"], world.scope) == count

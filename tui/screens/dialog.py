@@ -166,9 +166,10 @@ class CommandDialog(Window[list[Parsed] | None]):
             self.query_one("#question", Static).update(self._question(f"{_LOOKING} {done:,} of {of:,}"))
 
     def waits(self, waiting: Waiting) -> None:
-        """Say that the look at what would be lost waits to ask the cloud again."""
+        """Say that the look at what would be lost waits to ask the cloud again, and count down."""
         if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
             self.query_one("#question", Static).update(self._question(f"{_LOOKING} {safe(why)} …"))
+            self.set_timer(1.0, lambda: self.waits(waiting))
 
     def show_preview(self, preview: Preview) -> None:
         """Show what would be lost; from now on it can be confirmed."""

@@ -97,10 +97,16 @@ class WorkLine(Static):
             text.append("· being refreshed elsewhere, and its rows appear as they come ")
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
-        text.append("· cancelling …" if job.cancelled else "· x cancels", style="dim")
+        text.append(f"· {_way_out(job)}", style="dim")
         if text != self._shown:
             self._shown = text
             self.update(text, layout=False)
+
+
+def _way_out(job: Job) -> str:
+    if not job.cancels:
+        return "q quits"
+    return "what was sent is waited for …" if job.cancelled else "x cancels"
 
 
 class StatusBar(Static):
