@@ -25,9 +25,13 @@ _CODES = {
     8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
     13: ("does not let this user do that", "Give the user readWrite on the database."),
     121: ("refuses a document that does not fit the schema", "Another version may have made the collection; drop it."),
+    64: ("has not written it on most of its members in time", "See whether they all run."),
     14031: ("has no disk space left", "Free some, then try again."),
 }
 """Server error code to what the server does and what to do about it."""
+
+_PARTS = ("writeErrors", "writeConcernErrors")
+"""Where the error of a batch says why."""
 
 
 _REASONS = {
@@ -43,7 +47,7 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
     subject = f"The cache (MongoDB at {place})"
     codes = [error.code] if isinstance(error, OperationFailure) else []
     if isinstance(error, BulkWriteError):
-        codes += [entry.get("code") for entry in error.details.get("writeErrors", [])]
+        codes += [entry.get("code") for name in _PARTS for entry in error.details.get(name, [])]
     for code in codes:
         if code in _CODES:
             what, cure = _CODES[code]

@@ -121,9 +121,14 @@ class Server:
         self.ask({"replSetStepDown": seconds, "force": True})
 
     @contextmanager
-    def failing(self, *commands: str, code: int = DISK_FULL) -> Iterator[None]:
-        """Let it answer some of the commands with an error as long as the block runs."""
-        data = {"failCommands": list(commands), "errorCode": code}
+    def failing(self, *commands: str, code: int = DISK_FULL, unconfirmed: bool = False) -> Iterator[None]:
+        """Let it answer some of the commands with an error as long as the block runs.
+
+        `unconfirmed`: they are carried out, and the error is that other members have not written it in time.
+        """
+        late = {"code": code, "errmsg": "waiting for replication timed out"}
+        how = {"writeConcernError": late} if unconfirmed else {"errorCode": code}
+        data = {"failCommands": list(commands), **how}
         self.ask({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
         try:
             yield

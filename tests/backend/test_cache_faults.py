@@ -132,3 +132,33 @@ def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str) 
     told = sentence(error, "db.example.org")
     assert isinstance(told, CacheLostError)
     assert told.message == f"The cache (MongoDB at db.example.org) {words}"
+
+
+def test_a_command_waits_until_most_members_have_its_entry(server: Server, cache: Cache) -> None:
+    """Else a failover forgets a request that was sent."""
+    cache.database.command("profile", 2)
+    cache.journal_add([entry("one")])
+    cache.journal_set("one", {"outcome": "unfinished"})
+    cache.database.command("profile", 0)
+    said = cache.database["system.profile"].find({"ns": f"{cache.database.name}.journal", "op": {"$in": ["insert"]}})
+    concerns = [one["command"]["writeConcern"] for one in said]
+    assert [(one["w"], one["j"]) for one in concerns] == [("majority", True)]
+    assert 0 < concerns[0]["wtimeout"] <= 20_000
+    for write in (lambda: cache.journal_add([entry("two")]), lambda: cache.journal_set("one", {"error": "x"})):
+        with (
+            server.failing("insert", "update", code=64, unconfirmed=True),
+            pytest.raises(CacheError, match="has not written it on most of its members in time"),
+        ):
+            write()
+
+
+def test_nothing_is_sent_when_most_members_do_not_have_its_entry(
+    server: Server, cache: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        with (
+            server.failing("insert", code=64, unconfirmed=True),
+            pytest.raises(CacheError, match="has not written it on most of its members in time"),
+        ):
+            run(session, "volume create data --location us-east-1a")
+        assert sent(proxy) == []
