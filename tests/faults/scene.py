@@ -77,12 +77,9 @@ class Scene:
     def lost(self, cache: Cache, names: Iterable[str]) -> list[str]:
         """Return of which volumes, that commands were to make, the journal does not say what is true."""
         outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal(100_000)}
-        there = set(self.listed("volume").values())
-        return [
-            f"{name} was {'' if name in there else 'not '}made, and the journal says {outcomes.get(name)}"
-            for name in names
-            if (outcomes.get(name) == "done") is not (name in there)
-        ]
+        there = Counter(self.listed("volume").values())
+        wrong = [name for name in names if there[name] > 1 or (outcomes.get(name) == "done") is not (name in there)]
+        return [f"{name} was made {there[name]} times, and the journal says {outcomes.get(name)}" for name in wrong]
 
 
 @contextmanager
