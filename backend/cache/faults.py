@@ -3,7 +3,6 @@
 from bson.errors import BSONError
 from pymongo.errors import (
     AutoReconnect,
-    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     OperationFailure,
@@ -30,6 +29,9 @@ _CODES = {
 }
 """Server error code to what the server does and what to do about it."""
 
+_LEAVING = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+"""What a server answers that shuts down, or is the primary no longer (retryable writes specification)."""
+
 _PARTS = ("writeErrors", "writeConcernErrors")
 """Where the error of a batch says why."""
 
@@ -46,8 +48,11 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
     """Return the CacheError for `error`; `place` names the server without credentials."""
     subject = f"The cache (MongoDB at {place})"
     codes = [error.code] if isinstance(error, OperationFailure) else []
-    if isinstance(error, BulkWriteError):
-        codes += [entry.get("code") for name in _PARTS for entry in error.details.get(name, [])]
+    details = getattr(error, "details", None) or {}
+    parts = [entry for name in _PARTS for entry in details.get(name, [])]
+    codes += [entry.get("code") for entry in parts]
+    if _LEAVING.intersection(codes):
+        return CacheLostError(f"{subject} cannot be reached: it shuts down, or is the primary no longer.", _START_CURE)
     for code in codes:
         if code in _CODES:
             what, cure = _CODES[code]
@@ -59,7 +64,7 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
         return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _START_CURE)
     if isinstance(error, ConfigurationError):
         return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")
-    reason = str((getattr(error, "details", None) or {}).get("errmsg") or error)
+    reason = next((str(said["errmsg"]) for said in (details, *parts) if said.get("errmsg")), str(error))
     return CacheError(f"{subject} failed: {_short(reason)}.")
 
 

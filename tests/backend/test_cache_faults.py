@@ -162,3 +162,11 @@ def test_nothing_is_sent_when_most_members_do_not_have_its_entry(
         ):
             run(session, "volume create data --location us-east-1a")
         assert sent(proxy) == []
+
+
+def test_a_server_that_shuts_down_while_it_writes_is_lost_for_now(server: Server, cache: Cache) -> None:
+    with (
+        server.failing("insert", code=91, unconfirmed=True),
+        pytest.raises(CacheLostError, match="cannot be reached: it shuts down, or is the primary no longer"),
+    ):
+        cache.journal_add([entry("three")])

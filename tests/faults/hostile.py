@@ -71,7 +71,7 @@ def _in_one_place(place: str, ground: Ground) -> Tally:
     if ground.long:
         for piece in PIECES:
             show(piece)
-    tried(texts, 1_000 if ground.long else 10, show)
+    tried(texts, 400 if ground.long else 10, show)
     return tally
 
 
@@ -87,7 +87,7 @@ def _decoding(ground: Ground) -> Section:
         report = Report(kind.name)
         with _cached(ground) as cache:
             listed(kind, cache, list(every_damage(kind.name, 100)), report)
-            for number, some in enumerate(_several(2_000) if ground.long else ()):
+            for number, some in enumerate(_several(800) if ground.long else ()):
                 items = [damaged(kind.name, 1_000 + 50 * number + at, *done) for at, done in enumerate(some)]
                 listed(kind, cache, items, report)
         wrong, missing = report.others_wrong, report.missing
