@@ -16,7 +16,7 @@ from backend.kinds import JOURNAL, Kind
 from backend.mongod import find_binary
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, entry, following, ids, items
+from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, entry, eventually, following, ids, items
 from tests.backend.cloud_parts import behind_proxy, outcomes, run, sent
 from tests.backend.server_parts import Server
 
@@ -58,22 +58,31 @@ def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, k
 
 
 def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
-    key = ""
+    def write(key: str) -> str:
+        cache.journal_add([entry(key), entry(f"{key}-b")])
+        assert cache.put(VM, HERE, items(VM, key)) == (1, 0)
+        assert cache.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
+        return key
+
     with following(cache, retry_every=0.1) as heard:
         for number in range(5):
             deposed = threading.Thread(target=server.step_down)
             deposed.start()
             while deposed.is_alive():
-                key = f"{number}-{uuid4().hex}"
-                cache.journal_add([entry(key), entry(f"{key}-b")])
-                assert cache.put(VM, HERE, items(VM, key)) == (1, 0)
-                assert cache.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
+                write(f"{number}-{uuid4().hex}")
             deposed.join()
-        heard.wait_upserts(JOURNAL, key)
-        heard.wait_upserts(VM, key)
+        after: set[str] = set()
+
+        def followed() -> bool:
+            """Whether changes are told of again: what was written while the stream was away has been read anew."""
+            after.add(write(f"after-{uuid4().hex}"))
+            told = {JOURNAL.value(row, "id") for row in heard.upserts(JOURNAL)}
+            return bool(after & told) and bool(after & {VM.value(row, "id") for row in heard.upserts(VM)})
+
+        eventually(followed)
     there = ids(cache, VM)
     assert len(there) >= 5
-    assert sorted(one["_id"] for one in cache.journal()) == sorted([*there, *(f"{key}-b" for key in there)])
+    assert sorted(one["_id"] for one in cache.journal(100_000)) == sorted([*there, *(f"{key}-b" for key in there)])
 
 
 def test_a_command_whose_journal_has_no_room_is_not_sent(
