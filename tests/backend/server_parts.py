@@ -117,7 +117,8 @@ class Server:
             self._process.wait()
 
     def step_down(self, seconds: int = 1) -> None:
-        """Let it be the primary no longer; after some seconds it elects itself again."""
+        """Let it be the primary no longer, once it is; after some seconds it elects itself again."""
+        eventually(lambda: self.ask({"hello": 1})["isWritablePrimary"])
         self.ask({"replSetStepDown": seconds, "force": True})
 
     @contextmanager
