@@ -1,21 +1,18 @@
-"""What cloudmesh.yaml may say, where it is found, and how every mistake in it is told."""
+"""What cloudmesh.yaml may say, and how every mistake in it is told."""
 
-import contextlib
 import math
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from backend.config import PRODUCTION, Cloud, Credentials, Defaults, MongoDB, Settings, find, home, load
+from backend.config import PRODUCTION, Cloud, Credentials, Defaults, MongoDB, Settings, load
 from backend.errors import ConfigError
 from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import cloud_named
+from tests.backend.config_parts import document, one, read, refused
 
 TREE = Path(__file__).parents[2]
 SECRET = "wJalrXUtnFEMIK7MDENGb"
@@ -24,190 +21,6 @@ SECRET = "wJalrXUtnFEMIK7MDENGb"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cloudmesh.yaml"
-
-
-def read(path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o600)
-    return load(path, environ or {})
-
-
-def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> ConfigError:
-    """Read a configuration that is wrong: the error names the file and is one sentence and a cure."""
-    with pytest.raises(ConfigError) as caught:
-        read(path, text, environ)
-    assert str(path) in caught.value.message
-    assert caught.value.message.endswith(".")
-    assert "\n" not in str(caught.value)
-    assert caught.value.exit_status == 2
-    return caught.value
-
-
-def document(keys: str, value: Any) -> str:
-    """Return a configuration that is good but for the value at a dotted path; the cloud is called aws."""
-    whole: dict[str, Any] = {"cloudmesh": {"clouds": {"aws": {"endpoint": "http://127.0.0.1:5000"}}}}
-    place = whole
-    *above, last = keys.split(".")
-    for key in above:
-        place = place.setdefault(key, {})
-    place[last] = value
-    return yaml.safe_dump(whole)
-
-
-def one(text: str) -> str:
-    """Return a configuration of one cloud with these lines of YAML in it."""
-    return "cloudmesh:\n  clouds:\n    aws:\n" + "".join(f"      {line}\n" for line in text.splitlines())
-
-
-# --- where it is -----------------------------------------------------------------------------------------------------
-
-
-def test_places_in_order(tmp_path: Path) -> None:
-    data, here = tmp_path / "data", tmp_path / "here"
-    data.mkdir()
-    here.mkdir()
-    option, named = tmp_path / "option.yaml", tmp_path / "named.yaml"
-    for file in (option, named, here / "cloudmesh.yaml", data / "cloudmesh.yaml"):
-        file.touch()
-    environ = {"CLOUDMESH_CONFIG": str(named), "CLOUDMESH_HOME": str(data)}
-    with contextlib.chdir(here):
-        assert find(str(option), environ) == option
-        assert find(None, environ) == named
-        del environ["CLOUDMESH_CONFIG"]
-        assert find(None, environ).resolve() == here / "cloudmesh.yaml"
-        (here / "cloudmesh.yaml").unlink()
-        assert find(None, environ) == data / "cloudmesh.yaml"
-
-
-@pytest.mark.parametrize(("mode", "owner"), [(0o602, None), (0o606, None), (0o600, 12345)])
-def test_a_file_of_others_that_lies_about_is_used_only_when_it_is_named(
-    tmp_path: Path, mode: int, owner: int | None
-) -> None:
-    file = tmp_path / "cloudmesh.yaml"
-    file.touch()
-    file.chmod(mode)
-    if owner is not None:
-        if os.geteuid() != 0:
-            pytest.skip("only root can give a file away")
-        os.chown(file, owner, owner)
-    with contextlib.chdir(tmp_path):
-        with pytest.raises(ConfigError, match=r"\./cloudmesh\.yaml is not used: others .* where your keys are sent"):
-            find(None, {"CLOUDMESH_HOME": str(tmp_path / "data")})
-        assert find("cloudmesh.yaml", {}) == Path("cloudmesh.yaml")
-
-
-def test_data_directory() -> None:
-    assert home({}) == Path.home() / ".cloudmesh" == home({"CLOUDMESH_HOME": ""})
-    assert home({"CLOUDMESH_HOME": "~/elsewhere"}) == Path.home() / "elsewhere"
-    assert home({"CLOUDMESH_HOME": "~no-such-user/x"}) == Path("~no-such-user/x")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_data_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    os.chown(tmp_path, 12345, 12345)
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path)
-    for path in (tmp_path, link):
-        for use in (home, lambda environ: find(None, environ)):
-            with pytest.raises(ConfigError, match=f"The data directory {path} belongs to another user"):
-                use({"CLOUDMESH_HOME": str(path)})
-
-
-@pytest.mark.parametrize("name", ["missing.yaml", "~no-such-user/cloudmesh.yaml", "."])
-def test_a_named_file_that_is_none_is_not_passed_over(tmp_path: Path, name: str) -> None:
-    (tmp_path / "cloudmesh.yaml").touch()
-    with contextlib.chdir(tmp_path):
-        with pytest.raises(ConfigError, match=r"--config names does not exist\. .*--demo"):
-            find(name, {})
-        with pytest.raises(ConfigError, match=r"\$CLOUDMESH_CONFIG names does not exist"):
-            find(None, {"CLOUDMESH_CONFIG": name})
-
-
-def test_no_file_at_all(tmp_path: Path) -> None:
-    with contextlib.chdir(tmp_path), pytest.raises(ConfigError) as caught:
-        find(None, {"CLOUDMESH_HOME": str(tmp_path / "data")})
-    for part in ("./cloudmesh.yaml", str(tmp_path / "data" / "cloudmesh.yaml"), "--demo", "cloudmesh.yaml.example"):
-        assert part in str(caught.value)
-
-
-def test_unreadable_files(tmp_path: Path, path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        load(tmp_path, {})
-    path.write_bytes(b"cloudmesh: \xff")
-    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8 text"):
-        load(path, {})
-
-
-@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
-def test_a_file_that_others_may_read_is_warned_about(path: Path, mode: int, warned: bool) -> None:
-    read(path, one("provider: ec2"))
-    path.chmod(mode)
-    warnings = load(path, {}).warnings
-    assert [str(path) in warning and f"chmod 600 {path}" in warning for warning in warnings] == [True] * warned
-
-
-def test_a_place_in_which_others_may_put_another_is_warned_about(tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    file = folder / "cloudmesh.yaml"
-    for mode, warned in ((0o777, True), (0o1777, False), (0o775, False)):
-        folder.chmod(mode)
-        warnings = read(file, one("provider: ec2")).warnings
-        assert ["everybody may put another one" in warning for warning in warnings] == [True] * warned
-    link = tmp_path / "cloudmesh.yaml"
-    link.symlink_to(file)
-    folder.chmod(0o777)
-    assert len(load(link, {}).warnings) == 1
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_somebody_else_is_warned_about(path: Path) -> None:
-    read(path, one("provider: ec2"))
-    os.chown(path, 12345, 12345)
-    (warning,) = load(path, {}).warnings
-    assert f"{path} belongs to another user" in warning
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "warned"),
-    [
-        ("http://lab.example:4566/x", "lab.example:4566"),
-        ("http://10.0.0.5", "10.0.0.5"),
-        ("http://127.0.0.1.example", "127.0.0.1.example"),
-        ("https://lab.example", None),
-        ("http://127.1.2.3:5000", None),
-        ("http://[::1]:5000", None),
-        ("http://localhost:5000", None),
-    ],
-)
-def test_an_endpoint_without_tls_on_another_computer_is_warned_about(
-    path: Path, endpoint: str, warned: str | None
-) -> None:
-    warnings = read(path, document("cloudmesh.clouds.aws.endpoint", endpoint)).warnings
-    expected = [f"Cloud aws is asked without TLS: on the way to {warned} anybody"] if warned else []
-    assert [warning.partition(" can read")[0] for warning in warnings] == expected
-
-
-@pytest.mark.parametrize(
-    ("uri", "warned"),
-    [
-        ("mongodb://me:hunter2-pass@db.example:27017/?authSource=admin", "db.example:27017"),
-        ("mongodb://127.0.0.1,db1.example,db2.example/?tls=false", "db1.example, db2.example"),
-        ("mongodb+srv://db.example/?ssl=FALSE", "db.example"),
-        ("mongodb://db.example/?tls=true", None),
-        ("mongodb://db.example/?SSL=true", None),
-        ("mongodb+srv://me:hunter2-pass@db.example", None),
-        ("mongodb://me:hunter2-pass@localhost:27017,[::1]:27018", None),
-        ("mongodb://%2Frun%2Fmongodb-27017.sock", None),
-        ("mongodb://[nonsense", None),
-        ("embedded", None),
-    ],
-)
-def test_a_cache_without_tls_on_another_computer_is_warned_about(path: Path, uri: str, warned: str | None) -> None:
-    warnings = read(path, document("cloudmesh.mongodb.uri", uri)).warnings
-    expected = [f"The cache is used without TLS: on the way to {warned} anybody"] if warned else []
-    assert [warning.partition(" can read")[0] for warning in warnings] == expected
-    assert "hunter2" not in "".join(warnings)
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
