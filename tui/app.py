@@ -132,7 +132,7 @@ class CloudmeshApp(Guarded):
         def opened(_job: Job) -> Session:
             return self._launch.open()
 
-        self.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open", cancels=False))
+        self.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
 
     def _not_opened(self, error: CloudmeshError) -> None:
         if isinstance(error, ConfigError):  # only the user can mend that, and what was read stays read
@@ -307,6 +307,7 @@ class CloudmeshApp(Guarded):
 
     def _runner_or_error(self) -> Runner | None:
         if self.runner is None:
+            self._open()  # where the user has cancelled that; two at once there never are
             self.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
         return self.runner
 
@@ -337,6 +338,9 @@ class CloudmeshApp(Guarded):
         if message.cancelled:
             if job.title:
                 self.say(f"{job.title} was cancelled.")
+            if self.session is None:
+                for kind in KINDS:
+                    self.main.table_of(kind).notice = "The cache is not open. Any command, such as :vm list, opens it."
         elif message.error is not None:
             job.failed(message.error)
         else:

@@ -38,8 +38,6 @@ class Job:
     """Nobody asked for it: it is shown only when it takes long."""
     unit: str = "rows"
     """What its progress counts."""
-    cancels: bool = True
-    """Whether the user may cancel it: without some work there is nothing else to do."""
     lets_go: bool = True
     """Whether cancelling ends it at once, whatever it waits for; else only what it does next is not done."""
     key: str = ""
@@ -127,8 +125,8 @@ class Jobs:
         return self._running.pop(job.number, None) is not None
 
     def cancel(self) -> int:
-        """Cancel all jobs with a title that may be, and return how many there were."""
-        jobs = [job for job in self.titled if job.cancels]
+        """Cancel all jobs with a title and return how many there were."""
+        jobs = self.titled
         for job in jobs:
             job.cancel()
             if job.lets_go:  # its thread may wait for a server for long: nobody waits for that

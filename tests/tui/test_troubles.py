@@ -14,8 +14,10 @@ from backend.kinds import KINDS
 from backend.providers import Page, Provider, Waiting
 from backend.providers.ec2 import EC2Provider
 from backend.providers.patience import Patience
+from backend.session import Session
 from tests.backend.ec2_faults import Faults, refusal
-from tests.tui.driving import Noting, World, opened, palette
+from tests.tui.driving import Launch, Noting, World, driven, opened, palette
+from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.widgets.status import MessageBar, WorkLine
@@ -190,3 +192,27 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
         await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled.")
         assert user.result == "vm refresh was cancelled."
     assert world.cache.count(KINDS["vm"], world.scope) == count
+
+
+async def test_opening_the_cache_can_be_cancelled_and_begun_anew(world: World) -> None:
+    begun: list[threading.Event] = []
+
+    def opening() -> Session:
+        begun.append(threading.Event())
+        assert begun[-1].wait(20)
+        return world.session(refresh=False)
+
+    async with driven(CloudmeshApp(Launch(opening))) as user:
+        await user.sees("Opening the cache", "x cancels")
+        await user.press("x")
+        await user.until(lambda: user.result == "Opening the cache was cancelled.", 2)
+        begun[0].set()  # what comes late is nobody's
+        await user.sees("The cache is not open. Any command, such as :vm list, opens it.")
+        await user.run("vm list")
+        await user.sees("The cache is not open yet.")
+        await user.until(lambda: len(begun) == 2)
+        assert user.app.session is None
+        begun[1].set()
+        await user.until(lambda: user.app.session is not None)
+        await user.show("vm")
+        await user.sees("db-primary")

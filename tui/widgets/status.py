@@ -104,8 +104,6 @@ class WorkLine(Static):
 
 
 def _way_out(job: Job) -> str:
-    if not job.cancels:
-        return "q quits"
     return "what was sent is waited for …" if job.cancelled else "x cancels"
 
 
