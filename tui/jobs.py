@@ -20,6 +20,9 @@ SHORT = 0.3
 QUIET_FOR = 2.0
 """The same for work that nobody asked for."""
 
+GRACE = 0.5
+"""Seconds that cancelled work has to end by itself, and to write down that it was cancelled."""
+
 _numbers = itertools.count(1)
 
 
@@ -39,7 +42,7 @@ class Job:
     unit: str = "rows"
     """What its progress counts."""
     lets_go: bool = True
-    """Whether cancelling ends it at once, whatever it waits for; else only what it does next is not done."""
+    """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
     number: int = field(default_factory=lambda: next(_numbers))
@@ -130,7 +133,9 @@ class Jobs:
         for job in jobs:
             job.cancel()
             if job.lets_go:  # its thread may wait for a server for long: nobody waits for that
-                self._post(JobEnded(job, cancelled=True))
+                late = threading.Timer(GRACE, self._post, (JobEnded(job, cancelled=True),))
+                late.daemon = True
+                late.start()
         return len(jobs)
 
     def close(self) -> None:
