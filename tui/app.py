@@ -19,7 +19,7 @@ from backend.commands import COMMANDS, Command, Param, allowed, complete
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
 from backend.kinds import JOURNAL, KINDS, Kind, Row
 from backend.log import logger
-from backend.session import Session
+from backend.session import Session, SettingChange
 from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
@@ -194,6 +194,18 @@ class CloudmeshApp(Guarded):
             self.runner.recover()
         self.show_place()
         self.main.refresh_bindings()
+
+    def set(self, change: SettingChange) -> None:
+        """Change a setting of the session that there is now."""
+        if self.session is None or self.runner is None or self._listings is None:
+            return
+        session = self.session.changed(change)
+        if session.scope != self.session.scope:
+            self.switch(session)
+            return
+        self.session = self.runner.session = session  # the same rows, and what can be undone stays
+        self._listings.go_on(session)
+        self.show_place()
 
     def show_place(self) -> None:
         """Show cloud, region, cache and modes, and how many rows are marked."""

@@ -48,7 +48,7 @@ _LONGEST = 400
 
 
 class Runner:
-    """The commands of one session; another session has another.
+    """The commands of one cloud's session; another cloud has another.
 
     Once `close` is called, what ends still tells its result, but nothing follows from it. All methods are of the event
     loop.
@@ -56,7 +56,8 @@ class Runner:
 
     def __init__(self, app: "CloudmeshApp", session: Session) -> None:
         self._app = app
-        self._session = session
+        self.session = session
+        """The session with its settings as they are now."""
         self._closed = False
         self._undo: list[Parsed] = []
         """What takes back what was done last."""
@@ -84,7 +85,7 @@ class Runner:
         """Run a command, or open its dialog first: when it lacks something, when it destroys something, and when it
         changes something that was picked from a list rather than typed.
         """
-        session, one = self._session, parsed.command
+        session, one = self.session, parsed.command
         target = next((param for param in one.params if param.kind and param.required), None)
         if not allowed(one, session):
             self._app.show_error(CloudmeshError(f"This session is read-only: {one.name} is not run."))
@@ -102,7 +103,7 @@ class Runner:
 
     def _confirm(self, parsed: Parsed, target: Param) -> None:
         """Find the one row that a command names, and show it before anything happens."""
-        session = self._session
+        session = self.session
         kind, word = target.kind or "", parsed.given[target.name]
         rest = {name: value for name, value in parsed.given.items() if name != target.name}
 
@@ -133,7 +134,7 @@ class Runner:
     ) -> None:
         """Open a command's dialog; `then` gets the command when it has been done."""
         dialog = CommandDialog(
-            one, self._session, self._app.rows, targets=targets, target=target, given=given, error=error
+            one, self.session, self._app.rows, targets=targets, target=target, given=given, error=error
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
@@ -160,7 +161,7 @@ class Runner:
 
     def _look(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
         """Return the job that finds out what a dialog's command would destroy, and shows it there."""
-        session, preview = self._session, dialog.command.preview
+        session, preview = self.session, dialog.command.preview
         at = 0 if target is None or target.kind is None else _kind_of(target).index["id"]
         ids = [str(row[at]) for row in targets]
 
@@ -193,7 +194,7 @@ class Runner:
 
         `then` is called when all are done, `again` when one alone was refused before anything was done.
         """
-        session = self._session
+        session = self.session
         first = commands[0]
         what = first.line if len(commands) == 1 else f"{first.command.name} ×{len(commands)}"
         if first.command.effect != "reads":
@@ -231,7 +232,17 @@ class Runner:
         key = first.command.refreshes and f"refresh {session.scope} {first.command.refreshes}"
         unit = "commands" if len(commands) > 1 else "rows"
         reads = all(parsed.command.effect == "reads" for parsed in commands)
-        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "", unit=unit, lets_go=reads)
+        job = Job(
+            safe(what),
+            work,
+            ended,
+            self._app.show_error,
+            quiet=quiet,
+            unit=unit,
+            lets_go=reads,
+            key=key or "",
+            line="settings" if first.command.sets else "",
+        )
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
 
@@ -245,8 +256,8 @@ class Runner:
         for parsed, outcome in done:
             if (error := self._stale.pop(parsed.line, None)) is not None:
                 self._app.main.query_one(MessageBar).retract(error)
-            if outcome.session is not None:
-                self._app.switch(outcome.session)
+            if outcome.setting is not None:
+                self._app.set(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
                 fields = [(name, "" if value is None else safe(str(value))) for name, value in outcome.fields]
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
@@ -352,7 +363,7 @@ class Runner:
 
     def recover(self) -> None:
         """Find out what came of the commands that an earlier run left unfinished, and tell."""
-        session = self._session
+        session = self.session
 
         def told(found: Recovered) -> None:
             if found.messages:

@@ -1,7 +1,6 @@
 """What `KIND refresh`, `KIND list`, `KIND export` and `refresh` do."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from backend import export
 from backend.commands.lookup import find
@@ -10,7 +9,7 @@ from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.kinds import KINDS, Kind
 from backend.refresh import Difference, refresh, refresh_many
-from backend.session import cloud_named
+from backend.session import SettingChange, cloud_named
 from backend.state import remember
 
 
@@ -111,7 +110,7 @@ def switch_refresh(on: bool) -> Callable[[Call], Outcome]:
             if on
             else "refresh is off: the cache is shown until you ask for a refresh."
         )
-        return Outcome(message, session=replace(call.session, refresh=on))
+        return Outcome(message, setting=SettingChange(refresh=on))
 
     return run
 
@@ -121,4 +120,4 @@ def set_default(call: Call) -> Outcome:
     cloud = cloud_named(call.session.settings, call.args["cloud"])
     remember(call.session.settings, call.session.home, cloud=cloud.name)
     message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
-    return Outcome(message, session=call.session.switched(cloud.name))
+    return Outcome(message, setting=SettingChange(cloud=cloud.name))
