@@ -45,7 +45,8 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
         export.check(path)
         failure = "" if call.args["only"] else _fetched(call, kind)
         if call.args["only"]:
-            rows = [find(call, kind.name, word) for word in call.args["only"].split(",")]
+            known = {str(kind.value(row, "id")): row for row in call.session.cache.rows(kind, call.session.scope)}
+            rows = [known.get(word) or find(call, kind.name, word) for word in call.args["only"].split(",")]
         else:
             rows = call.session.cache.rows(kind, call.session.scope)
         export.write(kind, rows, path)

@@ -3,12 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.naming import about, named
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -74,14 +76,17 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        return command.run(Call(session, args, check, progress, waits))
+        call = Call(session, args, check, progress, waits)
+        with named(parsed, call) if command.effect != "reads" else nullcontext():
+            return command.run(call)
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
     call = Call(session, args, check, progress, waits, entry)
-    with entry.recorded():
+    with entry.recorded(), named(parsed, call):
         try:
             return command.run(call)
         except UnsureError as error:
+            about(error, parsed, call)
             lost = error
         except (CloudmeshError, Cancelled):
             raise

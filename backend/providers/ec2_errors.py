@@ -226,6 +226,7 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
         f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{said}.",
         "It may have been done all the same: refresh before you repeat it." if unsure else rule.cure.format(**fields),
     )
+    error.doing, error.reading = safe(call.doing), not call.changes
     if isinstance(error, TransientError):
         error.brief = rule.brief
     return error
