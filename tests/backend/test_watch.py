@@ -211,10 +211,10 @@ def test_trouble_is_told_once(cache: Cache) -> None:
     watcher, said = watcher_of(cache, account)
     account.broken = CloudError("No answer.", "Wait.")
     assert [watcher.step() for _ in range(3)] == [30, 30, 30]
-    assert said == ["stop of a: sent, and cannot be followed now. No answer. Wait."]
+    assert said == ["stop of vm a: sent, and cannot be followed now. No answer. Wait."]
     account.broken = CloudError("Not allowed.")
     watcher.step()
-    assert said[1:] == ["stop of a: sent, and cannot be followed now. Not allowed."]
+    assert said[1:] == ["stop of vm a: sent, and cannot be followed now. Not allowed."]
     account.broken = None
     assert watcher.step() == 2
     account.broken = CloudError("Not allowed.")  # it had gone: this is news
