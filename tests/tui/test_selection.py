@@ -105,6 +105,19 @@ async def test_a_row_that_the_filter_hides_for_its_new_state_does_not_take_the_c
         assert user.table.cursor_id == second
 
 
+@pytest.mark.parametrize(("key", "char"), [("alt+d", "d"), ("alt+shift+t", "T")])
+async def test_a_letter_typed_right_after_escape_acts_after_it(world: World, key: str, char: str) -> None:
+    """A terminal sends the same for Esc and a letter right after it as for Alt and the letter."""
+    async with opened(world) as user:
+        await filtered(user, "web-2", "enter")
+        user.app.post_message(Key(key, char))
+        await user.dialog({"d": "vm delete", "T": "vm tag"}[char])
+        assert "web-2" in user.window
+        assert user.table.filter_text == ""
+        await user.press("escape")
+        await user.back()
+
+
 # --- marks -----------------------------------------------------------------------------------------------------------
 
 

@@ -206,8 +206,8 @@ class MainScreen(Screen[None]):
         text = f"{table.visible_count:,} of {table.total:,}"
         if text != count.content:
             count.update(text, layout=False)  # its width is fixed: a layout at every letter would cost more than it
-            if table.rows.marks:
-                self._host.show_place()
+        if table.rows.marks:
+            self._host.show_place()
 
     @dataclass
     class Painted(Message):
