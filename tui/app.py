@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Event
 from textual.screen import Screen
 
-from backend.commands import COMMANDS, Command, Param, allowed, complete
+from backend.commands import COMMANDS, Command, Param, complete, refusal
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
 from backend.kinds import JOURNAL, KINDS, Kind, Row
 from backend.log import logger
@@ -194,7 +194,8 @@ class CloudmeshApp(Guarded):
             lambda text: self.post_message(Reported(text)),
             trouble=lambda text: self.post_message(Reported(text, trouble=True)),
         )
-        self._watcher.start()
+        if session.cache.refusal is None:  # it writes what it sees
+            self._watcher.start()
         self.runner = Runner(self, session)
         self._listings = Listings(self, session, self._feed, self.runner)
         self._listings.load_all(empty=moved)
@@ -224,7 +225,9 @@ class CloudmeshApp(Guarded):
         parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
         if not session.refresh:
             parts.append("refresh off")
-        if session.locked:
+        if session.cache.refusal:
+            parts.append("cache read-only")
+        elif session.locked:
             parts.append("read-only")
         if self._lost:
             parts.append("CACHE LOST")
@@ -283,7 +286,8 @@ class CloudmeshApp(Guarded):
         """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
         if self.session is None:
             return "The cache is not open yet: try again in a moment."
-        return "" if allowed(one, self.session) else f"This session is read-only: {one.name} is not run."
+        why = refusal(one, self.session)
+        return why.message if why else ""
 
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""

@@ -143,7 +143,7 @@ class Command:
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
-    """The kind that it refreshes."""
+    """The kind that it refreshes, or "all"."""
     sets: bool = False
     """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None

@@ -279,7 +279,8 @@ class Unreachable(Noting):
     def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
         error = CloudError("Listing VMs failed on cloud demo, region us-east-1: nobody answers.", "Try again.")
         error.doing, error.reading = "Listing VMs", True
-        raise error
+        if self._changing is not None:
+            raise error
         yield []
 
 
