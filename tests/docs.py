@@ -56,7 +56,8 @@ _KEYS = """\
 
 - **The marked rows** that the filter shows; where no row is marked, the cursor's row. Where rows are marked and the
   filter hides all of them, a key acts on nothing and says so (`2 marked, none shown`). Where it hides some, the dialog
-  says how many are shown and how many are left out; these stay marked. What only shows an object takes the cursor's row.
+  says how many are shown and how many are left out; these stay marked. What only shows an object takes
+  the cursor's row.
 - **An export** (`e`) is of the marked rows that are shown; where none is marked, of all rows that the filter shows. Its
   dialog says how many before anything is written.
 - **`space`** marks the row and goes down to the next one.
