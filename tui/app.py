@@ -15,6 +15,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.events import Event
 from textual.screen import Screen
+from textual.widgets import Input
 
 from backend.commands import COMMANDS, Command, Param, complete, refusal
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
@@ -120,7 +121,7 @@ class CloudmeshApp(Guarded):
 
     async def on_event(self, event: Event) -> None:
         """Take a key typed right after Esc for what it is; see tui.alt."""
-        for each in apart(event):
+        for each in apart(event, lambda: isinstance(self.focused, Input)):
             await super().on_event(each)
 
     def on_unmount(self) -> None:

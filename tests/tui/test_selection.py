@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.events import Key
+from textual.widgets import Input
 from textual.widgets._footer import FooterKey
 
 from backend import providers
@@ -113,6 +114,20 @@ async def test_a_letter_typed_right_after_escape_acts_after_it(world: World, key
         user.app.post_message(Key(key, char))
         await user.dialog({"d": "vm delete", "T": "vm tag"}[char])
         assert "web-2" in user.window
+        assert user.table.filter_text == ""
+        await user.press("escape")
+        await user.back()
+
+
+async def test_alt_and_an_arrow_go_by_words_in_a_field_and_nowhere_else(world: World) -> None:
+    async with opened(world) as user:
+        await filtered(user, "two words")
+        field = user.app.main.query_one("#filter", Input)
+        user.app.post_message(Key("alt+b", "b"))
+        await user.until(lambda: field.cursor_position == len("two "))
+        await user.press("enter")
+        user.app.post_message(Key("alt+b", "b"))
+        await user.dialog("vm boot")
         assert user.table.filter_text == ""
         await user.press("escape")
         await user.back()
