@@ -39,7 +39,7 @@ def scope(one: Command, table: ResourceTable) -> str:
 def usable(one: Command, table: ResourceTable) -> bool:
     """Return whether there is a row that a command may work on."""
     if _takes_many(one, table) and not table.rows.marks:
-        return not table.rows.words or table.visible_count > 0
+        return not table.rows.words or (table.rows.ready and table.visible_count > 0)
     rows = (table.rows.row(id) for id in selected(one, table))
     return any(row is not None and fits(one, table.kind, row) for row in rows)
 
@@ -67,6 +67,8 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> 
     `named` returns the name of a VM for its id.
     """
     kind, verb = table.kind, one.words[-1]
+    if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
+        return f"The filter is still looking at all {kind.nouns}: try again in a moment."
     rows = [row for id in selected(one, table) if (row := table.rows.row(id)) is not None]
     if not rows and table.rows.marks:
         return f"{marks_text(table)}: Esc drops the filter that hides them, and then the marks."

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from backend.commands.common import label
 from backend.commands.lookup import known
 from backend.commands.model import Call, Command, Parsed
 from backend.errors import CacheError, CloudError, InVainError, NotFoundError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import KINDS, Kind
 from backend.text import safe
 
 
@@ -27,35 +28,34 @@ def about(error: CloudError | CacheError, parsed: Parsed, call: Call) -> None:
     """Put into an error which action has failed, and on what, where it does not say so itself."""
     if isinstance(error, (NotFoundError, InVainError)) and not error.doing:
         return
-    error.name_action(*_subject(parsed, call))
+    error.name_action(*_subject(parsed, call, cached=not isinstance(error, CacheError)))
     if call.entry is not None and call.entry.outcome == "waiting":
         error.message = f"{error.message} Nothing was done."
 
 
-def _subject(parsed: Parsed, call: Call) -> tuple[str, str]:
-    """Return "stop of web-1 (i-0abc)" or "create of volume data", and how its object is called in it."""
+def _subject(parsed: Parsed, call: Call, *, cached: bool) -> tuple[str, str]:
+    """Return "stop of web-1 (i-0abc)" or "create of volume data", and how its object is called in it.
+
+    Where the cache does not answer, it is called as the command calls it.
+    """
     command = parsed.command
     if command.words[0] not in KINDS:
         return command.name, command.name
     kind = KINDS[command.words[0]]
-    called = _object(command, kind, parsed, call)
+    called = _object(command, kind, parsed, call if cached else None)
     noun = "" if kind.name == "vm" and called else f"{kind.noun} "
     return f"{command.words[-1]} of {noun}{called}".rstrip(), called
 
 
-def _object(command: Command, kind: Kind, parsed: Parsed, call: Call) -> str:
+def _object(command: Command, kind: Kind, parsed: Parsed, call: Call | None) -> str:
     target = command.target(kind.name)
     word = parsed.given.get(target.name if target else "name", "")
-    if target is None or not word:
+    if target is None or not word or call is None:
         return safe(word)
     try:
         rows = known(call, kind, word)
-    except CacheError:  # it may be what has failed
+    except CacheError:
         rows = []
-    return called(kind, rows[0]) if len(rows) == 1 else safe(word)
-
-
-def called(kind: Kind, row: Row) -> str:
-    """Return an object's name and id, fit for a sentence."""
-    name, native = kind.value(row, "name"), str(kind.value(row, "id"))
-    return f"{safe(str(name))} ({native})" if name and name != native else native
+    if len(rows) != 1:
+        return safe(word)
+    return label(kind.value(rows[0], "name"), str(kind.value(rows[0], "id")))
