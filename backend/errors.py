@@ -22,16 +22,20 @@ class CloudmeshError(Exception):
         self.cure = redacted(cure)
         super().__init__(self.message)
 
-    def name_action(self, action: str, called: str) -> None:
-        """Say that an action has failed, "stop of web-1 (i-0abc)", unless its object is named by `called` already."""
-        if (called and called in self.message) or action in self.message:
+    def name_action(self, action: str, called: str, name: str, *, undone: bool) -> None:
+        """Say that an action has failed, "stop of web-1 (i-0abc)", unless what failed names its object already.
+
+        `called` is the object's name and id, `name` what it is known by; `undone`: nothing was done.
+        """
+        if action in self.message or (called and called in self.message):
             return
-        rest = self.message.removeprefix(self.doing) if self.doing else ""
-        if not rest.startswith(" failed"):
-            self.message = redacted(f"{action} failed: {self.message}")
+        is_step = bool(self.doing) and self.message.startswith(f"{self.doing} failed")
+        if is_step and not self.reading:  # the action itself
+            if name and name not in self.doing.split():
+                self.message = redacted(f"{action}{self.message.removeprefix(self.doing)}")
             return
-        step = f", while {self.doing[0].lower()}{self.doing[1:]}" if self.reading else ""
-        self.message = redacted(f"{action}{rest.removesuffix('.')}{step}.")
+        reason = f"{self.message[0].lower()}{self.message[1:]}" if is_step else self.message
+        self.message = redacted(f"{action} failed{', and nothing was done' if undone else ''}: {reason}")
 
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".rstrip()

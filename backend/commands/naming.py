@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from backend.commands.common import label
 from backend.commands.lookup import known
-from backend.commands.model import Call, Command, Parsed
+from backend.commands.model import Call, Parsed
 from backend.errors import CacheError, CloudError, InVainError, NotFoundError
 from backend.kinds import KINDS, Kind
 from backend.text import safe
@@ -28,34 +28,30 @@ def about(error: CloudError | CacheError, parsed: Parsed, call: Call) -> None:
     """Put into an error which action has failed, and on what, where it does not say so itself."""
     if isinstance(error, (NotFoundError, InVainError)) and not error.doing:
         return
-    error.name_action(*_subject(parsed, call, cached=not isinstance(error, CacheError)))
-    if call.entry is not None and call.entry.outcome == "waiting":
-        error.message = f"{error.message} Nothing was done."
-
-
-def _subject(parsed: Parsed, call: Call, *, cached: bool) -> tuple[str, str]:
-    """Return "stop of web-1 (i-0abc)" or "create of volume data", and how its object is called in it.
-
-    Where the cache does not answer, it is called as the command calls it.
-    """
+    if call.entry is None and not error.reading:  # a trial, which speaks for itself
+        return
     command = parsed.command
-    if command.words[0] not in KINDS:
-        return command.name, command.name
-    kind = KINDS[command.words[0]]
-    called = _object(command, kind, parsed, call if cached else None)
-    noun = "" if kind.name == "vm" and called else f"{kind.noun} "
-    return f"{command.words[-1]} of {noun}{called}".rstrip(), called
+    kind = KINDS.get(command.words[0])
+    name, called = _object(parsed, kind, None if isinstance(error, CacheError) else call)
+    noun = f"{kind.noun} " if kind and (kind.name != "vm" or not called) else ""
+    action = f"{command.words[-1]} of {noun}{called}".rstrip() if kind else command.name
+    error.name_action(action, called, name, undone=call.entry is None or call.entry.outcome == "waiting")
 
 
-def _object(command: Command, kind: Kind, parsed: Parsed, call: Call | None) -> str:
-    target = command.target(kind.name)
+def _object(parsed: Parsed, kind: Kind | None, call: Call | None) -> tuple[str, str]:
+    """Return the name of what a command acts on, or makes, and how a sentence calls it; as given where none is known.
+
+    Without a call the cache, which may be what has failed, is not asked.
+    """
+    target = parsed.command.target(kind.name) if kind else None
     word = parsed.given.get(target.name if target else "name", "")
-    if target is None or not word or call is None:
-        return safe(word)
+    if kind is None or target is None or not word or call is None:
+        return word, safe(word)
     try:
         rows = known(call, kind, word)
     except CacheError:
         rows = []
     if len(rows) != 1:
-        return safe(word)
-    return label(kind.value(rows[0], "name"), str(kind.value(rows[0], "id")))
+        return word, safe(word)
+    name, native = kind.value(rows[0], "name"), str(kind.value(rows[0], "id"))
+    return str(name or native), label(name, native)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from backend.errors import CacheError, CacheLostError, CloudError, CloudmeshError
+from backend.errors import CloudError, CloudmeshError
 from backend.providers import Provider, connect
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, vms
 
 NOWHERE = "http://127.0.0.1:1"
-WHERE = "failed on cloud aws, region us-east-1: 127.0.0.1:1 cannot be reached"
+WHERE = "failed on cloud aws, region us-east-1: 127.0.0.1:1 cannot be reached."
 
 
 def unreachable(session: Session) -> Session:
@@ -24,8 +24,7 @@ def test_an_action_whose_listing_fails_names_itself(session: Session, ec2: Provi
     native = booted(session, f"vm boot {AMI} --name web")
     with pytest.raises(CloudError) as raised:
         run(unreachable(session), f"vm {verb} {native}")
-    assert raised.value.message.startswith(f"{verb} of web ({native}) {WHERE}")
-    assert raised.value.message.endswith(", while listing VMs. Nothing was done.")
+    assert raised.value.message == f"{verb} of web ({native}) failed, and nothing was done: listing VMs {WHERE}"
     (entry, *_) = session.cache.journal()
     assert entry["error"].startswith(f"{verb} of web ({native}) failed")
     assert entry["outcome"] == "failed"
@@ -42,14 +41,28 @@ def test_an_action_whose_listing_fails_names_itself(session: Session, ec2: Provi
 def test_what_makes_something_says_what(session: Session, line: str, said: str) -> None:
     with pytest.raises(CloudmeshError) as raised:
         run(unreachable(session), line)
-    assert raised.value.message.startswith(f"{said} failed ")
+    assert raised.value.message.startswith(f"{said} failed, and nothing was done: listing ")
 
 
-def test_an_error_is_named_once_and_keeps_its_sentence() -> None:
-    error = CacheLostError("The cache cannot be reached.", "Wait.")
-    error.name_action("stop of web (i-1)", "web (i-1)")
-    error.name_action("stop of web (i-1)", "web (i-1)")
-    assert str(error) == "stop of web (i-1) failed: The cache cannot be reached. Wait."
-    named: CacheError = CacheError("web (i-1) is not in the cache.")
-    named.name_action("stop of web (i-1)", "web (i-1)")
-    assert named.message == "web (i-1) is not in the cache."
+@pytest.mark.parametrize(
+    ("message", "doing", "reading", "named"),
+    [
+        ("The cache is away.", "", False, "stop of web (i-1) failed, and nothing was done: The cache is away."),
+        (
+            "Stopping VM i-1 failed on cloud a: no.",
+            "Stopping VM i-1",
+            False,
+            "stop of web (i-1) failed on cloud a: no.",
+        ),
+        ("Stopping VM web failed on cloud a: no.", "Stopping VM web", False, "Stopping VM web failed on cloud a: no."),
+        ("web (i-1) is in no cache.", "", False, "web (i-1) is in no cache."),
+    ],
+)
+def test_an_error_is_named_once_and_only_where_it_does_not_say_it(
+    message: str, doing: str, reading: bool, named: str
+) -> None:
+    error = CloudError(message, "Wait.")
+    error.doing, error.reading = doing, reading
+    for _ in range(2):
+        error.name_action("stop of web (i-1)", "web (i-1)", "web", undone=True)
+    assert str(error) == f"{named} Wait."

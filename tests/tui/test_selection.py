@@ -299,9 +299,8 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         await user.press("enter")
         await user.back()
         bar = user.app.main.query_one(MessageBar)
-        said = f"stop of web-1 ({native}) failed on cloud demo, region us-east-1: 127.0.0.1:1 cannot be reached"
+        said = f"stop of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
         await user.until(lambda: said in str(bar.content))
-        assert ", while listing VMs. Nothing was done." in str(bar.content)
         assert user.app.runner is not None
         behind = [parse(["vm", "refresh"])]
         user.app.runner.run(behind, quiet=True)

@@ -33,6 +33,9 @@ RowsOf = Callable[[str], Iterable[Row]]
 
 _LOOKING = "Looking at what would be lost:"
 
+_EXAMPLES = 20
+"""Of what is only read, as by an export, so many rows are listed; there may be thousands."""
+
 _PICKS = 50
 """So many matches are offered at most: more words find the rest."""
 
@@ -210,10 +213,13 @@ class CommandDialog(Window[list[Parsed] | None]):
 
     def _question(self, looking: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = self._opening()
-        if self._target is not None and self._target.kind and not self._target.many:
+        if self._target is not None and self._target.kind:
             kind = KINDS[self._target.kind]
             parts.append(Text(""))
-            parts.append(_facts(kind, self._targets[0]) if len(self._targets) == 1 else _list(kind, self._targets))
+            shown = self._targets[:_EXAMPLES] if self._target.many else self._targets
+            parts.append(_facts(kind, shown[0]) if len(shown) == 1 else _list(kind, shown))
+            if more := len(self._targets) - len(shown):
+                parts.append(Text(f"and {more:,} more"))
         if self.previewed and looking:
             parts += [Text(""), Text(looking, style="italic")]
         if self._asked:

@@ -247,7 +247,7 @@ class MainScreen(Screen[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
-        if self.query_one("#too-small").display or not isinstance(self.focused, ResourceTable):
+        if not self.check_action("filter", ()):  # a field has the focus, or nothing can be read
             return
         self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
         if self.lost_keys.take(event):
