@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from backend.ahead import ahead
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
+from backend.errors import CacheError, Cancelled, CloudmeshError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.lease import BegunAnew, Lease, take
@@ -91,8 +91,6 @@ def refresh(
             break
     if kind.name == "vm":
         settle(cache, scope)
-        with suppress(Cancelled):  # the rows are there
-            learn_protection(provider, cache, scope, check)
     return done
 
 
@@ -146,21 +144,6 @@ def _listed(
             lease.end(replace(running, error=why))
         raise
     return done
-
-
-def learn_protection(provider: Provider, cache: "Cache", scope: Scope, check: Callable[[], None] = ignore) -> None:
-    """Ask of some VMs, those not asked of for the longest first, whether they are protected from being deleted."""
-    since = datetime.now(UTC) - timedelta(seconds=LEARNT_FOR)
-    refused = False
-    for native in cache.unasked(scope, since, LEARNT_AT_ONCE):
-        check()
-        try:
-            cache.set_protected(scope, native, None if refused else provider.protected(native))
-        except TransientError:
-            return  # the next refresh goes on
-        except CloudError as error:  # that the column stays empty is no reason for the rows to be missing
-            refused = refused or isinstance(error, PermissionDeniedError)
-            cache.set_protected(scope, native, None)
 
 
 _AT_ONCE = 3
@@ -236,12 +219,6 @@ TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "r
 """The state that each action ends in."""
 
 _FINAL = frozenset({"running", "stopped", "terminated"})
-
-LEARNT_AT_ONCE = 100
-"""VMs of which a refresh asks whether they are protected: EC2 answers about one a call, and counts the calls."""
-
-LEARNT_FOR = 3_600.0
-"""Seconds for which that is believed; what destroys asks again."""
 
 _REBOOT_SECONDS = 4.0
 """EC2 says `running` all through a reboot, so it is shown as rebooting this long."""

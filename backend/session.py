@@ -60,6 +60,9 @@ class Session:
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}
+        for column in kind.columns:  # one that has a field of another name is called as in the table
+            if column.field in shown:
+                shown[column.name] = shown.pop(column.field)
         return shown | {"extra": providers.opened(kind, document["extra"])}
 
     def switched(self, name: str) -> "Session":

@@ -19,7 +19,7 @@ from backend.commands import Outcome, Parsed, execute, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
 from backend.errors import Cancelled, UsageError
-from backend.format import RIGHT_ALIGNED, as_object, cell, plain
+from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
 from backend.providers import Waiting
@@ -145,7 +145,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             _print_json(one)
     elif as_json:
         # A flight is a tuple, which json would write as an array before it asked for its plain form.
-        print(_json({"message": outcome.message, **{name: plain(value) for name, value in outcome.fields}}))
+        print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields)}))
     else:
         print(safe(outcome.message))
         for part in outcome.parts:
@@ -154,8 +154,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         if outcome.undo:
             print(f"To take it back: {safe(outcome.undo)}")
         if outcome.kind is KINDS["keypair"]:
-            texts = [(name, "" if value is None else safe(str(plain(value)))) for name, value in outcome.fields]
-            _print_columns(texts)
+            _print_columns(field_texts(outcome.kind, outcome.fields))
 
 
 def _json(value: Any) -> str:

@@ -18,6 +18,7 @@ from backend.errors import (
     UnsureError,
     UsageError,
 )
+from backend.format import field_texts
 from backend.kinds import KINDS, Kind, Row
 from backend.providers import Waiting
 from backend.refresh import Progress
@@ -248,7 +249,7 @@ class Runner:
             if outcome.session is not None:
                 self._app.switch(outcome.session)
             if outcome.fields and parsed.command.effect == "reads":
-                fields = [(name, "" if value is None else safe(str(value))) for name, value in outcome.fields]
+                fields = field_texts(outcome.kind, outcome.fields)
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:

@@ -39,6 +39,8 @@ class Param:
     """With it the command only asks whether it could be done."""
     many: bool = False
     """One call takes several, joined by commas: marked rows are one command, not one each."""
+    asked: Callable[[Row], bool] | None = None
+    """Whether a dialog on a row has a field for it; None: every dialog has."""
 
     @property
     def usage(self) -> str:

@@ -234,7 +234,16 @@ COMMANDS: tuple[Command, ...] = (
         ("volume", "detach"),
         "Detach a volume from its VM; unmount it there first",
         volumes.detach,
-        params=(_VOLUME,),
+        params=(
+            _VOLUME,
+            Param(
+                "vm",
+                "Id or unique name of the VM, where it is attached to several",
+                "option",
+                kind="vm",
+                asked=volumes.is_shared,
+            ),
+        ),
         effect="changes",
         key="A",
         on=("volume",),
