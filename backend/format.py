@@ -34,6 +34,10 @@ MOVING = frozenset({"pending", "stopping", "shutting-down"})
 """The states that a VM passes through."""
 
 
+GONE = frozenset({"shutting-down", "terminated"})
+"""The states of a VM that is deleted; EC2 lists it for an hour more."""
+
+
 DURING = {"boot": "pending", "start": "pending", "stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
 """The state that each action takes a VM through."""
 

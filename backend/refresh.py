@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from backend.ahead import ahead
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudmeshError
+from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.lease import BegunAnew, Lease, take
+from backend.log import logger
 from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
@@ -144,6 +145,19 @@ def _listed(
             lease.end(replace(running, error=why))
         raise
     return done
+
+
+def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
+    """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
+
+    The one attribute that DescribeInstances leaves out: a call a VM, so no listing asks, but what shows or acts on one.
+    """
+    try:
+        on = provider.protected(vm)
+    except CloudError as error:
+        logger.info("whether %s is protected is not known: %s", vm, error)
+    else:
+        cache.set_protected(scope, vm, on)
 
 
 _AT_ONCE = 3
