@@ -107,7 +107,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
         except (NotFoundError, InVainError):
             raise
         except (CloudError, CacheError) as error:  # that it cannot be found out now says nothing of what was done
-            undone, why = False, f" It could not be found out what came of it: {error}"
+            undone, why = False, _why_unknown(lost, error)
             continue
         except Cancelled:
             break
@@ -122,6 +122,14 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
     if undone:
         raise CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
     raise UnsureError(f"{lost.message}{why}", lost.cure)
+
+
+def _why_unknown(lost: UnsureError, error: CloudmeshError) -> str:
+    """Return why the outcome of a command is unknown, without what `lost` says of it already."""
+    if error.message == lost.message:  # it was sent once more, with its token
+        return " It was sent again, and that answer was lost too."
+    said = error.message if error.cure == lost.cure else str(error)
+    return f" The outcome could not be found out: {said}"
 
 
 def _pause(seconds: float, check: Callable[[], None]) -> None:
