@@ -39,7 +39,7 @@ class Column:
     ours: bool = False
     """No listing tells it, and none takes it away."""
     field: str = ""
-    """The field of the cache's document that holds it, with dots for what lies deeper; "": the one of its name."""
+    """The field of the cache's document that holds it, or "a.b" for one within another; "": the one of its name."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,14 @@ class Kind:
         return dict.fromkeys((*self.fields, *self.index), 1)
 
     @cached_property
-    def gathered(self) -> tuple[tuple[int, Column], ...]:
-        """The columns, each with its position, that are more than one plain value of the field of their name."""
+    def gathered(self) -> tuple[tuple[int, Column, str, str], ...]:
+        """The columns that are more than one plain value in the field of their name: position, column, field, and the
+        field within that one, "" for none.
+        """
         return tuple(
-            (at, column) for at, column in enumerate(self.columns) if column.field or column.type in ("list", "tags")
+            (at, column, *(column.field or column.name).partition(".")[::2])
+            for at, column in enumerate(self.columns)
+            if column.field or column.type in ("list", "tags")
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from typing import Any
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Column, Kind, Row, Type
+from backend.kinds import JOURNAL, Kind, Row, Type
 from backend.text import safe
 
 CHUNK = 500
@@ -52,9 +52,9 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
     document = {
         column.field or column.name: _TYPED[column.type](get(column.name), column.type) for column in kind.listed
     }
-    for _, column in kind.gathered:
-        if column.type == "list" and (found := document[column.field or column.name]) is not None:
-            document[column.field or column.name] = list(found)  # as MongoDB gives it back
+    for _, column, field, _ in kind.gathered:
+        if column.type == "list" and (found := document[field]) is not None:
+            document[field] = list(found)  # as MongoDB gives it back
     extra = dict(get("extra") or ())
     if isinstance(tags := extra.get("tags"), dict):
         # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
@@ -101,21 +101,17 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
 
 def _values(kind: Kind, document: Mapping[str, Any]) -> Row:
     """Return what a document says in each column: of what is gathered, what can be understood."""
-    values = list(map(document.get, kind.fields))
-    for at, column in kind.gathered:
-        value = _found(column, document)
-        values[at] = _TYPED[column.type](value, column.type) or value or None
-    return tuple(values)
-
-
-def _found(column: Column, document: Mapping[str, Any]) -> Any:
-    """Return what a document holds of a column, in the field of its name where an earlier version has written it."""
-    value: Any = document
-    for step in (column.field or column.name).split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            return document.get(column.name)
-        value = value[step]
-    return value
+    get = document.get
+    row = tuple(map(get, kind.fields))
+    for at, column, field, inner in kind.gathered:
+        value = get(field)
+        if inner:
+            value = value.get(inner) if type(value) is dict else None
+        elif value is None and field not in document:  # an earlier version has written it under the column's name
+            value = get(column.name)
+        if value is not None:
+            row = (*row[:at], _TYPED[column.type](value, column.type) or value or None, *row[at + 1 :])
+    return row
 
 
 def is_of(scope: Scope, document: Mapping[str, Any]) -> bool:
