@@ -39,7 +39,9 @@ class Column:
     ours: bool = False
     """No listing tells it, and none takes it away."""
     field: str = ""
-    """The field of the cache's document that holds it, or "a.b" for one within another; "": the one of its name."""
+    """The field of the cache's document that holds it, where that is not the one of its name."""
+    earlier: str = ""
+    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud's listing fills; what a column finds in "extra" is listed there."""
-        return tuple(column for column in self.columns if not column.ours and "." not in column.field)
+        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        return tuple(column for column in self.columns if not column.ours and column.type != "tags")
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -86,17 +88,15 @@ class Kind:
     @cached_property
     def projection(self) -> dict[str, int]:
         """The fields of a document that a row is made from, as MongoDB is asked for them."""
-        return dict.fromkeys((*self.fields, *self.index), 1)
+        return dict.fromkeys((*self.fields, *(column.earlier for column in self.columns if column.earlier)), 1)
 
     @cached_property
-    def gathered(self) -> tuple[tuple[int, Column, str, str], ...]:
-        """The columns that are more than one plain value in the field of their name: position, column, field, and the
-        field within that one, "" for none.
-        """
+    def gathered(self) -> tuple[tuple[int, Column, str], ...]:
+        """The columns, each with its position and field, that are more than one plain value, or may be elsewhere."""
         return tuple(
-            (at, column, *(column.field or column.name).partition(".")[::2])
+            (at, column, column.field or column.name)
             for at, column in enumerate(self.columns)
-            if column.field or column.type in ("list", "tags")
+            if column.earlier or column.type == "list"
         )
 
     @cached_property
@@ -131,7 +131,7 @@ def _name(width: int = 24) -> Column:
     return Column("name", "Name", width=width)
 
 
-_TAGS = Column("tags", "Tags", "tags", 24, field="extra.tags")
+_TAGS = Column("tags", "Tags", "tags", 24, earlier="extra.tags")
 """Last, where a table is wide: what a filter finds there must be seen somewhere."""
 
 
@@ -230,7 +230,9 @@ KINDS: dict[str, Kind] = {
             "locations",
             (
                 _name(16),
-                Column("region", "Region", width=14, help="As the cloud names it", field="region_name"),
+                Column(
+                    "region", "Region", width=14, help="As the cloud names it", field="region_name", earlier="region"
+                ),
                 Column("state", "State", "state", 11),
                 Column("type", "Type", width=18, help="Availability zone, local zone or wavelength zone"),
                 _id("ID", 16),

@@ -57,9 +57,9 @@ _KINDS = """\
 `KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing; a list is always
 an array and tags are always an object. CSV joins the entries of both by commas, as tables do.
 
-On a terminal a table is as wide as it: the widest texts are cut with `…`, never ids and addresses, and where that is not
-enough columns are left out and named on stderr. In a pipe or a file nothing is cut; a text of more than 80 cells moves
-its own line alone.
+On a terminal a table is as wide as it: the widest texts are cut with `…`, never ids and addresses, and where that is
+not enough columns are left out and named on stderr. In a pipe or a file nothing is cut; a text of more than 80 cells
+moves its own line alone.
 
 `--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
 `added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""

@@ -17,7 +17,7 @@ from typing import Any
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Kind, Row, Type
+from backend.kinds import JOURNAL, Column, Kind, Row, Type
 from backend.text import safe
 
 CHUNK = 500
@@ -52,14 +52,16 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
     document = {
         column.field or column.name: _TYPED[column.type](get(column.name), column.type) for column in kind.listed
     }
-    for _, column, field, _ in kind.gathered:
-        if column.type == "list" and (found := document[field]) is not None:
-            document[field] = list(found)  # as MongoDB gives it back
+    for _, column, field in kind.gathered:
+        if column.type == "list":
+            document[field] = _stored(document[field])
     extra = dict(get("extra") or ())
     if isinstance(tags := extra.get("tags"), dict):
         # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
         # lists tags in any order: in theirs they are the same each time.
         extra["tags"] = [{"key": key, "value": tags[key]} for key in sorted(tags)]
+    if "tags" in kind.index:
+        document["tags"] = extra.get("tags") or None
     digest = get("digest")
     document["hash"] = _digest(document, extra) if digest is None else digest
     document["_id"] = scope.key(document["id"])
@@ -101,17 +103,22 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
 
 def _values(kind: Kind, document: Mapping[str, Any]) -> Row:
     """Return what a document says in each column: of what is gathered, what can be understood."""
-    get = document.get
-    row = tuple(map(get, kind.fields))
-    for at, column, field, inner in kind.gathered:
-        value = get(field)
-        if inner:
-            value = value.get(inner) if type(value) is dict else None
-        elif value is None and field not in document:  # an earlier version has written it under the column's name
-            value = get(column.name)
+    row = tuple(map(document.get, kind.fields))
+    for at, column, field in kind.gathered:
+        value = row[at]
+        if value is None and column.earlier and field not in document:
+            value = _earlier(column, document)
         if value is not None:
             row = (*row[:at], _TYPED[column.type](value, column.type) or value or None, *row[at + 1 :])
     return row
+
+
+def _earlier(column: Column, document: Mapping[str, Any]) -> Any:
+    """Return what an earlier version has written of a column."""
+    value: Any = document
+    for step in column.earlier.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
 def is_of(scope: Scope, document: Mapping[str, Any]) -> bool:
@@ -141,7 +148,7 @@ def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
     if to_row(kind, scope, document) is None:
         return None
     typed = {
-        name: _TYPED[column.type](document[name], column.type)
+        name: _stored(_TYPED[column.type](document[name], column.type))
         for column, name in zip(kind.columns, kind.fields, strict=True)
         if name in document and column.type != "flight"
     }
@@ -218,6 +225,13 @@ def _tag_order(tag: tuple[str, str]) -> tuple[bool, str]:
     return key == "Name" or key.startswith("aws:"), key
 
 
+def _stored(value: Any) -> Any:
+    """Return a list or tags of a row as a document has them, any other value as it is."""
+    if type(value) is not tuple:
+        return value
+    return [{"key": one[0], "value": one[1]} if type(one) is tuple else one for one in value]
+
+
 def _flight(value: Any, _type: Type) -> Flight | None:
     if not isinstance(value, Mapping):
         return None
@@ -269,6 +283,7 @@ _BSON: dict[Type, dict[str, Any]] = {
         "properties": {"action": {"bsonType": "string"}, "since": {"bsonType": "date"}},
     },
     "list": {"bsonType": ["array", "null"], "items": {"bsonType": "string"}},
+    "tags": {"bsonType": ["array", "null"], "items": {"bsonType": "object"}},
 }
 
 
@@ -279,7 +294,7 @@ def validator(kind: Kind) -> Document:
             "bsonType": "object",
             "required": ["_id", "cloud", "region", "id", "refreshed"],
             "properties": {
-                **{column.field or column.name: _BSON[column.type] for column in kind.columns if column.type in _BSON},
+                **{name: _BSON[column.type] for name, column in zip(kind.fields, kind.columns, strict=True)},
                 "cloud": {"bsonType": "string"},
                 "region": {"bsonType": "string"},
                 "id": {"bsonType": "string"},
@@ -302,7 +317,7 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
     ):
         for entry in value:
             yield safe(f"{path}.{entry['key']}"), safe(str(entry["value"]))
-    elif isinstance(value, (list, tuple)) and not isinstance(value, Flight):
+    elif isinstance(value, list):
         for position, entry in enumerate(value, 1):
             yield from flatten(entry, f"{path}.{position}")
     else:

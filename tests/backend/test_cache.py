@@ -251,9 +251,24 @@ def test_tags_are_a_column(cache: Cache, kind: Kind) -> None:
     assert [kind.value(row, "tags") for change in told for row in change.upserts] == [(("team", "edge"),)]
 
 
+@every_kind
+def test_every_column_is_a_field_of_the_document(cache: Cache, kind: Kind) -> None:
+    cache.put(kind, HERE, [item(kind, "a")])
+    (document,) = cache.database[kind.plural].find({})
+    assert set(document) >= {column.name for column in kind.columns if not column.ours}
+
+
+def test_tags_of_an_earlier_version_are_found(cache: Cache) -> None:
+    """Of images that are listed as they were before, no document is written again."""
+    cache.put(IMAGE, HERE, [item(IMAGE, "a", extra={"tags": {"team": "core"}})])
+    with cache.use():
+        cache.database["images"].update_one({}, {"$unset": {"tags": 1}})
+    assert [IMAGE.value(row, "tags") for row in cache.rows(IMAGE, HERE)] == [(("team", "core"),)]
+
+
 @pytest.mark.parametrize("damaged", [5, "team=core", {"team": "core"}, [5, {"key": "team"}, {"key": 1, "value": 2}]])
 def test_damaged_tags_are_none(damaged: Any) -> None:
-    document = to_document(VM, HERE, item(VM, "a"), datetime.now(UTC)) | {"extra": {"tags": damaged}}
+    document = to_document(VM, HERE, item(VM, "a"), datetime.now(UTC)) | {"tags": damaged}
     row = to_row(VM, HERE, document)
     assert row is not None
     assert VM.value(row, "tags") is None

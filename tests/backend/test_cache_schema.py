@@ -10,13 +10,13 @@ from backend.cache import Cache, open_cache
 from backend.cache.documents import validator
 from backend.config import MongoDB
 from backend.errors import CacheError
-from backend.kinds import KINDS, Column, Kind
+from backend.kinds import KINDS, Kind
 from backend.secret import Secret
 from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
-    "flag": "yes", "flight": {"action": "stop"}, "list": [1],
+    "flag": "yes", "flight": {"action": "stop"}, "list": [1], "tags": ["x"],
 }  # fmt: skip
 
 
@@ -25,16 +25,10 @@ def valid(kind: Kind) -> dict[str, Any]:
     return {**item(kind, "a"), **keys}
 
 
-def _fields(kind: Kind) -> list[tuple[str, Column]]:
-    """The fields of a document that hold one column each; what lies deeper is the cloud's."""
-    fields = zip(kind.fields, kind.columns, strict=True)
-    return [(name, column) for name, column in fields if "." not in name]
-
-
 @every_kind
 def test_the_server_refuses_what_does_not_fit(embedded: Cache, kind: Kind) -> None:
     collection = embedded.database[kind.plural]
-    wrong = [{name: WRONG_BSON[column.type]} for name, column in _fields(kind)]
+    wrong = [{name: WRONG_BSON[column.type]} for name, column in zip(kind.fields, kind.columns, strict=True)]
     wrong += [{"id": None}, {"cloud": None}, {"refreshed": None}, {"extra": []}]
     for fields in wrong:
         with pytest.raises(CacheError, match=r"at the embedded server\) refuses a document that does not fit"):  # noqa: SIM117
@@ -66,7 +60,7 @@ def test_a_refused_page_is_a_sentence(embedded: Cache) -> None:
 def test_the_schema_is_made_from_kinds(embedded: Cache, kind: Kind) -> None:
     schema = embedded.database[kind.plural].options()["validator"]
     assert schema == validator(kind)
-    assert set(schema["$jsonSchema"]["properties"]) >= {name for name, _ in _fields(kind)}
+    assert set(schema["$jsonSchema"]["properties"]) >= {*kind.fields, *kind.index}
 
 
 @every_kind
