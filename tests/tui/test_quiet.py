@@ -104,7 +104,7 @@ async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> 
         def __getattr__(self, name: str) -> object:
             return getattr(self._provider, name)
 
-    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type,return-value]
+    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
         await user.run("vm refresh")
         await user.go_to("kept")
         assert user.named("kept", "protected") is None
@@ -136,7 +136,7 @@ async def test_details_ask_nothing_where_there_is_nothing_to_ask(world: World, h
             asked.append(name)
             return getattr(self._provider, name)
 
-    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type,return-value]
+    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
         await user.run("vm refresh")
         await user.go_to("gone")
         if how == "refresh off":
