@@ -48,7 +48,7 @@ class Windows:
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._app.push_screen(screen)
-            if kind.name == "vm" and session.refresh and document.get("state") not in GONE:
+            if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
                 self._protection(session, native, screen)
 
         self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error))
