@@ -75,7 +75,7 @@ class Session:
         return replace(self, cloud=cloud_named(self.settings, name))
 
 
-_OURS = frozenset({"_id", "hash", "protection_asked"})
+_OURS = frozenset({"_id", "hash"})
 """Fields of a document that tell nothing about its object."""
 
 

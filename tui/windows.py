@@ -64,7 +64,7 @@ class Windows:
             if document is not None:
                 screen.show(list(flatten(document)))
 
-        # Nobody asked for it, so nobody is told that it failed: the log says so, and the field says what was known.
+        # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
         self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
 
     def help(self, palette: Binding) -> None:

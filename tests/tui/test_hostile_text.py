@@ -104,7 +104,7 @@ async def test_a_field_takes_nothing_that_steers_or_is_not_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pasted", "taken", "told"),
+    ("pasted", "taken", "said"),
     [
         ("vm list", "vm list", ""),
         ("vm list\n", "vm list", ""),
@@ -114,7 +114,7 @@ async def test_a_field_takes_nothing_that_steers_or_is_not_seen() -> None:
         ("\n", "", ""),
     ],
 )
-async def test_a_pasted_line_that_is_not_taken_is_told_of(pasted: str, taken: str, told: str) -> None:
+async def test_pasted_lines_that_are_left_out_are_reported(pasted: str, taken: str, said: str) -> None:
     class One(App[None]):
         def compose(self) -> ComposeResult:
             yield Field()
@@ -124,10 +124,10 @@ async def test_a_pasted_line_that_is_not_taken_is_told_of(pasted: str, taken: st
         field.post_message(Paste(pasted))
         await pilot.pause()
         assert field.value == taken
-        assert [one.message for one in pilot.app._notifications] == ([told] if told else [])
+        assert [one.message for one in pilot.app._notifications] == ([said] if said else [])
 
 
-async def test_the_dashboard_tells_of_lines_that_it_did_not_take(cloud: Cloud, tmp_path: Path) -> None:
+async def test_the_dashboard_says_that_only_the_first_pasted_line_was_taken(cloud: Cloud, tmp_path: Path) -> None:
     app = world_of(cloud, tmp_path, ["web"]).app(refresh=False)
     async with driven(app) as user:
         await user.until(lambda: app.session is not None)

@@ -14,7 +14,7 @@ class Field(Input):
         return value if value.isprintable() else "".join(char for char in value if _paints(char))
 
     def on_paste(self, event: Paste) -> None:
-        """Take the first line that says anything, and tell that there were others."""
+        """Take the first line that is not blank, and say that there were others."""
         first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
         event.text = first
         if others:
