@@ -130,8 +130,11 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def expanded(name: str) -> Path:
-    """Return the path that `name` means, a leading ~ expanded where it names a user."""
-    return Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
+    """Return the absolute path that `name` means, a leading ~ expanded where it names a user.
+
+    Absolute from the moment it is read: what is kept of it must mean the same in every folder.
+    """
+    return Path(os.path.expanduser(name)).absolute()  # Path.expanduser raises RuntimeError for an unknown user
 
 
 def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:

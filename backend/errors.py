@@ -53,6 +53,10 @@ class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 
 
+class NotListedError(CloudError):
+    """A command made the object a moment ago, and the cloud does not list it yet."""
+
+
 class UnsureError(CloudError):
     """A change was sent and its answer did not come: it may have been done all the same."""
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from backend.callbacks import ignore
 from backend.commands.preview import Preview
+from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal import Entry
 from backend.kinds import Kind, Row
@@ -134,8 +135,8 @@ class Command:
     """Whether its key is told of in the help alone, for want of room in the line of keys."""
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
-    states: frozenset[str] | None = None
-    """The states of the cursor's VM in which the command makes sense; None: any."""
+    impossible_in: frozenset[str] = frozenset()
+    """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None
@@ -147,10 +148,12 @@ class Command:
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
     """Shows what it would destroy, given the ids of what it is to act on; only looks."""
     look: Callable[[Call], Outcome | None] | None = None
-    """Finds out what came of it where the answer was lost: an outcome when it was done, None when it was not.
+    """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
 
-    It raises UnsureError when that cannot be told. A request that can be repeated without a second effect is repeated.
+    It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
+    resend: Callable[[Call], Outcome] | None = None
+    """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
     """Whether a change is an entry of its own; not where it only goes on with others."""
 
@@ -198,12 +201,14 @@ class Parsed:
 
     @property
     def line(self) -> str:
-        """The command as it would be typed."""
+        """The command as it would be typed in any folder."""
         places: list[str] = []
         others: list[str] = []
         for param in self.command.params:
             value = self.given.get(param.name)
             if value is not None:
+                if param.type == "path" and value:
+                    value = str(expanded(value))
                 if param.style == "positional":
                     places.append(value)
                 elif param.style == "switch":

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.common import REPEATED_FOR
 from backend.commands.recovery import ASKED_FOR, FOREIGN, Recovered, recover
+from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, UnsureError
 from backend.kinds import KINDS
@@ -35,8 +35,8 @@ from tests.backend.ec2_faults import Reply, refusal
 
 def test_a_boot_is_found_or_repeated_as_long_as_ec2_knows_its_token(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
-        done, young = abandoned_boot(session), abandoned_boot(session, REPEATED_FOR - 60)
-        old_done, old = abandoned_boot(session, REPEATED_FOR + 60), abandoned_boot(session, REPEATED_FOR + 60)
+        done, young = abandoned_boot(session), abandoned_boot(session, RESENT_FOR - 60)
+        old_done, old = abandoned_boot(session, RESENT_FOR + 60), abandoned_boot(session, RESENT_FOR + 60)
         ids = {entry.token: booted(cloud, entry) for entry in (done, old_done)}
         found = recover(session)
         assert len(found.messages) == 3
@@ -77,7 +77,7 @@ def test_a_volume_is_found_or_repeated_in_the_same_way(memory: Cache, cloud: Clo
         request = {"name": "data", "size": 1, "location": "us-east-1a", "before": []}
         found = abandoned(session, line, request=request)
         repeated = abandoned(session, line, request=request | {"before": [made]})
-        old = abandoned(session, line, age=REPEATED_FOR + 60, request=request | {"name": "other"})
+        old = abandoned(session, line, age=RESENT_FOR + 60, request=request | {"name": "other"})
         assert len(recover(session).messages) == 2
         assert entry_of(session, found)["outcome"] == entry_of(session, repeated)["outcome"] == "done"
         objects = [entry_of(session, entry)["objects"] for entry in (found, repeated)]

@@ -432,7 +432,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
     for entry in (done, left):  # as a process that was killed leaves it
         world.cache.journal_set(entry.token, {"owner": ""})
     async with opened(world) as user:
-        await user.sees("1 command was planned and not begun when the program ended.", ":journal resume")
+        await user.sees("1 command is left from a run that ended, and not done.", ":journal resume")
         await user.until(lambda: outcomes(world.cache) == ["done", "waiting"])
         assert world.changing == []
         await user.press("escape")
