@@ -215,7 +215,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
             "unreachable": "127.0.0.1:1 cannot be reached",
             "keys": "EC2 does not know these keys",
         }
-        assert " It could not be found out what came of it: Listing VMs failed" in caught.value.message
+        assert " Its outcome could not be looked up: Listing VMs failed" in caught.value.message
         assert said[why] in caught.value.message
         assert "It may have been done all the same" in caught.value.cure
         assert len(states(cloud)) == len(changes(proxy)) == 1

@@ -51,7 +51,7 @@ def test_a_volume_elsewhere_is_not_the_one_whose_answer_was_lost(memory: Cache, 
     other = connect(cloud).create_volume("data", 2, "us-east-1b", "other")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, request=request)
-        (message,) = recover(session).messages
+        (message,) = recover(session, resend=True).messages
         (made,) = account(cloud).volumes.keys() - {other}
         assert made in message
         assert memory.journal()[0]["objects"] == [made]
@@ -64,7 +64,7 @@ def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, outcome="unknown", request=request)
         run(session, VOLUME)
-        assert recover(session) == Recovered(left=1)  # its user was told, and has repeated it
+        assert recover(session, resend=True) == Recovered(left=1)  # its user was told, and has repeated it
         assert sorted(outcomes(memory)) == [(VOLUME, "done"), (VOLUME, "waiting")]
 
 
@@ -205,7 +205,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
         run(session, "vm refresh")
         assert states(cloud) == {}
         run(session, line)
-        recover(session)
+        recover(session, resend=True)
         assert len(states(cloud)) == 1
 
 
