@@ -200,15 +200,20 @@ class Parsed:
         return self.given[param.name] or None if param.name in self.given else param.default(session)
 
     @property
+    def lasting(self) -> str:
+        """The command as it means the same in every folder: what the journal keeps."""
+        paths = {param.name for param in self.command.params if param.type == "path"}
+        given = {name: str(expanded(value)) if name in paths and value else value for name, value in self.given.items()}
+        return Parsed(self.command, given).line
+
+    @property
     def line(self) -> str:
-        """The command as it would be typed in any folder."""
+        """The command as it would be typed."""
         places: list[str] = []
         others: list[str] = []
         for param in self.command.params:
             value = self.given.get(param.name)
             if value is not None:
-                if param.type == "path" and value:
-                    value = str(expanded(value))
                 if param.style == "positional":
                     places.append(value)
                 elif param.style == "switch":

@@ -84,7 +84,7 @@ def execute(
     if not is_journalled(command, args):
         return _run(command, Call(session, args, check, progress, waits))
     if entry is None:
-        (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
+        (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
     call = Call(session, args, check, progress, waits, entry)
     with entry.recorded():
         try:
@@ -227,7 +227,7 @@ def execute_all(
         if is_journalled(parsed.command, parsed.bind(session)):
             written.append(place)
     if entries is None:
-        entries = plan(session.cache, session.scope, session.home, [commands[place].line for place in written])
+        entries = plan(session.cache, session.scope, session.home, [commands[place].lasting for place in written])
     entry_of = dict(zip(written, entries, strict=True))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for place in range(len(commands)):
