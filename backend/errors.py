@@ -53,8 +53,8 @@ class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 
 
-class NotListedError(CloudError):
-    """A command made the object a moment ago, and the cloud does not list it yet."""
+class NotListedError(NotFoundError):
+    """A command made the object a moment ago, and the cloud does not know it yet: it says nothing of the object."""
 
 
 class UnsureError(CloudError):

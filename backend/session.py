@@ -68,7 +68,7 @@ class Session:
         return replace(self, cloud=cloud_named(self.settings, name))
 
 
-_OURS = frozenset({"_id", "hash", "protection_asked", "unlisted"})
+_OURS = frozenset({"_id", "hash", "protection_asked", "made", "unlisted"})
 """Fields of a document that tell nothing about its object."""
 
 

@@ -184,7 +184,7 @@ class Cache(Refreshes, Journal):
         """
         now = datetime.now(UTC)
         # The digest is of what a listing says; this is none, so the next one must write.
-        document = to_document(kind, scope, item, now) | {"hash": None, "unlisted": now}
+        document = to_document(kind, scope, item, now) | {"hash": None, "made": now, "unlisted": True}
         with self.use():
             there = self._insert(kind, [document | (_flight_fields(flight, None) if flight else {})])
             if there:
@@ -197,12 +197,14 @@ class Cache(Refreshes, Journal):
         if not kind.by_row:  # commands make none of those
             return set()
         with self.use():
-            found = self.find(kind.plural, {**of(scope), "unlisted": {"$ne": None}}, {"id": 1, "unlisted": 1})
-            return {
-                one["id"]
-                for one in found
-                if is_of(scope, one) and isinstance(made := one.get("unlisted"), datetime) and made >= since
-            }
+            found = self.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
+            return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
+
+    def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:
+        """Return whether a command has made an object since then, listed or not."""
+        with self.use():
+            found = self.find_one(kind.plural, scope.key(native))
+        return found is not None and _is_made_since(found, since)
 
     def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
         """Return the documents of these keys that there are."""
@@ -335,7 +337,12 @@ class Cache(Refreshes, Journal):
 
 def _listed(document: Document, before: Document) -> Document:
     """Return what a listing writes of an object that was in the cache: from now on it has been listed."""
-    return document | {"unlisted": None} if before.get("unlisted") is not None else document
+    return document | {"unlisted": False} if before.get("unlisted") else document
+
+
+def _is_made_since(document: Document, since: datetime) -> bool:
+    made = document.get("made")
+    return isinstance(made, datetime) and made >= since
 
 
 def _flight_fields(flight: Flight | None, state: str | None) -> Document:

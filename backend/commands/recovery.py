@@ -9,13 +9,11 @@ from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome, Parsed, Result
 from backend.commands.preview import Preview, Target
-from backend.commands.run import execute_all, is_journalled, may_resend
+from backend.commands.run import execute_all, is_journalled, may_resend, says_what_became
 from backend.errors import (
     Cancelled,
     CloudError,
     CloudmeshError,
-    InVainError,
-    NotFoundError,
     RefusedError,
     UntoldError,
     UsageError,
@@ -67,10 +65,11 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
             continue
         try:
             outcome = _look(entry, session, check, resend=resend and not session.locked)
-        except (NotFoundError, InVainError) as error:
-            entry.end("failed", str(error))
-            failures.append(f"{entry.command}: {error}")
         except (CloudError, RefusedError, UsageError) as error:
+            if says_what_became(error):
+                entry.end("failed", str(error))
+                failures.append(f"{entry.command}: {error}")
+                continue
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
             failures.append(f"The outcome of {entry.command} is unknown: {error}")
         except Cancelled:

@@ -4,12 +4,11 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
-from backend.commands.common import not_yet
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
 from backend.config import Cloud
@@ -29,7 +28,7 @@ from backend.journal import Entry, plan
 from backend.kinds import KINDS
 from backend.log import logger
 from backend.providers import Provider, Waiting
-from backend.refresh import Progress
+from backend.refresh import NEW_FOR, Progress
 from backend.session import Connect, Session
 from backend.text import safe
 
@@ -114,7 +113,7 @@ def _run(command: Command, call: Call) -> Outcome:
         except NotListedError as error:
             early = error
         except NotFoundError as error:
-            if (found := _just_made(command, call)) is None:
+            if (found := _just_made(command, call, error)) is None:
                 raise
             early = found
             logger.info("%s: %s", command.name, safe(str(error)))
@@ -124,14 +123,25 @@ def _run(command: Command, call: Call) -> Outcome:
         _pause(seconds, call.check)
 
 
-def _just_made(command: Command, call: Call) -> NotListedError | None:
-    """Return that an object which a command is given was made a moment ago, None where none was."""
+def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
+    """Return that an object which a command is given was made a moment ago, None where none was.
+
+    A listing may have it before the rest of the cloud knows it.
+    """
+    since = datetime.now(UTC) - timedelta(seconds=NEW_FOR)
     for param in command.params:
         if param.kind and not param.many and (word := call.args.get(param.name)):
             kind = KINDS[param.kind]
-            if early := not_yet(call.session, kind, id_of(call, kind, str(word))):
-                return early
+            native = id_of(call, kind, str(word))
+            if call.session.cache.made_since(kind, call.session.scope, native, since):
+                early = f"{kind.noun} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+                return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
+
+
+def says_what_became(error: CloudmeshError) -> bool:
+    """Return whether the error of a probe is the outcome: the object is gone, or what was done is of no use."""
+    return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
 
 
 def may_resend(command: Command, entry: Entry) -> bool:
@@ -151,9 +161,11 @@ def _sent_before(command: Command, call: Call) -> Outcome | None:
     entry.sending(*entry.objects, **entry.request)
     try:
         outcome = command.look(call)
-    except (NotFoundError, InVainError, UnsureError):
+    except UnsureError:
         raise
     except (CloudError, CacheError, Cancelled) as error:
+        if isinstance(error, CloudError) and says_what_became(error):
+            raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
     if outcome is None and command.resend:
@@ -170,9 +182,10 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             outcome = command.look(call) if command.look else None
             if outcome is None and command.resend and may_resend(command, call.journal):
                 outcome = command.resend(call)
-        except (NotFoundError, InVainError):
-            raise
-        except (CloudError, CacheError) as error:  # that it cannot be found out now says nothing of what was done
+        except (CloudError, CacheError) as error:
+            if says_what_became(error):
+                raise
+            # That it cannot be looked up now says nothing of what was done.
             undone, why = False, f" Its outcome could not be looked up: {error}"
             continue
         except Cancelled:  # the listing may lag: what was not seen so far may have been done
