@@ -8,7 +8,7 @@ import pytest
 
 from backend.cache import Change
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
-from backend.format import Flight
+from backend.format import Flight, as_object
 from backend.kinds import JOURNAL, KINDS
 from backend.providers import Provider, connect
 from backend.session import Session
@@ -221,3 +221,46 @@ def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session
     ec2.delete_vm(vm)
     with pytest.raises(CloudmeshError, match="is terminated, so there is nothing to stop"):
         run(session, "vm stop web")
+
+
+def test_the_state_of_a_vm_that_reboots_is_the_cloud_s_word(session: Session) -> None:
+    """What is done to it is its flight, in JSON too."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    run(session, "vm reboot web")
+    (found,) = session.cache.rows(KINDS["vm"], session.scope)
+    said = as_object(KINDS["vm"], found)
+    assert (said["id"], said["state"], said["flight"]["action"]) == (vm, "running", "reboot")
+
+
+@pytest.mark.parametrize("verb", ["stop", "delete"])
+def test_a_vm_is_stopped_or_deleted_right_after_its_reboot(session: Session, ec2: Provider, verb: str) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    run(session, "vm reboot web")
+    run(session, f"vm {verb} web")
+    assert vms(ec2)[vm]["state"] == {"stop": "stopped", "delete": "terminated"}[verb]
+    assert row(session, "vm", vm)["flight"].action == verb
+
+
+def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: Session) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+
+    class Blind:
+        """The cloud, which lists nothing any more once it has rebooted."""
+
+        def __init__(self, real: Provider) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def reboot(self, native: str) -> str | None:
+            self._real.reboot(native)
+            return None
+
+    blind = replace(session, connector=lambda cloud, *hooks: Blind(connect(cloud, *hooks)))
+    session.cache.set_flight(session.scope, vm, None)
+    assert run(blind, "vm reboot web").message == f"web ({vm}) is rebooting."
+    assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")
