@@ -256,7 +256,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "resume"),
-        "Run what was planned and not begun when its program ended",
+        "Run what a program that ended has left not done",
         recovery.resume,
         params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
         effect="destroys",
@@ -265,7 +265,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "drop"),
-        "Give up what was planned and not begun when its program ended",
+        "Give up what a program that ended has left not done",
         recovery.drop,
         effect="changes",
         journalled=False,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from stat import S_IMODE
@@ -243,12 +244,13 @@ def test_a_relative_path_of_an_old_journal_is_nobody_s_file_here(
 @pytest.mark.parametrize("there", ["file", "folder", "link", "nothing"])
 def test_only_an_empty_file_that_was_reserved_is_given_up(session: Session, tmp_path: Path, there: str) -> None:
     path = tmp_path / "mine.pem"
-    {
+    makes: dict[str, Callable[[], object]] = {
         "file": lambda: path.write_text("kept"),
         "folder": path.mkdir,
         "link": lambda: path.symlink_to(tmp_path / "nowhere"),
         "nothing": lambda: None,
-    }[there]()
+    }
+    makes[there]()
     sent_by_a_killed_process(session, str(path))
     assert recover(session).left == 1
     assert os.path.lexists(path) == (there != "nothing")
