@@ -58,6 +58,8 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
     token is sent again. What cannot be found out now is looked for again at the next start. Raises CacheError and
     Cancelled.
     """
+    if session.cache.refusal:  # what is found could not be written down
+        return Recovered()
     messages: list[str] = []
     failures: list[str] = []
     for entry in _abandoned(session, ("unfinished", "unknown")):
