@@ -166,12 +166,19 @@ class Cache(Refreshes, Journal):
         scope: Scope,
         items: Iterable[Mapping[str, Any]],
         known: Known | None = None,
+        *,
+        made: bool = False,
+        flight: Flight | None = None,
     ) -> tuple[int, int]:
         """Write the items that are not in the cache as they are and return (added, changed).
 
         Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
-        last wins. A VM's flight is kept.
+        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that made
+        them: they count as not listed yet until a listing has had them; see `unlisted`.
         """
+        if made or flight:
+            old = [self._put_made(kind, scope, item, flight) for item in items]
+            return old.count(False), old.count(True)
         refreshing = known is not None
         known = Known() if known is None else known
         now = datetime.now(UTC)
@@ -220,11 +227,10 @@ class Cache(Refreshes, Journal):
         changed = sum(key in present for key in fresh)
         return len(fresh) - changed, changed
 
-    def put_new(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None = None) -> None:
-        """Write an object as the answer that made it says, with its flight where it has none yet.
+    def _put_made(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None) -> bool:
+        """Write an object that was made, with its flight where it has none; return whether it was in the cache.
 
-        It counts as not listed yet until a listing has had it; see `unlisted`. One write: no table shows a VM that was
-        just booted without its flight.
+        One write: no table shows a VM that was just booted without its flight.
         """
         now = datetime.now(UTC)
         # The digest is of what a listing says; this is none, so the next one must write.
@@ -235,6 +241,7 @@ class Cache(Refreshes, Journal):
                 self._update(kind, [document])
         if not (there and flight and self.claim(scope, str(document["id"]), flight, None)):
             self._announce_row(kind, scope, str(document["id"]))
+        return bool(there)
 
     def unlisted(self, kind: Kind, scope: Scope, since: datetime) -> set[str]:
         """Return the ids of the objects that commands have made since then and that no listing has had."""

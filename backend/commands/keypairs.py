@@ -47,7 +47,7 @@ def create(call: Call) -> Outcome:
         kind=_KEYPAIR,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
     )
-    return written(outcome, lambda: session.cache.put_new(_KEYPAIR, session.scope, item))
+    return written(outcome, lambda: session.cache.put(_KEYPAIR, session.scope, [item], made=True))
 
 
 def came_of_create(call: Call) -> Outcome | None:

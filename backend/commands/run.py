@@ -110,7 +110,7 @@ def execute(
                 raise
             logger.exception("%s failed after it was sent", safe(parsed.line))
             lost = UnsureError(
-                f"What came of {safe(parsed.line)} was not understood: {type(error).__name__}. "
+                f"The outcome of {safe(parsed.line)} was not understood: {type(error).__name__}. "
                 "This is a bug in cloudmesh-tui.",
                 "Run with --log-file FILE and report it; refresh before you repeat it.",
             )

@@ -70,7 +70,7 @@ def _booted(call: Call, request: Boot, item: Item) -> Outcome:
         _VM,
         native,
         Outcome(f"{label(request.name, native)} is booting from {request.image}."),
-        lambda: call.session.cache.put_new(_VM, call.session.scope, item, flight),
+        lambda: call.session.cache.put(_VM, call.session.scope, [item], made=True, flight=flight),
     )
 
 

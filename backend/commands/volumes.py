@@ -63,7 +63,7 @@ def _created(call: Call, item: Item) -> Outcome:
         kind=_VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.put_new(_VOLUME, call.session.scope, item))
+    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item], made=True))
 
 
 def _first_zone(call: Call) -> str:

@@ -115,7 +115,7 @@ def test_whose_protection_was_not_asked_for_lately(cache: Cache) -> None:
 def test_a_row_may_come_with_its_flight(cache: Cache) -> None:
     flight = Flight("boot", ago(0))
     with following_locally(cache) as told:
-        cache.put_new(VM, HERE, item(VM, "a", state="pending"), flight)
+        assert cache.put(VM, HERE, [item(VM, "a", state="pending")], flight=flight) == (1, 0)
     [change] = told  # one write: nobody sees the VM without its flight
     assert VM.value(change.upserts[0], "flight").action == "boot"
     assert vm_of(cache, "a")["flight"].action == "boot"

@@ -130,7 +130,7 @@ def test_a_boot_found_again_leaves_the_flight_that_has_begun_since(cache: Cache)
     cache.put(VM, HERE, [item(VM, "a", state="pending")])
     cache.set_flight(HERE, "a", Flight("delete", ago(1)))
     with following_locally(cache) as told:
-        cache.put_new(VM, HERE, item(VM, "a", state="pending"), Flight("boot", ago(0)))
+        cache.put(VM, HERE, [item(VM, "a", state="pending")], flight=Flight("boot", ago(0)))
     assert vm_of(cache, "a")["flight"].action == "delete"
     assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["delete"]
 
