@@ -173,8 +173,8 @@ class Cache(Refreshes, Journal):
         """Write the items that are not in the cache as they are and return (added, changed).
 
         Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
-        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that made
-        them: they count as not listed yet until a listing has had them; see `unlisted`.
+        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that
+        made them: they count as not listed yet until a listing has had them; see `unlisted`.
         """
         if made or flight:
             old = [self._put_made(kind, scope, item, flight) for item in items]
