@@ -130,8 +130,11 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def expanded(name: str) -> Path:
-    """Return the path that `name` means, a leading ~ expanded where it names a user."""
-    return Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
+    """Return the absolute path that `name` means, a leading ~ expanded where it names a user.
+
+    Absolute from the moment it is read: what is kept of it must mean the same in every folder.
+    """
+    return Path(os.path.expanduser(name)).absolute()  # Path.expanduser raises RuntimeError for an unknown user
 
 
 def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -145,7 +148,7 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
             if not path.is_file():
                 raise ConfigError(f"The configuration {path} that {where} names does not exist.", _NO_CONFIG_CURE)
             return path
-    places = [Path(NAME), home(environ) / NAME]
+    places = [Path(NAME).absolute(), home(environ) / NAME]
     for path in places:
         if path.is_file():
             if path == places[0]:
@@ -162,9 +165,9 @@ def _check_ours(path: Path) -> None:
     found = path.stat()
     if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"./{path} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
+            f"./{NAME} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
             "it says where your keys are sent.",
-            f"Name it with --config ./{path} if it is what you want.",
+            f"Name it with --config ./{NAME} if it is what you want.",
         )
 
 

@@ -53,6 +53,10 @@ class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 
 
+class NotListedError(NotFoundError):
+    """A command made the object a moment ago, and the cloud does not know it yet: it says nothing of the object."""
+
+
 class UnsureError(CloudError):
     """A change was sent and its answer did not come: it may have been done all the same."""
 

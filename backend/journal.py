@@ -44,6 +44,8 @@ class Entry:
         self.command = str(document["command"])
         self.at: datetime = document.get("sent") or document["at"]
         """When it was sent, or planned."""
+        self.was_sent = document.get("sent") is not None
+        """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
         self.owner_host = str(document.get("owner_host", ""))
         """Where the process runs that it is in the hands of; whoever gave the command keeps `host`."""

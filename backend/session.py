@@ -38,7 +38,8 @@ class Session:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
     looks: tuple[float, ...] = (0.5, 2.0, 5.0)
-    """Seconds between the looks for what came of a command whose answer was lost."""
+    """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
+    an object that was made a moment ago and is not listed yet."""
 
     @property
     def scope(self) -> Scope:
@@ -75,7 +76,7 @@ class Session:
         return replace(self, cloud=cloud_named(self.settings, name))
 
 
-_OURS = frozenset({"_id", "hash"})
+_OURS = frozenset({"_id", "hash", "made", "unlisted"})
 """Fields of a document that tell nothing about its object."""
 
 

@@ -352,17 +352,16 @@ class Runner:
         return ", ".join(found)
 
     def recover(self) -> None:
-        """Find out what came of the commands that an earlier run left unfinished, and tell."""
+        """Look for the outcome of the commands that an earlier run left unfinished; nothing is sent again unasked."""
         session = self._session
 
         def told(found: Recovered) -> None:
             if found.messages:
                 self._app.say(f"Left unfinished, and found out now: {' '.join(found.messages)}")
             reasons = f"Left unfinished: {' '.join(found.failures)}" if found.failures else ""
-            if found.left:
-                what = "1 command was" if found.left == 1 else f"{found.left} commands were"
+            if found.offer:
                 self._left = CloudmeshError(
-                    f"{reasons} {what} planned and not begun when the program ended.".strip(),
+                    f"{reasons} {found.offer}".strip(),
                     ":journal resume shows and runs what is left, :journal drop gives it up.",
                 )
                 self._app.show_error(self._left)

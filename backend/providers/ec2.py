@@ -136,18 +136,18 @@ class EC2Provider:
     def delete_vm(self, vm: str) -> str:
         return self._switch("TerminateInstances", "Deleting", vm)
 
-    def reboot(self, vm: str) -> str:
+    def reboot(self, vm: str) -> str | None:
         """Reboot the VM and return its state, which EC2 keeps calling running while a VM reboots.
 
-        RebootInstances answers with no state, so the VM is looked at again. When that look fails or is cancelled, the
-        reboot has been accepted all the same, and EC2 accepts it of running VMs only.
+        RebootInstances answers with no state, so the VM is listed again. None where that fails or is cancelled: the
+        reboot has been accepted all the same.
         """
         self._calls.change(Call("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
         try:
             states = [item["state"] for page in self.vms([vm]) for item in page]
         except (CloudError, Cancelled):
             states = []
-        return str(states[0]) if states and states[0] else "running"
+        return str(states[0]) if states and states[0] else None
 
     def protect(self, vm: str, on: bool) -> None:
         doing = f"{'Protecting' if on else 'Unprotecting'} VM {vm}"
@@ -174,11 +174,20 @@ class EC2Provider:
 
     def delete_keypair(self, name: str, native: str) -> None:
         call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
-        # EC2 calls deleting what is not there a success, and moto knows keypairs by name alone, which may be another's.
-        listed = self._calls.pages(KEYPAIRS, filtered("key-name", [name]))
-        if not any((item["name"], item["id"]) == (name, native) for page in listed for item in page):
+        # EC2 calls deleting what is not there a success.
+        if not self._has_keypair(name, native):
             raise self._calls.explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
-        self._calls.change(call, {"KeyName": name})
+        if native == name:  # the endpoint gives no ids
+            self._calls.change(call, {"KeyName": name})
+            return
+        # By its id: under its name another may have been created since.
+        answer = self._calls.change(call, {"KeyPairId": native})
+        if answer.get("keyPairId") != native and self._has_keypair(name, native):  # moto passes over the id
+            self._calls.change(call, {"KeyName": name})
+
+    def _has_keypair(self, name: str, native: str) -> bool:
+        listed = self._calls.pages(KEYPAIRS, filtered("key-name", [name]))
+        return any((item["name"], item["id"]) == (name, native) for page in listed for item in page)
 
     def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
         call = Call("CreateVolume", f"Creating volume {name}", changes=True)

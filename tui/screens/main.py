@@ -232,7 +232,7 @@ class MainScreen(Screen[None]):
             return False
         if one.target(self.kind) is not None:  # it acts on rows
             states = self._states()
-            if not states or (one.states is not None and not states & one.states):
+            if states <= one.impossible_in:
                 return None
         return True
 
