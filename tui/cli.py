@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, redact, state
-from backend.config import Settings
+from backend.config import Cloud, Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
@@ -103,7 +103,7 @@ class Launch:
 
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
-        cloud = cloud_named(settings, self.cloud or remembered.get("cloud") or settings.cloud)
+        cloud = current(settings, self.home, self.cloud)
         cache = open_cache(settings.mongodb, self.home)
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
@@ -127,9 +127,13 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             home = config.home()
             settings = config.load(config.find(options.config))
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            if options.cloud:
-                cloud_named(settings, options.cloud)  # a misspelt name is said before anything starts
+            current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)
+
+
+def current(settings: Settings, home: Path, option: str | None) -> Cloud:
+    """Return the cloud to begin with: that of --cloud, else the one that was chosen last, else the configured one."""
+    return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:

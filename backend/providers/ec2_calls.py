@@ -45,6 +45,8 @@ class Listing(NamedTuple):
     items: Callable[[Any], Iterable[Item]]
     page: int = 1000
     vast: bool = False
+    other: tuple[str, ...] = ()
+    """What else endpoints call the set."""
 
 
 class LostPlaceError(Exception):
@@ -147,7 +149,7 @@ class Calls:
         """Send one call of a listing and return its items and the token of the next page."""
         page: Page = []
         make = outline if listing.vast else value
-        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known, make)
+        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known, make, listing.other)
         for pairs in self._received(listing.call, params, cutter, began, tries):
             for digest, raw in pairs:
                 if raw is None:
