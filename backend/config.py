@@ -69,6 +69,8 @@ class Cloud:
     default: Defaults = field(default_factory=Defaults)
     read_only: bool = False
     """Nothing may be changed there: its provider refuses whatever would."""
+    direct: bool = False
+    """It is in this process: the environment's proxies do not lead to it."""
 
     @property
     def region(self) -> str:

@@ -129,7 +129,9 @@ class EC2Provider:
         return self._made(call, rows.instances(self._calls.change(call, booting(boot))))
 
     def try_boot(self, boot: Boot) -> None:
-        call = Call("RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True)
+        call = Call(
+            "RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True, trial=True
+        )
         answer = self._calls.change(call, booting(boot) | {"DryRun": "true"})
         if answer:  # EC2 answers a dry run with a refusal, which _change knows
             made = ", ".join(item["id"] for item in rows.instances(answer))

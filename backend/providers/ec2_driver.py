@@ -1,5 +1,9 @@
 """The libcloud driver that signs and sends our EC2 calls and hands back the answer as a stream of bytes."""
 
+from backend.providers import ec2_trust  # before libcloud, which it loads
+
+# isort: split
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -85,7 +89,10 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
     connectionCls = Connection
 
     def __init__(self, cloud: Cloud, silence: float = Patience.silence) -> None:
-        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails."""
+        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails.
+
+        Raises ConfigError for a region without a host, and for certificates that cannot be used where TLS is.
+        """
         secure, host, port, path = _endpoint(cloud)
         keys = cloud.credentials
         # What EC2NodeDriver.__init__ sets from its table of 23 regions, most of them with signature V2.
@@ -98,6 +105,9 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         NodeDriver.__init__(
             self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
         )
+        transport = self.connection.connection
+        transport.ca_cert = ec2_trust.trusted(os.environ) if secure else None
+        transport.session.trust_env = not cloud.direct
 
     @property
     def host(self) -> str:
