@@ -6,25 +6,35 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
 
-from tests.authority import Authority, authority
 from tests.backend.ec2_faults import Faults, listing
+from tests.backend.team_server import certificates
 from tests.tui.shell import Result, Shell, sentence
 
 KEYPAIRS = listing("DescribeKeyPairs", "keySet", ["<keyName>ops</keyName><keyPairId>key-1</keyPairId>"])
 BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
+class Authority:
+    """An authority, and what a server needs to be trusted by all that trust its `file`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, server = certificates(folder)
+        self.server = SSLContext(PROTOCOL_TLS_SERVER)
+        self.server.load_cert_chain(server)
+
+
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("ours"), "ours")
+    return Authority(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("theirs"), "theirs")
+    return Authority(tmp_path_factory.mktemp("theirs"))
 
 
 @pytest.fixture
