@@ -21,7 +21,8 @@ from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
-from tui import mistakes
+from tui import mistakes, output
+from tui.output import OutputError
 
 INTERRUPTED = 130
 
@@ -167,13 +168,17 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     mistakes.told_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
-    try:
-        status = _guarded(argv, run or _run)
-        _flush()  # here, where a reader that has gone away can still be told from a bug
-        return status
-    except BrokenPipeError:  # `cloudmesh-tui image list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    with output.explained():
+        try:
+            status = _guarded(argv, run or _run)
+            _flush()  # here, where a reader that has gone away can still be told from a bug
+            return status
+        except BrokenPipeError:  # `cloudmesh-tui image list | head`
+            output.give_up()
+            return 1
+        except OutputError as error:
+            output.give_up()
+            return _complain(error)
 
 
 def _guarded(argv: Sequence[str] | None, run: Run) -> int:
@@ -185,14 +190,14 @@ def _guarded(argv: Sequence[str] | None, run: Run) -> int:
         if words and words[0].startswith("-"):
             raise known.unknown(words[0])
         return run(options, words)
+    except (BrokenPipeError, OutputError):
+        raise
     except CloudmeshError as error:
         return _complain(error)
     except (Cancelled, KeyboardInterrupt):
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
         log.logger.exception("the program failed")
         return _complain(bug(" ".join(words) or "cloudmesh-tui", error))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from requests.certs import where
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from backend.errors import ConfigError
 from backend.text import safe
@@ -31,7 +31,7 @@ def trusted(environ: Mapping[str, str]) -> str:
     if log := environ.get(KEY_LOG):
         _check_key_log(os.path.expandvars(log))
     if not (name := named(environ)):
-        return where()
+        return DEFAULT_CA_BUNDLE_PATH
     path = environ[name]
     try:
         found = Path(path).stat()

@@ -14,9 +14,7 @@ from backend.errors import CloudError, CredentialsError, NotFoundError, Permissi
 from backend.providers import Boot
 from backend.providers.ec2_rules import RULES, policy
 from tests.backend.cloud_parts import behind_proxy, run
-from tests.backend.ec2_faults import Faults, at, every, impatient
-from tests.backend.ec2_faults import refusal as plain_refusal
-from tests.ec2_proxy import refusal as proxy_refusal
+from tests.backend.ec2_faults import Faults, at, every, impatient, refusal
 
 ARN = "arn:aws:sts::111122223333:assumed-role/dev/joe"
 DENIED = (
@@ -28,7 +26,7 @@ ON = f"{DENIED} on resource: arn:aws:ec2:us-east-1:111122223333:instance/i-1"
 def refused(code: str, words: str, status: int = 400) -> CloudError:
     """Stop a VM at an endpoint that refuses it, and return the error."""
     with (
-        Faults(plain_refusal(status, code, html.escape(words))) as faults,
+        Faults(refusal(status, code, html.escape(words))) as faults,
         pytest.raises(CloudError) as raised,
     ):
         impatient(at(faults)).stop("i-1")
@@ -138,7 +136,7 @@ def test_what_a_refusal_means(code: str, words: str, kind: type[CloudError], say
 
 def test_an_action_that_an_endpoint_lacks_is_asked_for_once() -> None:
     with (
-        Faults(plain_refusal(501, "InternalFailure", "API not yet implemented")) as faults,
+        Faults(refusal(501, "InternalFailure", "API not yet implemented")) as faults,
         pytest.raises(CloudError) as raised,
     ):
         every(impatient(at(faults)).volumes())
@@ -222,7 +220,7 @@ def test_details_hold_no_secret() -> None:
 
 def test_the_journal_keeps_an_encoded_message(cloud: Cloud, cache: Cache, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
-        proxy.answers["RunInstances"] = proxy_refusal(403, "UnauthorizedOperation", SCP)
+        proxy.answers["RunInstances"] = refusal(403, "UnauthorizedOperation", SCP)
         with pytest.raises(PermissionDeniedError, match="an explicit deny in a service control policy") as raised:
             run(session, "vm boot ami-03cf127a")
         assert "The journal and the log keep" in raised.value.cure
@@ -235,7 +233,7 @@ def test_the_journal_keeps_an_encoded_message(cloud: Cloud, cache: Cache, tmp_pa
 def test_of_a_listing_and_a_dry_run_the_log_alone_keeps_it() -> None:
     for ask in (lambda ec2: every(ec2.volumes()), lambda ec2: ec2.try_boot(Boot("ami-1", "t3.micro", "token"))):
         with (
-            Faults(plain_refusal(403, "UnauthorizedOperation", SCP)) as faults,
+            Faults(refusal(403, "UnauthorizedOperation", SCP)) as faults,
             pytest.raises(PermissionDeniedError) as raised,
         ):
             ask(impatient(at(faults)))
