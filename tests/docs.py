@@ -49,8 +49,8 @@ _ENVIRONMENT = (
     ),
     (
         "`AWS_REGION`, else `AWS_DEFAULT_REGION`",
-        "is the region of a cloud whose `default.location` is empty; without either only an `endpoint` can be asked, in "
-        "us-east-1",
+        "is the region of a cloud whose `default.location` is empty; without either only an `endpoint` can be asked, "
+        "in us-east-1",
     ),
     (
         "`AWS_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`",
