@@ -249,11 +249,20 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         return job(session, options.json)
 
 
+_COLOURS = frozenset({"auto", "standard", "256", "truecolor", "windows"})
+"""What TEXTUAL_COLOR_SYSTEM may say."""
+
+
 def tune() -> None:
-    """Set, before textual is imported, what makes the dashboard start and answer quickly."""
+    """Set, before textual is imported, what makes the dashboard start, and answer quickly."""
     # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16
+    # For textual's developers. A wrong one would end the program, and a log has what is typed.
+    for name in ("TEXTUAL_DRIVER", "TEXTUAL_LOG"):
+        os.environ.pop(name, None)
+    if os.environ.get("TEXTUAL_COLOR_SYSTEM") not in _COLOURS:
+        os.environ.pop("TEXTUAL_COLOR_SYSTEM", None)
 
 
 def _need_terminal() -> None:

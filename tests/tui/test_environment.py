@@ -13,6 +13,7 @@ import pytest
 from tests.backend.ec2_faults import Faults, listing
 from tests.backend.team_server import certificates
 from tests.tui.shell import Result, Shell, sentence
+from tests.tui.terminal import Terminal
 
 KEYPAIRS = listing("DescribeKeyPairs", "keySet", ["<keyName>ops</keyName><keyPairId>key-1</keyPairId>"])
 BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -172,6 +173,16 @@ def test_the_demo_needs_nothing_of_the_environment(bare: Shell) -> None:
     assert "AWS1" in [row["name"] for row in json.loads(result.stdout)]
 
 
+def test_the_dashboard_needs_nothing_of_textuals_environment(tmp_path: Path) -> None:
+    odd = {"TEXTUAL_COLOR_SYSTEM": "junk", "TEXTUAL_DRIVER": "gone:Driver", "TEXTUAL_LOG": "/gone/log", "LINES": "junk"}
+    with Terminal(tmp_path, TERM="xterm-256color", SSL_CERT_FILE="/gone", **odd) as terminal:
+        terminal.sees("images", "vms", "demo · us-east-1 · memory")
+        terminal.type("3")
+        terminal.sees("db-primary")
+        terminal.type("q")
+        assert terminal.ends() == 0
+
+
 # --- regions ---------------------------------------------------------------------------------------------------------
 
 
@@ -220,3 +231,11 @@ def test_a_region_of_the_environment_that_is_none(bare: Shell) -> None:
     result = bare.run("vm", "list", env=bare.environment | KEYS | {"AWS_REGION": "us east"})
     assert (result.returncode, result.stdout) == (2, "")
     assert sentence(result).startswith("AWS_REGION in the environment is 'us east', not a region.")
+
+
+def test_the_dashboard_does_not_open_without_a_region(bare: Shell, tmp_path: Path) -> None:
+    without_region(bare, "")
+    with Terminal(tmp_path, "--config", str(bare.config), TERM="xterm-256color") as terminal:
+        assert terminal.ends() == 2
+        assert b"Cloud aws has no region" in terminal.output
+        assert b"\x1b[?1049h" not in terminal.output
