@@ -91,7 +91,7 @@ class Entry:
         settled: bool = False,
         details: str = "",
     ) -> None:
-        """Write how it ended; `settled` says that looking for what came of it again is no use.
+        """Write how it ended; `settled` says that no later look can tell more.
 
         `details` is all that the cloud said, where `error` has a part of it.
         """

@@ -104,7 +104,7 @@ class Launch:
 
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
-        cloud = current(settings, self.home, self.cloud)
+        cloud = _current(settings, self.home, self.cloud)
         cache = open_cache(settings.mongodb, self.home)
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
@@ -128,11 +128,11 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             home = config.home()
             settings = config.load(config.find(options.config))
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
+            _current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)
 
 
-def current(settings: Settings, home: Path, option: str | None) -> Cloud:
+def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
     """Return the cloud to begin with: that of --cloud, else the one that was chosen last, else the configured one."""
     return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
 

@@ -102,7 +102,7 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
         "denied": _short(denied[1] or denied[2]) if denied else f"ec2:{call.action}",
         "policy": _short(policy),
         "who": who,
-        "proxy": " or ".join(_proxies()) or "HTTPS_PROXY",
+        "proxy": " or ".join(_proxies("socks" if name == "socks" else "")) or "HTTPS_PROXY",
         "trust": _trust(),
         "status": status,
         "name": _short(name),
@@ -163,9 +163,10 @@ def _decoded(encoded: str) -> str:
     return found if found.isprintable() else ""
 
 
-def _proxies() -> list[str]:
-    """Return the variables of the environment that name a proxy."""
-    return [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+def _proxies(scheme: str = "") -> list[str]:
+    """Return the variables of the environment that name a proxy, or one whose scheme begins so."""
+    variables = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    return [name for name in variables if os.environ[name] and os.environ[name].lower().startswith(scheme)]
 
 
 def _trust() -> str:

@@ -30,9 +30,9 @@ class Rule(NamedTuple):
     """The cloud's own words follow; left out only where they never say more."""
 
 
-EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
+_EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
 """A policy forbids it; else none allows it. The second form is that of a decoded authorization message."""
-IMPLICIT = r"because no [\w -]+ allows"
+_IMPLICIT = r"because no(?: \w[\w-]*){1,5}? (?:policy|boundary) allows"
 
 _KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
 _LATER = "Try again in a moment."
@@ -109,7 +109,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
             PermissionDeniedError,
             "the keys are good, but an explicit deny in {policy} forbids {denied}",
             "What is allowed elsewhere does not help: ask {who} to change that.",
-            words=EXPLICIT,
+            words=_EXPLICIT,
         ),
     ),
     (
@@ -118,7 +118,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
             PermissionDeniedError,
             "the keys are good, but {policy} allows {denied}",
             "Ask {who} to allow {denied} there.",
-            words=IMPLICIT,
+            words=_IMPLICIT,
         ),
     ),
     (

@@ -130,9 +130,9 @@ def test_a_key_log_that_cannot_be_written_is_named(bare: Shell, over_tls: Faults
 def test_a_socks_proxy_without_its_library_names_the_extra(bare: Shell, plain: Faults, name: str, scheme: str) -> None:
     if find_spec("socks"):
         pytest.skip("PySocks is installed")
-    result = listed(bare, plain, **{name: f"{scheme}://me:hush-hush@127.0.0.1:1"})
+    result = listed(bare, plain, HTTPS_PROXY="http://127.0.0.1:1", **{name: f"{scheme}://me:hush-hush@127.0.0.1:1"})
     assert result.returncode == 1
-    assert f"{name} names a SOCKS proxy, and Python finds no PySocks to use it" in sentence(result)
+    assert f": {name} names a SOCKS proxy, and Python finds no PySocks to use it" in sentence(result)
     assert "pip install 'cloudmesh-tui[socks]'" in result.stderr
     assert "hush" not in result.stderr
     assert plain.asked == []
