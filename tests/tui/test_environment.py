@@ -174,8 +174,16 @@ def test_the_demo_needs_nothing_of_the_environment(bare: Shell) -> None:
 
 
 def test_the_dashboard_needs_nothing_of_textuals_environment(tmp_path: Path) -> None:
-    odd = {"TEXTUAL_COLOR_SYSTEM": "junk", "TEXTUAL_DRIVER": "gone:Driver", "TEXTUAL_LOG": "/gone/log", "LINES": "junk"}
-    with Terminal(tmp_path, "--demo", TERM="xterm-256color", SSL_CERT_FILE="/gone", **odd) as terminal:
+    odd = Terminal(
+        tmp_path,
+        TERM="xterm-256color",
+        SSL_CERT_FILE="/gone",
+        TEXTUAL_COLOR_SYSTEM="junk",
+        TEXTUAL_DRIVER="gone:Driver",
+        TEXTUAL_LOG="/gone/log",
+        LINES="junk",
+    )
+    with odd as terminal:
         terminal.sees("images", "vms", "demo · us-east-1 · memory")
         terminal.type("3")
         terminal.sees("db-primary")
