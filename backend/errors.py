@@ -11,6 +11,8 @@ class CloudmeshError(Exception):
     """
 
     exit_status = 1
+    details = ""
+    """All of what the cloud said, where the message has only a part of it: for the log and the journal."""
 
     def __init__(self, message: str, cure: str = "") -> None:
         self.message = redacted(message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend import providers
 from backend.cache import Scope
 from backend.callbacks import ignore
-from backend.config import Cloud, Settings
+from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds import Kind
 from backend.names import closest
@@ -81,9 +81,18 @@ _OURS = frozenset({"_id", "hash", "made", "unlisted"})
 
 
 def cloud_named(settings: Settings, name: str) -> Cloud:
-    """Return the configured cloud of that name; raises ConfigError, with the nearest match, when there is none."""
+    """Return the configured cloud of that name.
+
+    Raises ConfigError where there is none, with the nearest match, and where nothing names its region.
+    """
     if name not in settings.clouds:
         match = closest(name, settings.clouds)
         cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
         raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
-    return settings.clouds[name]
+    cloud = settings.clouds[name]
+    if not cloud.region:
+        raise ConfigError(
+            f"Cloud {name} has no region: neither its default.location nor {' or '.join(REGION_VARIABLES)} names one.",
+            f"Write default.location of cloud {name} in cloudmesh.yaml, or set {REGION_VARIABLES[0]}.",
+        )
+    return cloud
