@@ -22,8 +22,17 @@ Connect = Callable[[Cloud, Callable[[], None], Callable[[Waiting], None]], Provi
 
 
 @dataclass(frozen=True)
+class SettingChange:
+    """What a command sets at run time; None leaves a setting as it is."""
+
+    cloud: str | None = None
+    """The name of the cloud to go on with."""
+    refresh: bool | None = None
+
+
+@dataclass(frozen=True)
 class Session:
-    """One cloud of the configuration, on one cache. Immutable: switching clouds makes another session."""
+    """One cloud of the configuration, on one cache. Immutable: a changed setting makes another session."""
 
     settings: Settings
     cloud: Cloud
@@ -71,9 +80,10 @@ class Session:
                 shown[column.name] = shown.pop(column.field)
         return shown | {"extra": providers.opened(kind, document["extra"])}
 
-    def switched(self, name: str) -> "Session":
-        """Return this session on another cloud."""
-        return replace(self, cloud=cloud_named(self.settings, name))
+    def changed(self, change: SettingChange) -> "Session":
+        """Return this session with a setting changed, and all others as they are now."""
+        cloud = self.cloud if change.cloud is None else cloud_named(self.settings, change.cloud)
+        return replace(self, cloud=cloud, refresh=self.refresh if change.refresh is None else change.refresh)
 
 
 _OURS = frozenset({"_id", "hash", "made", "unlisted"})

@@ -76,6 +76,24 @@ alias. A VM, keypair or volume is named by its id, or by its name when no other 
 - **changes**: changes something in the cloud, and is journalled. `--read-only` refuses it.
 - **destroys**: the same, and cannot be undone. The dashboard asks first; the shell wants `--yes`."""
 
+_KEYS = """\
+## What a key acts on
+
+- **The marked rows** that the filter shows; where no row is marked, the cursor's row. Where rows are marked and the
+  filter hides all of them, a key acts on nothing and says so (`2 marked, none shown`). Where it hides some, the dialog
+  says how many are shown and how many are left out; these stay marked. What only shows an object takes
+  the cursor's row.
+- **An export** (`e`) is of the marked rows that are shown; where none is marked, of all rows that the filter shows. Its
+  dialog says how many before anything is written.
+- **`space`** marks the row and goes down to the next one.
+- **The row that a filter has found** is the cursor's row, also when the filter goes. `Esc` drops one thing at a time:
+  the message, the filter, the marks. The cursor stays on its row through all of them.
+- **A dim key** says why it cannot be used. Letters that are typed right after it, half a second apart at most, were
+  meant for its dialog, and run nothing; `Esc`, `Enter` and a pause end that.
+- **What was made** by `b` or `c` gets the cursor, on its own tab.
+- **Settings** (`refresh on|off`, `set default`) are carried out in the order in which they are asked for, and `refresh
+  on|off` keeps what can be undone."""
+
 _KINDS = """\
 ## Kinds
 
@@ -116,6 +134,7 @@ def commands_md() -> str:
             "## The environment\n\n" + _table(["variable", "does"], _ENVIRONMENT),
             "An empty variable counts as absent. The demo uses none of them.",
             _GRAMMAR,
+            _KEYS,
             *_commands(),
             _KINDS,
             *map(_kind, KINDS.values()),

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
@@ -11,6 +12,7 @@ from typing import Any
 from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.naming import about, named
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -94,14 +96,17 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        return _run(command, Call(session, args, check, progress, waits))
+        call = Call(session, args, check, progress, waits)
+        with named(parsed, call) if command.effect != "reads" else nullcontext():
+            return _run(command, call)
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
     call = Call(session, args, check, progress, waits, entry)
-    with entry.recorded():
+    with entry.recorded(), named(parsed, call):
         try:
             return _sent_before(command, call) or _run(command, call)
         except UnsureError as error:
+            about(error, parsed, call)
             lost = error
         except (CloudmeshError, Cancelled):
             raise

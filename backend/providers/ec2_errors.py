@@ -122,6 +122,7 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
     )
     if encoded or len(said) > LONGEST:
         error.details = redacted(whole)
+    error.doing, error.reading = safe(call.doing), not call.changes
     if isinstance(error, TransientError):
         error.brief = rule.brief
     return error
