@@ -101,6 +101,7 @@ class Launch:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
         from backend.cache import open_cache
 
+        few_arenas()
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
         cloud = cloud_named(settings, self.cloud or remembered.get("cloud") or settings.cloud)
@@ -245,6 +246,17 @@ def tune() -> None:
     # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16
+
+
+_M_ARENA_MAX = -8
+
+
+def few_arenas() -> None:
+    """Have the C library keep two heaps: with one a thread, each of many short threads leaves its own full of holes."""
+    import ctypes  # not at the start, which it would slow down
+
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_M_ARENA_MAX, 2)
 
 
 def _need_terminal() -> None:

@@ -16,7 +16,7 @@ from backend.mongod import EmbeddedServer
 from tests.bench import report
 from tests.faults.model import Ground, Section
 
-SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "secrets")
+SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "secrets", "monkey")
 """Modules of this package, each with `sections(ground)`, which yields what it has tried."""
 
 PATH = Path(__file__).parents[2] / "docs" / "reliability.md"

@@ -20,7 +20,17 @@ CONFIRMING = re.compile(rb"[\ry\n ]|\x1b\[<0;\d+;\d+M")
 """Enter, y, space on a button, and a click."""
 
 _ON_ROWS = frozenset(
-    "vm start,vm stop,vm reboot,vm delete,vm protect,vm unprotect,keypair delete,volume delete,volume detach".split(",")
+    [
+        "vm start",
+        "vm stop",
+        "vm reboot",
+        "vm delete",
+        "vm protect",
+        "vm unprotect",
+        "keypair delete",
+        "volume delete",
+        "volume detach",
+    ]
 )
 """The commands whose dialogs must show the name or the id of what they act on."""
 

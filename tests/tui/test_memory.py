@@ -4,7 +4,7 @@ import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from textual.command import CommandPalette
@@ -49,7 +49,7 @@ def alive() -> Counter[str]:
     )
 
 
-async def over(user: User, kind: type[Screen[object]], *keys: str) -> None:
+async def over(user: User, kind: type[Screen[Any]], *keys: str) -> None:
     """Open a screen by keys, wait until it is there, leave it and wait until it is gone."""
     await user.press(*keys)
     await user.until(lambda: isinstance(user.app.screen, kind) and user.app.screen.focused is not None)

@@ -35,7 +35,9 @@ class KeyLine(Footer):
         self._due = False
         if self.is_attached and self._keys() != self._shown:
             await self.recompose()
-            self.mutate_reactive(Footer.compact)  # each key watches it, and only a change lets go of those that are gone
+            self.mutate_reactive(
+                Footer.compact
+            )  # each key watches it, and only a change lets go of those that are gone
 
     def _keys(self) -> list[tuple[Binding, bool]]:
         return [(binding, on) for _, binding, on, _ in self.screen.active_bindings.values() if binding.show]
