@@ -102,6 +102,7 @@ class Launch:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
         from backend.cache import open_cache
 
+        few_arenas()
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
         cloud = _current(settings, self.home, self.cloud)
@@ -263,6 +264,17 @@ def tune() -> None:
         os.environ.pop(name, None)
     if os.environ.get("TEXTUAL_COLOR_SYSTEM") not in _COLOURS:
         os.environ.pop("TEXTUAL_COLOR_SYSTEM", None)
+
+
+_M_ARENA_MAX = -8
+
+
+def few_arenas() -> None:
+    """Have the C library keep two heaps: with one a thread, each of many short threads leaves its own full of holes."""
+    import ctypes  # not at the start, which it would slow down
+
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_M_ARENA_MAX, 2)
 
 
 def _need_terminal() -> None:
