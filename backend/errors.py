@@ -11,6 +11,8 @@ class CloudmeshError(Exception):
     """
 
     exit_status = 1
+    details = ""
+    """All of what the cloud said, where the message has only a part of it: for the log and the journal."""
 
     doing = ""
     """What its message begins with, where that is what was asked of a cloud: "Listing VMs"; "" else."""
@@ -71,6 +73,10 @@ class PermissionDeniedError(CloudError):
 
 class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
+
+
+class NotListedError(NotFoundError):
+    """A command made the object a moment ago, and the cloud does not know it yet: it says nothing of the object."""
 
 
 class UnsureError(CloudError):

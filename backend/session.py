@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend import providers
 from backend.cache import Scope
 from backend.callbacks import ignore
-from backend.config import Cloud, Settings
+from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds import Kind
 from backend.names import closest
@@ -47,7 +47,8 @@ class Session:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
     looks: tuple[float, ...] = (0.5, 2.0, 5.0)
-    """Seconds between the looks for what came of a command whose answer was lost."""
+    """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
+    an object that was made a moment ago and is not listed yet."""
 
     @property
     def scope(self) -> Scope:
@@ -74,6 +75,9 @@ class Session:
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}
+        for column in kind.columns:  # one that has a field of another name is called as in the table
+            if column.field in shown:
+                shown[column.name] = shown.pop(column.field)
         return shown | {"extra": providers.opened(kind, document["extra"])}
 
     def changed(self, change: SettingChange) -> "Session":
@@ -82,14 +86,23 @@ class Session:
         return replace(self, cloud=cloud, refresh=self.refresh if change.refresh is None else change.refresh)
 
 
-_OURS = frozenset({"_id", "hash", "protection_asked"})
+_OURS = frozenset({"_id", "hash", "made", "unlisted"})
 """Fields of a document that tell nothing about its object."""
 
 
 def cloud_named(settings: Settings, name: str) -> Cloud:
-    """Return the configured cloud of that name; raises ConfigError, with the nearest match, when there is none."""
+    """Return the configured cloud of that name.
+
+    Raises ConfigError where there is none, with the nearest match, and where nothing names its region.
+    """
     if name not in settings.clouds:
         match = closest(name, settings.clouds)
         cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
         raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
-    return settings.clouds[name]
+    cloud = settings.clouds[name]
+    if not cloud.region:
+        raise ConfigError(
+            f"Cloud {name} has no region: neither its default.location nor {' or '.join(REGION_VARIABLES)} names one.",
+            f"Write default.location of cloud {name} in cloudmesh.yaml, or set {REGION_VARIABLES[0]}.",
+        )
+    return cloud

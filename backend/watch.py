@@ -12,7 +12,7 @@ from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Row
 from backend.log import logger
 from backend.providers import Provider
-from backend.refresh import TARGET, just_off, settle
+from backend.refresh import TARGET, not_listed_yet, settle
 from backend.text import safe
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Watcher:
             self._check()
             self._cache.put(kind, self._scope, page)
             missing -= {item["id"] for item in page}
-        if missing and (vanished := missing - just_off(self._cache, self._scope)):
+        if missing and (vanished := missing - not_listed_yet(self._cache, kind, self._scope)):
             self._cache.remove(kind, self._scope, vanished)
 
     def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
@@ -205,7 +205,9 @@ class Watcher:
             if (now - flight.since).total_seconds() < self._poll.give_up:
                 waiting = True
                 continue
-            self._cache.set_flight(self._scope, native, flight._replace(overdue=True))
+            # Where it still is this flight: one that another has ended since does not come back.
+            if not self._cache.claim(self._scope, native, flight._replace(overdue=True), flight):
+                continue
             self._trouble(
                 f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
                 f"it is {kind.value(row, 'state')}."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rich.text import Text
 from textual import on
+from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.events import Event
@@ -271,6 +272,7 @@ class CloudmeshApp(Guarded):
             self._listings.freshen(message.kind)
 
     def _tick(self) -> None:
+        StylesCache.get_inner_outer.cache_clear()  # it keeps the lines of every widget that was ever painted
         self.main.table.tick(self.now())
         self._show_work()
         if self._listings:

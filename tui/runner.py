@@ -19,6 +19,7 @@ from backend.errors import (
     UnsureError,
     UsageError,
 )
+from backend.format import field_texts
 from backend.kinds import KINDS, Kind, Row
 from backend.providers import Waiting
 from backend.refresh import Progress
@@ -268,7 +269,7 @@ class Runner:
             if outcome.setting is not None:
                 self._app.set(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
-                fields = [(name, "" if value is None else safe(str(value))) for name, value in outcome.fields]
+                fields = field_texts(outcome.kind, outcome.fields)
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
@@ -390,17 +391,16 @@ class Runner:
         return ", ".join(found)
 
     def recover(self) -> None:
-        """Find out what came of the commands that an earlier run left unfinished, and tell."""
+        """Look for the outcome of the commands that an earlier run left unfinished; nothing is sent again unasked."""
         session = self.session
 
         def told(found: Recovered) -> None:
             if found.messages:
                 self._app.say(f"Left unfinished, and found out now: {' '.join(found.messages)}")
             reasons = f"Left unfinished: {' '.join(found.failures)}" if found.failures else ""
-            if found.left:
-                what = "1 command was" if found.left == 1 else f"{found.left} commands were"
+            if found.offer:
                 self._left = CloudmeshError(
-                    f"{reasons} {what} planned and not begun when the program ended.".strip(),
+                    f"{reasons} {found.offer}".strip(),
                     ":journal resume shows and runs what is left, :journal drop gives it up.",
                 )
                 self._app.show_error(self._left)

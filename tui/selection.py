@@ -58,7 +58,7 @@ def fits(one: Command, kind: Kind, row: Row) -> bool:
     flight = _flight(kind, row)
     if flight is not None and not flight.overdue and flight.action == one.words[-1]:
         return False
-    return one.states is None or kind.value(row, "state") in one.states
+    return not one.impossible_in or kind.value(row, "state") not in one.impossible_in
 
 
 def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> str:

@@ -166,7 +166,7 @@ def test_a_reboot_is_seen(cache: Cache) -> None:
     fly(cache, "a", "reboot", 1)
     watcher, said = watcher_of(cache, account)
     assert watcher.step() == 2
-    assert vm_of(cache, "a")["state"] == "rebooting"
+    assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"].action) == ("running", "reboot")
     fly(cache, "a", "reboot", 5)
     assert watcher.step() is None
     assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"]) == ("running", None)

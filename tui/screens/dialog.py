@@ -82,7 +82,11 @@ class CommandDialog(Window[list[Parsed] | None]):
         self._target = target if targets else None
         self.given = dict(given or {})
         self._error = error
-        self._asked = [param for param in command.params if param is not self._target]
+        self._asked = [
+            param
+            for param in command.params
+            if param is not self._target and (param.asked is None or not targets or any(map(param.asked, targets)))
+        ]
         if command.preview and not any(param.kind for param in command.params):
             self._asked = []  # what it acts on is what the preview finds
         self._picking: Param | None = None

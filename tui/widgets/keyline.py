@@ -43,6 +43,8 @@ class KeyLine(Footer):
         self._due = False
         if self.is_attached and self._keys() != self._shown:
             await self.recompose()
+            # Each key watches this, and only a change of it lets go of the keys that are gone.
+            self.mutate_reactive(Footer.compact)
 
     def _keys(self) -> list[tuple[Binding, bool]]:
         return [(binding, on) for _, binding, on, _ in self.screen.active_bindings.values() if binding.show]
