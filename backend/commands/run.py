@@ -12,7 +12,7 @@ from typing import Any
 from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
-from backend.commands.naming import about, named
+from backend.commands.naming import named
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -106,7 +106,6 @@ def execute(
         try:
             return _sent_before(command, call) or _run(command, call)
         except UnsureError as error:
-            about(error, parsed, call)
             lost = error
         except (CloudmeshError, Cancelled):
             raise
@@ -217,9 +216,13 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
         if outcome is not None:
             return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
         undone = command.look is not None
-    if undone:
-        raise CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
-    raise UnsureError(f"{lost.message}{why}", lost.cure)
+    ended = (
+        CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
+        if undone
+        else UnsureError(f"{lost.message}{why}", lost.cure)
+    )
+    ended.doing = lost.doing  # with which it begins
+    raise ended
 
 
 def _why_unknown(lost: UnsureError, error: CloudmeshError) -> str:

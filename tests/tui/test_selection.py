@@ -154,7 +154,7 @@ async def test_space_marks_and_goes_down(world: World) -> None:
     ("keys", "said", "button"),
     [
         ([], "All VMs: 15.", "Export"),
-        (["slash", "w", "e", "b", "enter"], "2 VMs: what the filter 'web' shows.", "Export 2"),
+        (["slash", *"class-student", "enter"], "2 VMs: what the filter 'class-student' shows.", "Export 2"),
         (["home", "space", "space", "space"], "3 VMs: what is marked.", "Export 3"),
     ],
 )
