@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from backend.ahead import ahead
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
+from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.lease import BegunAnew, Lease, take
+from backend.log import logger
 from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
@@ -91,8 +92,6 @@ def refresh(
             break
     if kind.name == "vm":
         settle(cache, scope)
-        with suppress(Cancelled):  # the rows are there
-            learn_protection(provider, cache, scope, check)
     return done
 
 
@@ -148,19 +147,17 @@ def _listed(
     return done
 
 
-def learn_protection(provider: Provider, cache: "Cache", scope: Scope, check: Callable[[], None] = ignore) -> None:
-    """Ask of some VMs, those not asked of for the longest first, whether they are protected from being deleted."""
-    since = datetime.now(UTC) - timedelta(seconds=LEARNT_FOR)
-    refused = False
-    for native in cache.unasked(scope, since, LEARNT_AT_ONCE):
-        check()
-        try:
-            cache.set_protected(scope, native, None if refused else provider.protected(native))
-        except TransientError:
-            return  # the next refresh goes on
-        except CloudError as error:  # that the column stays empty is no reason for the rows to be missing
-            refused = refused or isinstance(error, PermissionDeniedError)
-            cache.set_protected(scope, native, None)
+def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
+    """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
+
+    The one attribute that DescribeInstances leaves out: a call a VM, so no listing asks, but what shows or acts on one.
+    """
+    try:
+        on = provider.protected(vm)
+    except CloudError as error:
+        logger.info("whether %s is protected is not known: %s", vm, error)
+    else:
+        cache.set_protected(scope, vm, on)
 
 
 _AT_ONCE = 3
@@ -237,12 +234,6 @@ TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "r
 
 _FINAL = frozenset({"running", "stopped", "terminated", "error"})
 """The states in which a VM rests, whatever was asked of it."""
-
-LEARNT_AT_ONCE = 100
-"""VMs of which a refresh asks whether they are protected: EC2 answers about one a call, and counts the calls."""
-
-LEARNT_FOR = 3_600.0
-"""Seconds for which that is believed; what destroys asks again."""
 
 _REBOOT_SECONDS = 4.0
 """EC2 says `running` all through a reboot, so its flight lasts this long."""

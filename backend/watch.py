@@ -13,6 +13,7 @@ from backend.kinds import KINDS, Row
 from backend.log import logger
 from backend.providers import Provider
 from backend.refresh import TARGET, not_listed_yet, settle
+from backend.text import safe
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -107,7 +108,7 @@ class Watcher:
         except CloudmeshError as error:
             if str(error) != self._failed:  # the same trouble is told once
                 self._failed = str(error)
-                self._trouble(f"VMs in flight cannot be followed now. {error}")
+                self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
         except Exception:  # noqa: BLE001
             # A mistake of ours; without this thread no VM would ever be followed again.
@@ -138,6 +139,13 @@ class Watcher:
             self._followed = followed & {_flight_key(row) for row in rows}
         self._tell(rows, landed)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
+
+    def _in_flight(self) -> str:
+        """Return which actions are followed, in words."""
+        acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._aloft.values()]
+        return (
+            f"{acts[0]}{f' and {len(acts) - 1} more' if len(acts) > 1 else ''}: sent, and" if acts else "VMs in flight"
+        )
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""

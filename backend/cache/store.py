@@ -100,7 +100,7 @@ class Cache(Refreshes, Journal):
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
         """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
         with self.use():
-            rows = self._rows(kind, scope, self.find(kind.plural, of(scope), dict.fromkeys(kind.index, 1)))
+            rows = self._rows(kind, scope, self.find(kind.plural, of(scope), kind.projection))
             while page := list(islice(rows, CHUNK)):
                 yield page
 
@@ -355,18 +355,6 @@ class Cache(Refreshes, Journal):
             self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
         self._announce_row(kind, scope, vm)
 
-    def unasked(self, scope: Scope, since: datetime, limit: int) -> list[str]:
-        """Return ids of VMs of which it was not asked since then whether they are protected, the longest ago first."""
-        kind = KINDS["vm"]
-        query = {
-            **of(scope),
-            "state": {"$nin": ["shutting-down", "terminated"]},
-            "$or": [{"protection_asked": None}, {"protection_asked": {"$lt": since}}],
-        }
-        with self.use():
-            found = self.find(kind.plural, query, {"id": 1}, sort=[("protection_asked", 1)])
-            return list(islice((one["id"] for one in found if is_of(scope, one)), limit))
-
     def _announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
         if not self._listeners:
             return
@@ -380,7 +368,7 @@ class Cache(Refreshes, Journal):
         kind = KINDS["vm"]
         moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(MOVING)}}]
         with self.use():
-            found = self.find(kind.plural, {**of(scope), "$or": moving}, dict.fromkeys(kind.index, 1))
+            found = self.find(kind.plural, {**of(scope), "$or": moving}, kind.projection)
             rows = list(self._rows(kind, scope, found))
         # What has a flight that cannot be understood is in none.
         return [row for row in rows if kind.value(row, "flight") or kind.value(row, "state") in MOVING]

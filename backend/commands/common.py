@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
@@ -17,6 +18,13 @@ from backend.text import safe
 def label(name: str | None, native: str) -> str:
     """Return an object's name and id, fit for a sentence."""
     return f"{safe(name)} ({native})" if name else native
+
+
+def attachment(volume: Item, vm: str) -> dict[str, Any]:
+    """Return what EC2 says of a volume's attachment to one VM (device, status …), nothing where it has none."""
+    found = volume["extra"].get("attachmentSet")
+    entries = found if isinstance(found, list) else []
+    return next((one for one in entries if isinstance(one, dict) and one.get("instanceId") == vm), {})
 
 
 def only(pages: Iterator[Page]) -> Item | None:

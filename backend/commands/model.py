@@ -13,7 +13,7 @@ from backend.journal import Entry
 from backend.kinds import Kind, Row
 from backend.providers import Provider, Waiting
 from backend.refresh import Difference, Progress
-from backend.session import Session
+from backend.session import Session, SettingChange
 from backend.text import safe
 
 Effect = Literal["reads", "changes", "destroys"]
@@ -40,6 +40,8 @@ class Param:
     """With it the command only asks whether it could be done."""
     many: bool = False
     """One call takes several, joined by commas: marked rows are one command, not one each."""
+    asked: Callable[[Row], bool] | None = None
+    """Whether a dialog on a row has a field for it; None: every dialog has."""
 
     @property
     def usage(self) -> str:
@@ -95,8 +97,8 @@ class Outcome:
     rows: tuple[Row, ...] | None = None
     fields: tuple[tuple[str, Any], ...] = ()
     differences: tuple[Difference, ...] = ()
-    session: Session | None = None
-    """The session to go on with, where the command changed it."""
+    setting: SettingChange | None = None
+    """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
     undo: str = ""
@@ -145,6 +147,8 @@ class Command:
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
+    sets: bool = False
+    """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
     """Shows what it would destroy, given the ids of what it is to act on; only looks."""
     look: Callable[[Call], Outcome | None] | None = None

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
@@ -11,6 +12,7 @@ from typing import Any
 from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.naming import about, named
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -94,14 +96,17 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        return _run(command, Call(session, args, check, progress, waits))
+        call = Call(session, args, check, progress, waits)
+        with named(parsed, call) if command.effect != "reads" else nullcontext():
+            return _run(command, call)
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
     call = Call(session, args, check, progress, waits, entry)
-    with entry.recorded():
+    with entry.recorded(), named(parsed, call):
         try:
             return _sent_before(command, call) or _run(command, call)
         except UnsureError as error:
+            about(error, parsed, call)
             lost = error
         except (CloudmeshError, Cancelled):
             raise
@@ -199,7 +204,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             if says_what_became(error):
                 raise
             # That it cannot be looked up now says nothing of what was done.
-            undone, why = False, f" Its outcome could not be looked up: {error}"
+            undone, why = False, _why_unknown(lost, error)
             continue
         except Cancelled:  # the listing may lag: what was not seen so far may have been done
             undone, why = False, " Looking for its outcome was cancelled; the next start looks again."
@@ -215,6 +220,14 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
     if undone:
         raise CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
     raise UnsureError(f"{lost.message}{why}", lost.cure)
+
+
+def _why_unknown(lost: UnsureError, error: CloudmeshError) -> str:
+    """Return why the outcome of a command is unknown, without what `lost` says of it already."""
+    if error.message == lost.message:  # it was sent once more, with its token
+        return " It was sent again, and that answer was lost too."
+    said = error.message if error.cure == lost.cure else str(error)
+    return f" The outcome could not be found out: {said}"
 
 
 def _pause(seconds: float, check: Callable[[], None]) -> None:

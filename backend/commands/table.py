@@ -236,7 +236,16 @@ COMMANDS: tuple[Command, ...] = (
         ("volume", "detach"),
         "Detach a volume from its VM; unmount it there first",
         volumes.detach,
-        params=(_VOLUME,),
+        params=(
+            _VOLUME,
+            Param(
+                "vm",
+                "Id or unique name of the VM, where it is attached to several",
+                "option",
+                kind="vm",
+                asked=volumes.is_shared,
+            ),
+        ),
         effect="changes",
         key="A",
         on=("volume",),
@@ -277,12 +286,17 @@ COMMANDS: tuple[Command, ...] = (
         key="R",
         refreshes="all",
     ),
-    Command(("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True)),
-    Command(("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False)),
+    Command(
+        ("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True), sets=True
+    ),
+    Command(
+        ("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False), sets=True
+    ),
     Command(
         ("set", "default"),
         "Switch to another configured cloud",
         listings.set_default,
+        sets=True,
         button="Switch",
         params=(Param("cloud", "Name of the cloud in the configuration", "assignment", type="cloud", required=True),),
     ),

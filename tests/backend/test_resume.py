@@ -179,7 +179,7 @@ def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path:
         shown = recovery.preview(Call(session, {}), [])
         assert [one.id for one in shown.targets] == [f"volume attach {volume} {native} --device /dev/sdh"]
         assert run(session, "journal resume").message == "1 done."
-        assert account(cloud).volumes[volume][0] == native
+        assert account(cloud).volumes[volume][0] == [native]
 
 
 def test_drop(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

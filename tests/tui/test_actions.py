@@ -18,6 +18,7 @@ from backend.errors import CloudError
 from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Boot, Item, Provider
+from backend.session import SettingChange
 from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -181,7 +182,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
         await user.dialog("vm delete")
         session = user.app.session
         assert session is not None
-        user.app.switch(session.switched("demo-west"))
+        user.app.set(SettingChange(cloud="demo-west"))
         await user.press("y")
         await user.back()
         await user.sees("The cloud was switched meanwhile, so nothing was done.")
