@@ -66,7 +66,7 @@ def test_every_change_is_one_entry(session: Session, ec2: Provider) -> None:
 
 def test_what_sends_nothing_by_itself_is_no_entry(session: Session, ec2: Provider) -> None:
     assert run(session, "journal resume").message == "Nothing waits to be resumed."
-    assert run(session, "journal drop").message == "0 commands that had not been begun were given up."
+    assert run(session, "journal drop").message == "0 commands that had not been done were given up."
     assert run(session, f"vm boot {AMI} --dry-run").message.endswith("nothing was booted.")
     assert run(session, "journal list").rows == ()
     assert session.cache.journal() == []
