@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backend.ahead import ahead
@@ -129,7 +129,7 @@ def _listed(
         check()
         lease.secure()
         gone = cache.left(kind, scope, known)
-        for native in just_off(cache, scope) if kind.name == "vm" else ():
+        for native in not_listed_yet(cache, kind, scope) if gone else ():
             gone.pop(native, None)
         removed = cache.remove_left(kind, scope, gone)
         count = cache.count(kind, scope)
@@ -232,23 +232,33 @@ def refresh_many(
 TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "running", "delete": "terminated"}
 """The state that each action ends in."""
 
-_FINAL = frozenset({"running", "stopped", "terminated"})
+_FINAL = frozenset({"running", "stopped", "terminated", "error"})
+"""The states in which a VM rests, whatever was asked of it."""
 
 _REBOOT_SECONDS = 4.0
-"""EC2 says `running` all through a reboot, so it is shown as rebooting this long."""
+"""EC2 says `running` all through a reboot, so its flight lasts this long."""
 
 _OTHERWISE_SECONDS = 20.0
 """How long the old state, or no VM, may stand, because EC2's listings lag behind its replies, before it counts."""
 
 
-def just_off(cache: "Cache", scope: Scope) -> set[str]:
-    """Return the ids of the VMs whose absence from a listing says nothing: acted on so lately that it may lag."""
-    vm = KINDS["vm"]
+NEW_FOR = 300.0
+"""Seconds for which an object that a command has made, and that no listing has had, is not listed *yet*."""
+
+
+def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
+    """Return the ids of the objects whose absence from a listing says nothing.
+
+    No listing has had them since a command made them, or a VM was acted on so lately that the listing may lag.
+    """
     now = datetime.now(UTC)
-    flights = ((vm.value(row, "id"), vm.value(row, "flight")) for row in cache.flights(scope))
-    return {
-        native for native, flight in flights if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS
-    }
+    natives = cache.unlisted(kind, scope, now - timedelta(seconds=NEW_FOR))
+    if kind.name == "vm":
+        for row in cache.flights(scope):
+            flight = kind.value(row, "flight")
+            if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS:
+                natives.add(kind.value(row, "id"))
+    return natives
 
 
 def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
@@ -260,10 +270,8 @@ def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tu
         native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
         if flight is None:  # moving by somebody else's doing: nothing of ours to end
             continue
-        if state == "rebooting":  # which is our word for it
-            state = "running"
-        if is_over(flight, state, now):
-            cache.set_flight(scope, native, None)
+        # Where it still is this flight: another dashboard may have begun the next one since.
+        if is_over(flight, state, now) and cache.claim(scope, native, None, flight):
             arrived = state == TARGET.get(flight.action)
             settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
     return settled

@@ -243,7 +243,7 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
         sent = [before, *(one.xml for one in items), between, *odd, after]
     replies = [_page(kept.listing, sent)]
     if kind.name == "flavor":
-        replies.insert(0, listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
+        replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
         cache.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
     found = {kind.value(row, "id"): row for row in cache.rows(kind, HERE)}

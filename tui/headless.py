@@ -18,6 +18,7 @@ from backend.cache.documents import plain_or_text
 from backend.commands import Outcome, Parsed, execute, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
+from backend.commands.run import is_journalled
 from backend.errors import Cancelled, UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.kinds import KINDS, Kind, Row, kind_named
@@ -82,7 +83,8 @@ def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interru
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
     if parsed.command.effect != "reads" or parsed.command.shows == "journal":
-        _recover(session, interrupt)
+        # What changes nothing itself, or lets the user choose among what is left, sends nothing again.
+        _recover(session, interrupt, resend=is_journalled(parsed.command, parsed.given))
     logger.info("%s: begins", safe(parsed.line))
     with (
         _Progress(show=not as_json) as bars,
@@ -96,19 +98,14 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
     return 1 if outcome.failure else 0
 
 
-def _recover(session: Session, interrupt: Interrupt) -> None:
-    """Find out what came of what an earlier run left unfinished, and tell on stderr."""
+def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:
+    """Look for the outcome of what an earlier run left unfinished, and say it on stderr."""
     with interrupt.changing():
-        found = recover(session, interrupt.check)
+        found = recover(session, interrupt.check, resend=resend)
     for text in (*found.messages, *found.failures):
         print(safe(f"Left unfinished: {text}"), file=sys.stderr)
-    if found.left:
-        what = "1 command was" if found.left == 1 else f"{found.left} commands were"
-        print(
-            f"{what} planned and not begun when the program ended: journal resume runs what is left, journal drop "
-            "gives it up.",
-            file=sys.stderr,
-        )
+    if found.offer:
+        print(f"{found.offer} journal resume runs what is left, journal drop gives it up.", file=sys.stderr)
 
 
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:

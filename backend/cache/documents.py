@@ -94,10 +94,6 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
         # Of 100,000 images a few owners and architectures: one string each, not 100,000.
         common = kind.common
         return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
-    if "flight" in kind.index and (flight := kind.value(row, "flight")) is not None:
-        at = kind.index["state"]
-        if flight.action == "reboot" and row[at] == "running":
-            return (*row[:at], "rebooting", *row[at + 1 :])  # EC2 says `running` all through a reboot
     return row
 
 

@@ -3,11 +3,11 @@
 import shlex
 from dataclasses import replace
 
-from backend.commands.common import attachment, label, listed, may_repeat, present, with_row, written, zone
+from backend.commands.common import attachment, label, listed, present, with_row, written, zone
 from backend.commands.listings import fetch
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome
-from backend.errors import RefusedError
+from backend.errors import Cancelled, CloudError, RefusedError
 from backend.kinds import KINDS, Row
 from backend.providers import Item, Provider
 from backend.text import safe
@@ -29,21 +29,19 @@ def create(call: Call) -> Outcome:
 
 
 def came_of_create(call: Call) -> Outcome | None:
-    """Look for a volume like it that was not there before and that no other command has made; where there is none, ask
-    for it once more.
-
-    EC2 knows the token of the first request, so that it makes no second volume. Elsewhere this look comes first.
-    """
-    entry = call.journal
-    name, size, where, before = (entry.request[key] for key in ("name", "size", "location", "before"))
-    provider = call.connect()
-    for item in _named(provider, name):
+    """Look for a volume like it that was not there before and that no other command has made."""
+    name, size, where, before = (call.journal.request[key] for key in ("name", "size", "location", "before"))
+    for item in _named(call.connect(), name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
         if like and not _made_by_another(call, item["id"]):
             return _created(call, item)
-    if not may_repeat(entry):
-        return None
-    return _created(call, provider.create_volume(name, size, where, entry.token))
+    return None
+
+
+def create_again(call: Call) -> Outcome:
+    """Send the same request once more: EC2 knows its token for a day, so that it makes no second volume."""
+    name, size, where = (call.journal.request[key] for key in ("name", "size", "location"))
+    return _created(call, call.connect().create_volume(name, size, where, call.journal.token))
 
 
 def _made_by_another(call: Call, native: str) -> bool:
@@ -65,7 +63,7 @@ def _created(call: Call, item: Item) -> Outcome:
         kind=_VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item]))
+    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item], made=True))
 
 
 def _first_zone(call: Call) -> str:
@@ -73,10 +71,14 @@ def _first_zone(call: Call) -> str:
     if session.cache.refreshed(kind, session.scope).finished is None:
         fetch(call, kind)
     rows = session.cache.rows(kind, session.scope)
-    zones = sorted(kind.value(row, "name") for row in rows if kind.value(row, "state") == "available")
+    named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
+    # An available one, else one of which the cloud says nothing bad: not every endpoint says EC2's words.
+    zones = [name for state, name in named if state == "available"] or [
+        name for state, name in named if state not in ("impaired", "unavailable")
+    ]
     if not zones:
         raise RefusedError(f"Region {session.cloud.region} has no available zone.", "Give one with --location ZONE.")
-    return str(zones[0])
+    return zones[0]
 
 
 def delete(call: Call) -> Outcome:
@@ -127,7 +129,7 @@ def attach(call: Call) -> Outcome:
     call.check()
     call.journal.sending(volume["id"], vm["id"], device=device)
     provider.attach(volume["id"], vm["id"], device)
-    return _attached(call, volume, vm["id"], device)
+    return _attached(call, _again(provider, volume), vm["id"], device)
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
@@ -149,10 +151,9 @@ def came_of_attach(call: Call) -> Outcome | None:
 
 
 def _attached(call: Call, volume: Item, vm: str, device: str) -> Outcome:
-    named, holders = label(volume.get("name"), volume["id"]), volume.get("vm") or []
-    undo = f"volume detach {volume['id']} --vm {vm}"
+    named, undo = label(volume.get("name"), volume["id"]), f"volume detach {volume['id']} --vm {vm}"
     outcome = Outcome(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=undo)
-    return _moved(call, volume, outcome, list(dict.fromkeys((*holders, vm))))
+    return _moved(call, volume, outcome)
 
 
 def detach(call: Call) -> Outcome:
@@ -163,7 +164,7 @@ def detach(call: Call) -> Outcome:
     call.check()
     call.journal.sending(volume["id"], vm, device=device)
     provider.detach(volume["id"], vm)
-    return _detached(call, volume, vm, device)
+    return _detached(call, _again(provider, volume), vm, device)
 
 
 def _holder(call: Call, volume: Item) -> str:
@@ -201,20 +202,28 @@ def came_of_detach(call: Call) -> Outcome | None:
 def _detached(call: Call, volume: Item, vm: str, device: str | None) -> Outcome:
     named, as_device = label(volume.get("name"), volume["id"]), f" --device {shlex.quote(device)}" if device else ""
     undo = f"volume attach {volume['id']} {vm}{as_device}"
-    left = [holder for holder in volume.get("vm") or () if holder != vm]
-    return _moved(call, volume, Outcome(f"Volume {named} is being detached from {vm}.", undo=undo), left)
+    return _moved(call, volume, Outcome(f"Volume {named} is being detached from {vm}.", undo=undo))
 
 
-def _moved(call: Call, volume: Item, outcome: Outcome, vms: list[str]) -> Outcome:
-    # As it will be when EC2 is done: the next listing says how far it is.
-    now = volume | {"vm": vms, "state": "in-use" if vms else "available"}
+def _moved(call: Call, volume: Item, outcome: Outcome) -> Outcome:
     put = replace(outcome, kind=_VOLUME)
     return with_row(
-        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [now])
+        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [volume])
     )
 
 
 _LEAVING = ("detaching", "detached")
+
+
+def _again(provider: Provider, volume: Item) -> Item:
+    """Return a volume as the cloud lists it after it was moved: EC2's answer does not say its state.
+
+    It is as it was before where that cannot be seen now; the next listing says it.
+    """
+    try:
+        return listed(provider, _VOLUME, volume["id"]) or volume
+    except (CloudError, Cancelled):  # it was done all the same
+        return volume
 
 
 def _free_device(provider: Provider, vm: str) -> str:

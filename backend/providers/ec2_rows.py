@@ -154,12 +154,12 @@ IMAGE = Fields(
     state=Field("imageState"),
     platform=Field("platformDetails", "platform"),
 )
-FLAVOR = Fields(
-    id=Field("instanceType"),
-    name=Field("instanceType"),
-    vcpu=Field("vCpuInfo/defaultVCpus", to=integer),
-    memory=Field("memoryInfo/sizeInMiB", to=integer),
-    disk=Field("instanceStorageInfo/totalSizeInGB", to=integer),
+FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
+    id=Field("instanceType", "name"),
+    name=Field("instanceType", "name"),
+    vcpu=Field("vCpuInfo/defaultVCpus", "cpu", to=integer),
+    memory=Field("memoryInfo/sizeInMiB", "memory", to=integer),
+    disk=Field("instanceStorageInfo/totalSizeInGB", "disk", to=integer),
     architecture=Field("processorInfo/supportedArchitectures", to=joined),
     network=Field("networkInfo/networkPerformance"),
 )

@@ -210,7 +210,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
-        assert caught.value.message.startswith("Booting a t2.micro VM")
+        assert caught.value.message.startswith("boot of web failed on cloud aws")
         said = {
             "denied": "may not do ec2:DescribeInstances",
             "unreachable": "127.0.0.1:1 cannot be reached",

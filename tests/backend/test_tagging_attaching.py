@@ -254,6 +254,31 @@ def test_a_volume_that_was_attached_meanwhile(both: tuple[Session, Proxy], cloud
     assert [outcome for _, outcome in outcomes(session.cache)] == ["failed", "failed"]
 
 
+@pytest.mark.parametrize("look", ["lags", "fails"])
+def test_the_state_of_a_volume_that_was_moved_is_the_cloud_s_word(
+    both: tuple[Session, Proxy], cloud: Cloud, look: str
+) -> None:
+    """EC2 takes a while, and says so; nothing is foreseen."""
+    session, proxy = both
+    (native,) = boot_many(cloud, 1)
+    volume = made(cloud)
+    connect(cloud).attach(volume, native, "/dev/sdf")
+    run(session, "volume refresh")
+    slow = attached(volume, "detaching", vms=[native])
+    later = listing("DescribeVolumes", "volumeSet", [slow]) if look == "lags" else refusal(403, "UnauthorizedOperation")
+
+    def from_now_on(_call: Call, reply: Reply) -> Reply:
+        proxy.answers["DescribeVolumes"] = later
+        return reply
+
+    proxy.spoilt["DetachVolume"] = from_now_on
+    run(session, f"volume detach {volume}")
+    assert cached(session, volume)["state"] == "in-use"
+    proxy.answers.clear()
+    run(session, "volume refresh")
+    assert (cached(session, volume)["state"], cached(session, volume)["vm"]) == ("available", None)
+
+
 def attached(volume: str, *statuses: str, vms: Sequence[str] = (), more: str = "") -> str:
     """A volume's element that is attached to as many VMs: `vms`, else i-0, i-1 …"""
     items = "".join(

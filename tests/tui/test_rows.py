@@ -214,7 +214,7 @@ def test_marks_go_with_their_rows_and_outlive_filters() -> None:
     assert not rows.marks  # the filter shows none
     rows.filter("")
     rows.mark_all_visible()
-    rows.clear_marks()
+    rows.unmark(tuple(rows.marks))
     assert not rows.marks
 
 
