@@ -333,11 +333,7 @@ def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
     outcome = run(session, "volume detach vol-0123456789 --vm web")
     assert outcome.message == f"Volume vol-0123456789 is being detached from {second}."
     assert outcome.undo == f"volume attach vol-0123456789 {second} --device /dev/sdg"
-    assert proxy.calls[-1].params["InstanceId"] == second
-    assert (cached(session, "vol-0123456789")["vm"], cached(session, "vol-0123456789")["state"]) == (
-        (first,),
-        "in-use",
-    )
+    assert [call.params["InstanceId"] for call in proxy.calls if call.action == "DetachVolume"] == [second]
 
 
 def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Proxy], cloud: Cloud) -> None:
@@ -352,7 +348,6 @@ def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Pr
     outcome = run(session, f"volume attach vol-0123456789 {second}")
     assert outcome.undo == f"volume detach vol-0123456789 --vm {second}"
     assert changed(proxy) == ["AttachVolume"]
-    assert cached(session, "vol-0123456789")["vm"] == (first, second)
     with pytest.raises(RefusedError, match=f"is attached to {first}; nothing was done"):
         run(session, f"volume attach vol-0123456789 {first}")
     assert changed(proxy) == ["AttachVolume"]
@@ -376,7 +371,7 @@ def test_a_device_is_free_where_no_volume_has_it_on_this_vm(both: tuple[Session,
     for line in ("vm refresh", "volume refresh"):
         run(session, line)
     run(session, f"volume attach {volume} {second}")
-    assert proxy.calls[-1].params["Device"] == "/dev/sdf"
+    assert [call.params["Device"] for call in proxy.calls if call.action == "AttachVolume"] == ["/dev/sdf"]
 
 
 def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud: Cloud) -> None:
