@@ -163,7 +163,7 @@ def _flaw(command: str, entry: Mapping[str, Any], one: Sent, shown: Shown) -> st
         return "it was opened and confirmed by one write"
     if one.shown is None and one.read_by is not None and shown.not_before > one.read_by + LATE:
         return "it was confirmed by what was typed before the dialog was there"
-    objects = [*command.split()[2:3], *entry["objects"]]
+    objects = [*command.split()[2:3], *entry["objects"], str((entry.get("request") or {}).get("name") or "")]
     if name in _ON_ROWS and one.shown is not None and not shown.window.many and not shown.window.shows(objects):
         return "neither name nor id could be read"
     return ""
