@@ -60,6 +60,8 @@ class Runner:
         self._closed = False
         self._undo: list[Parsed] = []
         """What takes back what was done last."""
+        self._lasting: list[str] = []
+        """What each of them does not give back, "" for nothing."""
         self._results: list[Result] = []
         """What came of the last commands, where there were several or one failed."""
         self._stale: dict[str, CloudmeshError] = {}
@@ -97,6 +99,8 @@ class Runner:
                 self._confirm(parsed, target)
             else:
                 self._dialog(one, given=parsed.given)
+        elif one.preview and target:
+            self._unless_final(parsed, target)
         else:
             self.run([parsed])
 
@@ -114,6 +118,28 @@ class Runner:
             return find(Call(session, parsed.given, job.check), kind, word)
 
         self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error))
+
+    def _unless_final(self, parsed: Parsed, target: Param) -> None:
+        """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
+        session, preview = self._session, parsed.command.preview
+
+        def preview_it(job: Job) -> Preview:
+            assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
+            return preview(Call(session, parsed.given, job.check), [parsed.given[target.name]])
+
+        def then(found: Preview) -> None:
+            if self._closed:
+                return
+            if found.is_final:
+                self._confirm(parsed, target)
+            else:
+                self.run([parsed])
+
+        def failed(_error: CloudmeshError) -> None:
+            if not self._closed:
+                self.run([parsed])  # it fails by itself, and then says what has failed
+
+        self._app.start(Job(f"Looking at what {safe(parsed.line)} loses", preview_it, then, failed))
 
     def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
@@ -253,10 +279,15 @@ class Runner:
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
             self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
+            self._lasting = [outcome.lasting for _, outcome in done if outcome.undo]
             self._results = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
-            self._app.say(f"{said} z takes it back." if changed and self._undo else said)
+            undo = "z takes it back." if changed and self._undo else ""
+            lasting = [outcome.lasting for _, outcome in done if outcome.lasting]
+            if len(done) > 1 and lasting:
+                lasting = ["F lists what does not come back."]
+            self._app.say(" ".join(filter(None, [said, undo, *lasting])))
         if not failed:
             then(results[0].parsed)
             return
@@ -293,26 +324,27 @@ class Runner:
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
-        lines += [("●", one.parsed.line, one.outcome.message) for one in done if isinstance(one.outcome, Outcome)]
+        told = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
+        lines += [("●", line, f"{outcome.message} {outcome.lasting}".rstrip()) for line, outcome in told]
 
         def chosen(answer: str | None) -> None:
             if answer != "again" or self._closed:
                 return
             commands = [one.parsed for one in failed]
-            if commands[0].command.preview:
+            if commands[0].command.effect == "destroys":
                 self._again(commands)
             else:
                 self._results = []
                 self.run(commands)
 
         counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
-        told = ", ".join(f"{count} {what}" for count, what in counts if count)
-        title = f"{self._results[0].parsed.command.name}: {told}"
+        counted = ", ".join(f"{count} {what}" for count, what in counts if count)
+        title = f"{self._results[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
         self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
 
     def _again(self, commands: Sequence[Parsed]) -> None:
-        """Open the dialog of a destroying command on those that failed: what is lost is shown and confirmed anew."""
+        """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
         one = commands[0].command
         target = next((param for param in one.params if param.kind and param.required), None)
         if target is None:
@@ -332,13 +364,19 @@ class Runner:
             self._app.say("There is nothing to take back.")
             return
         commands = self._undo
+        if any(parsed.command.preview for parsed in commands):  # it loses something itself, and says what
+            self._again(commands)
+            return
 
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._closed:
                 self._undo = []
                 self.run(commands)
 
-        lines = [("·", parsed.line, self._named(parsed)) for parsed in commands]
+        lines = [
+            ("·", parsed.line, " · ".join(filter(None, [self._named(parsed), lasting])))
+            for parsed, lasting in zip(commands, self._lasting, strict=True)
+        ]
         self._app.push_screen(ChoiceScreen("Take back", lines, [("undo", "Take back")], nothing="Cancel"), chosen)
 
     def _named(self, parsed: Parsed) -> str:

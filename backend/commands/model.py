@@ -72,6 +72,8 @@ class Call:
     """Told when something asked of the cloud waits to be asked again."""
     entry: Entry | None = None
     """Its entry in the journal; None where it changes nothing."""
+    production: frozenset[str] = frozenset()
+    """Names or ids of production objects that may be destroyed; see Parsed."""
 
     def connect(self) -> Provider:
         """Return a new provider for the cloud, for the calling thread alone."""
@@ -100,6 +102,8 @@ class Outcome:
     """A sentence where the command did something but not all; it then counts as failed."""
     undo: str = ""
     """The command that reverses what was done, as it would be typed, where there is one."""
+    lasting: str = ""
+    """What is lost for good, or still billed, though it is undone; sentences."""
     parts: tuple["Result", ...] = ()
     """What came of each of the commands that it ran."""
 
@@ -145,7 +149,7 @@ class Command:
     refreshes: str | None = None
     """The kind that it refreshes."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
-    """Shows what it would destroy, given the ids of what it is to act on; only looks."""
+    """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
     look: Callable[[Call], Outcome | None] | None = None
     """Finds out what came of it where the answer was lost: an outcome when it was done, None when it was not.
 
@@ -175,6 +179,8 @@ class Parsed:
 
     command: Command
     given: Mapping[str, str]
+    production: frozenset[str] = frozenset()
+    """Names or ids of production objects that were typed to confirm that they are destroyed; never journalled."""
 
     def missing(self, session: Session) -> list[Param]:
         """Return the required parameters that neither the user nor the configuration gives."""

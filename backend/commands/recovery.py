@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from backend import owner
 from backend.callbacks import ignore
 from backend.commands.lookup import id_of
-from backend.commands.model import Call, Outcome, Parsed, Result
+from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
+from backend.commands.production import check_production
 from backend.commands.run import execute_all, is_journalled
 from backend.errors import (
     Cancelled,
@@ -23,6 +24,7 @@ from backend.errors import (
 from backend.journal import Entry, here
 from backend.kinds import KINDS
 from backend.log import logger
+from backend.providers import Item, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -139,6 +141,7 @@ def resume(call: Call) -> Outcome:
     """Run what was planned and not begun, under the entries that it has in the journal."""
     session = call.session
     ready, failures = _ready(call)
+    _check_production(call, [parsed for _, parsed in ready])
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
         return Outcome(
@@ -146,7 +149,10 @@ def resume(call: Call) -> Outcome:
         )
     try:
         results = execute_all(
-            [parsed for _, parsed in taken], session, check=call.check, entries=[entry for entry, _ in taken]
+            [replace(parsed, production=call.production) for _, parsed in taken],
+            session,
+            check=call.check,
+            entries=[entry for entry, _ in taken],
         )
     except CloudmeshError:
         for entry, _ in taken:
@@ -154,6 +160,26 @@ def resume(call: Call) -> Outcome:
         raise
     done = gathered(results)
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
+
+
+def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
+    """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
+
+    Each command checks its own object once more before it sends anything.
+    """
+    words: dict[str, list[str]] = {}
+    for parsed in ready:
+        if parsed.command.effect == "destroys":
+            words.setdefault(str(_target_of(parsed).kind), []).append(_target(call, parsed))
+    for kind, ids in words.items():
+        check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
+
+
+def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
+    """Return what of these the cloud lists at this moment."""
+    listing = {"vm": provider.vms, "volume": provider.volumes}.get(kind)
+    pages = listing(ids) if listing else provider.keypairs()
+    return [item for page in pages for item in page if item["id"] in ids]
 
 
 def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
@@ -207,21 +233,39 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
     for name, group in groups.items():
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
-        if one.preview is None:
-            shown = Preview(tuple(Target(parsed.line, safe(parsed.line)) for _, parsed in group))
-            tokens += [entry.token for entry, _ in group]
-        else:
+        if one.effect == "destroys" and one.preview is not None:
             words = [_target(call, parsed) for _, parsed in group]
             shown = one.preview(call, words)
             left_out = {target.id for target in shown.left_out}
             tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
+        else:
+            shown = _changes(call, one, [parsed for _, parsed in group])
+            tokens += [entry.token for entry, _ in group]
         targets += shown.targets
         totals += shown.totals
         notes += shown.notes
     return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
 
 
+def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
+    """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
+    if one.preview is None:
+        return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
+    words = [_target(call, parsed) for parsed in group]
+    seen = {target.id: target for target in one.preview(call, words).targets}
+    return Preview(
+        tuple(
+            replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="")
+            for word, parsed in zip(words, group, strict=True)
+        )
+    )
+
+
 def _target(call: Call, parsed: Parsed) -> str:
     """Return the id of what a command acts on, its name where nothing has it, or several."""
-    param = next(param for param in parsed.command.params if param.kind and param.required)
+    param = _target_of(parsed)
     return id_of(call, KINDS[str(param.kind)], parsed.given[param.name])
+
+
+def _target_of(parsed: Parsed) -> Param:
+    return next(param for param in parsed.command.params if param.kind and param.required)

@@ -74,10 +74,10 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        return command.run(Call(session, args, check, progress, waits))
+        return command.run(Call(session, args, check, progress, waits, production=parsed.production))
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
-    call = Call(session, args, check, progress, waits, entry)
+    call = Call(session, args, check, progress, waits, entry, parsed.production)
     with entry.recorded():
         try:
             return command.run(call)

@@ -60,7 +60,10 @@ class EC2Provider:
         owners = self._cloud.images
         return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
-    def flavors(self) -> Iterator[Page]:
+    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        if ids:
+            yield from self._of(FLAVORS, "instance-type", ids)
+            return
         zones = self._zones()
         price, date = prices(self._cloud.region)
         for page in self._calls.pages(FLAVORS):

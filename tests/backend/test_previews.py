@@ -81,7 +81,8 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
 
 
 def test_every_destroying_command_shows_what_it_destroys() -> None:
-    assert {one.name for one in COMMANDS if one.preview} == {one.name for one in COMMANDS if one.effect == "destroys"}
+    destroying = {one.name for one in COMMANDS if one.effect == "destroys"}
+    assert {one.name for one in COMMANDS if one.preview} == {*destroying, "vm stop"}
 
 
 # --- VMs -------------------------------------------------------------------------------------------------------------
@@ -324,9 +325,10 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
 def test_all_that_a_target_has_is_looked_at_above() -> None:
     """`texts` must not pass over what is new."""
     assert {one.name for one in fields(Target)} == {
-        "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production",
+        "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production", "final",
     }  # fmt: skip
-    assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given"}  # the last is not shown
+    # Those after the notes are not shown.
+    assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given", "destroys"}
 
 
 # --- volumes and keypairs --------------------------------------------------------------------------------------------
