@@ -129,9 +129,9 @@ def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None
         print(safe(note), file=sys.stderr)
     for one in found.acted_on:
         for lost in one.losses:
-            print(safe(f"{one.label} loses: {lost}."), file=sys.stderr)
+            print(safe(f"{one.label}: {lost}."), file=sys.stderr)
         for stays in one.stays:
-            print(safe(f"{one.label} keeps: {stays}."), file=sys.stderr)
+            print(safe(f"{one.label}: {stays}."), file=sys.stderr)
         for warning in one.warnings:
             print(safe(f"{one.label}: {warning}"), file=sys.stderr)
 

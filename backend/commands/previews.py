@@ -113,7 +113,7 @@ def _stopped(seen: Facts, native: str) -> Target:
     volumes = seen.volumes_of([native])
     warnings = []
     if group:
-        warnings.append(f"Auto Scaling group {safe(group)} replaces a stopped VM: it deletes it and boots another.")
+        warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
     if is_spot(item):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
     return Target(
@@ -122,7 +122,7 @@ def _stopped(seen: Facts, native: str) -> Target:
         _facts(seen, native),
         losses=(
             *([store] if store else []),
-            *([f"public address {address}: it is not elastic, and a start gives another"] if address else []),
+            *([f"public address {address} is not elastic: it is lost"] if address else []),
         ),
         stays=(
             *([f"its {_volumes(volumes)}, still billed"] if volumes else []),

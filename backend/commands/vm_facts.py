@@ -65,6 +65,24 @@ def lost_address(provider: Provider, vm: Item) -> str:
     return "" if address in elastic else address
 
 
+def lost_by_stop(call: Call, vm: Item, address: str) -> str:
+    """Return the sentences about what a stop loses for good, the address among it, and what goes on costing."""
+    flavors = _known_flavors(call, {str(vm.get("flavor"))})
+    volumes = [one for one in _dicts(vm["extra"].get("blockDeviceMapping")) if isinstance(one.get("ebs"), dict)]
+    said = []
+    if address:
+        said.append(f"Its public address {safe(address)} is gone: it is not elastic, and a start gives another.")
+    if any(one.get("disk") for one in flavors.values()):
+        said.append("What was on its instance store is lost.")
+    if group := group_of(vm):
+        said.append(f"Auto Scaling group {safe(group)} replaces it.")
+    if volumes:
+        said.append(
+            "Its volume is still billed." if len(volumes) == 1 else f"Its {len(volumes)} volumes are still billed."
+        )
+    return " ".join(said)
+
+
 def _dicts(value: Any) -> list[dict[str, Any]]:
     """Return the structures in a list of EC2's; what is none is left out."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
@@ -102,7 +120,7 @@ class Facts:
         """Return how a VM's instance store is called among what it loses, "" where it has none."""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
         if size:
-            return f"instance store of {flavor}, {size:,} GB, with all that is on it"
+            return f"instance store of {flavor}, {size:,} GB, and all that is on it"
         return "its root disk, which is an instance store" if has_ephemeral_root(self.items[native]) else ""
 
     def lost_address(self, native: str) -> str:

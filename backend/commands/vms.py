@@ -8,7 +8,7 @@ from backend.commands.common import check_name, label, may_repeat, only, present
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
-from backend.commands.vm_facts import lost_address
+from backend.commands.vm_facts import lost_address, lost_by_stop
 from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
 from backend.format import Flight, flight_text
 from backend.kinds import KINDS, Row
@@ -125,9 +125,9 @@ class Act:
             raise RefusedError(f"{named} is {now}, so there is nothing to {self.verb}; nothing was done.")
         if self.verb == "delete":
             check_production(call, _VM, item)
-        address = self._address(call, provider, item)
+        losses = self._losses(call, provider, item)
         call.check()
-        call.journal.sending(native, before=state, name=item.get("name"), address=address)
+        call.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(self.verb, datetime.now(UTC), before=state)
         # Of two keys, two dashboards or two commands at once one alone acts.
         if not session.cache.claim(session.scope, native, flight, under_way):
@@ -163,20 +163,18 @@ class Act:
             cache.set_flight(scope, native, None)
         return None
 
-    def _address(self, call: Call, provider: Provider, item: Item) -> str:
-        """Return the public address that a stop loses, or that a start does not bring back; "" for none."""
+    def _losses(self, call: Call, provider: Provider, item: Item) -> dict[str, str]:
+        """Return what a stop loses, or what a start does not bring back: an address, and sentences about all of it."""
         if self.verb == "stop":
-            return lost_address(provider, item)
-        if self.verb == "start":
-            for entry in call.session.cache.entries_of(call.session.scope, str(item["id"])):
-                if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
-                    return str(entry["request"].get("address") or "")
-        return ""
+            address = lost_address(provider, item)
+            return {"address": address, "lasting": lost_by_stop(call, item, address)}
+        if self.verb == "start" and (address := _address_before(call, str(item["id"]))):
+            return {"lasting": f"Its public address {address} of before the stop does not come back: it gets another."}
+        return {}
 
     def _done(self, call: Call, native: str, named: str, write: Callable[[], object]) -> Outcome:
         undo = f"vm {self.reverse} {native}" if self.reverse else ""
-        address = call.journal.request.get("address")
-        lasting = _LASTING[self.verb].format(address=safe(str(address))) if address else ""
+        lasting = str(call.journal.request.get("lasting") or "")
         return with_row(call, _VM, native, Outcome(f"{named} is {self.doing}.", undo=undo, lasting=lasting), write)
 
     def _under_way(self, call: Call, native: str, named: str, state: str) -> Flight | None:
@@ -195,15 +193,18 @@ class Act:
         )
 
 
+def _address_before(call: Call, native: str) -> str:
+    """Return the public address that a VM has lost by its last stop, "" where none is known."""
+    for entry in call.session.cache.entries_of(call.session.scope, native):
+        if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
+            return safe(str(entry["request"].get("address") or ""))
+    return ""
+
+
 def _flight(call: Call, native: str) -> Flight | None:
     rows = call.session.cache.named(_VM, call.session.scope, native)
     return _VM.value(rows[0], "flight") if rows else None
 
-
-_LASTING = {
-    "stop": "Its public address {address} is gone: it is not elastic, and a start gives another.",
-    "start": "Its public address {address} of before the stop does not come back: it gets another.",
-}
 
 _PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 

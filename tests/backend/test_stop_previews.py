@@ -61,7 +61,7 @@ def test_a_plain_stop_loses_no_more_than_its_address(both: tuple[Session, Proxy]
     connect(cloud).attach(data, native, "/dev/sdf")
     preview = shown(session, native)
     one, address = only(preview), public_ip(cloud, native)
-    assert one.losses == (f"public address {address}: it is not elastic, and a start gives another",)
+    assert one.losses == (f"public address {address} is not elastic: it is lost",)
     assert one.stays == ("its 2 volumes, 38 GiB, still billed",)
     assert (one.warnings, one.left_out) == ((), "")
     assert preview.totals == (
@@ -80,7 +80,7 @@ def test_an_elastic_address_stays(both: tuple[Session, Proxy], cloud: Cloud) -> 
     one = only(shown(session, native))
     assert one.losses == ()
     assert one.stays == ("its volume, 8 GiB, still billed", f"elastic IP {ip}, still billed")
-    assert run(session, f"vm stop {native}").lasting == ""
+    assert run(session, f"vm stop {native}").lasting == "Its volume is still billed."
     assert run(session, f"vm start {native}").lasting == ""
 
 
@@ -92,7 +92,7 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
     if known:
         session.cache.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
     (native,) = boot_many(cloud, 1, InstanceType="m5d.large")
-    store = "instance store of m5d.large, 75 GB, with all that is on it"
+    store = "instance store of m5d.large, 75 GB, and all that is on it"
     preview = shown(session, native)
     assert ("DescribeInstanceTypes" in proxy.asked) != known
     assert store in only(preview).losses
@@ -121,9 +121,7 @@ def test_an_auto_scaling_group_deletes_what_is_stopped(both: tuple[Session, Prox
     session, _ = both
     (native,) = boot_many(cloud, 1, **GROUP)
     preview = shown(session, native)
-    assert only(preview).warnings == (
-        "Auto Scaling group workers replaces a stopped VM: it deletes it and boots another.",
-    )
+    assert only(preview).warnings == ("Auto Scaling group workers deletes a stopped VM and boots another.",)
     assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
     assert preview.is_final
 
@@ -145,7 +143,8 @@ def test_what_may_not_be_looked_at_is_said_and_stops_nothing(both: tuple[Session
     preview = shown(session, *ids)
     assert [note.partition(" could not")[0] for note in preview.notes] == ["Volumes", "Elastic IPs", "Instance stores"]
     assert len(preview.acted_on) == 2
-    assert run(session, f"vm stop {ids[0]}").lasting == ""  # whether its address is elastic is not known
+    # Whether its address is elastic is not known.
+    assert run(session, f"vm stop {ids[0]}").lasting == "Its volume is still billed."
     proxy.answers["DescribeInstances"] = DENIED
     with pytest.raises(PermissionDeniedError):
         shown(session, *ids)
@@ -171,7 +170,10 @@ def test_the_outcome_of_a_stop_and_of_its_undo_says_that_the_address_is_gone(
     address = public_ip(cloud, native)
     stopped = run(session, f"vm stop {native}")
     assert stopped.message == f"{native} is stopping."
-    assert stopped.lasting == f"Its public address {address} is gone: it is not elastic, and a start gives another."
+    assert stopped.lasting == (
+        f"Its public address {address} is gone: it is not elastic, and a start gives another. "
+        "Its volume is still billed."
+    )
     started = execute(parse(stopped.undo.split()), session)
     assert started.lasting == f"Its public address {address} of before the stop does not come back: it gets another."
     assert public_ip(cloud, native) != address
