@@ -16,11 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from backend.cache.documents import plain_or_text
-from backend.commands import Outcome, Parsed, allowed, execute, parse
+from backend.commands import Outcome, Parsed, allowed, execute, losses, parse
 from backend.commands.listings import summary
-from backend.commands.model import Call
 from backend.commands.recovery import recover
-from backend.errors import Cancelled, CloudError, UsageError
+from backend.errors import Cancelled, UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, plain
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
@@ -114,16 +113,10 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
 
 def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None:
     """Say on stderr, before it is done, what a command loses that destroys nothing by itself, such as a stop."""
-    command = parsed.command
-    target = next((param for param in command.params if param.kind and param.required), None)
-    if command.preview is None or command.effect == "destroys" or target is None or target.name not in parsed.given:
+    if not allowed(parsed.command, session):
         return
-    if not allowed(command, session):
-        return
-    try:
-        found = command.preview(Call(session, parsed.given, interrupt.check), [parsed.given[target.name]])
-    except CloudError as error:  # the command fails by itself, and says so
-        logger.warning("%s: what it loses could not be looked at: %s", safe(parsed.line), safe(str(error)))
+    found = losses(parsed, session, interrupt.check)
+    if found is None:
         return
     for note in found.notes:
         print(safe(note), file=sys.stderr)

@@ -4,7 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Outcome, Param, Parsed, Result, allowed, command, execute_all, parse, split
+from backend.commands import (
+    Command,
+    Outcome,
+    Param,
+    Parsed,
+    Result,
+    allowed,
+    command,
+    execute_all,
+    losses,
+    parse,
+    split,
+)
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.preview import Preview
@@ -121,25 +133,18 @@ class Runner:
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
         """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
-        session, preview = self._session, parsed.command.preview
+        session = self._session
 
-        def preview_it(job: Job) -> Preview:
-            assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
-            return preview(Call(session, parsed.given, job.check), [parsed.given[target.name]])
-
-        def then(found: Preview) -> None:
+        def then(found: Preview | None) -> None:
             if self._closed:
                 return
-            if found.is_final:
+            if found is not None and found.is_final:
                 self._confirm(parsed, target)
             else:
                 self.run([parsed])
 
-        def failed(_error: CloudmeshError) -> None:
-            if not self._closed:
-                self.run([parsed])  # it fails by itself, and then says what has failed
-
-        self._app.start(Job(f"Looking at what {safe(parsed.line)} loses", preview_it, then, failed))
+        title = f"Looking at what {safe(parsed.line)} loses"
+        self._app.start(Job(title, lambda job: losses(parsed, session, job.check), then, self._app.show_error))
 
     def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""

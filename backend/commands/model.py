@@ -168,6 +168,11 @@ class Command:
         """The words and the parameters."""
         return " ".join([self.name, *(param.usage for param in self.params)])
 
+    @property
+    def object(self) -> Param | None:
+        """The parameter that names what it acts on."""
+        return next((param for param in self.params if param.kind and param.required), None)
+
     def target(self, kind: str) -> Param | None:
         """Return the parameter that the cursor's row of `kind` fills, if there is one."""
         return next((param for param in self.params if param.kind == kind), None)

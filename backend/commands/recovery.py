@@ -22,7 +22,7 @@ from backend.errors import (
     UsageError,
 )
 from backend.journal import Entry, here
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Kind
 from backend.log import logger
 from backend.providers import Item, Provider
 from backend.session import Session
@@ -170,7 +170,7 @@ def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
     words: dict[str, list[str]] = {}
     for parsed in ready:
         if parsed.command.effect == "destroys":
-            words.setdefault(str(_target_of(parsed).kind), []).append(_target(call, parsed))
+            words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
     for kind, ids in words.items():
         check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
 
@@ -263,9 +263,12 @@ def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
 
 def _target(call: Call, parsed: Parsed) -> str:
     """Return the id of what a command acts on, its name where nothing has it, or several."""
-    param = _target_of(parsed)
-    return id_of(call, KINDS[str(param.kind)], parsed.given[param.name])
+    kind, param = _object_of(parsed)
+    return id_of(call, kind, parsed.given[param.name])
 
 
-def _target_of(parsed: Parsed) -> Param:
-    return next(param for param in parsed.command.params if param.kind and param.required)
+def _object_of(parsed: Parsed) -> tuple[Kind, Param]:
+    param = parsed.command.object
+    if param is None or param.kind is None:
+        raise UsageError(f"{parsed.command.name} names no object.")
+    return KINDS[param.kind], param

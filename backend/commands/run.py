@@ -8,7 +8,9 @@ from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
+from backend.commands.lookup import find
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.preview import Preview
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -22,6 +24,7 @@ from backend.errors import (
     bug,
 )
 from backend.journal import Entry, plan
+from backend.kinds import KINDS
 from backend.log import logger
 from backend.providers import Provider, Waiting
 from backend.refresh import Progress
@@ -52,6 +55,28 @@ def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
     """Return whether a call of the command has an entry in the journal: it changes something, and is no trial."""
     dry = any(param.dry and args.get(param.name) for param in command.params)
     return command.effect != "reads" and command.journalled and not dry
+
+
+def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
+    """Return what a command that destroys nothing by itself would lose, None for one that loses nothing.
+
+    What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
+    where the cloud does not say what would be lost: then the command should not be run unseen.
+    """
+    command = parsed.command
+    if command.preview is None or command.effect == "destroys" or not (param := command.object) or not param.kind:
+        return None
+    call = Call(session, parsed.bind(session), check)
+    try:
+        row = find(call, param.kind, call.args[param.name])
+        return command.preview(call, [str(KINDS[param.kind].value(row, "id"))])
+    except (NotFoundError, RefusedError):
+        return None
+    except CloudError as error:
+        raise RefusedError(
+            f"{safe(parsed.line)} was not done, for what it would lose could not be looked at: {error.message}",
+            error.cure,
+        ) from error
 
 
 def execute(

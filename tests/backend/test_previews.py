@@ -261,9 +261,9 @@ def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     ec2.protect(protected, True)
     assert shown(session, plain).typed == ""
     assert shown(session, production).typed == production  # it has no name
-    both = shown(session, production, plain)
-    assert both.typed == f"2 {production}"
-    assert [both.confirmed_by(text) for text in ("2", production, f" 2  {production} ", f"2 {plain}")] == [
+    preview = shown(session, production, plain)
+    assert preview.typed == f"2 {production}"
+    assert [preview.confirmed_by(text) for text in ("2", production, f" 2  {production} ", f"2 {plain}")] == [
         False, False, True, False,
     ]  # fmt: skip
     assert shown(session, production, protected).typed == production  # of which one would go
