@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from backend.cache.documents import plain_or_text
-from backend.commands import Outcome, Parsed, allowed, execute, losses, parse
+from backend.commands import Outcome, Parsed, execute, losses, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
 from backend.errors import Cancelled, UsageError
@@ -113,8 +113,6 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
 
 def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None:
     """Say on stderr, before it is done, what a command loses that destroys nothing by itself, such as a stop."""
-    if not allowed(parsed.command, session):
-        return
     found = losses(parsed, session, interrupt.check)
     if found is None:
         return
@@ -145,6 +143,8 @@ def _recover(session: Session, interrupt: Interrupt) -> None:
 
 
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
+    if session.cache.refusal:
+        raise session.cache.refusal
     with _Progress(show=not as_json, kinds=kinds) as bars:
         done = refresh_many(
             kinds,

@@ -10,11 +10,11 @@ from backend.commands import (
     Param,
     Parsed,
     Result,
-    allowed,
     command,
     execute_all,
     losses,
     parse,
+    refusal,
     split,
 )
 from backend.commands.lookup import MissingKeypairError, find
@@ -100,8 +100,8 @@ class Runner:
         """
         session, one = self._session, parsed.command
         target = next((param for param in one.params if param.kind and param.required), None)
-        if not allowed(one, session):
-            self._app.show_error(CloudmeshError(f"This session is read-only: {one.name} is not run."))
+        if why := refusal(one, session):
+            self._app.show_error(why)
         elif one.shows:
             self._app.show(one.shows)
         elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):

@@ -2,7 +2,7 @@
 
 from backend.commands.grammar import complete, parse, split
 from backend.commands.model import Command, Outcome, Param, Parsed, Result
-from backend.commands.run import allowed, execute, execute_all, losses
+from backend.commands.run import allowed, execute, execute_all, losses, refusal
 from backend.commands.table import COMMANDS, command
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "execute_all",
     "losses",
     "parse",
+    "refusal",
     "split",
 ]
