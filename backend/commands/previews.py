@@ -20,7 +20,7 @@ _VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]
 NEW = timedelta(hours=1)
 """A volume that was created empty less than this ago, and that nothing has attached since, holds no data."""
 
-_NO_COMPUTE = "{state}: no compute is billed, volumes are"
+_NO_COMPUTE = "{state}: no compute is billed, {its} volumes are"
 
 
 # --- VMs -------------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
         ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
         ("Location", safe(str(item.get("location") or "unknown"))),
         ("Flavor", safe(str(item.get("flavor") or "unknown"))),
-        ("USD/hour", running if seen.is_billed(native) else _NO_COMPUTE.format(state=state)),
+        ("USD/hour", running if seen.is_billed(native) else _NO_COMPUTE.format(state=state, its="its")),
     )
 
 
@@ -170,7 +170,7 @@ def _cost(seen: Facts, going: Sequence[str], when: str) -> str:
     known = [price for price in prices if price]
     cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
-    return ", ".join(cost) or _NO_COMPUTE.format(state="stopped")
+    return ", ".join(cost) or _NO_COMPUTE.format(state="stopped", its="its" if len(going) == 1 else "their")
 
 
 def _absent(call: Call, kind: Kind, word: str) -> Target:

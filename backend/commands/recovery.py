@@ -257,7 +257,7 @@ def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
     seen = {target.id: target for target in one.preview(call, words).targets}
     return Preview(
         tuple(
-            replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="")
+            replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="", final=False)
             for word, parsed in zip(words, group, strict=True)
         )
     )

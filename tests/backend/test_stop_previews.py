@@ -188,6 +188,7 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
     assert (one.id, one.name) == (line, line)
     assert public_ip(cloud, native) in one.losses[0]
     assert "workers" in one.warnings[0]
+    assert recovery.preview(Call(session, {}), []).typed == ""
 
 
 # --- a stopped VM bills no compute -----------------------------------------------------------------------------------
@@ -199,10 +200,10 @@ def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Sess
     connect(cloud).stop(stopped)
     preview = previews.vms(Call(session, {}), [stopped, running])
     prices = [dict(one.facts)["USD/hour"] for one in preview.targets]
-    assert prices == ["stopped: no compute is billed, volumes are", "0.0116"]
+    assert prices == ["stopped: no compute is billed, its volumes are", "0.0116"]
     assert preview.totals[0] == "2 VMs: 0.0116 USD/hour now."
     alone = previews.vms(Call(session, {}), [stopped])
-    assert alone.totals[0] == "1 VM: stopped: no compute is billed, volumes are."
+    assert alone.totals[0] == "1 VM: stopped: no compute is billed, its volumes are."
 
 
 # --- attached to several ---------------------------------------------------------------------------------------------
