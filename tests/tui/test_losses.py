@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
-from tests.tui.driving import DELAY, Clock, User, World, opened
+from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 
@@ -122,6 +122,26 @@ async def test_several_production_vms_want_each_name(world: World) -> None:
         await user.back()
         await user.until(lambda: len(world.changing) == 3)
     assert world.changing == ["delete_vm"] * 3
+
+
+async def test_more_names_than_the_line_has_room_for_stand_above_it(world: World, clock: Clock) -> None:
+    names = ["production-database-primary-eu", "production-database-replica-eu"]
+    for name in names:
+        world.provider.tag(booted(world, name), "env", "prod")
+    clock.now += DELAY
+    async with opened(world) as user:
+        await user.press("r")
+        for name in names:
+            await user.go_to(name)
+            await user.press("space")
+        await user.press("d")
+        dialog = await user.dialog("vm delete")
+        first, second = (one for one in user.column() if one in names)
+        await user.sees("To confirm, type: 2 production-database-", "Type 2 and the 2 names, as above, to confirm:")
+        await confirm(user, dialog, f"2 {first} {second}")
+        await user.back()
+        await user.until(lambda: len(world.changing) == 2)
+    assert world.changing == ["delete_vm"] * 2
 
 
 async def test_what_became_production_while_its_dialog_stood_open_wants_its_name(world: World) -> None:
