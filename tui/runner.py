@@ -336,8 +336,9 @@ class Runner:
             if answer != "again" or self._closed:
                 return
             commands = [one.parsed for one in failed]
-            if commands[0].command.effect == "destroys":
-                self._again(commands)
+            destroying = [parsed for parsed in commands if parsed.command.effect == "destroys"]
+            if destroying:  # a dialog is of one command: what a resume ran may have been several
+                self._again([parsed for parsed in destroying if parsed.command is destroying[0].command])
             else:
                 self._results = []
                 self.run(commands)
@@ -369,7 +370,8 @@ class Runner:
             self._app.say("There is nothing to take back.")
             return
         commands = self._undo
-        if any(parsed.command.preview for parsed in commands):  # it loses something itself, and says what
+        one = commands[0].command
+        if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: say what
             self._again(commands)
             return
 

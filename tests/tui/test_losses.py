@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
+from backend.commands import execute, parse
+from backend.journal import plan
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
@@ -53,6 +55,30 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
         await user.press("escape")
         await user.back()
     assert world.changing == ["stop", "start"]
+
+
+async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
+    """What a resume has run may be taken back by a stop and a start: no dialog of one does the other."""
+    runs, rests = (booted(world, name) for name in ("runs", "rests"))
+    clock.now += DELAY
+    world.provider.stop(rests)
+    clock.now += DELAY
+    execute(parse(["vm", "refresh"]), world.session())
+    for entry in plan(world.cache, world.scope, world.home, [f"vm start {rests}", f"vm stop {runs}"]):
+        world.cache.journal_set(entry.token, {"owner": ""})  # as a process that was killed leaves it
+    async with opened(world) as user:
+        await user.run("journal resume")
+        await user.dialog("journal resume")
+        await user.type("2", "enter")
+        await user.back()
+        await user.until(lambda: sorted(world.changing) == ["start", "stop"])
+        await user.sees("2 done.")
+        await user.press("escape", "z")
+        await choosing(user)
+        await user.sees(f"vm stop {rests}", f"vm start {runs}")
+        await user.press("escape")
+        await user.back()
+    assert sorted(world.changing) == ["start", "stop"]
 
 
 @pytest.mark.parametrize("asked", ["key", "line"])
