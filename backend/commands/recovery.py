@@ -10,7 +10,7 @@ from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
-from backend.commands.run import execute_all, is_journalled
+from backend.commands.run import allowed, execute_all, is_journalled
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -171,7 +171,7 @@ def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
     """
     words: dict[str, list[str]] = {}
     for parsed in ready:
-        if parsed.command.effect == "destroys":
+        if parsed.command.effect == "destroys" and allowed(parsed.command, call.session):  # else it is refused unasked
             words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
     for kind, ids in words.items():
         check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
