@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from backend import keyfiles
-from backend.commands.common import label
+from backend.commands.common import label, not_yet
 from backend.commands.lookup import id_of, known
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
@@ -177,6 +177,8 @@ def _absent(call: Call, kind: Kind, word: str) -> Target:
     """Return what is said of a word by which the cloud lists nothing."""
     rows = known(call, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
+    if len(rows) == 1 and not_yet(call.session, kind, word):
+        why = "EC2 does not list it yet; try again in a moment"
     name = kind.value(rows[0], "name") if len(rows) == 1 else None
     return Target(word, safe(str(name or word)), left_out=why)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from backend.commands.common import attachment
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
@@ -46,9 +47,7 @@ def has_ephemeral_root(vm: Item) -> bool:
 
 def holders(volume: Item) -> list[str]:
     """Return the ids of all VMs that a volume is attached to."""
-    listed = [str(one["instanceId"]) for one in _dicts(volume["extra"].get("attachmentSet")) if one.get("instanceId")]
-    vm = volume.get("vm") or ()
-    return list(dict.fromkeys(listed)) or ([vm] if isinstance(vm, str) else list(vm))
+    return list(volume.get("vm") or ())
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
@@ -136,10 +135,7 @@ class Facts:
         if not set(holders(volume)) <= {native, *self.items}:
             return False
         mapped = [one.get("ebs") for one in _dicts(self.items[native]["extra"].get("blockDeviceMapping"))]
-        attached = [
-            one for one in _dicts(volume["extra"].get("attachmentSet")) if one.get("instanceId") in (None, native)
-        ]
-        for one in (*_dicts(mapped), *attached):
+        for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, native)}):
             if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
                 return str(one["deleteOnTermination"]).lower() != "false"
         return True

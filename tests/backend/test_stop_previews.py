@@ -80,8 +80,8 @@ def test_an_elastic_address_stays(both: tuple[Session, Proxy], cloud: Cloud) -> 
     one = only(shown(session, native))
     assert one.losses == ()
     assert one.stays == ("its volume, 8 GiB, still billed", f"elastic IP {ip}, still billed")
-    assert run(session, f"vm stop {native}").lasting == "Its volume is still billed."
-    assert run(session, f"vm start {native}").lasting == ""
+    assert run(session, f"vm stop {native}").lost == "Its volume is still billed."
+    assert run(session, f"vm start {native}").lost == ""
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["listed before", "never listed"])
@@ -144,7 +144,7 @@ def test_what_may_not_be_looked_at_is_said_and_stops_nothing(both: tuple[Session
     assert [note.partition(" could not")[0] for note in preview.notes] == ["Volumes", "Elastic IPs", "Instance stores"]
     assert len(preview.acted_on) == 2
     # Whether its address is elastic is not known.
-    assert run(session, f"vm stop {ids[0]}").lasting == "Its volume is still billed."
+    assert run(session, f"vm stop {ids[0]}").lost == "Its volume is still billed."
     proxy.answers["DescribeInstances"] = DENIED
     with pytest.raises(PermissionDeniedError):
         shown(session, *ids)
@@ -170,12 +170,12 @@ def test_the_outcome_of_a_stop_and_of_its_undo_says_that_the_address_is_gone(
     address = public_ip(cloud, native)
     stopped = run(session, f"vm stop {native}")
     assert stopped.message == f"{native} is stopping."
-    assert stopped.lasting == (
+    assert stopped.lost == (
         f"Its public address {address} is gone: it is not elastic, and a start gives another. "
         "Its volume is still billed."
     )
     started = execute(parse(stopped.undo.split()), session)
-    assert started.lasting == f"Its public address {address} of before the stop does not come back: it gets another."
+    assert started.lost == f"Its public address {address} of before the stop does not come back: it gets another."
     assert public_ip(cloud, native) != address
 
 
