@@ -52,7 +52,7 @@ class Defaults:
 
 
 PRODUCTION = ("env=prod*", "environment=prod*", "stage=prod*")
-"""The tags that mark a VM as production where the configuration names no others."""
+"""The tags that mark what is production where the configuration names no others."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Settings:
     max_age: dict[str, float] = field(default_factory=lambda: {kind.name: kind.max_age for kind in KINDS.values()})
     mongodb: MongoDB = field(default_factory=MongoDB)
     production: tuple[str, ...] = PRODUCTION
-    """Tags, as TAG=VALUE with * and ? for any text, of VMs that are deleted only when their name has been typed."""
+    """Tags, as TAG=VALUE with * and ? for any text, of what is deleted only when its name has been typed."""
     warnings: tuple[str, ...] = ()
 
 

@@ -74,7 +74,8 @@ alias. A VM, keypair or volume is named by its id, or by its name when no other 
 
 - **reads**: changes nothing in a cloud; `refresh` writes the cache.
 - **changes**: changes something in the cloud, and is journalled. `--read-only` refuses it.
-- **destroys**: the same, and cannot be undone. The dashboard asks first; the shell wants `--yes`."""
+- **destroys**: the same, and cannot be undone. The dashboard asks first; the shell wants `--yes`, and
+  `--production NAME`, a name or an id, for each object that is tagged as production (see `cloudmesh.yaml.example`)."""
 
 _KEYS = """\
 ## What a key acts on

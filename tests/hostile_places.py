@@ -79,8 +79,12 @@ def fields(text: str, tally: Tally) -> None:
 def preview(text: str, tally: Tally) -> None:
     target = Target(text, f"a{text}", (("State", text), ("Age", text)), (text, text), (text,), (text,))
     left_out = Target("i-1", text, left_out=text)
+    production = Target(text, text, production=True)
     _painted(drawn(Preview((target,), notes=(text,))), tally)
     _painted(drawn(Preview((target, left_out), totals=(text,))), tally)
+    _painted(drawn(Preview((production, production))), tally)
+    _painted(drawn(Preview((target,), destroys=False)), tally)
+    _painted(drawn(Preview((target, target), destroys=False)), tally)
 
 
 def asking(text: str, tally: Tally) -> None:

@@ -29,7 +29,16 @@ def test_the_page_of_commands_is_up_to_date() -> None:
 
 def test_the_page_has_every_option_that_help_lists() -> None:
     section = docs.PATH.read_text(encoding="utf-8").partition("## Options")[2].partition("\n## ")[0]
-    assert {"--refresh", "--json", "--yes", "--read-only", "--log-file", "--version", "--help"} <= listed()
+    assert {
+        "--refresh",
+        "--json",
+        "--yes",
+        "--production",
+        "--read-only",
+        "--log-file",
+        "--version",
+        "--help",
+    } <= listed()
     assert options_in(section) == listed()
 
 

@@ -66,6 +66,12 @@ def parser() -> _Parser:
     add("--read-only", action="store_true", help="refuse every command that changes something in a cloud")
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--yes", action="store_true", help="run a destroying command without a screen to confirm it on")
+    add(
+        "--production",
+        action="append",
+        metavar="NAME",
+        help="name, or id, of the production object that --yes may destroy; several joined by commas, or once each",
+    )
     add("--log-file", metavar="FILE", help="write a log there: what was run and how it ended, never a secret")
     add(
         "--log-level", metavar="LEVEL", help="how much of it: info (the default) or debug, with each request to a cloud"
@@ -240,7 +246,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     # Wrong words are said before anything starts.
-    job = headless.plan(words, options.refresh, interrupt, yes=options.yes)
+    job = headless.plan(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from shutil import get_terminal_size
 from time import monotonic
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from backend.cache.documents import plain_or_text
-from backend.commands import Outcome, Parsed, execute, parse
+from backend.commands import Outcome, Parsed, execute, losses, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
 from backend.commands.run import is_journalled
@@ -67,8 +68,18 @@ class Interrupt:
             self._changing = False
 
 
-def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interrupt, *, yes: bool) -> Job:
-    """Return what the arguments ask for; raises UsageError when they cannot be understood."""
+def plan(
+    words: Sequence[str],
+    refresh: Sequence[str] | None,
+    interrupt: Interrupt,
+    *,
+    yes: bool,
+    production: Sequence[str] = (),
+) -> Job:
+    """Return what the arguments ask for; raises UsageError when they cannot be understood.
+
+    `production` is what confirms that production objects are destroyed: names or ids, or several joined by commas.
+    """
     if refresh is not None:
         # `words` are kinds too: an option may stand between --refresh and them.
         kinds = [kind_named(word) for word in (*refresh, *words)] or list(KINDS.values())
@@ -78,7 +89,10 @@ def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interru
         raise UsageError(
             f"{parsed.line} destroys something, and there is no screen to confirm it on.", "Add --yes to do it."
         )
-    return partial(_command, parsed, interrupt)
+    if production and parsed.command.effect != "destroys":
+        raise UsageError(f"{parsed.line} destroys nothing, so --production confirms nothing.", "Leave it out.")
+    named = frozenset(name for word in production for name in (word, *word.split(",")) if name)
+    return partial(_command, replace(parsed, production=named), interrupt)
 
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
@@ -90,12 +104,30 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         _Progress(show=not as_json) as bars,
         nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
     ):
+        _show_losses(parsed, session, interrupt)
         outcome = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
     logger.info("%s: %s", safe(parsed.line), safe(outcome.failure or outcome.message or "done"))
     _show(outcome, as_json)
-    if outcome.failure:
-        print(safe(outcome.failure), file=sys.stderr)
+    for text in (outcome.lost, outcome.failure):
+        if text:
+            print(safe(text), file=sys.stderr)
     return 1 if outcome.failure else 0
+
+
+def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None:
+    """Say on stderr, before it is done, what a command loses that destroys nothing by itself, such as a stop."""
+    found = losses(parsed, session, interrupt.check)
+    if found is None:
+        return
+    for note in found.notes:
+        print(safe(note), file=sys.stderr)
+    for one in found.acted_on:
+        for lost in one.losses:
+            print(safe(f"{one.label}: {lost}."), file=sys.stderr)
+        for stays in one.stays:
+            print(safe(f"{one.label}: {stays}."), file=sys.stderr)
+        for warning in one.warnings:
+            print(safe(f"{one.label}: {warning}"), file=sys.stderr)
 
 
 def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:

@@ -4,7 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Outcome, Param, Parsed, Result, command, execute_all, parse, refusal, split
+from backend.commands import (
+    Command,
+    Outcome,
+    Param,
+    Parsed,
+    Result,
+    command,
+    execute_all,
+    losses,
+    parse,
+    refusal,
+    split,
+)
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.naming import named
@@ -63,6 +75,8 @@ class Runner:
         self._closed = False
         self._undo: list[Parsed] = []
         """What takes back what was done last."""
+        self._lost: list[str] = []
+        """What each of them does not give back, "" for nothing."""
         self._results: list[Result] = []
         """What came of the last commands, where there were several or one failed."""
         self._stale: dict[str, CloudmeshError] = {}
@@ -100,6 +114,8 @@ class Runner:
                 self._confirm(parsed, target)
             else:
                 self._dialog(one, given=parsed.given)
+        elif one.preview and target:
+            self._unless_final(parsed, target)
         else:
             self.run([parsed])
 
@@ -119,6 +135,21 @@ class Runner:
                 return find(call, kind, word)
 
         self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error))
+
+    def _unless_final(self, parsed: Parsed, target: Param) -> None:
+        """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
+        session = self.session
+
+        def then(found: Preview | None) -> None:
+            if self._closed:
+                return
+            if found is not None and found.is_final:
+                self._confirm(parsed, target)
+            else:
+                self.run([parsed])
+
+        title = f"Looking at what {safe(parsed.line)} loses"
+        self._app.start(Job(title, lambda job: losses(parsed, session, job.check), then, self._app.show_error))
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
@@ -274,11 +305,15 @@ class Runner:
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
             self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
+            self._lost = [outcome.lost for _, outcome in done if outcome.undo]
             self._results = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
             more = "z takes it back." if changed and self._undo else self._go_to_made(done)
-            self._app.say(f"{said} {more}".rstrip())
+            lost = [outcome.lost for _, outcome in done if outcome.lost]
+            if len(done) > 1 and lost:
+                lost = ["F lists what does not come back."]
+            self._app.say(" ".join(filter(None, [said, more, *lost])))
         if not failed:
             then(results[0].parsed)
             return
@@ -333,26 +368,28 @@ class Runner:
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
-        lines += [("●", one.parsed.line, one.outcome.message) for one in done if isinstance(one.outcome, Outcome)]
+        told = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
+        lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in told]
 
         def chosen(answer: str | None) -> None:
             if answer != "again" or self._closed:
                 return
             commands = [one.parsed for one in failed]
-            if commands[0].command.preview:
-                self._again(commands)
+            destroying = [parsed for parsed in commands if parsed.command.effect == "destroys"]
+            if destroying:  # a dialog is of one command: what a resume ran may have been several
+                self._again([parsed for parsed in destroying if parsed.command is destroying[0].command])
             else:
                 self._results = []
                 self.run(commands)
 
         counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
-        told = ", ".join(f"{count} {what}" for count, what in counts if count)
-        title = f"{self._results[0].parsed.command.name}: {told}"
+        counted = ", ".join(f"{count} {what}" for count, what in counts if count)
+        title = f"{self._results[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
         self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
 
     def _again(self, commands: Sequence[Parsed]) -> None:
-        """Open the dialog of a destroying command on those that failed: what is lost is shown and confirmed anew."""
+        """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
         one = commands[0].command
         target = next((param for param in one.params if param.kind and param.required), None)
         if target is None:
@@ -372,13 +409,20 @@ class Runner:
             self._app.say("There is nothing to take back.")
             return
         commands = self._undo
+        one = commands[0].command
+        if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: say what
+            self._again(commands)
+            return
 
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._closed:
                 self._undo = []
                 self.run(commands)
 
-        lines = [("·", parsed.line, self._named(parsed)) for parsed in commands]
+        lines = [
+            ("·", parsed.line, " · ".join(filter(None, [self._named(parsed), lost])))
+            for parsed, lost in zip(commands, self._lost, strict=True)
+        ]
         self._app.push_screen(ChoiceScreen("Take back", lines, [("undo", "Take back")], nothing="Cancel"), chosen)
 
     def _named(self, parsed: Parsed) -> str:

@@ -2,7 +2,7 @@
 
 from backend.commands.grammar import complete, parse, split
 from backend.commands.model import Command, Outcome, Param, Parsed, Result
-from backend.commands.run import allowed, execute, execute_all, refusal
+from backend.commands.run import allowed, execute, execute_all, losses, refusal
 from backend.commands.table import COMMANDS, command
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "complete",
     "execute",
     "execute_all",
+    "losses",
     "parse",
     "refusal",
     "split",

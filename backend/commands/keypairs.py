@@ -7,6 +7,7 @@ from backend import keyfiles
 from backend.commands.common import written
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
+from backend.commands.production import check_production
 from backend.config import expanded
 from backend.errors import InVainError, RefusedError, UntoldError
 from backend.journal import here
@@ -80,9 +81,13 @@ def delete(call: Call) -> Outcome:
     """Delete a keypair from the cloud; a private key file stays where it is."""
     row = find(call, "keypair", call.args["keypair"])
     name, native = _KEYPAIR.value(row, "name"), _KEYPAIR.value(row, "id")
+    provider = call.connect()
+    item = _named(provider, name)
+    if item is not None and item["id"] == native:  # else the provider refuses it
+        check_production(call, _KEYPAIR, item)
     call.check()
     call.journal.sending(native, name=name)
-    call.connect().delete_keypair(name, native)
+    provider.delete_keypair(name, native)
     return _deleted(call, name, native)
 
 

@@ -75,6 +75,8 @@ class Call:
     """Told when something asked of the cloud waits to be asked again."""
     entry: Entry | None = None
     """Its entry in the journal; None where it changes nothing."""
+    production: frozenset[str] = frozenset()
+    """Names or ids of production objects that may be destroyed; see Parsed."""
 
     def connect(self) -> Provider:
         """Return a new provider for the cloud, for the calling thread alone."""
@@ -103,6 +105,8 @@ class Outcome:
     """A sentence where the command did something but not all; it then counts as failed."""
     undo: str = ""
     """The command that reverses what was done, as it would be typed, where there is one."""
+    lost: str = ""
+    """What is lost for good, or still billed, though it is undone; sentences."""
     parts: tuple["Result", ...] = ()
     """What came of each of the commands that it ran."""
 
@@ -150,7 +154,7 @@ class Command:
     sets: bool = False
     """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
-    """Shows what it would destroy, given the ids of what it is to act on; only looks."""
+    """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
     look: Callable[[Call], Outcome | None] | None = None
     """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
 
@@ -171,6 +175,11 @@ class Command:
         """The words and the parameters."""
         return " ".join([self.name, *(param.usage for param in self.params)])
 
+    @property
+    def object(self) -> Param | None:
+        """The parameter that names what it acts on."""
+        return next((param for param in self.params if param.kind and param.required), None)
+
     def target(self, kind: str) -> Param | None:
         """Return the parameter that the cursor's row of `kind` fills, if there is one."""
         return next((param for param in self.params if param.kind == kind), None)
@@ -182,6 +191,8 @@ class Parsed:
 
     command: Command
     given: Mapping[str, str]
+    production: frozenset[str] = frozenset()
+    """Names or ids of production objects that were typed to confirm that they are destroyed; never journalled."""
 
     def missing(self, session: Session) -> list[Param]:
         """Return the required parameters that neither the user nor the configuration gives."""

@@ -1,5 +1,6 @@
-"""What a destroying command would do, object by object, as the cloud says at this moment."""
+"""What a command would destroy or lose, object by object, as the cloud says at this moment."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,13 @@ class Target:
     left_out: str = ""
     """Why the command does not touch it; "" where it does."""
     production: bool = False
+    final: bool = False
+    """It takes data along that nothing brings back, and that a single key must not confirm."""
+
+    @property
+    def word(self) -> str:
+        """What is typed to confirm it: its name, else its id."""
+        return self.name.strip() or self.id
 
     @property
     def label(self) -> str:
@@ -40,6 +48,8 @@ class Preview:
     """Arguments with which a command that names no object acts on these and no others."""
     notes: tuple[str, ...] = ()
     """What is to be said before all else, such as what could not be looked at, and why."""
+    destroys: bool = True
+    """Whether the command deletes its targets; one that only changes them wants nothing typed."""
 
     @property
     def acted_on(self) -> tuple[Target, ...]:
@@ -52,14 +62,26 @@ class Preview:
         return tuple(one for one in self.targets if one.left_out)
 
     @property
+    def named(self) -> tuple[Target, ...]:
+        """The targets whose names must be typed: each that is production, and one alone whose data is final."""
+        acted_on = self.acted_on if self.destroys else ()
+        return tuple(one for one in acted_on if one.production or (one.final and len(acted_on) == 1))
+
+    @property
     def typed(self) -> str:
-        """What must be typed to confirm it: "" nothing, a count for several, the name of one that is production."""
-        acted_on = self.acted_on
-        if len(acted_on) > 1:
-            return str(len(acted_on))
-        return (acted_on[0].name.strip() or acted_on[0].id) if acted_on and acted_on[0].production else ""
+        """What must be typed to confirm it, "" for nothing: the number of several, then the names of `named`."""
+        count = [str(len(self.acted_on))] if self.destroys and len(self.acted_on) > 1 else []
+        return " ".join([*count, *(one.word for one in self.named)])
 
     def confirmed_by(self, text: str) -> bool:
-        """Return whether what was typed confirms it; the id serves as well as a name that no keyboard has."""
-        also = [one.id for one in self.acted_on] if len(self.acted_on) == 1 else []
-        return not self.typed or text.strip() in (self.typed, *also)
+        """Return whether what was typed confirms it; an id serves as well as a name that no keyboard has."""
+        words = [re.escape(self.typed)] if not self.named else []
+        if self.named:
+            words = [str(len(self.acted_on))] if len(self.acted_on) > 1 else []
+            words += [f"(?:{re.escape(one.word)}|{re.escape(one.id)})" for one in self.named]
+        return not self.typed or re.fullmatch(r"\s+".join(words), text.strip()) is not None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it loses what nothing brings back: then Enter alone does nothing."""
+        return self.destroys or any(one.final for one in self.acted_on)

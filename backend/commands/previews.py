@@ -1,113 +1,50 @@
-"""Looks what destroying VMs, volumes and keypairs would take along and leave behind."""
+"""Previews: what deleting or stopping VMs, and deleting volumes and keypairs, would take along and leave behind."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from backend import keyfiles
-from backend.commands.common import attachment, label, not_yet
+from backend.commands.common import label, not_yet
 from backend.commands.lookup import id_of, known
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.errors import CloudError, NotFoundError
+from backend.commands.production import production_tag, tags_of
+from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, holders, is_spot
 from backend.format import cell, duration
-from backend.kinds import KINDS, Kind, Row
-from backend.providers import Item, Page
-from backend.refresh import Progress
+from backend.kinds import KINDS, Kind
+from backend.providers import Item
 from backend.text import safe
 
 _VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]
 
-_ASKING = 4
-"""Threads that ask whether VMs are protected: a call for each."""
+NEW = timedelta(hours=1)
+"""A volume that was created empty less than this ago, and that nothing has attached since, holds no data."""
 
-_GROUP = "aws:autoscaling:groupName"
-
-T = TypeVar("T")
+_NO_COMPUTE = "{state}: no compute is billed, {its} volumes are"
 
 
 # --- VMs -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What was found out about VMs, by id."""
-
-    items: Mapping[str, Item]
-    volumes: Mapping[str, Sequence[Item]]
-    addresses: Mapping[str, Sequence[str]]
-    protected: Mapping[str, bool]
-    prices: Mapping[str, float]
-    """By flavor."""
-    now: datetime
-
-    def price(self, native: str) -> float | None:
-        return self.prices.get(str(self.items[native].get("flavor")))
-
-    def dies(self, volume: Item, vm: str) -> bool:
-        """Return whether a volume is deleted with one of its VMs; one of which nothing says so counts as lost."""
-        holder = self.items.get(vm, {})
-        mapped = [one.get("ebs") for one in _dicts(holder.get("extra", {}).get("blockDeviceMapping"))]
-        for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, vm)}):
-            if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
-                return str(one["deleteOnTermination"]).lower() != "false"
-        return True
-
-
 def vms(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
-    session = call.session
-    natives = [id_of(call, _VM, word) for word in ids]
-    provider = call.connect()
-    items = {item["id"]: item for page in provider.vms(natives) for item in page}
-    session.cache.put(_VM, session.scope, items.values())
-    there = list(items)
-    notes: list[str] = []
-    attached: dict[str, list[Item]] = {}
-    no_volumes: list[Item] = []
-    for volume in _asked(notes, "Volumes", no_volumes, lambda: _flat(provider.volumes(vms=there) if there else ())):
-        for vm in volume.get("vm") or ():
-            attached.setdefault(vm, []).append(volume)
-    no_addresses: dict[str, list[str]] = {}
-    unknown: dict[str, bool] = {}
-    seen = _Seen(
-        items,
-        attached,
-        _asked(notes, "Elastic IPs", no_addresses, lambda: provider.addresses(there)),
-        _asked(notes, "Termination protection", unknown, lambda: _protection(call, there)),
-        _prices(call, {str(item.get("flavor")) for item in items.values()}),
-        session.now(),
-    )
-    rules = session.settings.production
+    natives, seen = facts(call, ids, protection=True)
+    rules = call.session.settings.production
     targets = tuple(
-        _vm(seen, native, rules) if native in items else _absent(call, _VM, native) for native in dict.fromkeys(natives)
+        _deleted(seen, native, rules) if native in seen.items else _absent(call, _VM, native) for native in natives
     )
-    return Preview(targets, tuple(_vm_totals(seen, targets)), notes=tuple(notes))
+    return Preview(targets, tuple(_deleted_totals(seen, targets)), notes=seen.notes)
 
 
-def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
-    item = seen.items[native]
-    state, launched, price = str(item.get("state")), item.get("launched"), seen.price(native)
-    protected, addresses = seen.protected.get(native), seen.addresses.get(native, ())
-    tags: Mapping[str, str] = item["extra"].get("tags") or {}
-    facts = (
-        ("State", safe(state)),
-        ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
-        ("Location", safe(str(item.get("location") or "unknown"))),
-        ("Flavor", safe(str(item.get("flavor") or "unknown"))),
-        ("USD/hour", f"{price:.4f}" if price else "unknown"),
-        ("Protected", "unknown" if protected is None else "yes" if protected else "no"),
-        ("Elastic IP", ", ".join(map(safe, addresses)) or "none"),
-        ("Auto Scaling", safe(tags[_GROUP]) if _GROUP in tags else "no group"),
-    )
-    production = _is_production(tags, rules)
+def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
+    item, protected, addresses = seen.items[native], seen.protected.get(native), seen.addresses.get(native, ())
+    state, group = str(item.get("state")), group_of(item)
+    production = _is_production(item, rules)
     warnings = []
-    if _GROUP in tags:
-        warnings.append(f"Auto Scaling group {safe(tags[_GROUP])} would boot another in its place.")
+    if group:
+        warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
+    if request := item["extra"].get("spotInstanceRequestId"):
+        warnings.append(f"Its spot request {safe(str(request))} boots another in its place if it is persistent.")
     if production:
         warnings.append("It is tagged as production.")
     left_out = ""
@@ -115,14 +52,22 @@ def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
         left_out = f"it is {safe(state)} already"
     elif protected:
         left_out = f"it is protected; vm unprotect {native} lifts that"
-    volumes = seen.volumes.get(native, ())
+    store = seen.store(native)
     return Target(
         native,
         safe(item.get("name") or native),
-        facts,
-        losses=tuple(_volume_line(one) for one in volumes if seen.dies(one, native)),
+        (
+            *_facts(seen, native),
+            ("Protected", "unknown" if protected is None else "yes" if protected else "no"),
+            ("Elastic IP", ", ".join(map(safe, addresses)) or "none"),
+            ("Auto Scaling", safe(group) or "no group"),
+        ),
+        losses=(
+            *(_volume_line(one, native) for one in seen.volumes_of([native], die=True)),
+            *([store] if store else []),
+        ),
         stays=(
-            *(_volume_line(one) for one in volumes if not seen.dies(one, native)),
+            *(_volume_line(one, native) for one in seen.volumes_of([native], die=False)),
             *(f"elastic IP {safe(address)}, billed while nothing uses it" for address in addresses),
         ),
         warnings=tuple(warnings),
@@ -131,33 +76,101 @@ def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
     )
 
 
-def _vm_totals(seen: _Seen, targets: Sequence[Target]) -> Iterable[str]:
-    going = [one for one in targets if not one.left_out]
+def _deleted_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
+    going = [one.id for one in targets if not one.left_out]
     if not going:
         return
-    prices = [seen.price(one.id) for one in going if seen.items[one.id].get("state") != "stopped"]
-    known = [price for price in prices if price]
-    cost = [f"{sum(known):.4f} USD/hour now"] if known or not prices else []
-    cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
-    yield f"{_count(len(going), 'VM')}: {', '.join(cost)}."
-    volumes: dict[bool, dict[str, Item]] = {True: {}, False: {}}  # by id: several of these VMs may share one
-    for one in going:
-        for volume in seen.volumes.get(one.id, ()):
-            volumes[seen.dies(volume, one.id)][volume["id"]] = volume
-    lost = volumes[True]
+    yield f"{_count(len(going), 'VM')}: {_cost(seen, going, 'now')}."
+    them = "them" if len(going) > 1 else "it"
     for ends, some in (
-        ("deleted with", list(lost.values())),
-        ("left by", [volume for native, volume in volumes[False].items() if native not in lost]),
+        ("deleted with", seen.volumes_of(going, die=True)),
+        ("left by", seen.volumes_of(going, die=False)),
     ):
         if some:
-            size = sum(volume.get("size") or 0 for volume in some)
-            yield f"{_count(len(some), 'volume')} ({size:,} GiB) {ends} {'them' if len(going) > 1 else 'it'}."
-    if addresses := sum(len(seen.addresses.get(one.id, ())) for one in going):
+            yield f"{_count(len(some), 'volume')} ({_gib(some)}) {ends} {them}."
+    if stores := sum(bool(seen.store(native)) for native in going):
+        yield f"{_count(stores, 'instance store')} lost with {them}."
+    if addresses := sum(len(seen.addresses.get(native, ())) for native in going):
         yield f"{_count(addresses, 'elastic IP')} left, billed while unused."
-    if back := sum(_GROUP in (seen.items[one.id]["extra"].get("tags") or {}) for one in going):
+    if back := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{back} would come back: Auto Scaling groups boot others."
-    if production := sum(one.production for one in going):
+    if production := sum(one.production for one in targets if not one.left_out):
         yield f"{production} tagged as production."
+
+
+def stops(call: Call, ids: Sequence[str]) -> Preview:
+    """Return what stopping these VMs would lose, which no start brings back, and what is still billed."""
+    natives, seen = facts(call, ids, protection=False)
+    targets = tuple(
+        _stopped(seen, native) if native in seen.items else _absent(call, _VM, native) for native in natives
+    )
+    return Preview(targets, tuple(_stopped_totals(seen, targets)), notes=seen.notes, destroys=False)
+
+
+def _stopped(seen: Facts, native: str) -> Target:
+    item = seen.items[native]
+    group, store, address = group_of(item), seen.store(native), seen.lost_address(native)
+    volumes = seen.volumes_of([native])
+    warnings = []
+    if group:
+        warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
+    if is_spot(item):
+        warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
+    return Target(
+        native,
+        safe(item.get("name") or native),
+        _facts(seen, native),
+        losses=(
+            *([store] if store else []),
+            *([f"public address {address} is not elastic: it is lost"] if address else []),
+        ),
+        stays=(
+            *([f"its {_volumes(volumes)}, still billed"] if volumes else []),
+            *(f"elastic IP {safe(one)}, still billed" for one in seen.addresses.get(native, ())),
+        ),
+        warnings=tuple(warnings),
+        left_out="its root disk is an instance store, and EC2 cannot stop such a VM"
+        if has_ephemeral_root(item)
+        else "",
+        final=bool(store or group),
+    )
+
+
+def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
+    going = [one.id for one in targets if not one.left_out]
+    if not going:
+        return
+    yield f"{_count(len(going), 'VM')}: {_cost(seen, going, 'less')}."
+    if volumes := seen.volumes_of(going):
+        yield f"{_count(len(volumes), 'volume')} ({_gib(volumes)}) still billed."
+    if stores := sum(bool(seen.store(native)) for native in going):
+        yield f"{_count(stores, 'instance store')} lost."
+    if addresses := sum(bool(seen.lost_address(native)) for native in going):
+        yield f"{_count(addresses, 'public address', 'es')} lost: not elastic."
+    if replaced := sum(bool(group_of(seen.items[native])) for native in going):
+        yield f"{replaced} replaced: Auto Scaling groups delete what is stopped."
+
+
+def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
+    item = seen.items[native]
+    state, launched, price = safe(str(item.get("state"))), item.get("launched"), seen.price(native)
+    running = f"{price:.4f}" if price else "unknown"
+    return (
+        ("State", state),
+        ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
+        ("Location", safe(str(item.get("location") or "unknown"))),
+        ("Flavor", safe(str(item.get("flavor") or "unknown"))),
+        ("USD/hour", running if seen.is_billed(native) else _NO_COMPUTE.format(state=state, its="its")),
+    )
+
+
+def _cost(seen: Facts, going: Sequence[str], when: str) -> str:
+    """Return what the compute of these VMs costs; what is stopped costs none."""
+    prices = [seen.price(native) for native in going if seen.is_billed(native)]
+    known = [price for price in prices if price]
+    cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
+    cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
+    return ", ".join(cost) or _NO_COMPUTE.format(state="stopped", its="its" if len(going) == 1 else "their")
 
 
 def _absent(call: Call, kind: Kind, word: str) -> Target:
@@ -170,84 +183,27 @@ def _absent(call: Call, kind: Kind, word: str) -> Target:
     return Target(word, safe(str(name or word)), left_out=why)
 
 
-def _flat(pages: Iterable[Page]) -> list[Item]:
-    return [item for page in pages for item in page]
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _gib(volumes: Iterable[Item]) -> str:
+    return f"{sum(volume.get('size') or 0 for volume in volumes):,} GiB"
 
 
-def _volume_line(volume: Item) -> str:
+def _volumes(volumes: Sequence[Item]) -> str:
+    return f"{'volume' if len(volumes) == 1 else f'{len(volumes)} volumes'}, {_gib(volumes)}"
+
+
+def _volume_line(volume: Item, native: str) -> str:
     size = f"{volume['size']} GiB" if volume.get("size") else "unknown size"
-    return f"volume {label(volume.get('name'), volume['id'])}, {size}"
+    others = [one for one in holders(volume) if one != native]
+    also = f", attached to {', '.join(map(safe, others))} too" if others else ""
+    return f"volume {label(volume.get('name'), volume['id'])}, {size}{also}"
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    """Return the structures in a list of EC2's; what is none is left out."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _is_production(tags: Mapping[str, str], rules: Iterable[str]) -> bool:
-    pairs = [f"{key}={value}".casefold() for key, value in tags.items()]
-    return any(fnmatchcase(pair, rule.casefold()) for rule in rules for pair in pairs)
-
-
-def _prices(call: Call, flavors: Iterable[str]) -> dict[str, float]:
-    """Return the price of each flavor of which one is known, as last listed."""
-    kind, session = KINDS["flavor"], call.session
-    found = {}
-    for flavor in flavors:
-        for row in session.cache.named(kind, session.scope, flavor):
-            if price := kind.value(row, "price"):
-                found[flavor] = price
-    return found
-
-
-def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
-    """Ask whether these VMs are protected, several at once; each thread has a connection of its own."""
-    session = call.session
-
-    def ask(mine: Sequence[str]) -> dict[str, bool]:
-        provider, found = call.connect(), {}
-        for native in mine:
-            try:
-                found[native] = provider.protected(native)
-            except NotFoundError:  # it is gone since
-                continue
-            session.cache.set_protected(session.scope, native, found[native])
-            done.append(native)
-            call.progress(Progress("vm", len(done), 0, len(ids), 0))
-        return found
-
-    done: list[str] = []
-    found_of: dict[str, bool] = {}
-    results: queue.SimpleQueue[dict[str, bool] | BaseException] = queue.SimpleQueue()
-
-    def work(mine: Sequence[str]) -> None:
-        try:
-            results.put(ask(mine))
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            results.put(error)
-
-    parts = [part for at in range(_ASKING) if (part := ids[at::_ASKING])]
-    for part in parts:  # daemons: quitting waits for no socket that says nothing
-        threading.Thread(target=work, args=(part,), name="protection", daemon=True).start()
-    for _ in parts:
-        one = results.get()
-        if isinstance(one, BaseException):
-            raise one
-        found_of |= one
-    return found_of
-
-
-def _asked(notes: list[str], what: str, otherwise: T, ask: Callable[[], T]) -> T:
-    """Return what was asked for; where the cloud refuses that, note it and return `otherwise`."""
-    try:
-        return ask()
-    except CloudError as error:
-        notes.append(f"{what} could not be looked at: {error}")
-        return otherwise
+def _is_production(item: Item, rules: Iterable[str]) -> bool:
+    return bool(production_tag(tags_of(item), rules))
 
 
 # --- volumes and keypairs --------------------------------------------------------------------------------------------
@@ -264,8 +220,7 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
         for native in dict.fromkeys(natives)
     ]
     going = [items[one.id] for one in targets if not one.left_out]
-    size = sum(item.get("size") or 0 for item in going)
-    total = f"{_count(len(going), 'volume')} ({size:,} GiB) would be deleted, with all that is on them."
+    total = f"{_count(len(going), 'volume')} ({_gib(going)}) would be deleted, with all that is on them."
     return Preview(tuple(targets), (total,) if going else ())
 
 
@@ -275,24 +230,40 @@ def _volume(call: Call, item: Item, native: str) -> Target:
         for column in _VOLUME.columns
         if column.name in ("size", "state", "type", "location", "created")
     ]
-    vms = item.get("vm") or ()
-    holder = ", ".join(_name_of(call.session.cache.named(_VM, call.session.scope, vm), vm) for vm in vms)
-    facts.append(("Used by", holder or "nothing"))
+    users = ", ".join(_vm_named(call, vm) for vm in holders(item))
+    facts.append(("Used by", users or "nothing"))
+    production = _is_production(item, call.session.settings.production)
     return Target(
         native,
         safe(item.get("name") or native),
         tuple(facts),
         losses=("all that is on it",),
-        left_out=f"it is attached to {holder}; detach it first" if vms else "",
+        warnings=("It is tagged as production.",) if production else (),
+        left_out=f"it is attached to {users}; detach it first" if users else "",
+        production=production,
+        final=_may_hold_data(call, item),
     )
 
 
-def _name_of(rows: Sequence[Row], native: str) -> str:
+def _may_hold_data(call: Call, volume: Item) -> bool:
+    """Return whether a volume may hold what a VM has written: all but those that were created empty a moment ago.
+
+    EC2 does not tell what a volume was attached to before; that this dashboard attached it is in the journal.
+    """
+    session, created = call.session, volume.get("created")
+    if volume["extra"].get("snapshotId") or created is None or session.now() - created >= NEW:
+        return True
+    entries = session.cache.entries_of(session.scope, volume["id"])
+    return any(entry["command"].startswith("volume attach ") for entry in entries)
+
+
+def _vm_named(call: Call, native: str) -> str:
+    rows = call.session.cache.named(_VM, call.session.scope, native)
     return label(_VM.value(rows[0], "name") if rows else None, safe(native))
 
 
 def keypairs(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do: who boots and logs in with them stays as it is."""
+    """Return what deleting these keypairs would do: those who log in with them still can."""
     session = call.session
     provider = call.connect()
     items = {str(item["id"]): item for page in provider.keypairs() for item in page}
@@ -312,7 +283,12 @@ def keypairs(call: Call, ids: Sequence[str]) -> Preview:
             ("Used by", ", ".join(label(vm.get("name"), vm["id"]) for vm in users) or "no VM"),
             ("Private key", f"stays in {path}" if path.exists() else "not here"),
         )
-        warning = "Who holds its private key can still log in to those VMs; nobody can boot another with it."
-        targets.append(Target(native, safe(name), facts, warnings=(warning,) if users else ()))
+        production = _is_production(item, session.settings.production)
+        warnings = []
+        if users:
+            warnings.append("Who holds its private key can still log in to those VMs; nobody can boot another with it.")
+        if production:
+            warnings.append("It is tagged as production.")
+        targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
     going = sum(not one.left_out for one in targets)
     return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",) if going else ())

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from backend import owner
 from backend.callbacks import ignore
 from backend.commands.lookup import id_of
-from backend.commands.model import Call, Outcome, Parsed, Result
+from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
-from backend.commands.run import execute_all, is_journalled, may_resend, says_what_became
+from backend.commands.production import check_production
+from backend.commands.run import allowed, execute_all, is_journalled, may_resend, says_what_became
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -19,8 +20,9 @@ from backend.errors import (
     UsageError,
 )
 from backend.journal import Entry, here
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Kind
 from backend.log import logger
+from backend.providers import Item, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -173,6 +175,7 @@ def resume(call: Call) -> Outcome:
     """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
     session = call.session
     ready, failures = _ready(call)
+    _check_production(call, [parsed for _, parsed in ready])
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
         return Outcome(
@@ -180,7 +183,10 @@ def resume(call: Call) -> Outcome:
         )
     try:
         results = execute_all(
-            [parsed for _, parsed in taken], session, check=call.check, entries=[entry for entry, _ in taken]
+            [replace(parsed, production=call.production) for _, parsed in taken],
+            session,
+            check=call.check,
+            entries=[entry for entry, _ in taken],
         )
     except CloudmeshError:
         for entry, _ in taken:
@@ -188,6 +194,26 @@ def resume(call: Call) -> Outcome:
         raise
     done = gathered(results)
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
+
+
+def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
+    """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
+
+    Each command checks its own object once more before it sends anything.
+    """
+    words: dict[str, list[str]] = {}
+    for parsed in ready:
+        if parsed.command.effect == "destroys" and allowed(parsed.command, call.session):  # else it is refused unasked
+            words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
+    for kind, ids in words.items():
+        check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
+
+
+def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
+    """Return what of these the cloud lists at this moment."""
+    listing = {"vm": provider.vms, "volume": provider.volumes}.get(kind)
+    pages = listing(ids) if listing else provider.keypairs()
+    return [item for page in pages for item in page if item["id"] in ids]
 
 
 def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
@@ -256,21 +282,42 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
     for name, group in groups.items():
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
-        if one.preview is None:
-            shown = Preview(tuple(Target(parsed.line, safe(parsed.line)) for _, parsed in group))
-            tokens += [entry.token for entry, _ in group]
-        else:
+        if one.effect == "destroys" and one.preview is not None:
             words = [_target(call, parsed) for _, parsed in group]
             shown = one.preview(call, words)
             left_out = {target.id for target in shown.left_out}
             tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
+        else:
+            shown = _changes(call, one, [parsed for _, parsed in group])
+            tokens += [entry.token for entry, _ in group]
         targets += shown.targets
         totals += shown.totals
         notes += shown.notes
     return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
 
 
+def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
+    """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
+    if one.preview is None:
+        return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
+    words = [_target(call, parsed) for parsed in group]
+    seen = {target.id: target for target in one.preview(call, words).targets}
+    return Preview(
+        tuple(
+            replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="", final=False)
+            for word, parsed in zip(words, group, strict=True)
+        )
+    )
+
+
 def _target(call: Call, parsed: Parsed) -> str:
     """Return the id of what a command acts on, its name where nothing has it, or several."""
-    param = next(param for param in parsed.command.params if param.kind and param.required)
-    return id_of(call, KINDS[str(param.kind)], parsed.given[param.name])
+    kind, param = _object_of(parsed)
+    return id_of(call, kind, parsed.given[param.name])
+
+
+def _object_of(parsed: Parsed) -> tuple[Kind, Param]:
+    param = parsed.command.object
+    if param is None or param.kind is None:
+        raise UsageError(f"{parsed.command.name} names no object.")
+    return KINDS[param.kind], param

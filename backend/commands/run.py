@@ -10,9 +10,10 @@ from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
-from backend.commands.lookup import id_of
+from backend.commands.lookup import find, id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
 from backend.commands.naming import named
+from backend.commands.preview import Preview
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -76,6 +77,30 @@ def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
     return command.effect != "reads" and command.journalled and not dry
 
 
+def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
+    """Return what a command that destroys nothing by itself would lose, None for one that loses nothing.
+
+    What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
+    where the cloud does not say what would be lost: then the command should not be run unseen.
+    """
+    command = parsed.command
+    if command.preview is None or command.effect == "destroys" or not allowed(command, session):
+        return None
+    if not (param := command.object) or not param.kind:
+        return None
+    call = Call(session, parsed.bind(session), check)
+    try:
+        row = find(call, param.kind, call.args[param.name])
+        return command.preview(call, [str(KINDS[param.kind].value(row, "id"))])
+    except (NotFoundError, RefusedError):
+        return None
+    except CloudError as error:
+        raise RefusedError(
+            f"{safe(parsed.line)} was not done, for what it would lose could not be looked at: {error.message}",
+            error.cure,
+        ) from error
+
+
 def execute(
     parsed: Parsed,
     session: Session,
@@ -96,12 +121,12 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        call = Call(session, args, check, progress, waits)
+        call = Call(session, args, check, progress, waits, production=parsed.production)
         with named(parsed, call) if command.effect != "reads" else nullcontext():
             return _run(command, call)
     if entry is None:
         (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
-    call = Call(session, args, check, progress, waits, entry)
+    call = Call(session, args, check, progress, waits, entry, parsed.production)
     with entry.recorded(), named(parsed, call):
         try:
             return _sent_before(command, call) or _run(command, call)

@@ -82,9 +82,12 @@ def _act(act: vms.Act, help: str, key: str) -> Command:
         key=key,
         on=("vm",),
         impossible_in=act.impossible_in,
-        preview=previews.vms if act is vms.DELETE else None,
+        preview=_PREVIEWS.get(act.verb),
         look=act.came_of,
     )
+
+
+_PREVIEWS = {"delete": previews.vms, "stop": previews.stops}
 
 
 def _protection(on: bool) -> Command:
@@ -147,7 +150,7 @@ COMMANDS: tuple[Command, ...] = (
         resend=vms.boot_again,
     ),
     _act(vms.START, "Start a stopped VM", "u"),
-    _act(vms.STOP, "Stop a running VM; its disks stay", "t"),
+    _act(vms.STOP, "Stop a running VM; its volumes stay, and are still billed", "t"),
     _act(vms.REBOOT, "Reboot a running VM", "o"),
     _act(vms.DELETE, "Terminate a VM; it cannot be brought back", "d"),
     _protection(True),

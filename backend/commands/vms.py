@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from backend.commands.common import check_name, label, listed, present, with_row, zone
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
+from backend.commands.production import check_production
+from backend.commands.vm_facts import lost_address, lost_by_stop
 from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
 from backend.format import Flight, flight_text
 from backend.kinds import KINDS, Row
@@ -123,8 +125,11 @@ class Act:
         under_way = self._under_way(call, native, named, state)
         if state in self.impossible_in:
             raise RefusedError(f"{named} is {state}, so there is nothing to {self.verb}; nothing was done.")
+        if self.verb == "delete":
+            check_production(call, _VM, item)
+        losses = self._losses(call, provider, item)
         call.check()
-        call.journal.sending(native, before=state, name=item.get("name"))
+        call.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(self.verb, datetime.now(UTC), before=state)
         # Of two keys, two dashboards or two commands at once one alone acts.
         if not session.cache.claim(session.scope, native, flight, under_way):
@@ -164,9 +169,19 @@ class Act:
             cache.claim(scope, native, None, under_way)
         return None
 
+    def _losses(self, call: Call, provider: Provider, item: Item) -> dict[str, str]:
+        """Return what a stop loses, or what a start does not bring back: an address, and sentences about all of it."""
+        if self.verb == "stop":
+            address = lost_address(provider, item)
+            return {"address": address, "lost": lost_by_stop(call, item, address)}
+        if self.verb == "start" and (address := _address_before(call, str(item["id"]))):
+            return {"lost": f"Its public address {address} of before the stop does not come back: it gets another."}
+        return {}
+
     def _done(self, call: Call, native: str, named: str, write: Callable[[], object]) -> Outcome:
         undo = f"vm {self.reverse} {native}" if self.reverse else ""
-        return with_row(call, _VM, native, Outcome(f"{named} is {self.doing}.", undo=undo), write)
+        lost = str(call.journal.request.get("lost") or "")
+        return with_row(call, _VM, native, Outcome(f"{named} is {self.doing}.", undo=undo, lost=lost), write)
 
     def _under_way(self, call: Call, native: str, named: str, state: str) -> Flight | None:
         """Return the flight that a VM in `state` has, which may be over; raise what it is when it stands in the way."""
@@ -182,6 +197,14 @@ class Act:
             f"{named} cannot be {_PAST[self.verb]} now: its {flight.action} is under way ({what}); nothing was done.",
             "Wait until it has settled.",
         )
+
+
+def _address_before(call: Call, native: str) -> str:
+    """Return the public address that a VM has lost by its last stop, "" where none is known."""
+    for entry in call.session.cache.entries_of(call.session.scope, native):
+        if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
+            return safe(str(entry["request"].get("address") or ""))
+    return ""
 
 
 def _flight(call: Call, native: str) -> Flight | None:

@@ -7,6 +7,7 @@ from backend.commands.common import attachment, label, listed, present, with_row
 from backend.commands.listings import fetch
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome
+from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
 from backend.kinds import KINDS, Row
 from backend.providers import Item, Provider
@@ -85,6 +86,7 @@ def delete(call: Call) -> Outcome:
     """Delete a volume and all that is on it; the cloud refuses it while the volume is attached."""
     provider, volume = present(call, _VOLUME, call.args["volume"], fresh=True)
     native = str(volume["id"])
+    check_production(call, _VOLUME, volume)
     call.check()
     call.journal.sending(native, name=volume.get("name"))
     provider.delete_volume(native)

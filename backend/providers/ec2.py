@@ -69,7 +69,10 @@ class EC2Provider:
         owners = self._cloud.images
         return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
-    def flavors(self) -> Iterator[Page]:
+    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        if ids:
+            yield from self._of(FLAVORS, "instance-type", ids)
+            return
         zones: dict[str, list[str]] | None = None
         price, date = prices(self._cloud.region)
         for number, page in enumerate(self._calls.pages(FLAVORS)):

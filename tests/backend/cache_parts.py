@@ -183,7 +183,7 @@ class FakeCloud:
         for page in self._list("images"):
             yield [{"digest": item["digest"]} if item.get("digest") in known else item for item in page]
 
-    def flavors(self) -> Iterator[Page]:
+    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
         return self._list("flavors")
 
     def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
 
 
 def test_every_destroying_command_shows_what_it_destroys() -> None:
-    assert {one.name for one in COMMANDS if one.preview} == {one.name for one in COMMANDS if one.effect == "destroys"}
+    destroying = {one.name for one in COMMANDS if one.effect == "destroys"}
+    assert {one.name for one in COMMANDS if one.preview} == {*destroying, "vm stop"}
 
 
 # --- VMs -------------------------------------------------------------------------------------------------------------
@@ -259,10 +261,35 @@ def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     ec2.protect(protected, True)
     assert shown(session, plain).typed == ""
     assert shown(session, production).typed == production  # it has no name
-    assert shown(session, production, plain).typed == "2"
+    preview = shown(session, production, plain)
+    assert preview.typed == f"2 {production}"
+    assert [preview.confirmed_by(text) for text in ("2", production, f" 2  {production} ", f"2 {plain}")] == [
+        False, False, True, False,
+    ]  # fmt: skip
     assert shown(session, production, protected).typed == production  # of which one would go
     assert shown(session, plain, protected).typed == ""
     assert shown(session, protected).typed == ""
+
+
+def test_of_several_each_that_is_production_wants_its_name_or_its_id(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    ids = boot_many(cloud, 3)
+    for native, name in zip(ids, ("core (1)", "web", "core 2"), strict=True):
+        connect(cloud).tag(native, "Name", name)
+        connect(cloud).tag(native, "env", "test" if name == "web" else "prod")
+    preview = shown(session, *ids)
+    assert preview.typed == "3 core (1) core 2"
+    for text, confirms in (
+        ("3", False),
+        ("3 core (1)", False),
+        ("3 core (1) core 2", True),
+        (f"3 {ids[0]} core 2", True),
+        (f"3 {ids[0]} {ids[2]}", True),
+        ("core (1) core 2", False),
+        ("3 core 1 core 2", False),
+        ("", False),
+    ):
+        assert preview.confirmed_by(text) == confirms, text
 
 
 # --- what may not be looked at ---------------------------------------------------------------------------------------
@@ -324,9 +351,10 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
 def test_all_that_a_target_has_is_looked_at_above() -> None:
     """`texts` must not pass over what is new."""
     assert {one.name for one in fields(Target)} == {
-        "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production",
+        "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production", "final",
     }  # fmt: skip
-    assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given"}  # the last is not shown
+    # Those after the notes are not shown.
+    assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given", "destroys"}
 
 
 # --- volumes and keypairs --------------------------------------------------------------------------------------------
@@ -367,6 +395,32 @@ def test_a_volume_of_a_vm_that_the_cache_does_not_know(both: tuple[Session, Prox
     (native,) = boot_many(cloud, 1)
     (root,) = (item["id"] for page in connect(cloud).volumes() for item in page)
     assert only(previews.volumes(Call(session, {}), [root])).left_out == f"it is attached to {native}; detach it first"
+
+
+def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
+    both: tuple[Session, Proxy], cloud: Cloud
+) -> None:
+    session, _ = both
+    ec2 = connect(cloud)
+    (vm,) = boot_many(cloud, 1)
+    empty, used, nameless = (
+        str(ec2.create_volume(name, 1, "us-east-1a", str(n))["id"]) for n, name in enumerate(("empty", "used", ""))
+    )
+    snapshot = re.findall("<snapshotId>(.*?)<", told(cloud, "CreateSnapshot", {"VolumeId": empty}))[0]
+    where = {"SnapshotId": snapshot, "AvailabilityZone": "us-east-1a"}
+    copied = re.findall("<volumeId>(.*?)<", told(cloud, "CreateVolume", where))[0]
+    run(session, "volume refresh")
+    run(session, f"volume attach used {vm}")
+    run(session, "volume detach used")
+
+    def typed(later: timedelta, *ids: str) -> str:
+        at = datetime.now(UTC) + later
+        return previews.volumes(Call(replace(session, now=lambda: at), {}), ids).typed
+
+    soon, later = previews.NEW - timedelta(minutes=1), previews.NEW
+    assert [typed(soon, one) for one in (empty, used, nameless, copied)] == ["", "used", "", copied]
+    assert [typed(later, one) for one in (empty, used, nameless, copied)] == ["empty", "used", nameless, copied]
+    assert typed(later, empty, used) == "2"
 
 
 def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

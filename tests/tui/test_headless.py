@@ -94,6 +94,49 @@ def test_a_vm_is_booted_shown_and_deleted(
     ]
 
 
+def test_production_is_deleted_only_with_its_name(
+    shell: Shell, proxy: Proxy, cloud: Cloud, provider: EC2Provider
+) -> None:
+    ids = {name: booted(cloud, provider, name) for name in ("core, 1", "other")}
+    for native in ids.values():
+        provider.tag(native, "env", "prod")
+    shell.done("vm", "refresh")
+    proxy.asked.clear()
+    for words in ((), ("--production", "web"), ("--production", "core"), ("--production=",)):
+        refused = shell.run("--yes", *words, "vm", "delete", "core, 1")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        said = sentence(refused)
+        assert f"The VM core, 1 ({ids['core, 1']}) is tagged as production (env=prod)" in said
+        assert "--production 'core, 1' confirms it" in said
+    assert "TerminateInstances" not in proxy.asked
+    unneeded = shell.run("--production", "other", "vm", "stop", "other")
+    assert (unneeded.returncode, unneeded.stdout) == (2, "")
+    assert "destroys nothing" in sentence(unneeded)
+    assert "deleted" in shell.done("--yes", "--production", "core, 1", "vm", "delete", "core, 1")
+    assert "deleted" in shell.done("vm", "delete", ids["other"], "--yes", f"--production=x,{ids['other']}")
+    assert {vm["state"] for vm in every(provider.vms())} == {"terminated"}
+
+
+def test_a_stop_says_on_stderr_what_it_loses_before_and_after(
+    shell: Shell, cloud: Cloud, provider: EC2Provider
+) -> None:
+    native = booted(cloud, provider, "web")
+    address = every(provider.vms())[0]["public_ip"]
+    stopped = shell.run("vm", "stop", "web")
+    named = f"web ({native})"
+    assert stopped.returncode == 0
+    assert stopped.stdout == f"{named} is stopping.\nTo take it back: vm start {native}\n"
+    assert stopped.stderr.splitlines() == [
+        f"{named}: public address {address} is not elastic: it is lost.",
+        f"{named}: its volume, 8 GiB, still billed.",
+        f"Its public address {address} is gone: it is not elastic, and a start gives another. "
+        "Its volume is still billed.",
+    ]
+    started = shell.run("vm", "start", "web", "--json")
+    assert json.loads(started.stdout)["message"] == f"{named} is starting."
+    assert started.stderr == f"Its public address {address} of before the stop does not come back: it gets another.\n"
+
+
 def test_a_volume_and_a_keypair_are_made_and_deleted(shell: Shell, provider: EC2Provider) -> None:
     made = json.loads(shell.done("volume", "create", "data", "--size=8", "--json"))
     assert (made["size"], made["location"]) == (8, "us-east-1a")

@@ -190,6 +190,9 @@ class Still:
             if (item["id"] in ids or item["keypair"] == keypair)
         ]
 
+    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        yield [{"id": native, "disk": None} for native in ids]
+
     def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
         yield [
             item | {"extra": {"attachmentSet": [

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -35,6 +36,9 @@ _LOOKING = "Looking at what would be lost:"
 
 _EXAMPLES = 20
 """Of what is only read, as by an export, so many rows are listed; there may be thousands."""
+
+_LABEL = 40
+"""Cells of what is to be typed that the line of the field has room for; the preview has all of it."""
 
 _PICKS = 50
 """So many matches are offered at most: more words find the rest."""
@@ -196,10 +200,15 @@ class CommandDialog(Window[list[Parsed] | None]):
         if not acted_on:
             self._complain("There is nothing that this would act on.")
         if preview.typed:
-            self.query_one("#confirm-label", Label).update(f"Type {safe(preview.typed)} to confirm:")
+            words = safe(preview.typed)
+            if len(preview.named) > 1 and cell_len(words) > _LABEL:
+                words = f"{len(preview.acted_on)} and the {len(preview.named)} names, as above,"
+            self.query_one("#confirm-label", Label).update(f"Type {words} to confirm:")
             self.query_one("#confirm-line").display = True
             self.on_resize()
             self.query_one("#confirm", Input).focus()
+        elif acted_on and not preview.is_final:
+            run.focus()
 
     def show_no_preview(self, error: CloudmeshError) -> None:
         """Say why it cannot be shown what would be lost; then nothing can be destroyed either."""
@@ -291,7 +300,7 @@ class CommandDialog(Window[list[Parsed] | None]):
             for param in self._asked
             if typed[param.name] or param.default(self._session) or param.name in self.given
         }
-        commands = [Parsed(self.command, given | named) for named in self._named()]
+        commands = [Parsed(self.command, given | named, self._production) for named in self._named()]
         try:
             for parsed in commands:
                 parsed.bind(self._session)
@@ -311,6 +320,11 @@ class CommandDialog(Window[list[Parsed] | None]):
             self._complain(f"Type {wanted} to confirm it; Esc cancels.")
             return False
         return True
+
+    @property
+    def _production(self) -> frozenset[str]:
+        """The ids of production objects whose names have been typed."""
+        return frozenset(one.id for one in self._preview.named if one.production) if self._preview else frozenset()
 
     def _typed(self, param: Param) -> str:
         if param.style == "switch":

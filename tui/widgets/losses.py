@@ -1,4 +1,4 @@
-"""Draws what a destroying command would do: everything about one object, or a few lines each about many."""
+"""Draws what a command would destroy or lose: everything about one object, or a few lines each about many."""
 
 from collections.abc import Iterable
 
@@ -19,9 +19,11 @@ def drawn(preview: Preview) -> RenderableType:
     parts: list[RenderableType] = []
     for note in preview.notes:
         parts.append(Text(safe(note), style="bold"))
+    if len(preview.named) > 1:  # too much for the line of the field
+        parts.append(Text(f"To confirm, type: {safe(preview.typed)}\n", style="bold", overflow="fold"))
     acted_on = preview.acted_on
     if len(preview.targets) == 1 and acted_on:
-        parts.append(_alone(acted_on[0]))
+        parts.append(_alone(acted_on[0], destroys=preview.destroys))
     else:
         parts += [Text(safe(total), style="bold") for total in preview.totals]
         if preview.left_out:
@@ -29,11 +31,11 @@ def drawn(preview: Preview) -> RenderableType:
             parts += [Text(safe(f"  {one.label}: {one.left_out}."), overflow="fold") for one in preview.left_out]
         if acted_on:
             parts.append(Text(""))
-            parts += [_among_others(one) for one in acted_on]
+            parts += [_among_others(one, destroys=preview.destroys) for one in acted_on]
     return Group(*parts)
 
 
-def _alone(target: Target) -> RenderableType:
+def _alone(target: Target, *, destroys: bool) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -42,20 +44,20 @@ def _alone(target: Target) -> RenderableType:
     grid.add_row("ID", Text(safe(target.id)))
     for title, value in target.facts:
         grid.add_row(title, Text(safe(value)))
-    for title, lines in (("Goes with it", target.losses), ("Stays", target.stays)):
+    for title, lines in (("Goes with it" if destroys else "Is lost", target.losses), ("Stays", target.stays)):
         grid.add_row(title, Text("\n".join(map(safe, lines)) or "nothing"))
     warnings = [Text(safe(f"! {warning}"), style="bold") for warning in target.warnings]
     return Group(grid, *warnings)
 
 
-def _among_others(target: Target) -> RenderableType:
+def _among_others(target: Target, *, destroys: bool) -> RenderableType:
     facts = dict(target.facts)
     line = Text(no_wrap=False, overflow="fold")
     line.append(safe(target.label), style="bold")
     for title in _BRIEF:
         if title in facts:
             line.append(f" · {safe(_worded(title, facts[title]))}")
-    below = [Text(safe(text), style="dim", overflow="fold") for text in _below(target)]
+    below = [Text(safe(text), style="dim", overflow="fold") for text in _below(target, destroys=destroys)]
     return Group(line, *(Padding(text, (0, 0, 0, 2)) for text in below))
 
 
@@ -63,12 +65,14 @@ def _worded(title: str, value: str) -> str:
     """Return a fact that stands without its title."""
     if title != "USD/hour":
         return value
-    return "price unknown" if value == "unknown" else f"{value} USD/hour"
+    if value == "unknown":
+        return "price unknown"
+    return f"{value} USD/hour" if value[:1].isdigit() else value
 
 
-def _below(target: Target) -> Iterable[str]:
+def _below(target: Target, *, destroys: bool) -> Iterable[str]:
     if target.losses:
-        yield f"goes: {', '.join(target.losses)}"
+        yield f"{'goes' if destroys else 'is lost'}: {', '.join(target.losses)}"
     if target.stays:
         yield f"stays: {', '.join(target.stays)}"
     if ("Protected", "unknown") in target.facts:

@@ -1,0 +1,42 @@
+"""The production guard: what is tagged as production is destroyed only when its name or id was given to confirm it."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from backend.commands.common import label
+from backend.commands.model import Call
+from backend.errors import UsageError
+from backend.kinds import Kind
+from backend.providers import Item
+from backend.text import safe
+
+
+def production_tag(tags: Mapping[str, str], rules: Iterable[str]) -> str:
+    """Return the first tag, as TAG=VALUE, that marks an object as production; "" where none does."""
+    pairs = [f"{key}={value}" for key, value in tags.items()]
+    marking = (one for rule in rules for one in pairs if fnmatchcase(one.casefold(), rule.casefold()))
+    return next(marking, "")
+
+
+def tags_of(item: Item) -> Mapping[str, str]:
+    """Return the tags of an object as the cloud lists it."""
+    tags: Mapping[str, str] = item.get("extra", {}).get("tags") or {}
+    return tags
+
+
+def check_production(call: Call, kind: Kind, *items: Item) -> None:
+    """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
+
+    Every command that destroys something calls this right before it sends anything, whatever asked for the command.
+    """
+    for item in items:
+        tag = production_tag(tags_of(item), call.session.settings.production)
+        name, native = str(item.get("name") or ""), str(item["id"])
+        if tag and not call.production & ({name, safe(name), native} - {""}):
+            word = name if name and safe(name) == name else native
+            raise UsageError(
+                f"The {kind.noun} {label(name, native)} is tagged as production ({safe(tag)}), and it was not named "
+                "to confirm that it shall be deleted; nothing was done.",
+                f"Without a screen, --production {shlex.quote(word)} confirms it.",
+            )

@@ -1,0 +1,108 @@
+"""The production guard: what is tagged as production now is destroyed only when its name or id confirms it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache
+from backend.commands import COMMANDS, execute, execute_all, parse, split
+from backend.commands.model import Call, Parsed
+from backend.commands.previews import keypairs, volumes
+from backend.config import Cloud
+from backend.errors import UsageError
+from backend.providers import connect
+from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+
+Made = tuple[str, str, Callable[[], bool]]
+"""Name, id, and what tells whether it is still there."""
+
+
+def vm(cloud: Cloud) -> Made:
+    (native,) = boot_many(cloud, 1)
+    connect(cloud).tag(native, "Name", "core")
+    return "core", native, lambda: states(cloud)[native] == "running"
+
+
+def volume(cloud: Cloud) -> Made:
+    native = str(connect(cloud).create_volume("core", 1, "us-east-1a", "t")["id"])
+    return "core", native, lambda: native in account(cloud).volumes
+
+
+def keypair(cloud: Cloud) -> Made:
+    native = str(connect(cloud).create_keypair("core")[0]["id"])
+    return "core", native, lambda: "core" in account(cloud).keypairs
+
+
+MADE = {"vm": vm, "volume": volume, "keypair": keypair}
+
+
+def tag(cloud: Cloud, native: str) -> None:
+    told(cloud, "CreateTags", {"ResourceId.1": native, "Tag.1.Key": "env", "Tag.1.Value": "prod"})
+
+
+def confirmed(line: str, *production: str) -> Parsed:
+    return replace(parse(split(line)), production=frozenset(production))
+
+
+def test_the_guard_is_tried_on_every_command_that_destroys_an_object() -> None:
+    destroying = {one.words[0] for one in COMMANDS if one.effect == "destroys" and any(p.kind for p in one.params)}
+    assert destroying == set(MADE)
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_production_is_destroyed_only_when_it_was_named(memory: Cache, cloud: Cloud, tmp_path: Path, kind: str) -> None:
+    name, native, is_there = MADE[kind](cloud)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, f"{kind} refresh")
+        tag(cloud, native)  # the cache does not have it yet: what the cloud says now counts
+        for parsed in (parse([kind, "delete", name]), confirmed(f"{kind} delete {name}", "other", "")):
+            with pytest.raises(UsageError, match=r"core.* is tagged as production \(env=prod\)") as refused:
+                execute(parsed, session)
+            assert refused.value.exit_status == 2
+            assert refused.value.cure == "Without a screen, --production core confirms it."
+        assert sent(proxy) == []
+        assert is_there()
+        assert {entry["outcome"] for entry in memory.journal()} == {"failed"}
+        execute(confirmed(f"{kind} delete {native}", name if kind != "vm" else native), session)
+        assert not is_there()
+
+
+def test_of_several_the_one_that_was_not_named_stays(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    core, plain = boot_many(cloud, 2)
+    tag(cloud, core)
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        run(session, "vm refresh")
+        results = execute_all([parse(["vm", "delete", native]) for native in (core, plain)], session)
+        assert [isinstance(one.error, UsageError) for one in results] == [True, False]
+    assert states(cloud) == {core: "running", plain: "terminated"}
+
+
+def test_nothing_is_resumed_while_some_of_it_is_production_and_not_named(
+    cache: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    core, plain = boot_many(cloud, 2)
+    data = str(connect(cloud).create_volume("data", 1, "us-east-1a", "t")["id"])
+    for native in (core, data):
+        tag(cloud, native)
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        lines = (f"vm delete {plain}", f"vm delete {core}", f"volume delete {data}")
+        entries = [abandoned(session, line, outcome="waiting", age=9 - at) for at, line in enumerate(lines)]
+        for production in ((), (core,)):
+            with pytest.raises(UsageError, match=f"{data if production else core}.* is tagged as production"):
+                execute(confirmed("journal resume", *production), session)
+        assert sent(proxy) == []
+        assert {entry_of(session, entry)["outcome"] for entry in entries} == {"waiting"}
+        outcome = execute(confirmed("journal resume", core, "data"), session)
+        assert (outcome.message, outcome.failure) == ("3 done.", "")
+    assert states(cloud) == {core: "terminated", plain: "terminated"}
+
+
+def test_volumes_and_keypairs_that_are_production_want_their_names(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, _):
+        for make, preview in ((volume, volumes), (keypair, keypairs)):
+            name, native, _ = make(cloud)
+            assert preview(Call(session, {}), [native]).typed == ""
+            tag(cloud, native)
+            assert preview(Call(session, {}), [native]).typed == name
