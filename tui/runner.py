@@ -113,7 +113,7 @@ class Runner:
         def look(job: Job) -> Row:
             return find(Call(session, parsed.given, job.check), kind, word)
 
-        self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error))
+        self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error, opens=True))
 
     def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
@@ -133,7 +133,14 @@ class Runner:
     ) -> None:
         """Open a command's dialog; `then` gets the command when it has been done."""
         dialog = CommandDialog(
-            one, self._session, self._app.rows, targets=targets, target=target, given=given, error=error
+            one,
+            self._session,
+            self._app.rows,
+            targets=targets,
+            target=target,
+            given=given,
+            error=error,
+            pace=self._app.pace,
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
@@ -309,7 +316,7 @@ class Runner:
         told = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self._results[0].parsed.command.name}: {told}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
-        self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
+        self._app.push_screen(ChoiceScreen(title, lines, answers, pace=self._app.pace), chosen)
 
     def _again(self, commands: Sequence[Parsed]) -> None:
         """Open the dialog of a destroying command on those that failed: what is lost is shown and confirmed anew."""
@@ -339,7 +346,10 @@ class Runner:
                 self.run(commands)
 
         lines = [("·", parsed.line, self._named(parsed)) for parsed in commands]
-        self._app.push_screen(ChoiceScreen("Take back", lines, [("undo", "Take back")], nothing="Cancel"), chosen)
+        destroys = any(parsed.command.effect == "destroys" for parsed in commands)
+        answers = [("undo", "Take back")]
+        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._app.pace, destroys=destroys)
+        self._app.push_screen(screen, chosen)
 
     def _named(self, parsed: Parsed) -> str:
         """Return the names of the objects that a command names by id."""

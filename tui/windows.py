@@ -45,7 +45,7 @@ class Windows:
             title = document.get("name") or native
             self._app.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document))))
 
-        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error))
+        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error, opens=True))
 
     def help(self, palette: Binding) -> None:
         """Show every key and command."""
@@ -80,4 +80,4 @@ class Windows:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error))
+        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error, opens=True))

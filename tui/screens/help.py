@@ -41,7 +41,7 @@ class HelpScreen(Window[None]):
 
     def on_mount(self) -> None:
         """Let the arrow keys scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))
 
     def _sections(self) -> Iterable[RenderableType]:
         rows = [(_keys(binding), binding.tooltip or binding.description) for binding in self._own]
