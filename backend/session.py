@@ -46,9 +46,14 @@ class Session:
         return Scope(self.cloud.name, self.cloud.region)
 
     @property
+    def fetches(self) -> bool:
+        """Whether listings fetch what is stale: refresh is on, and the cache can be written to."""
+        return self.refresh and self.cache.refusal is None
+
+    @property
     def locked(self) -> bool:
-        """Whether nothing may be changed in the current cloud."""
-        return self.read_only or self.cloud.read_only
+        """Whether nothing may be changed in the current cloud: by the user's word, or as it could not be journalled."""
+        return self.read_only or self.cloud.read_only or self.cache.refusal is not None
 
     def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""

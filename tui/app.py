@@ -197,7 +197,8 @@ class CloudmeshApp(Orderly):
             lambda text: self.post_message(Reported(text)),
             trouble=lambda text: self.post_message(Reported(text, trouble=True)),
         )
-        self._watcher.start()
+        if session.cache.refusal is None:  # it writes what it sees
+            self._watcher.start()
         self.runner = Runner(self, session)
         self._listings = Listings(self, session, self._feed, self.runner)
         self._listings.load_all(empty=moved)
@@ -215,7 +216,9 @@ class CloudmeshApp(Orderly):
         parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
         if not session.refresh:
             parts.append("refresh off")
-        if session.locked:
+        if session.cache.refusal:
+            parts.append("cache read-only")
+        elif session.locked:
             parts.append("read-only")
         if self._lost:
             parts.append("CACHE LOST")

@@ -111,6 +111,8 @@ def _recover(session: Session, interrupt: Interrupt) -> None:
 
 
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
+    if session.cache.refusal:
+        raise session.cache.refusal
     with _Progress(show=not as_json, kinds=kinds) as bars:
         done = refresh_many(
             kinds,

@@ -161,7 +161,7 @@ class Listings:
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""
         record = self._records[kind]
-        if record.finished is None and record.error is None and self._session.refresh:
+        if record.finished is None and record.error is None and self._session.fetches:
             notice = f"Fetching the {KINDS[kind].nouns} …"
         else:
             notice = record.error or ""
@@ -190,7 +190,7 @@ class Listings:
         What the user has cancelled since is left until it is asked for.
         """
         session = self._session
-        if not session.refresh or kind not in self._records:
+        if not session.fetches or kind not in self._records:
             return
         if kind in self._tried and self._records[kind].error == CANCELLED:
             return

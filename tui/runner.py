@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Outcome, Param, Parsed, Result, allowed, command, execute_all, parse, split
+from backend.commands import Command, Outcome, Param, Parsed, Result, command, execute_all, parse, refusal, split
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
 from backend.commands.preview import Preview
@@ -86,8 +86,8 @@ class Runner:
         """
         session, one = self._session, parsed.command
         target = next((param for param in one.params if param.kind and param.required), None)
-        if not allowed(one, session):
-            self._app.show_error(CloudmeshError(f"This session is read-only: {one.name} is not run."))
+        if why := refusal(one, session):
+            self._app.show_error(why)
         elif one.shows:
             self._app.show(one.shows)
         elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):

@@ -58,7 +58,7 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
 
 def _fetched(call: Call, kind: Kind) -> str:
     """Fetch a listing where refresh is on, and return why that failed, "" where it did not."""
-    if call.session.refresh:
+    if call.session.fetches:
         try:
             fetch(call, kind)
         except CloudmeshError as error:

@@ -143,7 +143,7 @@ class Command:
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
-    """The kind that it refreshes."""
+    """The kind that it refreshes, or "all"."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
     """Shows what it would destroy, given the ids of what it is to act on; only looks."""
     look: Callable[[Call], Outcome | None] | None = None

@@ -50,6 +50,8 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
     Each is taken over by one process alone. A command that was not carried out waits to be resumed; what cannot be
     found out now is looked for again at the next start. Raises CacheError and Cancelled.
     """
+    if session.cache.refusal:  # what is found could not be written down
+        return Recovered()
     messages: list[str] = []
     failures: list[str] = []
     for entry in _abandoned(session, ("unfinished", "unknown")):

@@ -36,16 +36,29 @@ AT_ONCE = 4
 
 
 def allowed(command: Command, session: Session) -> bool:
-    """Return whether the session may run the command: a read-only one runs those that change nothing in a cloud."""
-    return command.effect == "reads" or not session.locked
+    """Return whether the session may run the command; see `refusal`."""
+    return refusal(command, session) is None
 
 
-def _check_allowed(command: Command, session: Session) -> None:
-    if not allowed(command, session):
-        raise RefusedError(
+def refusal(command: Command, session: Session) -> CloudmeshError | None:
+    """Return why the session may not run the command, None where it may.
+
+    A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
+    """
+    changes = command.effect != "reads"
+    if changes and (session.read_only or session.cloud.read_only):
+        return RefusedError(
             f"This session is read-only: {command.name} is not run.",
             "Start without --read-only, or take read_only out of cloudmesh.yaml.",
         )
+    if (changes or command.refreshes) and (why := session.cache.refusal):
+        return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
+    return None
+
+
+def _check_allowed(command: Command, session: Session) -> None:
+    if why := refusal(command, session):
+        raise why
 
 
 def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:

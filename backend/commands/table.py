@@ -268,7 +268,13 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         journalled=False,
     ),
-    Command(("refresh", "all"), "Fetch every kind from the cloud into the cache", listings.refresh_all, key="R"),
+    Command(
+        ("refresh", "all"),
+        "Fetch every kind from the cloud into the cache",
+        listings.refresh_all,
+        key="R",
+        refreshes="all",
+    ),
     Command(("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True)),
     Command(("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False)),
     Command(

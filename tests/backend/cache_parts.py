@@ -288,11 +288,9 @@ class Standalone:
             self._process.wait()
 
     def make_users(self) -> None:
-        """The first user may be made without being one; the reader may change nothing."""
+        """The first user may be made without being one."""
         with MongoClient[dict[str, Any]](f"mongodb://{quote(self.socket, safe='')}") as client:
             client.admin.command("createUser", "boss", pwd=PASSWORD, roles=["root"])
-        with MongoClient[dict[str, Any]](self.uri()) as client:
-            client.admin.command("createUser", "reader", pwd=PASSWORD, roles=["readAnyDatabase"])
 
     def uri(self, user: str = "boss", password: str = PASSWORD) -> str:
         return f"mongodb://{user}:{quote(password, safe='')}@{quote(self.socket, safe='')}/?authSource=admin"

@@ -32,12 +32,6 @@ def test_a_wrong_password(standalone: Standalone) -> None:
     assert "mongodb.uri" in caught.value.cure
 
 
-def test_a_user_who_may_not_write(standalone: Standalone) -> None:
-    with pytest.raises(CacheError, match="does not let this user do that") as caught:
-        open_cache(MongoDB(Secret(standalone.uri("reader")), "test"), Path("/nowhere"))
-    assert "readWrite" in caught.value.cure
-
-
 def test_a_server_that_is_down() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
