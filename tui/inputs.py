@@ -109,9 +109,9 @@ class Inputs:
             screen: Screen[object] = app.screen
         except ScreenStackError:
             return True
-        if inside and not app._message_queue.empty():
+        if inside and app.message_queue_size:
             return False
-        places: set[MessagePump] = {*self._path, screen, *(screen.focused.ancestors if screen.focused else ())}
+        places: set[MessagePump] = {*self._path, *screen.walk_children(with_self=True)}
         if any(_at_work(place) for place in places if not (inside and place is app)):
             return False
         if not screen.is_mounted and not screen._closing:  # its fields are not there yet
@@ -130,7 +130,7 @@ def _at_work(pump: MessagePump) -> bool:
     """Return whether a message waits at a widget or is handled there; one that is closing may never get to it."""
     if not pump.is_running or pump._closing or pump._closed:
         return False
-    if not pump._message_queue.empty():
+    if pump.message_queue_size:
         return True
     waiters: object = vars(pump._message_queue.ready_event)["_waiters"]
     return not waiters  # it handles a message, or else it would wait for the next

@@ -56,7 +56,7 @@ class Orderly(Guarded):
     def _repeats(self, event: Key) -> bool:
         """Return whether a key is the one that has just closed a dialog, once more: it is not for what lies below."""
         before, self._last = self._last, (event, self.screen)
-        if before is None:
+        if before is None or isinstance(self.screen, Confirming):  # a dialog has rules of its own
             return False
         key, screen = before
         closed = isinstance(screen, Confirming) and screen not in self.screen_stack

@@ -276,7 +276,9 @@ class User:
 
         def usable() -> bool:
             dialog = self.app.screen
-            return isinstance(dialog, CommandDialog) and dialog.ready and dialog.seen and dialog.focused is not None
+            if not isinstance(dialog, CommandDialog) or not dialog.ready or not dialog.seen:
+                return False
+            return dialog.focused is not None and dialog.focused.has_focus
 
         await self.until(usable)
         dialog = self.app.screen

@@ -74,7 +74,7 @@ class Confirming(Window[Answer]):
         self.shown = Shown(content, id="question", markup=False)
         self._pace = pace
         self._destroys = destroys
-        self._painted: float | None = None
+        self.painted: float | None = None
         """When it was painted with all that it waits for."""
         self._input: Key | MouseDown | None = None
         """The last key or press of the mouse that no field has taken for text."""
@@ -97,7 +97,7 @@ class Confirming(Window[Answer]):
 
     def renew(self) -> None:
         """Begin again, because it shows something else now: what was typed until now is no answer to that."""
-        self._painted = None
+        self.painted = None
         self.shown.drawn = False
         self.shown.refresh()
 
@@ -107,11 +107,11 @@ class Confirming(Window[Answer]):
         `word_since` is when the first letter of the word was typed that must be typed; such a word may be typed fast.
         """
         again = _again(self._input)
-        if self._painted is None:
+        if self.painted is None:
             if self.ready and self.shown.drawn and not self._in_sight():
-                return f"What this acts on is not in sight: scroll up or enlarge the terminal, then {again}."
+                return f"What this acts on is not in sight: scroll to it or enlarge the terminal, then {again}."
             return f"Typed before this was shown; {again}."
-        readable = self._painted + self._stands
+        readable = self.painted + self._stands
         if word_since is not None and word_since < readable:
             return "Typed before this was shown; type it again."
         at = self._input.time if self._input else monotonic()
@@ -140,12 +140,12 @@ class Confirming(Window[Answer]):
     @property
     def seen(self) -> bool:
         """Whether what is typed from now on can confirm it."""
-        return self._painted is not None and monotonic() >= self._painted + self._stands
+        return self.painted is not None and monotonic() >= self.painted + self._stands
 
     def displayed(self) -> None:
         """Note that a frame has gone to the terminal; called by the app."""
-        if self._painted is None and self.ready and self.shown.drawn and self._in_sight():
-            self._painted = monotonic()
+        if self.painted is None and self.ready and self.shown.drawn and self._in_sight():
+            self.painted = monotonic()
 
     def on_resize(self) -> None:
         """Begin again: it looks different."""
