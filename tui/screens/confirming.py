@@ -72,7 +72,7 @@ class Confirming(Window[Answer]):
     def __init__(self, pace: Pace, content: VisualType, *, destroys: bool) -> None:
         super().__init__()
         self.shown = Shown(content, id="question", markup=False)
-        self._pace = pace
+        self.pace = pace
         self._destroys = destroys
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
@@ -117,9 +117,7 @@ class Confirming(Window[Answer]):
         at = self._input.time if self._input else monotonic()
         if at < readable:
             return f"Typed before this was shown; {again}."
-        if word_since is None and (
-            self.is_in_word or (self._destroys and _within(self._earlier, at, self._pace.apart))
-        ):
+        if word_since is None and (self.is_in_word or (self._destroys and _within(self._earlier, at, self.pace.apart))):
             return f"Typed right after another key; {again}."
         return ""
 
@@ -133,7 +131,7 @@ class Confirming(Window[Answer]):
     @property
     def is_in_word(self) -> bool:
         """Whether what was typed last followed a letter so fast that both are of a word meant for something else."""
-        return self._input is not None and _within(self._letter, self._input.time, self._pace.apart)
+        return self._input is not None and _within(self._letter, self._input.time, self.pace.apart)
 
     # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -157,7 +155,7 @@ class Confirming(Window[Answer]):
 
     @property
     def _stands(self) -> float:
-        return self._pace.stands if self._destroys else 0.0
+        return self.pace.stands if self._destroys else 0.0
 
     def _in_sight(self) -> bool:
         """Return whether a name or an id of what it acts on can be read."""
