@@ -111,8 +111,9 @@ class Inputs:
             return True
         if inside and app.message_queue_size:
             return False
-        places: set[MessagePump] = {*self._path, *screen.walk_children(with_self=True)}
-        if any(_at_work(place) for place in places if not (inside and place is app)):
+        if any(_at_work(place) for place in self._path if not (inside and place is app)):
+            return False
+        if any(map(_at_work, screen.walk_children(with_self=True))):
             return False
         if not screen.is_mounted and not screen._closing:  # its fields are not there yet
             return False

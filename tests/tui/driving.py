@@ -248,10 +248,10 @@ class User:
         self.send(text)
         await self.press(*keys) if keys else await self.acted()
 
-    async def acted(self) -> None:
+    async def acted(self, seconds: float = 10.0) -> None:
         """Wait until all that was typed has acted, and what it posted has been handled."""
         await self.pilot.pause(0)
-        await self.until(lambda: self.app.inputs.idle)
+        await self.until(lambda: self.app.inputs.idle, seconds)
         await self.pilot.pause(0)
 
     async def show(self, kind: str) -> None:

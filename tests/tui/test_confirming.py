@@ -128,7 +128,7 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
     async with opened(world) as user:
         await user.go_to("gpu-train-01")
         user.send([key, *["k"] * keys, confirms])
-        await user.until(lambda: user.app.inputs.idle, seconds=60)
+        await user.acted(60)
         await user.sees("press Enter again." if confirms == "enter" else "press y again.")
         await user.press("escape")
         await user.back()

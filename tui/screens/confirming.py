@@ -76,6 +76,8 @@ class Confirming(Window[Answer]):
         self._destroys = destroys
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
+        self._framed = False
+        """Whether it was painted at all since it has all that."""
         self._input: Key | MouseDown | None = None
         """The last key or press of the mouse that no field has taken for text."""
         self._earlier: float | None = None
@@ -98,6 +100,7 @@ class Confirming(Window[Answer]):
     def renew(self) -> None:
         """Begin again, because it shows something else now: what was typed until now is no answer to that."""
         self.painted = None
+        self._framed = False
         self.shown.drawn = False
         self.shown.refresh()
 
@@ -108,7 +111,7 @@ class Confirming(Window[Answer]):
         """
         again = _again(self._input)
         if self.painted is None:
-            if self.ready and self.shown.drawn and not self._in_sight():
+            if self._framed and not self._in_sight():
                 return f"What this acts on is not in sight: scroll to it or enlarge the terminal, then {again}."
             return f"Typed before this was shown; {again}."
         readable = self.painted + self._stands
@@ -142,8 +145,10 @@ class Confirming(Window[Answer]):
 
     def displayed(self) -> None:
         """Note that a frame has gone to the terminal; called by the app."""
-        if self.painted is None and self.ready and self.shown.drawn and self._in_sight():
-            self.painted = monotonic()
+        if self.painted is None and self.ready:
+            self._framed = True
+            if self.shown.drawn and self._in_sight():
+                self.painted = monotonic()
 
     def on_resize(self) -> None:
         """Begin again: it looks different."""
