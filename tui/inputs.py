@@ -81,13 +81,15 @@ class Inputs:
     async def _settle(self) -> None:
         """Wait until nothing is under way where the last event went, and let the next one act."""
         began = monotonic()
-        while not self._done():
-            await asyncio.sleep(0 if monotonic() - began < _EAGER else _PAUSE)
-        self._settling = None
-        if self._waiting:
-            self._released = self._waiting.popleft()
-            if not self._app.post_message(self._released):
-                self._released = None
+        try:
+            while not self._done():
+                await asyncio.sleep(0 if monotonic() - began < _EAGER else _PAUSE)
+        finally:  # whatever happens, the keyboard lives on
+            self._settling = None
+            if self._waiting:
+                self._released = self._waiting.popleft()
+                if not self._app.post_message(self._released):
+                    self._released = None
 
     def _path_of(self, event: Event) -> set[MessagePump]:
         """Return where an event goes: from the widget that gets it up to the app."""

@@ -80,7 +80,7 @@ async def test_windows_open_and_close_in_the_order_of_their_keys(world: World) -
         assert isinstance(user.app.screen, JournalScreen)
         assert not any(isinstance(screen, DetailsScreen) for screen in user.app.screen_stack)
         await sent(user, "q")
-        assert user.app.screen is user.app.main
+        await user.back()
 
 
 async def test_the_palette_runs_what_was_typed_and_not_what_it_showed_before(world: World) -> None:

@@ -111,5 +111,19 @@ async def test_what_cannot_be_told_apart_is_not_confirmed(world: World) -> None:
         await user.dialog("vm stop")  # what was said is shorter, so that it is in sight now
         await user.sees("web-1")
         await user.press("y")
-        assert user.app.screen is user.app.main
+        await user.back()
+    assert world.changing == []
+
+
+@pytest.mark.parametrize("key", ["t", "d", "p", "T"])
+@pytest.mark.parametrize("names", [("gpu-train-01",), ("gpu-train-01", "ci-runner-1", "web-2")])
+async def test_every_dialog_can_be_confirmed_in_the_smallest_terminal(
+    world: World, key: str, names: Sequence[str]
+) -> None:
+    async with opened(world, size=(60, 16)) as user:
+        for name in names:
+            await user.go_to(name)
+            await user.press("space")
+        await user.press(key)
+        await user.until(lambda: isinstance(user.app.screen, CommandDialog) and user.app.screen.seen)
     assert world.changing == []

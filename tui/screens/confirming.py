@@ -15,7 +15,7 @@ from backend.text import safe
 from tui.screens.window import Answer, Window
 from tui.widgets.field import Field
 
-_LETTERS = 10
+_LETTERS = 6
 """Letters of a name or an id that tell what it is."""
 
 
