@@ -35,6 +35,7 @@ SAMPLES: dict[Type, Any] = {
     "gib": 1.5,
     "usd": 0.0116,
     "time": datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC),
+    "list": ["x-1", "na\u00efve \u2603"],
 }
 """A value of every type that a cloud says."""
 
