@@ -214,7 +214,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Names and ids of what it acts on, as the preview has them."""
         if self._preview is not None:
             return [word for one in self._preview.acted_on for word in (one.name, one.id)]
-        if self._target is None or self._target.kind is None:
+        if self._target is None or self._target.kind is None or self._target.many:
             return ()
         kind = KINDS[self._target.kind]
         return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
