@@ -27,13 +27,14 @@ from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
 from tui.alt import apart
-from tui.guarded import Guarded
 from tui.hangup import HUNG_UP, ending_with_terminal
 from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
+from tui.orderly import Orderly
 from tui.palette import Commands
 from tui.runner import Runner
+from tui.screens.confirming import Pace
 from tui.screens.main import MainScreen
 from tui.selection import marks_text
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
@@ -74,7 +75,7 @@ class Starts(Protocol):
         """Open the cache and return the session; blocks."""
 
 
-class CloudmeshApp(Guarded):
+class CloudmeshApp(Orderly):
     """The dashboard. Threads post messages; the handlers here, on the event loop, are all that touches widgets."""
 
     TITLE = "cloudmesh"
@@ -83,12 +84,18 @@ class CloudmeshApp(Guarded):
     BINDINGS: ClassVar[list[BindingType]] = [PALETTE]
 
     def __init__(
-        self, launch: Starts, *, now: Callable[[], datetime] = utc_now, reopen_every: float = REOPEN_EVERY
+        self,
+        launch: Starts,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        reopen_every: float = REOPEN_EVERY,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
         super().__init__()
         self._launch = launch
         self.now = now
         self.reopen_every = reopen_every
+        self.pace = pace
         self.session: Session | None = None
         self.main = MainScreen(self)
         self._windows = Windows(self)
@@ -103,6 +110,10 @@ class CloudmeshApp(Guarded):
         """Why the cache cannot be reached now."""
         self._passing: CloudmeshError | None = None
         """The last error that is no longer true when the cache is back."""
+
+    def opening(self) -> float | None:
+        """Return when a job began that ends with a window, None where there is none."""
+        return self._jobs.opening()
 
     def get_default_screen(self) -> Screen[None]:
         """Return our screen: pushed onto textual's empty one, it would be the second to be laid out."""

@@ -43,6 +43,8 @@ class Job:
     """What its progress counts."""
     lets_go: bool = True
     """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
+    opens: bool = False
+    """It ends with a window: what is typed meanwhile waits for that, for a moment."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
     line: str = ""
@@ -118,6 +120,10 @@ class Jobs:
         """The jobs that have taken long enough to be shown: a line that comes and goes at once only disturbs."""
         now = time.monotonic()
         return [job for job in self.titled if now - job.began >= (QUIET_FOR if job.quiet else SHORT)]
+
+    def opening(self) -> float | None:
+        """Return when the latest job was started that ends with a window, None where there is none."""
+        return max((job.began for job in self._running.values() if job.opens), default=None)
 
     def start(self, job: Job) -> bool:
         """Start a job on a thread; returns False, and does nothing, when one of the same key is running."""

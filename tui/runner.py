@@ -134,7 +134,7 @@ class Runner:
             with named(parsed, call):
                 return find(call, kind, word)
 
-        self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error))
+        self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
         """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
@@ -170,7 +170,15 @@ class Runner:
     ) -> None:
         """Open a command's dialog; `then` gets the command when it has been done."""
         dialog = CommandDialog(
-            one, self.session, self._app.rows, targets=targets, target=target, given=given, error=error, scope=scope
+            one,
+            self.session,
+            self._app.rows,
+            targets=targets,
+            target=target,
+            given=given,
+            error=error,
+            scope=scope,
+            pace=self._app.pace,
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
@@ -386,7 +394,7 @@ class Runner:
         counted = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self._results[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
-        self._app.push_screen(ChoiceScreen(title, lines, answers), chosen)
+        self._app.push_screen(ChoiceScreen(title, lines, answers, pace=self._app.pace), chosen)
 
     def _again(self, commands: Sequence[Parsed]) -> None:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
@@ -423,7 +431,10 @@ class Runner:
             ("·", parsed.line, " · ".join(filter(None, [self._named(parsed), lost])))
             for parsed, lost in zip(commands, self._lost, strict=True)
         ]
-        self._app.push_screen(ChoiceScreen("Take back", lines, [("undo", "Take back")], nothing="Cancel"), chosen)
+        destroys = any(parsed.command.effect == "destroys" for parsed in commands)
+        answers = [("undo", "Take back")]
+        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._app.pace, destroys=destroys)
+        self._app.push_screen(screen, chosen)
 
     def _named(self, parsed: Parsed) -> str:
         """Return the names of the objects that a command names by id."""

@@ -51,7 +51,7 @@ class Windows:
             if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
                 self._protection(session, native, screen)
 
-        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error))
+        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error, opens=True))
 
     def _protection(self, session: Session, native: str, screen: DetailsScreen) -> None:
         """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
@@ -100,4 +100,4 @@ class Windows:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error))
+        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error, opens=True))

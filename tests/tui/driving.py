@@ -23,12 +23,16 @@ from backend.kinds import KINDS, Row
 from backend.providers import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp
+from tui.screens.confirming import Pace
 from tui.screens.dialog import CommandDialog
 from tui.widgets.status import StatusBar
 from tui.widgets.tabbar import TabBar
 from tui.widgets.table import ResourceTable
 
 SIZE = (160, 40)
+
+AT_ONCE = Pace(stands=0, apart=0)
+"""A dialog is confirmed as soon as it has been painted, by keys as fast as they come."""
 
 DELAY = 4.0
 """Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
@@ -108,10 +112,17 @@ class World:
         connector = connector or self.connect
         return Session(self.settings, self.cloud, self.cache, self.home, refresh, read_only, connector)
 
-    def app(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> CloudmeshApp:
+    def app(
+        self,
+        connector: Connect | None = None,
+        *,
+        refresh: bool = True,
+        read_only: bool = False,
+        pace: Pace = AT_ONCE,
+    ) -> CloudmeshApp:
         """Return a dashboard on it."""
         session = self.session(connector, refresh=refresh, read_only=read_only)
-        return CloudmeshApp(Launch(lambda: session, read_only))
+        return CloudmeshApp(Launch(lambda: session, read_only), pace=pace)
 
     def with_cache(self, cache: Cache) -> "World":
         """Return the same with another cache."""
@@ -230,13 +241,18 @@ class User:
         """Press keys one after the other, each when the one before has been acted on."""
         for key in keys:
             self.send([key])
-            for _ in range(2):
-                await self.pilot.pause(0)
+            await self.acted()
 
     async def type(self, text: str, *keys: str) -> None:
         """Type text into the field that has the focus, all at once, and then press keys."""
         self.send(text)
-        await self.press(*keys) if keys else await self.pilot.pause(0)
+        await self.press(*keys) if keys else await self.acted()
+
+    async def acted(self, seconds: float = 10.0) -> None:
+        """Wait until all that was typed has acted, and what it posted has been handled."""
+        await self.pilot.pause(0)
+        await self.until(lambda: self.app.inputs.idle, seconds)
+        await self.pilot.pause(0)
 
     async def show(self, kind: str) -> None:
         """Go to the tab of a kind by its number."""
@@ -260,7 +276,9 @@ class User:
 
         def usable() -> bool:
             dialog = self.app.screen
-            return isinstance(dialog, CommandDialog) and dialog.ready and dialog.seen and dialog.focused is not None
+            if not isinstance(dialog, CommandDialog) or not dialog.ready or not dialog.seen:
+                return False
+            return dialog.focused is not None and dialog.focused.has_focus
 
         await self.until(usable)
         dialog = self.app.screen

@@ -3,6 +3,7 @@
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,44 @@ def test_a_window_that_is_closed_ends_the_program_without_a_signal(tmp_path: Pat
         assert terminal.process.wait(10) != 0
         assert terminal.processes() == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("gap", [0.06, 0.15, 0.25])
+def test_a_word_typed_on_the_list_deletes_nothing(tmp_path: Path, gap: float) -> None:
+    """The `/` before it was forgotten: its d opens the dialog of delete, and its y is no answer to that."""
+    with Terminal(tmp_path, TERM="xterm-256color") as terminal:
+        terminal.sees("images", "demo · us-east-1 · memory")
+        terminal.type("3")
+        terminal.sees("ci-runner-1")
+        terminal.type("/ci-runner-1\r")
+        terminal.sees("1 of 15")
+        for key in "dynamo":
+            terminal.type(key)
+            next_key = time.monotonic() + gap
+            while (left := next_key - time.monotonic()) > 0:  # what is tested is a hand at this speed
+                terminal.read(left)
+        terminal.sees("Terminate a VM", "Goes with it", "Delete  y")
+        terminal.type("\x1b")
+        terminal.until(lambda: "Terminate a VM" not in terminal.text)
+        terminal.type("J")
+        terminal.sees("Nothing has been done yet")
+        terminal.type("\x1b")
+        terminal.until(lambda: "Nothing has been done yet" not in terminal.text)
+        terminal.until(lambda: "ci-runner-1" in terminal.line("● running"))
+        terminal.type("q")
+        assert terminal.ends() == 0
+
+
+def test_keys_sent_in_one_write_act_in_their_order(tmp_path: Path) -> None:
+    with Terminal(tmp_path, TERM="xterm-256color") as terminal:
+        terminal.sees("images", "demo · us-east-1 · memory")
+        terminal.type("3")
+        terminal.sees("gpu-train-01")
+        terminal.type(":volume list\r/scratch\r:keypair list\r3t" + "k" * 150 + "\r")
+        terminal.sees("Stop a running VM", "Typed before this was shown; press Enter again.")
+        terminal.type("\x1b")
+        terminal.until(lambda: "Stop a running VM" not in terminal.text)
+        terminal.type("6")
+        terminal.sees("1 of 22")
+        terminal.type("J")
+        terminal.sees("Nothing has been done yet")

@@ -12,17 +12,18 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Static
 
 from backend.text import safe
-from tui.screens.window import Window
+from tui.screens.confirming import Confirming, Pace
 
 
-class ChoiceScreen(Window[str]):
+class ChoiceScreen(Confirming[str]):
     """Shows (sign, line, what is to say of it) and dismisses with the chosen answer, "" for none.
 
     `answers` are (answer, what its button says); the button that does nothing comes first and has the focus.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,n", "none", "Back"),
+        Binding("escape", "none", "Back"),
+        Binding("q,n", "no", "Back", show=False),
         Binding("left", "app.focus_previous", show=False),
         Binding("right", "app.focus_next", show=False),
         Binding("up", "scroll(-1)", show=False),
@@ -37,21 +38,23 @@ class ChoiceScreen(Window[str]):
         lines: Sequence[tuple[str, str, str]],
         answers: Sequence[tuple[str, str]],
         nothing: str = "Close",
+        *,
+        pace: Pace,
+        destroys: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(pace, _table(lines), destroys=destroys)
         self._title = title
         self._lines = lines
         self._answers = answers
         self._nothing = nothing
-        self.seen = False
-        """Whether it has been painted: keys typed ahead choose nothing."""
 
     def compose(self) -> ComposeResult:
         """Lay out the lines and the buttons."""
         with Vertical(classes="window dialog") as window:
             window.border_title = Text(safe(self._title))  # a str would be taken for markup
             with VerticalScroll(classes="window--body", can_focus=False):
-                yield Static(_table(self._lines), markup=False)
+                yield Static("", id="dialog-error", markup=False)
+                yield self.shown
             with Horizontal(classes="buttons"):
                 yield Button(self._nothing, id="nothing")
                 for answer, words in self._answers:
@@ -59,8 +62,8 @@ class ChoiceScreen(Window[str]):
 
     def on_mount(self) -> None:
         """Begin where Enter does nothing."""
-        self.query_one("#nothing").focus()
-        self.call_after_refresh(setattr, self, "seen", True)
+        self.query_one("#dialog-error").display = False
+        self.set_focus(self.query_one("#nothing"))
 
     def on_resize(self) -> None:
         """Keep the buttons in sight."""
@@ -70,12 +73,26 @@ class ChoiceScreen(Window[str]):
     @on(Button.Pressed)
     def choose(self, event: Button.Pressed) -> None:
         """Give back what was chosen."""
-        if self.seen:
-            self.dismiss("" if event.button.id == "nothing" else str(event.button.id))
+        if event.button.id == "nothing":
+            self.dismiss("")
+        elif refusal := self.refusal():
+            self.complain(refusal)
+        else:
+            self.dismiss(str(event.button.id))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The lines, of which one must be in sight."""
+        return [line for _, line, _ in self._lines]
 
     def action_none(self) -> None:
         """Choose nothing."""
         self.dismiss("")
+
+    def action_no(self) -> None:
+        """Choose nothing by a letter, unless it is one of a word that is typed."""
+        if not self.is_in_word:
+            self.dismiss("")
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the lines."""

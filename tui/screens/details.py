@@ -39,7 +39,7 @@ class DetailsScreen(Window[None]):
 
     def on_mount(self) -> None:
         """Let the arrow keys scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))
 
 
 def _table(fields: Sequence[tuple[str, str]]) -> Table:

@@ -25,7 +25,7 @@ from backend.kinds import KINDS, Kind, Row
 from backend.providers import Waiting
 from backend.session import Session
 from backend.text import safe
-from tui.screens.window import Window
+from tui.screens.confirming import Confirming, Pace, Word
 from tui.widgets.field import Field
 from tui.widgets.losses import drawn
 from tui.widgets.tick import Tick
@@ -44,7 +44,7 @@ _PICKS = 50
 """So many matches are offered at most: more words find the rest."""
 
 
-class CommandDialog(Window[list[Parsed] | None]):
+class CommandDialog(Confirming[list[Parsed] | None]):
     """Asks for a command's parameters, or to confirm it; dismisses with the commands to run, None for none.
 
     `targets` are the rows it acts on, taken when the dialog opens: nothing that is refreshed behind it changes them. A
@@ -61,7 +61,7 @@ class CommandDialog(Window[list[Parsed] | None]):
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown", "scroll(10)", show=False),
         Binding("y", "confirm", "Yes", show=False),
-        Binding("n", "cancel", "No", show=False),
+        Binding("n", "no", "No", show=False),
     ]
 
     def __init__(
@@ -75,8 +75,9 @@ class CommandDialog(Window[list[Parsed] | None]):
         given: Mapping[str, str] | None = None,
         error: str = "",
         scope: str = "",
+        pace: Pace,
     ) -> None:
-        super().__init__()
+        super().__init__(pace, "", destroys=command.effect == "destroys")
         self.command = command
         self._scope = scope
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
@@ -99,8 +100,7 @@ class CommandDialog(Window[list[Parsed] | None]):
         self._preview: Preview | None = None
         self._blind = False
         """There will be no preview."""
-        self.seen = False
-        """Whether it has been painted: keys typed ahead, before anybody could read it, are no yes."""
+        self.shown.show(self._question())
 
     def compose(self) -> ComposeResult:
         """Lay out the reason for asking, what is acted on, the fields, what may be picked, and the buttons."""
@@ -110,7 +110,7 @@ class CommandDialog(Window[list[Parsed] | None]):
             window.border_subtitle = Text(safe(where))
             with VerticalScroll(classes="window--body", can_focus=False):
                 yield Static(safe(self._error), id="dialog-error", markup=False)
-                yield Static(self._question(), id="question", markup=False)
+                yield self.shown
                 for param in self._asked:
                     with Horizontal(classes="field"):
                         yield Label(param.name + (" *" if param.required else ""), markup=False)
@@ -118,40 +118,45 @@ class CommandDialog(Window[list[Parsed] | None]):
                         if param.style == "switch":
                             yield Tick(param.help, bool(value), id=f"param-{param.name}")
                         else:
-                            yield Field(value, placeholder=param.help, id=f"param-{param.name}", select_on_focus=False)
+                            yield Field(value, placeholder=param.help, id=f"param-{param.name}")
                 yield OptionList(id="picks", markup=False)
             with Horizontal(id="confirm-line"):  # below what scrolls: it is always in sight
                 yield Label("", id="confirm-label", markup=False)
-                yield Field(id="confirm", select_on_focus=False)
+                yield Word(id="confirm")
             with Horizontal(classes="buttons"):
                 style = "error" if self.command.effect == "destroys" else "primary"
                 yield Button("Cancel", id="cancel")
                 yield Button(  # a preview must have been seen before anything is destroyed
-                    self._verb(len(self._targets)),
+                    self._label(len(self._targets)),
                     variant=style,  # type: ignore[arg-type]
                     id="run",
                     disabled=self.previewed,
                 )
 
-    def _verb(self, count: int) -> str:
+    def _label(self, count: int) -> str:
         verb = self.command.button or self.command.words[-1].capitalize()
-        return f"{verb} {count}" if count > 1 else verb
+        many = f" {count}" if count > 1 else ""
+        return f"{verb}{many}{'  y' if self._by_letter else ''}"
+
+    @property
+    def _by_letter(self) -> bool:
+        """Whether y confirms it: no field would take it for text, and nothing else must be typed."""
+        waits = self.previewed and self._preview is None
+        return not self._asked and not waits and not (self._preview and self._preview.typed)
 
     def on_mount(self) -> None:
         """Begin where Enter does no harm: on the first field, else on Cancel where something is destroyed."""
-        self.call_after_refresh(setattr, self, "seen", True)
         self.query_one("#dialog-error").display = bool(self._error)
         self.query_one("#picks").display = False
         self.query_one("#confirm-line").display = False
         if self.previewed:
-            self.query_one("#cancel").focus()
+            self.set_focus(self.query_one("#cancel"))
             return
         fields = list(self.query(".field Input").results(Input))
         if fields:
-            empty = next((one for one in fields if not one.value), fields[0])
-            (fields[0] if not fields[0].value else empty).focus()
+            self.set_focus(next((one for one in fields if not one.value), fields[0]))
         else:
-            self.query_one("#cancel" if self.command.effect == "destroys" else "#run").focus()
+            self.set_focus(self.query_one("#cancel" if self.command.effect == "destroys" else "#run"))
 
     def on_resize(self) -> None:
         """Let what does not fit scroll, for the buttons are always in sight, and low ones where there are few lines."""
@@ -177,12 +182,12 @@ class CommandDialog(Window[list[Parsed] | None]):
     def looked(self, done: int, of: int) -> None:
         """Say how far the look at what would be lost has come."""
         if self._is_open and self._preview is None and of > 1:
-            self.query_one("#question", Static).update(self._question(f"{_LOOKING} {done:,} of {of:,}"))
+            self.shown.show(self._question(f"{_LOOKING} {done:,} of {of:,}"))
 
     def waits(self, waiting: Waiting) -> None:
         """Say that the look at what would be lost waits to ask the cloud again, and count down."""
         if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
-            self.query_one("#question", Static).update(self._question(f"{_LOOKING} {safe(why)} …"))
+            self.shown.show(self._question(f"{_LOOKING} {safe(why)} …"))
             self.set_timer(1.0, lambda: self.waits(waiting))
 
     def show_preview(self, preview: Preview) -> None:
@@ -191,14 +196,13 @@ class CommandDialog(Window[list[Parsed] | None]):
             return
         self._preview = preview
         acted_on = len(preview.acted_on)
-        self.query_one("#question", Static).update(Group(*self._opening(), Text(""), drawn(preview)))
+        self.shown.show(Group(*self._opening(), Text(""), drawn(preview)))
         run = self.query_one("#run", Button)
-        run.label = Content(self._verb(acted_on))
+        run.label = Content(self._label(acted_on))
         run.disabled = not acted_on
-        self.seen = False  # what was typed until now was typed before anything could be read
-        self.call_after_refresh(setattr, self, "seen", True)
+        self.renew()
         if not acted_on:
-            self._complain("There is nothing that this would act on.")
+            self.complain("There is nothing that this would act on.")
         if preview.typed:
             words = safe(preview.typed)
             if len(preview.named) > 1 and cell_len(words) > _LABEL:
@@ -206,21 +210,26 @@ class CommandDialog(Window[list[Parsed] | None]):
             self.query_one("#confirm-label", Label).update(f"Type {words} to confirm:")
             self.query_one("#confirm-line").display = True
             self.on_resize()
-            self.query_one("#confirm", Input).focus()
+            self.set_focus(self.query_one(Word))
         elif acted_on and not preview.is_final:
-            run.focus()
+            self.set_focus(run)
 
     def show_no_preview(self, error: CloudmeshError) -> None:
         """Say why it cannot be shown what would be lost; then nothing can be destroyed either."""
         if self._is_open:
             self._blind = True
-            self.query_one("#question", Static).update(self._question(""))
-            self._complain(f"It cannot be shown what would be lost, so nothing can be done. {error}")
+            self.shown.show(self._question(""))
+            self.complain(f"It cannot be shown what would be lost, so nothing can be done. {error}")
 
-    def _complain(self, words: str) -> None:
-        complaint = self.query_one("#dialog-error", Static)
-        complaint.update(safe(words))
-        complaint.display = True
+    @property
+    def names(self) -> Sequence[str]:
+        """Names and ids of what it acts on, as the preview has them."""
+        if self._preview is not None:
+            return [word for one in self._preview.acted_on for word in (one.name, one.id)]
+        if self._target is None or self._target.kind is None or self._target.many:
+            return ()
+        kind = KINDS[self._target.kind]
+        return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
 
@@ -282,8 +291,7 @@ class CommandDialog(Window[list[Parsed] | None]):
         if self._picking and event.option.id:
             field = self.query_one(f"#param-{self._picking.name}", Input)
             field.value = event.option.id
-            field.cursor_position = len(field.value)
-            field.focus()
+            self.set_focus(field)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
@@ -291,7 +299,7 @@ class CommandDialog(Window[list[Parsed] | None]):
     @on(Button.Pressed, "#run")
     def run(self) -> None:
         """Check the fields and give back the commands, or say what is missing."""
-        if not self.seen or not self._confirmed():
+        if not self._confirmed():
             return
         typed = {param.name: self._typed(param) for param in self._asked}
         # An emptied field says that there shall be none; one that nobody filled says nothing.
@@ -305,21 +313,26 @@ class CommandDialog(Window[list[Parsed] | None]):
             for parsed in commands:
                 parsed.bind(self._session)
         except UsageError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
         self.dismiss(commands)
 
     def _confirmed(self) -> bool:
-        """Return whether what a preview wants typed is typed, and say what is missing."""
-        if not self.previewed:
-            return True
-        if self._preview is None or not self._preview.acted_on:
+        """Return whether it was read and what it wants typed is typed, and say what is missing."""
+        if self.previewed and (self._blind or (self._preview and not self._preview.acted_on)):
             return False
-        wanted = self._preview.typed
-        if not self._preview.confirmed_by(safe(self.query_one("#confirm", Input).value)):
-            self._complain(f"Type {wanted} to confirm it; Esc cancels.")
-            return False
-        return True
+        wanted, since = "", None
+        if self._preview is not None and (wanted := self._preview.typed):
+            word = self.query_one(Word)
+            if not self._preview.confirmed_by(safe(word.value)):
+                self.complain(f"Type {wanted} to confirm it; Esc cancels.")
+                return False
+            since = word.since
+        if refusal := self.refusal(since):
+            if wanted:
+                self.query_one(Word).clear()
+            self.complain(refusal)
+        return not refusal
 
     @property
     def _production(self) -> frozenset[str]:
@@ -348,15 +361,20 @@ class CommandDialog(Window[list[Parsed] | None]):
         """Go to what is offered for the field, else to the next one."""
         picks = self.query_one("#picks", OptionList)
         if isinstance(self.focused, Input) and picks.display:
-            picks.focus()
+            self.set_focus(picks)
             picks.highlighted = 0
         else:
             self.focus_next()
 
     def action_confirm(self) -> None:
-        """Say yes by a key, where no field would take it for text and nothing is to be typed."""
+        """Confirm by a letter, where no field would take it for text."""
         if not self._asked:
             self.run()
+
+    def action_no(self) -> None:
+        """Cancel by a letter, unless it is one of a word that is typed."""
+        if not self.is_in_word:
+            self.dismiss(None)
 
     def action_scroll(self, lines: int) -> None:
         """Scroll what does not fit."""

@@ -21,6 +21,13 @@ _PLACES = (
 )
 
 
+_DIALOGS = [
+    ("y  enter", "Press the button in focus, y where it stands on the button; not in the instant in which it appears"),
+    ("n  esc", "Cancel"),
+    ("tab  arrows", "The next field or button; typing into a filled field replaces what is in it"),
+]
+
+
 class HelpScreen(Window[None]):
     """The keys of the dashboard, the keys of the commands, and the grammar."""
 
@@ -41,11 +48,12 @@ class HelpScreen(Window[None]):
 
     def on_mount(self) -> None:
         """Let the arrow keys scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.set_focus(self.query_one(VerticalScroll))
 
     def _sections(self) -> Iterable[RenderableType]:
         rows = [(_keys(binding), binding.tooltip or binding.description) for binding in self._own]
         yield from _section("Keys", rows)
+        yield from _section("In a dialog", _DIALOGS)
         for title, kinds in _PLACES:
             rows = [
                 (command.key, command.help)

@@ -47,14 +47,14 @@ class JournalScreen(Window[None]):
             self._window.border_title = "Journal"
             with Horizontal(id="filter-line"):
                 yield Static("/", id="filter-prompt")
-                yield FilterLine(placeholder="words, all must match, any column", id="filter", select_on_focus=False)
+                yield FilterLine(placeholder="words, all must match, any column", id="filter")
             yield self.table
         yield Footer(compact=True, show_command_palette=False)  # KeyLine is for a screen that never closes
 
     def on_mount(self) -> None:
         """Focus the rows; the filter starts out of sight."""
         self.query_one("#filter-line").display = False
-        self.table.focus()
+        self.set_focus(self.table)
 
     # --- rows --------------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,7 @@ from tui.widgets.keyline import KeyLine
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.widgets.tabbar import TabBar
 from tui.widgets.table import ResourceTable
-
-SMALLEST = (60, 16)
-"""Columns and lines below which nothing sensible can be shown."""
+from tui.widgets.toosmall import is_small
 
 
 def _command_bindings() -> list[BindingType]:
@@ -138,7 +136,7 @@ class MainScreen(Screen[None]):
         yield TabBar(id="tabs")
         with Horizontal(id="filter-line"):
             yield Static("/", id="filter-prompt")
-            yield FilterLine(placeholder="words, all must match, any column", id="filter", select_on_focus=False)
+            yield FilterLine(placeholder="words, all must match, any column", id="filter")
             yield Static("", id="filter-count", markup=False)
         with ContentSwitcher(initial=first.id, id="tables"):
             # The others come in when they are first shown, and hold their rows from the start. Each has twelve styles
@@ -151,7 +149,6 @@ class MainScreen(Screen[None]):
             yield CommandLine(self._complete, id="command")
         yield StatusBar(id="status", markup=False)
         yield KeyLine()
-        yield Static("", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         """Focus the first table; the lines that are asked for start out of sight."""
@@ -159,7 +156,7 @@ class MainScreen(Screen[None]):
         self.query_one("#command-line").display = False
         for table in self._tables.values():
             table.notice = "Opening the cache …"
-        self.table.focus()
+        self.set_focus(self.table)
 
     # --- what is shown -----------------------------------------------------------------------------------------------
 
@@ -214,23 +211,17 @@ class MainScreen(Screen[None]):
         """The screen was painted for the first time."""
 
     def on_resize(self) -> None:
-        """Say so instead of showing a screen that cannot be read."""
+        """Say that the screen was painted, and show the keys that can be used in this size."""
         if not self._painted:
             self._painted = True
             self.call_next(self.post_message, self.Painted())  # next: it is painted by what textual does with a resize
-        width, height = self.size
-        small = width < SMALLEST[0] or height < SMALLEST[1]
-        notice = self.query_one("#too-small", Static)
-        notice.display = small
-        if small:
-            notice.update(f"This terminal has {width}×{height} cells; {SMALLEST[0]}×{SMALLEST[1]} are needed. q quits.")
         self.refresh_bindings()
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the commands of other tabs and those not allowed; grey out those that do not fit the cursor's row."""
-        if self.query_one("#too-small").display:  # nothing may be done that cannot be seen
+        if is_small(self.size):  # nothing may be done that cannot be seen
             return action == "app.quit"
         if action in ("filter", "command_line"):
             return isinstance(self.focused, ResourceTable)
@@ -247,7 +238,7 @@ class MainScreen(Screen[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
-        if not self.check_action("filter", ()):  # a field has the focus, or nothing can be read
+        if not isinstance(self.focused, ResourceTable):
             return
         self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
         if self.lost_keys.take(event):
@@ -371,7 +362,7 @@ class MainScreen(Screen[None]):
                 field.value = ""
             self.table.set_filter("")
         self.query_one("#filter-line").display = bool(self.table.filter_text)
-        self.table.focus()
+        self.set_focus(self.table)
 
     # --- command line ------------------------------------------------------------------------------------------------
 
@@ -390,7 +381,7 @@ class MainScreen(Screen[None]):
     def close_command_line(self) -> None:
         """Go back to the rows."""
         self.query_one("#command-line").display = False
-        self.table.focus()
+        self.set_focus(self.table)
 
     @on(CommandLine.Entered)
     def enter_command(self, event: CommandLine.Entered) -> None:

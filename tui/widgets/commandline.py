@@ -46,7 +46,7 @@ class CommandLine(Field):
         """The user left without entering anything."""
 
     def __init__(self, complete: Complete, *, id: str | None = None) -> None:
-        super().__init__(placeholder="a command: vm boot ami-…, keypair create NAME, …", id=id, select_on_focus=False)
+        super().__init__(placeholder="a command: vm boot ami-…, keypair create NAME, …", id=id)
         self._complete = complete
         self.suggester = _Suggest(complete)
         self.history: list[str] = []
@@ -104,7 +104,7 @@ class CommandLine(Field):
     def on_input_submitted(self, event: Field.Submitted) -> None:
         """Enter the line; an empty one closes."""
         event.stop()
-        line = self.value.strip()
+        line = event.value.strip()
         self.display = False
         if line:
             self.remember(line)

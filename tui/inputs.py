@@ -1,0 +1,139 @@
+"""Lets keys, clicks and pastes act in the order in which they were typed, however fast they come."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from textual.app import App, ScreenStackError
+from textual.errors import NoWidget
+from textual.events import Event, InputEvent, Key, MouseEvent, Paste
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+from textual.widgets import Input
+
+Opening = Callable[[], float | None]
+"""Returns when work began that opens a window at its end, None where there is none."""
+
+_PATIENCE = 1.0
+"""Seconds that input waits for a window that is about to open."""
+
+_EAGER = 0.05
+"""Seconds in which it is looked at every turn of the event loop whether all is done."""
+
+_PAUSE = 0.002
+"""Seconds between looks after that."""
+
+
+class Inputs:
+    """Holds what is typed until all that the key before it does is done.
+
+    textual hands a key to the widget that has the focus when the key *arrives*. In a burst (a slow ssh, a paste, a
+    macro) the keys after Enter would reach the field that Enter closes, and the dialog that a key opens would miss the
+    next ones. All methods are of the event loop.
+    """
+
+    def __init__(self, app: App[int], opening: Opening) -> None:
+        self._app = app
+        self._opening = opening
+        self._waiting: deque[Event] = deque()
+        self._released: Event | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._path: set[MessagePump] = set()
+        """Where the last events have gone."""
+        self._field: Input | None = None
+        """The field that has taken the last key for text."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was typed has acted."""
+        return not (self._waiting or self._released or self._settling)
+
+    def admit(self, event: Event) -> bool:
+        """Return whether an event acts now; one that does not is posted again when its turn has come."""
+        if not isinstance(event, (InputEvent, Paste)) or event.is_forwarded:
+            return True
+        if event is self._released:
+            self._released = None
+        elif not (self.idle or (not self._waiting and (self._is_text(event) or self._done(inside=True)))):
+            self._waiting.append(event)
+            return False
+        if self._settling is None:
+            self._settling = asyncio.create_task(self._settle())
+        self._field = self._target_of_text(event)
+        self._path = self._path_of(event)
+        return True
+
+    def close(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        if self._settling:
+            self._settling.cancel()
+
+    def _is_text(self, event: Event) -> bool:
+        """Return whether an event is one more letter for the field that has the last: no letter moves the focus."""
+        return self._field is not None and self._field is self._target_of_text(event)
+
+    def _target_of_text(self, event: Event) -> Input | None:
+        focused = self._app.focused
+        return focused if isinstance(focused, Input) and isinstance(event, Key) and event.is_printable else None
+
+    async def _settle(self) -> None:
+        """Wait until nothing is under way where the last event went, and let the next one act."""
+        began = monotonic()
+        try:
+            while not self._done():
+                await asyncio.sleep(0 if monotonic() - began < _EAGER else _PAUSE)
+        finally:  # whatever happens, the keyboard lives on
+            self._settling = None
+            if self._waiting:
+                self._released = self._waiting.popleft()
+                if not self._app.post_message(self._released):
+                    self._released = None
+
+    def _path_of(self, event: Event) -> set[MessagePump]:
+        """Return where an event goes: from the widget that gets it up to the app."""
+        app = self._app
+        try:
+            target = app.focused or app.screen
+            if isinstance(event, MouseEvent):
+                target = app.mouse_captured or app.screen.get_widget_at(event.x, event.y)[0]
+        except (NoWidget, ScreenStackError):
+            return {app}
+        return set(target.ancestors_with_self)
+
+    def _done(self, *, inside: bool = False) -> bool:
+        """Return whether nothing is under way; `inside` an event that the app handles, of which it is the last."""
+        app: App[int] = self._app
+        if not app.is_running:
+            return True
+        try:
+            screen: Screen[object] = app.screen
+        except ScreenStackError:
+            return True
+        if inside and app.message_queue_size:
+            return False
+        if any(_at_work(place) for place in self._path if not (inside and place is app)):
+            return False
+        if any(map(_at_work, screen.walk_children(with_self=True))):
+            return False
+        if not screen.is_mounted and not screen._closing:  # its fields are not there yet
+            return False
+        if (began := self._opening()) is not None and monotonic() - began < _PATIENCE:
+            return False
+        # textual's palette searches on workers of its own: letters need not wait for what they find, Enter must.
+        following = self._waiting[0] if self._waiting else None
+        return not (isinstance(following, Key) and not following.is_printable and any(self._searches()))
+
+    def _searches(self) -> Iterator[bool]:
+        return (not worker.is_finished for worker in self._app.workers if worker.node is self._app.screen)
+
+
+def _at_work(pump: MessagePump) -> bool:
+    """Return whether a message waits at a widget or is handled there; one that is closing may never get to it."""
+    if not pump.is_running or pump._closing or pump._closed:
+        return False
+    if pump.message_queue_size:
+        return True
+    waiters: object = vars(pump._message_queue.ready_event)["_waiters"]
+    return not waiters  # it handles a message, or else it would wait for the next

@@ -1,0 +1,87 @@
+"""An app whose input acts in the order in which it was typed, and not at all where nothing can be read."""
+
+from rich.console import RenderableType
+from textual.events import Event, InputEvent, Key, Paste, Resize
+from textual.screen import Screen
+
+from tui.guarded import Guarded
+from tui.inputs import Inputs
+from tui.screens.confirming import Confirming
+from tui.widgets.toosmall import TooSmall, is_small
+
+_WHEN_SMALL = ("ctrl+q", "ctrl+z")
+"""Keys that act in a terminal of any size, besides q."""
+
+
+_TWICE = 0.4
+"""Seconds within which the same key is one press: it bounces, or it is held down."""
+
+
+class Orderly(Guarded):
+    """Keys go through `inputs`; a notice covers every screen of a terminal that is too small, textual's own as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs = Inputs(self, self.opening)
+        self._last: tuple[Key, Screen[object]] | None = None
+        """The last key, and the screen that it went to."""
+
+    def opening(self) -> float | None:
+        """Return when work began that ends with a window, None where there is none."""
+        return None
+
+    def on_mount(self) -> None:
+        """Cover what is opened in a terminal that is too small."""
+        self.screen_change_signal.subscribe(self, lambda screen: screen.call_later(self._fit, screen), immediate=True)
+        self._fit(self.screen)
+
+    def on_unmount(self) -> None:
+        """Let nothing act any more."""
+        self.inputs.close()
+
+    async def on_event(self, event: Event) -> None:
+        """Let what was typed act when all that was typed before it has acted."""
+        if not self.inputs.admit(event):
+            return
+        if isinstance(event, InputEvent | Paste) and not event.is_forwarded and is_small(self.size):
+            key = event.key if isinstance(event, Key) else ""
+            if key == "q":
+                await self.run_action("app.quit")
+            if key not in _WHEN_SMALL:
+                return
+        if isinstance(event, Key) and not event.is_forwarded and self._repeats(event):
+            return
+        await super().on_event(event)
+
+    def _repeats(self, event: Key) -> bool:
+        """Return whether a key is the one that has just closed a dialog, once more: it is not for what lies below."""
+        before, self._last = self._last, (event, self.screen)
+        if before is None or isinstance(self.screen, Confirming):  # a dialog has rules of its own
+            return False
+        key, screen = before
+        closed = isinstance(screen, Confirming) and screen not in self.screen_stack
+        if not closed or event.key != key.key or event.key == "escape" or event.time - key.time > _TWICE:
+            return False
+        self._last = (event, screen)
+        return True
+
+    def on_resize(self, event: Resize) -> None:
+        """Cover and uncover what is open."""
+        for screen in self.screen_stack:
+            self._fit(screen, event)
+
+    def _fit(self, screen: Screen[object], event: Resize | None = None) -> None:
+        size = event.size if event else self.size
+        small = is_small(size)
+        screen.set_class(small, "-small")
+        if notices := screen.query(TooSmall):
+            notices.first().fit(size)
+        elif small and screen.is_attached:
+            screen.mount(TooSmall(size))
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Tell a window that it was painted: textual's own hooks may run before it was."""
+        super()._display(screen, renderable)
+        shown = renderable is not None and not self._batch_count and not is_small(self.size)
+        if shown and isinstance(screen, Confirming):
+            screen.displayed()

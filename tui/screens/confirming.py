@@ -1,0 +1,203 @@
+"""What every window that confirms something shares: nothing that was typed before it could be read says yes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from textual.errors import NoWidget
+from textual.events import Key, MouseDown, Paste
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.visual import VisualType
+from textual.widgets import Static
+
+from backend.text import safe
+from tui.screens.window import Answer, Window
+from tui.widgets.field import Field
+
+_LETTERS = 6
+"""Letters of a name or an id that tell what it is."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slowly something is confirmed, in seconds."""
+
+    stands: float = 0.8
+    """What confirms that something is destroyed is typed so long after its dialog was painted."""
+    apart: float = 0.4
+    """The key before it is so much older: a word that is typed confirms nothing."""
+
+
+class Shown(Static):
+    """What must be read before anything is confirmed; knows whether it has been drawn as it is now."""
+
+    drawn = False
+
+    def show(self, content: VisualType) -> None:
+        """Show something else."""
+        self.drawn = False
+        self.update(content)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw it."""
+        self.drawn = True
+        return super().render_lines(crop)
+
+
+class Word(Field):
+    """Takes a word that must be typed to confirm; knows when its first letter was typed."""
+
+    since: float | None = None
+
+    def on_key(self, event: Key) -> None:
+        """Note the first letter."""
+        if event.is_printable and not self.value:
+            self.since = event.time
+
+    def on_paste(self, event: Paste) -> None:
+        """Note a paste as the first letter."""
+        if not self.value:
+            self.since = event.time
+
+
+class Confirming(Window[Answer]):
+    """A window whose answer may change something.
+
+    A subclass lays out `shown`, and asks `refusal` before it gives such an answer; cancelling is never refused. What
+    counts is when a key was typed (its event has the time, made as it is read) against when the window was painted, not
+    when either is handled: a slow machine must confirm nothing by itself.
+    """
+
+    def __init__(self, pace: Pace, content: VisualType, *, destroys: bool) -> None:
+        super().__init__()
+        self.shown = Shown(content, id="question", markup=False)
+        self.pace = pace
+        self._destroys = destroys
+        self.painted: float | None = None
+        """When it was painted with all that it waits for."""
+        self._framed = False
+        """Whether it was painted at all since it has all that."""
+        self._input: Key | MouseDown | None = None
+        """The last key or press of the mouse that no field has taken for text."""
+        self._earlier: float | None = None
+        """When the one before that was typed."""
+        self._letter: float | None = None
+        """When a letter before that was typed."""
+
+    # --- for subclasses ----------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether it shows all that it waits for."""
+        return True
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names and ids of what it acts on, of which one must be in sight; none where there is nothing to name."""
+        return ()
+
+    def renew(self) -> None:
+        """Begin again, because it shows something else now: what was typed until now is no answer to that."""
+        self.painted = None
+        self._framed = False
+        self.shown.drawn = False
+        self.shown.refresh()
+
+    def refusal(self, word_since: float | None = None) -> str:
+        """Return why what was typed last does not confirm it, "" where it does.
+
+        `word_since` is when the first letter of the word was typed that must be typed; such a word may be typed fast.
+        """
+        again = _again(self._input)
+        if self.painted is None:
+            if self._framed and not self._in_sight():
+                return f"What this acts on is not in sight: scroll to it or enlarge the terminal, then {again}."
+            return f"Typed before this was shown; {again}."
+        readable = self.painted + self._stands
+        if word_since is not None and word_since < readable:
+            return "Typed before this was shown; type it again."
+        at = self._input.time if self._input else monotonic()
+        if at < readable:
+            return f"Typed before this was shown; {again}."
+        if word_since is None and (self.is_in_word or (self._destroys and _within(self._earlier, at, self.pace.apart))):
+            return f"Typed right after another key; {again}."
+        return ""
+
+    def complain(self, words: str) -> None:
+        """Say in its first line why nothing is done."""
+        complaint = self.query_one("#dialog-error", Static)
+        complaint.update(safe(words))
+        complaint.display = True
+        complaint.scroll_visible(animate=False)
+
+    @property
+    def is_in_word(self) -> bool:
+        """Whether what was typed last followed a letter so fast that both are of a word meant for something else."""
+        return self._input is not None and _within(self._letter, self._input.time, self.pace.apart)
+
+    # --- what is seen ------------------------------------------------------------------------------------------------
+
+    @property
+    def seen(self) -> bool:
+        """Whether what is typed from now on can confirm it."""
+        return self.painted is not None and monotonic() >= self.painted + self._stands
+
+    def displayed(self) -> None:
+        """Note that a frame has gone to the terminal; called by the app."""
+        if self.painted is None and self.ready:
+            self._framed = True
+            if self.shown.drawn and self._in_sight():
+                self.painted = monotonic()
+
+    def on_resize(self) -> None:
+        """Begin again: it looks different."""
+        self.renew()
+
+    def on_screen_resume(self) -> None:
+        """Begin again: another window was over it."""
+        self.renew()
+
+    @property
+    def _stands(self) -> float:
+        return self.pace.stands if self._destroys else 0.0
+
+    def _in_sight(self) -> bool:
+        """Return whether a name or an id of what it acts on can be read."""
+        names = ["".join(safe(name).split())[:_LETTERS] for name in self.names]
+        if not names:
+            return True
+        try:
+            place = self.find_widget(self.shown)
+        except NoWidget:
+            return False
+        seen = place.region.intersection(place.clip)
+        lines = (self.shown.render_line(y - place.region.y).text for y in range(seen.y, seen.bottom))
+        text = "".join("".join(lines).split())
+        return any(name in text for name in names)
+
+    # --- what is typed -----------------------------------------------------------------------------------------------
+
+    def on_key(self, event: Key) -> None:
+        """Note a key that no field has taken for text; what is bound to it runs after this."""
+        last = self._input
+        self._earlier = last.time if isinstance(last, Key) else None
+        self._letter = self._earlier if isinstance(last, Key) and last.is_printable else None
+        self._input = event
+
+    def on_mouse_down(self, event: MouseDown) -> None:
+        """Note a press of the mouse: the click that it may become is made later."""
+        self._earlier = self._letter = None
+        self._input = event
+
+
+def _within(before: float | None, at: float, seconds: float) -> bool:
+    return before is not None and at - before < seconds
+
+
+def _again(typed: Key | MouseDown | None) -> str:
+    if isinstance(typed, MouseDown):
+        return "click again"
+    if typed is None or typed.key == "enter":
+        return "press Enter again"
+    return f"press {typed.character or typed.key} again"
