@@ -1,10 +1,9 @@
 """Runs one refresh or one command without a screen and prints its result as text or JSON."""
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -18,7 +17,7 @@ from backend.cache.documents import plain_or_text
 from backend.commands import Outcome, Parsed, execute, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
-from backend.errors import Cancelled, UsageError
+from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, plain
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
@@ -26,43 +25,10 @@ from backend.providers import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe
+from tui.interrupt import Interrupt
 
 Job = Callable[[Session, bool], int]
 """Something to run: takes the session and whether JSON is wanted, returns the exit status."""
-
-
-class Interrupt:
-    """What SIGINT and SIGTERM do: raise Cancelled wherever the program is, but not in the middle of a change.
-
-    There the first one only makes `check` raise: what the cloud answers, such as a new private key, is not lost.
-    """
-
-    def __init__(self) -> None:
-        self._changing = self._wanted = False
-
-    def __call__(self, *_: object) -> None:
-        if self._wanted and self._changing:
-            raise KeyboardInterrupt  # not Cancelled, which says that nothing was done
-        if not self._changing:
-            raise Cancelled
-        self._wanted = True
-        os.write(
-            2, b"Stopping when the cloud has answered. Ctrl-C again stops now; the change may happen all the same.\n"
-        )
-
-    def check(self) -> None:
-        """Raise Cancelled when it was interrupted."""
-        if self._wanted:
-            raise Cancelled
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Note that something is being changed."""
-        self._changing = True
-        try:
-            yield
-        finally:
-            self._changing = False
 
 
 def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interrupt, *, yes: bool) -> Job:
