@@ -28,7 +28,7 @@ from tui.guarded import Guarded
 from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
-from tui.palette import Commands
+from tui.palette import Commands, Palette
 from tui.runner import Runner
 from tui.screens.main import MainScreen
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
@@ -401,6 +401,11 @@ class CloudmeshApp(Guarded):
         """Give the terminal back while the dashboard hangs. Of any thread."""
         if isinstance(self._driver, TerminalDriver):
             self._driver.abandon()
+
+    def action_command_palette(self) -> None:
+        """Open the palette."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` comes back to the screen as it was."""

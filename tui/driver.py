@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import termios
+from threading import Event
 from typing import Any, cast
 
 from textual.app import App
@@ -32,7 +33,8 @@ class TerminalDriver(LinuxDriver):
         assert sys.__stderr__ is not None  # noqa: S101 - for mypy: tui.cli has looked
         self._output = Output(sys.__stderr__, self._gone)
         self._file = cast(Any, self._output)
-        self._ending = self._suspending = self._continued = False
+        self._ending = self._suspending = False
+        self._continued = Event()
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class TerminalDriver(LinuxDriver):
         self._loop.call_soon_threadsafe(self.suspend)  # not here: this may be in the middle of a write
 
     def _sigcont_application(self, *_: object) -> None:
-        self._continued = True
+        self._continued.set()
         if not self._suspending:  # it was stopped by SIGSTOP
             self._loop.call_soon_threadsafe(self._come_back)
 
@@ -148,14 +150,14 @@ class TerminalDriver(LinuxDriver):
             os.kill(os.getpid(), signal.SIGSTOP)
             return True
         # As the terminal does it: all of the job, for its shell to go on. The system ignores it where there is none.
-        self._continued = False
+        self._continued.clear()
         before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, before)
-        if not self._continued and not by_key:
+        if not self._continued.is_set() and not by_key:
             os.kill(os.getpid(), signal.SIGSTOP)
             return True
-        return self._continued
+        return self._continued.is_set()
 
     def _come_back(self) -> None:
         """Take the terminal again after a stop that nothing could prepare for."""
