@@ -33,8 +33,8 @@ class TerminalDriver(LinuxDriver):
         assert sys.__stderr__ is not None  # noqa: S101 - for mypy: tui.cli has looked
         self._output = Output(sys.__stderr__, self._gone)
         self._file = cast(Any, self._output)
-        self._ending = self._suspending = False
-        self._continued = Event()
+        self._ending, self._continued = Event(), Event()
+        self._suspending = False
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ class TerminalDriver(LinuxDriver):
 
     def end(self) -> None:
         """Wait for the terminal no more, and do not take it again. Of any thread."""
-        self._ending = True
+        self._ending.set()
         self._output.hurry()
 
     def abandon(self) -> None:
@@ -83,7 +83,7 @@ class TerminalDriver(LinuxDriver):
         self._output.flush()
 
     def _gone(self) -> None:
-        self._ending = True
+        self._ending.set()
         self._app.exit(HUNG_UP)
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -131,12 +131,14 @@ class TerminalDriver(LinuxDriver):
 
         A key does not stop what no shell would continue: then it returns False.
         """
-        if self._suspending or self._ending:
+        if self._suspending or self._ending.is_set():
             return True
         self._suspending = True
         self.suspend_application_mode()
         stopped = self._stop(by_key=by_key)
-        while stopped and not self._ending and not in_front(self.fileno):  # `bg`: it has nothing to do without a screen
+        while (
+            stopped and not self._ending.is_set() and not in_front(self.fileno)
+        ):  # `bg`: it has nothing to do without a screen
             self._stop(by_key=by_key)
         self._suspending = False
         self._take_again()
@@ -161,11 +163,11 @@ class TerminalDriver(LinuxDriver):
 
     def _come_back(self) -> None:
         """Take the terminal again after a stop that nothing could prepare for."""
-        if not self._ending and in_front(self.fileno):
+        if not self._ending.is_set() and in_front(self.fileno):
             self.suspend_application_mode()
             self._take_again()
 
     def _take_again(self) -> None:
-        if not self._ending:  # else a signal came while it was stopped
+        if not self._ending.is_set():  # else a signal came while it was stopped
             self.resume_application_mode()
             self._app.refresh(layout=True)

@@ -1,5 +1,6 @@
 """Keys and clicks that come before a screen is laid out, or after it was left."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,7 @@ import pytest
 from textual.command import CommandList, CommandPalette
 from textual.events import MouseDown, MouseMove, MouseUp
 from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Static
-from textual.widgets._footer import FooterKey
+from textual.widgets import Label
 
 from backend.commands import command
 from tests.tui.driving import User, World, opened, palette
@@ -99,13 +98,19 @@ SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
 @pytest.mark.parametrize("name", SCREENS)
 async def test_a_screen_may_be_left_before_it_has_composed(world: World, name: str) -> None:
     async with opened(world) as user:
-        for _ in range(3):
-            screen = SCREENS[name](user.app)
-            user.app.push_screen(screen)
-            assert not screen.is_mounted
-            screen.dismiss(None)
+        for turns in range(12):
+            screen, gone = SCREENS[name](user.app), asyncio.Event()
+
+            async def come_and_go(turns: int = turns, screen: Screen[Any] = screen, gone: asyncio.Event = gone) -> None:
+                user.app.push_screen(screen)
+                for _ in range(turns):  # of the event loop
+                    await asyncio.sleep(0)
+                screen.dismiss(None)
+                gone.set()
+
+            user.app.call_later(come_and_go)
+            await gone.wait()
             await user.back()
-            await user.until(lambda one=screen: not one.is_running)  # type: ignore[misc]
         await user.press("question_mark")
         await user.until(lambda: isinstance(user.app.screen, HelpScreen))
 
@@ -115,17 +120,16 @@ def test_every_screen_is_of_the_one_kind() -> None:
 
 
 async def test_the_mouse_may_be_pressed_where_something_has_just_gone(world: World) -> None:
-    """As the keys in the footer of a screen that comes into sight."""
+    """As on the text of a window that is left; what is selected there has nothing around it any more."""
     async with opened(world) as user:
-        await user.press("J")
-        await user.until(lambda: isinstance(user.app.screen, JournalScreen) and user.app.screen.query(FooterKey))
-        key: Widget = user.app.screen.query(FooterKey).first(FooterKey)
-        await user.until(lambda: key.region)
-        x, y = key.region.offset
-        await key.remove()
-        assert user.app.screen.get_widget_at(x, y)[0] is key  # it is not laid out without it yet
+        await user.run("volume create")
+        screen = await user.dialog("volume create")
+        label = screen.query(".field Label").first(Label)
+        await user.until(lambda: screen.get_widget_and_offset_at(*label.region.offset)[1] is not None)
+        x, y = label.region.offset
+        await label.remove()
+        assert screen.get_widget_at(x, y)[0] is label  # the screen is not laid out without it yet
         for kind in (MouseDown, MouseMove, MouseUp):
-            user.app.screen._forward_event(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
+            screen._forward_event(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
         await user.press("escape")
         await user.back()
-        assert user.app.main.query(Static)
