@@ -393,7 +393,7 @@ class CloudmeshApp(Guarded):
 
     def leave(self, status: int) -> None:
         """End with an exit status, also while the terminal does not read. Of any thread."""
-        self.exit(status)
+        self.call_later(self.exit, status)  # not at once: textual fails where it is to end before it has composed
         if isinstance(self._driver, TerminalDriver):
             self._driver.end()
 

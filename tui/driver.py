@@ -61,7 +61,12 @@ class TerminalDriver(LinuxDriver):
             self.attrs_before = None  # the shell has set its own
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # else the next write may stop this process
         super().stop_application_mode()
-        self._output.hurry()
+
+    def close(self) -> None:
+        """Wait for what is written, and leave the screen even where the terminal did not read all of it."""
+        super().close()
+        if self._output.dropped:
+            self._output.insist(_LEAVING)
 
     def end(self) -> None:
         """Wait for the terminal no more, and do not take it again. Of any thread."""
@@ -74,13 +79,10 @@ class TerminalDriver(LinuxDriver):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # else it would stop this process
         if self.attrs_before is not None and in_front(self.fileno):
             try:
-                termios.tcflush(self.fileno, termios.TCOFLUSH)
-                termios.tcflow(self.fileno, termios.TCOON)
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
             except termios.error:
                 return
-        self._output.write(_LEAVING)
-        self._output.flush()
+        self._output.insist(_LEAVING)
 
     def _gone(self) -> None:
         self._ending.set()

@@ -39,6 +39,8 @@ class Output:
         self._gone = False
         self._collected: list[str] = []
         self._size = 0
+        self.dropped = False
+        """Whether something was not written, because the terminal did not read it in time."""
         self._until: float | None = None
         """Until when a terminal that does not read is waited for, None for ever."""
         self._file = self._fileno
@@ -72,7 +74,7 @@ class Output:
                     with suppress(BlockingIOError):
                         data = data[os.write(self._file, data[:4096]) :]
                 elif self._until is not None and monotonic() >= self._until:
-                    self._empty()
+                    self.dropped = True
                     return
         except OSError as error:
             self._lose(error)
@@ -85,16 +87,19 @@ class Output:
     def take_time(self) -> None:
         """Wait again for as long as it takes."""
         self._until = None
+        self.dropped = False
 
-    def _ready(self) -> bool:
-        return bool(select.select([], [self._file], [], 0.05 if self._until is None else 0.02)[1])
-
-    def _empty(self) -> None:
-        """Drop what the terminal has not read yet, and let it go on: then there is room for what restores it."""
+    def insist(self, text: str) -> None:
+        """Write text in place of all that the terminal has not read yet, also where its output was stopped."""
         if in_front(self._fileno):
             with suppress(termios.error):
                 termios.tcflush(self._file, termios.TCOFLUSH)
                 termios.tcflow(self._file, termios.TCOON)
+        self._collected = [text]
+        self.flush()
+
+    def _ready(self) -> bool:
+        return bool(select.select([], [self._file], [], 0.05 if self._until is None else 0.02)[1])
 
     def _lose(self, error: OSError) -> None:
         self._gone = True

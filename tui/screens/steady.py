@@ -47,7 +47,7 @@ class Steady(Screen[Answer]):
         return super().dismiss(result)
 
     async def _dispatch_message(self, message: Message) -> None:
-        going = self._left or self._pruning or self._closing
+        going = self._left or self._pruning or self._closing or self.app._exit or self.parent is None
         if not (going and isinstance(message, _NEEDS_WIDGETS)):
             await super()._dispatch_message(message)
 
