@@ -86,7 +86,7 @@ class TerminalDriver(LinuxDriver):
 
     def _gone(self) -> None:
         self._ending.set()
-        self._app.exit(HUNG_UP)
+        self._app.call_later(self._app.exit, HUNG_UP)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ class Guarded(App[int]):
         super().__init__(driver_class=TerminalDriver)
 
     def _handle_exception(self, error: Exception) -> None:
+        if self._exit:  # textual fails on screens that it has just begun to make, and takes away
+            logger.info("failed while the dashboard ended", exc_info=error)
+            return
         logger.error("the dashboard failed", exc_info=error)
         super()._handle_exception(error)
 

@@ -97,9 +97,9 @@ def test_it_stops_and_comes_back_with_the_screen_repainted(tmp_path: Path, how: 
                 assert terminal.restored()
             since = len(terminal.output)
             terminal.process.send_signal(signal.SIGCONT)
-            terminal.until(lambda since=since: "half-typed" in terminal.repainted(since))  # type: ignore[misc]
-            assert "Boot a VM from an image." in terminal.repainted(since)
-            assert not terminal.modes()
+            for text in ("half-typed", "Boot a VM from an image."):
+                terminal.until(lambda text=text, since=since: text in terminal.repainted(since))  # type: ignore[misc]
+            terminal.until(lambda: not terminal.modes())
         terminal.type("\x1b")
         terminal.until(lambda: "half-typed" not in terminal.text)
         terminal.type("q")
@@ -137,7 +137,6 @@ def test_a_shell_suspends_it_and_brings_it_back(tmp_path: Path) -> None:
         terminal.type("q")
         terminal.until(lambda: "Suspend: back" not in terminal.text)
         terminal.type("q")
-        terminal.type("echo over-$((40 + 2))\n")
-        terminal.until(lambda: b"over-42" in terminal.output)
+        terminal.insist("echo over-$((40 + 2))\n", lambda: b"over-42" in terminal.output)
         terminal.type("exit\n")
         assert terminal.ends() == 0
