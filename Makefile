@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench faults snapshots docs clean
+.PHONY: demo test check format bench faults monkey snapshots docs clean
 
 demo: .venv/demo
 	@$(BIN)/cloudmesh-tui --demo
@@ -28,6 +28,9 @@ bench: .venv/bench  ## Measure the targets on an endpoint of our own and write d
 
 faults: .venv/bench  ## Try what goes wrong on a bad day, in its long form, and write docs/reliability.md.
 	$(BIN)/python -m tests.faults
+
+monkey: .venv/test  ## Random input to two dashboards while the cloud fails: make monkey [SEED=7] [MINUTES=10].
+	$(BIN)/python -m tests.monkey $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 docs: .venv/test  ## Write docs/commands.md from COMMANDS.
 	$(BIN)/python -m tests.docs

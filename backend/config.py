@@ -27,6 +27,10 @@ _ZONE = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)")
 """A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number."""
 
 
+STATED_REGION = "us-east-1"
+"""The region of an `endpoint` where nothing names another: such a cloud has mostly one, whatever it is called."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """The keys of one cloud; empty where the configuration and the environment say nothing."""
@@ -40,7 +44,8 @@ class Credentials:
 class Defaults:
     """What `vm boot` and `volume create` take where the command says nothing."""
 
-    location: str = "us-east-1"
+    location: str = STATED_REGION
+    """A region or an availability zone; "" where neither the configuration nor the environment names one."""
     image: str | None = None
     size: str = "t2.micro"
     keypair: str | None = None
@@ -59,15 +64,17 @@ class Cloud:
     endpoint: str | None = None
     """A URL instead of AWS's own, for moto, LocalStack or Eucalyptus."""
     images: tuple[str, ...] = ("self", "amazon")
-    """Whose images are listed: self, amazon, aws-marketplace, account ids, or all alone."""
+    """Whose images are listed: self, amazon, aws-marketplace, aws-backup-vault, account ids, or all alone."""
     credentials: Credentials = field(default_factory=Credentials)
     default: Defaults = field(default_factory=Defaults)
     read_only: bool = False
     """Nothing may be changed there: its provider refuses whatever would."""
+    direct: bool = False
+    """It is in this process: the environment's proxies do not lead to it."""
 
     @property
     def region(self) -> str:
-        """The region of the default location."""
+        """The region of the default location; "" where there is none."""
         match = _ZONE.fullmatch(self.default.location)
         return match["region"] if match else self.default.location
 
@@ -130,8 +137,11 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def expanded(name: str) -> Path:
-    """Return the path that `name` means, a leading ~ expanded where it names a user."""
-    return Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
+    """Return the absolute path that `name` means, a leading ~ expanded where it names a user.
+
+    Absolute from the moment it is read: what is kept of it must mean the same in every folder.
+    """
+    return Path(os.path.expanduser(name)).absolute()  # Path.expanduser raises RuntimeError for an unknown user
 
 
 def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -145,7 +155,7 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
             if not path.is_file():
                 raise ConfigError(f"The configuration {path} that {where} names does not exist.", _NO_CONFIG_CURE)
             return path
-    places = [Path(NAME), home(environ) / NAME]
+    places = [Path(NAME).absolute(), home(environ) / NAME]
     for path in places:
         if path.is_file():
             if path == places[0]:
@@ -162,9 +172,9 @@ def _check_ours(path: Path) -> None:
     found = path.stat()
     if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"./{path} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
+            f"./{NAME} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
             "it says where your keys are sent.",
-            f"Name it with --config ./{path} if it is what you want.",
+            f"Name it with --config ./{NAME} if it is what you want.",
         )
 
 
@@ -293,7 +303,21 @@ class _Reader:
             f"{where}.default",
             {"location": self._location, **dict.fromkeys(("image", "size", "keypair"), self._text)},
         )
-        return Cloud(name=name, credentials=Credentials(key, secret, token), default=Defaults(**default), **found)
+        location = default.pop("location", None) or self._region_of_environment()
+        location = location or (STATED_REGION if "endpoint" in found else "")
+        defaults = Defaults(location=location, **default)
+        return Cloud(name=name, credentials=Credentials(key, secret, token), default=defaults, **found)
+
+    def _region_of_environment(self) -> str:
+        """Return the region that the environment names where the configuration says nothing, "" where it names none."""
+        for name in REGION_VARIABLES:
+            region = self._environ.get(name, "").strip()
+            if not region:
+                continue
+            if not re.fullmatch(_NAME, region):
+                raise ConfigError(f"{name} in the environment is {safe(region)!r}, not a region.", f"Mend {name}.")
+            return region
+        return ""
 
     # One method a type: takes a value and its key path, returns what Settings holds.
 
@@ -365,7 +389,7 @@ class _Reader:
         if not owners:
             raise self._wrong(where, "must name at least one owner", f"Known: {', '.join(_OWNERS)}.")
         for owner in owners:
-            if owner not in ("self", "amazon", "aws-marketplace", "all") and not re.fullmatch(r"\d{12}", owner):
+            if owner not in _ALIASES and not re.fullmatch(r"\d{12}", owner):
                 raise self._error(where, f"has the unknown owner {owner!r}", _OWNERS, owner)
         if "all" in owners and len(owners) > 1:
             raise self._wrong(where, "names `all` beside other owners", "Keep one of them.")
@@ -430,7 +454,8 @@ _SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "fa
 _LONGEST = 1_000_000_000
 """Seconds that a timer can take."""
 
-_OWNERS = ("self", "amazon", "aws-marketplace", "all", "a 12-digit account id")
+_ALIASES = ("self", "amazon", "aws-marketplace", "aws-backup-vault", "all")
+_OWNERS = (*_ALIASES, "a 12-digit account id")
 
 _CREDENTIALS = {
     "EC2_ACCESS_KEY": "AWS_ACCESS_KEY_ID",
@@ -438,6 +463,9 @@ _CREDENTIALS = {
     "EC2_SESSION_TOKEN": "AWS_SESSION_TOKEN",
 }
 """Our key to the environment variable that serves where the configuration has none."""
+
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""Which variables name the region, the first one first, as in AWS's SDKs."""
 
 
 def _kind_of(value: Any) -> str:

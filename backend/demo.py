@@ -94,6 +94,7 @@ class DemoCloud:
             region.cloud: Cloud(
                 name=region.cloud,
                 endpoint=f"http://127.0.0.1:{self._server.server_port}",
+                direct=True,
                 credentials=Credentials(Secret(self._key), Secret("demo")),
                 default=Defaults(
                     location=region.name,
@@ -124,9 +125,10 @@ def _moto_imports_well() -> Iterator[None]:
 
     At import moto makes four botocore sessions to list the regions. Each parses the 11 MB description of EC2 anew,
     which holds the interpreter's lock for a tenth of a second; here all share the first one's. A session also refuses
-    to be made when $AWS_PROFILE names a profile that does not exist. Of all that is imported nothing is garbage:
-    collecting meanwhile takes a fifth of the time, and going through it in later collections stops the screen for
-    a tenth of a second each.
+    to be made when $AWS_PROFILE names a profile that does not exist. moto's own variables may name files that are gone,
+    or another account than the one that is filled; they are dropped for good, because the demo is all that moto is for
+    in this process. Of all that is imported nothing is garbage: collecting meanwhile takes a fifth of the time, and
+    going through it in later collections stops the screen for a tenth of a second each.
     """
     if "backend.demo_moto" in sys.modules or find_spec("botocore") is None:
         yield
@@ -141,7 +143,9 @@ def _moto_imports_well() -> Iterator[None]:
             parsed[path] = load(self, path)
         return parsed[path]
 
-    profiles = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    hidden = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    for name in [name for name in os.environ if name.startswith("MOTO_")]:
+        del os.environ[name]
     collecting = gc.isenabled()
     gc.disable()
     JSONFileLoader.load_file = load_once
@@ -149,7 +153,7 @@ def _moto_imports_well() -> Iterator[None]:
         yield
     finally:
         JSONFileLoader.load_file = load
-        os.environ.update(profiles)
+        os.environ.update(hidden)
         gc.freeze()
         if collecting:
             gc.enable()

@@ -11,11 +11,29 @@ class CloudmeshError(Exception):
     """
 
     exit_status = 1
+    details = ""
+    """All of what the cloud said, where the message has only a part of it: for the log and the journal."""
+
+    doing = ""
+    """What its message begins with, where that is what was asked of a cloud: "Listing VMs"; "" else."""
+    reading = False
+    """Whether that was to change nothing."""
 
     def __init__(self, message: str, cure: str = "") -> None:
         self.message = redacted(message)
         self.cure = redacted(cure)
         super().__init__(self.message)
+
+    def name_action(self, action: str, called: str) -> None:
+        """Say that an action has failed, "stop of web-1 (i-0abc)", unless its object is named by `called` already."""
+        if (called and called in self.message) or action in self.message:
+            return
+        rest = self.message.removeprefix(self.doing) if self.doing else ""
+        if not rest.startswith(" failed"):
+            self.message = redacted(f"{action} failed: {self.message}")
+            return
+        step = f", while {self.doing[0].lower()}{self.doing[1:]}" if self.reading else ""
+        self.message = redacted(f"{action}{rest.removesuffix('.')}{step}.")
 
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".rstrip()
@@ -51,6 +69,10 @@ class PermissionDeniedError(CloudError):
 
 class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
+
+
+class NotListedError(NotFoundError):
+    """A command made the object a moment ago, and the cloud does not know it yet: it says nothing of the object."""
 
 
 class UnsureError(CloudError):

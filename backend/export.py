@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from backend.cache.documents import plain_or_text
 from backend.errors import CloudmeshError, RefusedError, UsageError
-from backend.format import Flight, as_object, plain
-from backend.kinds import Kind, Row
+from backend.format import Flight, as_object, joined, plain
+from backend.kinds import Column, Kind, Row
 from backend.text import printable
 
 
@@ -90,11 +90,14 @@ def _csv(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
     """Write RFC 4180: a header of column names, then a line a row."""
     writer = csv.writer(file)
     writer.writerow(kind.index)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerows([_cell(value, column) for value, column in zip(row, kind.columns, strict=True)] for row in rows)
 
 
-def _cell(value: Any) -> Any:
-    """Return what stands for `value`: text on one line that no spreadsheet computes, numbers as they are."""
+def _cell(value: Any, column: Column) -> Any:
+    """Return what stands for `value`: text on one line that no spreadsheet computes, numbers as they are.
+
+    Entries of a list and tags are joined by commas, as tables show them; JSON has them one by one.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -103,7 +106,7 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, Flight):
         value = f"{value.action} since {plain(value.since)}{', overdue' if value.overdue else ''}"
-    text = str(plain(value))
+    text = joined(value, column) if column.type in ("list", "tags") else str(plain(value))
     shown = f"'{printable(text)}" if _FORMULA.match(text) else printable(text)
     return _NEXT_CELL.sub(r"\1'", shown)
 

@@ -1,5 +1,6 @@
 """How values of each column type are shown, exported and sorted."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -33,6 +34,10 @@ MOVING = frozenset({"pending", "stopping", "shutting-down"})
 """The states that a VM passes through."""
 
 
+GONE = frozenset({"shutting-down", "terminated"})
+"""The states of a VM that is deleted; EC2 lists it for an hour more."""
+
+
 DURING = {"boot": "pending", "start": "pending", "stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
 """The state that each action takes a VM through."""
 
@@ -50,6 +55,8 @@ def cell(value: Any, column: Column, now: datetime | None = None) -> str:
         return flight_text(value, now)
     if column.type == "flag":
         return column.name if value else "no"
+    if column.type in ("list", "tags"):
+        return safe(joined(value, column))
     if isinstance(value, (int, float)):
         if column.type == "mib":
             return f"{value / 1024:g} GiB" if value >= 1024 else f"{value:g} MiB"
@@ -60,6 +67,11 @@ def cell(value: Any, column: Column, now: datetime | None = None) -> str:
         if column.type == "seconds":
             return f"{value:.1f}"
     return safe(str(value))
+
+
+def joined(value: tuple[Any, ...], column: Column) -> str:
+    """Return the entries of a list or of tags as one text, as they were written: "i-1, i-2", "team=core, env=test"."""
+    return ", ".join(f"{key}={said}" for key, said in value) if column.type == "tags" else ", ".join(value)
 
 
 def flight_text(flight: Flight, now: datetime | None = None) -> str:
@@ -86,6 +98,8 @@ def sort_key(value: Any, column: Column) -> Any:
     """Return what orders `value` among the non-None values of its column; text folds case."""
     if column.type == "flight":
         return value.since
+    if column.type in ("list", "tags"):
+        return joined(value, column).casefold()
     if isinstance(value, str):
         return value.casefold()
     return value
@@ -102,4 +116,32 @@ def plain(value: Any) -> Any:
 
 def as_object(kind: Kind, row: Row) -> dict[str, Any]:
     """Return `row` as the object that `--json` prints, keyed by column name."""
-    return {column.name: plain(value) for column, value in zip(kind.columns, row, strict=True)}
+    return {column.name: as_json(value, column) for column, value in zip(kind.columns, row, strict=True)}
+
+
+def as_json(value: Any, column: Column) -> Any:
+    """Return a column's value as JSON has it: a list is always an array, and tags are always an object."""
+    if column.type == "list":
+        return list(value or ())
+    if column.type == "tags":
+        return dict(value or ())
+    return plain(value)
+
+
+def fields_as_json(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields that a command tells as members of a JSON object; those that are columns of `kind` as such."""
+    return {name: as_json(value, column) if column else plain(value) for name, value, column in _with(kind, fields)}
+
+
+def field_texts(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Return the fields that a command tells as (name, safe text), for people to read."""
+    return [
+        (name, "" if value is None else cell(value, column) if column else safe(str(plain(value))))
+        for name, value, column in _with(kind, fields)
+    ]
+
+
+def _with(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, Column | None]]:
+    """Yield each field with the column of several values that it is, if it is one: the others say themselves."""
+    columns = {column.name: column for column in kind.columns if column.type in ("list", "tags")} if kind else {}
+    return ((name, value, columns.get(name)) for name, value in fields)

@@ -44,6 +44,8 @@ class Entry:
         self.command = str(document["command"])
         self.at: datetime = document.get("sent") or document["at"]
         """When it was sent, or planned."""
+        self.was_sent = document.get("sent") is not None
+        """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
         self.owner_host = str(document.get("owner_host", ""))
         """Where the process runs that it is in the hands of; whoever gave the command keeps `host`."""
@@ -83,15 +85,26 @@ class Entry:
         self._write({"objects": self.objects, "request": request, "outcome": self.outcome, "sent": self.at})
 
     def end(
-        self, outcome: Outcome, error: str | None = None, seconds: float | None = None, *, settled: bool = False
+        self,
+        outcome: Outcome,
+        error: str | None = None,
+        seconds: float | None = None,
+        *,
+        settled: bool = False,
+        details: str = "",
     ) -> None:
-        """Write how it ended; `settled` says that looking for what came of it again is no use."""
+        """Write how it ended; `settled` says that no later look can tell more.
+
+        `details` is all that the cloud said, where `error` has a part of it.
+        """
         self.outcome = outcome
         fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}
         if seconds is not None:
             fields["seconds"] = round(seconds, 3)
         if settled:
             fields["settled"] = True
+        if details:
+            fields["details"] = details
         self._write(fields)
 
     def release(self) -> None:
@@ -115,6 +128,7 @@ class Entry:
         began = time.monotonic()
         outcome: Outcome = "failed"
         error = None
+        details = ""
         try:
             yield
             outcome = "done"
@@ -127,17 +141,18 @@ class Entry:
             raise
         except Exception as failure:
             error = redacted(str(failure)) or type(failure).__name__  # a mistake of ours has not been through there
+            details = failure.details if isinstance(failure, CloudmeshError) else ""
             raise
         finally:
             with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
-                self._end_surely(outcome, error, time.monotonic() - began)
+                self._end_surely(outcome, error, time.monotonic() - began, details)
 
-    def _end_surely(self, outcome: Outcome, error: str | None, seconds: float) -> None:
+    def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
         """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                return self.end(outcome, error, seconds)
+                return self.end(outcome, error, seconds, details=details)
             except CacheLostError:
                 if time.monotonic() > until:  # the next start finds out how it ended
                     raise

@@ -54,6 +54,22 @@ def reserved(path: Path, top: Path | None = None) -> Iterator[IO[str]]:
         raise
 
 
+def is_saved(path: Path) -> bool:
+    """Return whether a private key is in a file, not only its name reserved."""
+    return _is_file(path) and path.stat().st_size > 0
+
+
+def give_up(path: Path) -> None:
+    """Remove the empty file that a process which was killed had reserved; anything else stays."""
+    with suppress(OSError):
+        if _is_file(path) and not path.stat().st_size:
+            path.unlink()
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def _reserve(path: Path, top: Path | None) -> tuple[int, Path]:
     """Create the empty key file, and beside it the one that will take its place; return that, open, and its path."""
     taken = False

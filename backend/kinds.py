@@ -7,11 +7,14 @@ from typing import Any, Literal
 
 from backend.names import nearest
 
-Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds"]
+Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds", "list", "tags"]
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns; None where the cloud said nothing."""
+"""The values of one object in the order of its kind's columns; None where the cloud said nothing.
+
+A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
+"""
 
 DAY = 86_400.0
 
@@ -35,6 +38,10 @@ class Column:
     help: str = ""
     ours: bool = False
     """No listing tells it, and none takes it away."""
+    field: str = ""
+    """The field of the cache's document that holds it, where that is not the one of its name."""
+    earlier: str = ""
+    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,27 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud's listing fills."""
-        return tuple(column for column in self.columns if not column.ours)
+        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        return tuple(column for column in self.columns if not column.ours and column.type != "tags")
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The field of a document that holds each column."""
+        return tuple(column.field or column.name for column in self.columns)
+
+    @cached_property
+    def projection(self) -> dict[str, int]:
+        """The fields of a document that a row is made from, as MongoDB is asked for them."""
+        return dict.fromkeys((*self.fields, *(column.earlier for column in self.columns if column.earlier)), 1)
+
+    @cached_property
+    def gathered(self) -> tuple[tuple[int, Column, str], ...]:
+        """The columns, each with its position and field, that are more than one plain value, or may be elsewhere."""
+        return tuple(
+            (at, column, column.field or column.name)
+            for at, column in enumerate(self.columns)
+            if column.earlier or column.type == "list"
+        )
 
     @cached_property
     def common(self) -> frozenset[int]:
@@ -79,7 +105,7 @@ class Kind:
         return frozenset(
             at
             for at, column in enumerate(self.columns)
-            if column.type in ("text", "state") and column.name not in ("id", "name")
+            if column.type in ("text", "state", "list", "tags") and column.name not in ("id", "name")
         )
 
     @cached_property
@@ -105,6 +131,10 @@ def _name(width: int = 24) -> Column:
     return Column("name", "Name", width=width)
 
 
+_TAGS = Column("tags", "Tags", "tags", 24, earlier="extra.tags")
+"""Last, where a table is wide: what a filter finds there must be seen somewhere."""
+
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -119,6 +149,7 @@ KINDS: dict[str, Kind] = {
                 Column("created", "Created", "time", 16),
                 Column("state", "State", "state", 11),
                 Column("platform", "Platform", width=12, help="Operating system family, as EC2 bills it"),
+                _TAGS,
             ),
             max_age=DAY,
             by_row=False,
@@ -154,13 +185,22 @@ KINDS: dict[str, Kind] = {
                 Column("state", "State", "state", 15, help="EC2's own word"),
                 Column("flight", "In flight", "flight", 28, help="The action under way and for how long", ours=True),
                 Column("flavor", "Flavor", width=12),
-                Column("protected", "Protected", "flag", 9, help="Against being deleted; null: not known", ours=True),
-                Column("public_ip", "Public IP", width=15),
-                Column("private_ip", "Private IP", width=15),
+                Column(
+                    "protected",
+                    "Protected",
+                    "flag",
+                    9,
+                    help="Against deletion, as last asked; null: unknown",
+                    ours=True,
+                ),
+                Column("public_ip", "Public IP", width=15, help="IPv4"),
+                Column("private_ip", "Private IP", width=15, help="IPv4"),
+                Column("ipv6", "IPv6", "list", 22, help="The addresses of all network interfaces"),
                 Column("location", "Location", width=12),
                 Column("image", "Image", width=21),
                 Column("keypair", "Keypair", width=14),
                 Column("launched", "Launched", "time", 16),
+                _TAGS,
             ),
             max_age=30,
             by_row=True,
@@ -177,6 +217,7 @@ KINDS: dict[str, Kind] = {
                 Column("type", "Type", width=8),
                 Column("fingerprint", "Fingerprint", width=59),
                 Column("created", "Created", "time", 16),
+                _TAGS,
             ),
             max_age=30,
             by_row=True,
@@ -189,7 +230,9 @@ KINDS: dict[str, Kind] = {
             "locations",
             (
                 _name(16),
-                Column("region", "Region", width=14),
+                Column(
+                    "region", "Region", width=14, help="As the cloud names it", field="region_name", earlier="region"
+                ),
                 Column("state", "State", "state", 11),
                 Column("type", "Type", width=18, help="Availability zone, local zone or wavelength zone"),
                 _id("ID", 16),
@@ -208,9 +251,10 @@ KINDS: dict[str, Kind] = {
                 Column("size", "Size", "gib", 8, help="GiB in the cache and in JSON"),
                 Column("state", "State", "state", 11),
                 Column("type", "Type", width=8),
-                Column("vm", "VM", width=21, help="The VM it is attached to"),
+                Column("vm", "VM", "list", 21, help="The VMs that it is attached to"),
                 Column("location", "Location", width=12),
                 Column("created", "Created", "time", 16),
+                _TAGS,
             ),
             max_age=30,
             by_row=True,

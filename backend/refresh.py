@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from backend.ahead import ahead
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, PermissionDeniedError, TransientError
+from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.lease import BegunAnew, Lease, take
+from backend.log import logger
 from backend.providers import Provider, Waiting
 
 if TYPE_CHECKING:
@@ -91,8 +92,6 @@ def refresh(
             break
     if kind.name == "vm":
         settle(cache, scope)
-        with suppress(Cancelled):  # the rows are there
-            learn_protection(provider, cache, scope, check)
     return done
 
 
@@ -130,7 +129,7 @@ def _listed(
         check()
         lease.secure()
         gone = cache.left(kind, scope, known)
-        for native in just_off(cache, scope) if kind.name == "vm" else ():
+        for native in not_listed_yet(cache, kind, scope) if gone else ():
             gone.pop(native, None)
         removed = cache.remove_left(kind, scope, gone)
         count = cache.count(kind, scope)
@@ -148,19 +147,17 @@ def _listed(
     return done
 
 
-def learn_protection(provider: Provider, cache: "Cache", scope: Scope, check: Callable[[], None] = ignore) -> None:
-    """Ask of some VMs, those not asked of for the longest first, whether they are protected from being deleted."""
-    since = datetime.now(UTC) - timedelta(seconds=LEARNT_FOR)
-    refused = False
-    for native in cache.unasked(scope, since, LEARNT_AT_ONCE):
-        check()
-        try:
-            cache.set_protected(scope, native, None if refused else provider.protected(native))
-        except TransientError:
-            return  # the next refresh goes on
-        except CloudError as error:  # that the column stays empty is no reason for the rows to be missing
-            refused = refused or isinstance(error, PermissionDeniedError)
-            cache.set_protected(scope, native, None)
+def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
+    """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
+
+    The one attribute that DescribeInstances leaves out: a call a VM, so no listing asks, but what shows or acts on one.
+    """
+    try:
+        on = provider.protected(vm)
+    except CloudError as error:
+        logger.info("whether %s is protected is not known: %s", vm, error)
+    else:
+        cache.set_protected(scope, vm, on)
 
 
 _AT_ONCE = 3
@@ -235,29 +232,33 @@ def refresh_many(
 TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "running", "delete": "terminated"}
 """The state that each action ends in."""
 
-_FINAL = frozenset({"running", "stopped", "terminated"})
-
-LEARNT_AT_ONCE = 100
-"""VMs of which a refresh asks whether they are protected: EC2 answers about one a call, and counts the calls."""
-
-LEARNT_FOR = 3_600.0
-"""Seconds for which that is believed; what destroys asks again."""
+_FINAL = frozenset({"running", "stopped", "terminated", "error"})
+"""The states in which a VM rests, whatever was asked of it."""
 
 _REBOOT_SECONDS = 4.0
-"""EC2 says `running` all through a reboot, so it is shown as rebooting this long."""
+"""EC2 says `running` all through a reboot, so its flight lasts this long."""
 
 _OTHERWISE_SECONDS = 20.0
 """How long the old state, or no VM, may stand, because EC2's listings lag behind its replies, before it counts."""
 
 
-def just_off(cache: "Cache", scope: Scope) -> set[str]:
-    """Return the ids of the VMs whose absence from a listing says nothing: acted on so lately that it may lag."""
-    vm = KINDS["vm"]
+NEW_FOR = 300.0
+"""Seconds for which an object that a command has made, and that no listing has had, is not listed *yet*."""
+
+
+def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
+    """Return the ids of the objects whose absence from a listing says nothing.
+
+    No listing has had them since a command made them, or a VM was acted on so lately that the listing may lag.
+    """
     now = datetime.now(UTC)
-    flights = ((vm.value(row, "id"), vm.value(row, "flight")) for row in cache.flights(scope))
-    return {
-        native for native, flight in flights if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS
-    }
+    natives = cache.unlisted(kind, scope, now - timedelta(seconds=NEW_FOR))
+    if kind.name == "vm":
+        for row in cache.flights(scope):
+            flight = kind.value(row, "flight")
+            if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS:
+                natives.add(kind.value(row, "id"))
+    return natives
 
 
 def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
@@ -269,10 +270,8 @@ def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tu
         native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
         if flight is None:  # moving by somebody else's doing: nothing of ours to end
             continue
-        if state == "rebooting":  # which is our word for it
-            state = "running"
-        if is_over(flight, state, now):
-            cache.set_flight(scope, native, None)
+        # Where it still is this flight: another dashboard may have begun the next one since.
+        if is_over(flight, state, now) and cache.claim(scope, native, None, flight):
             arrived = state == TARGET.get(flight.action)
             settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
     return settled

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend import providers
 from backend.cache import Scope
 from backend.callbacks import ignore
-from backend.config import Cloud, Settings
+from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds import Kind
 from backend.names import closest
@@ -22,8 +22,17 @@ Connect = Callable[[Cloud, Callable[[], None], Callable[[Waiting], None]], Provi
 
 
 @dataclass(frozen=True)
+class SettingChange:
+    """What a command sets at run time; None leaves a setting as it is."""
+
+    cloud: str | None = None
+    """The name of the cloud to go on with."""
+    refresh: bool | None = None
+
+
+@dataclass(frozen=True)
 class Session:
-    """One cloud of the configuration, on one cache. Immutable: switching clouds makes another session."""
+    """One cloud of the configuration, on one cache. Immutable: a changed setting makes another session."""
 
     settings: Settings
     cloud: Cloud
@@ -38,7 +47,8 @@ class Session:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
     looks: tuple[float, ...] = (0.5, 2.0, 5.0)
-    """Seconds between the looks for what came of a command whose answer was lost."""
+    """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
+    an object that was made a moment ago and is not listed yet."""
 
     @property
     def scope(self) -> Scope:
@@ -46,9 +56,14 @@ class Session:
         return Scope(self.cloud.name, self.cloud.region)
 
     @property
+    def fetches(self) -> bool:
+        """Whether listings fetch what is stale: refresh is on, and the cache can be written to."""
+        return self.refresh and self.cache.refusal is None
+
+    @property
     def locked(self) -> bool:
-        """Whether nothing may be changed in the current cloud."""
-        return self.read_only or self.cloud.read_only
+        """Whether nothing may be changed in the current cloud: by the user's word, or as it could not be journalled."""
+        return self.read_only or self.cloud.read_only or self.cache.refusal is not None
 
     def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""
@@ -60,21 +75,34 @@ class Session:
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}
+        for column in kind.columns:  # one that has a field of another name is called as in the table
+            if column.field in shown:
+                shown[column.name] = shown.pop(column.field)
         return shown | {"extra": providers.opened(kind, document["extra"])}
 
-    def switched(self, name: str) -> "Session":
-        """Return this session on another cloud."""
-        return replace(self, cloud=cloud_named(self.settings, name))
+    def changed(self, change: SettingChange) -> "Session":
+        """Return this session with a setting changed, and all others as they are now."""
+        cloud = self.cloud if change.cloud is None else cloud_named(self.settings, change.cloud)
+        return replace(self, cloud=cloud, refresh=self.refresh if change.refresh is None else change.refresh)
 
 
-_OURS = frozenset({"_id", "hash", "protection_asked"})
+_OURS = frozenset({"_id", "hash", "made", "unlisted"})
 """Fields of a document that tell nothing about its object."""
 
 
 def cloud_named(settings: Settings, name: str) -> Cloud:
-    """Return the configured cloud of that name; raises ConfigError, with the nearest match, when there is none."""
+    """Return the configured cloud of that name.
+
+    Raises ConfigError where there is none, with the nearest match, and where nothing names its region.
+    """
     if name not in settings.clouds:
         match = closest(name, settings.clouds)
         cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
         raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
-    return settings.clouds[name]
+    cloud = settings.clouds[name]
+    if not cloud.region:
+        raise ConfigError(
+            f"Cloud {name} has no region: neither its default.location nor {' or '.join(REGION_VARIABLES)} names one.",
+            f"Write default.location of cloud {name} in cloudmesh.yaml, or set {REGION_VARIABLES[0]}.",
+        )
+    return cloud

@@ -1,9 +1,11 @@
 """Remembers between runs what the user set at run time: the current cloud and whether refresh is on."""
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from backend.config import Settings
 from backend.errors import ConfigError
 
 _FILE = "state.json"
+LOCK = "state.lock"
+"""Held while the file is read and written, so that of two choices made at once neither is lost."""
 
 
 def recall(settings: Settings, home: Path) -> dict[str, Any]:
@@ -32,24 +36,41 @@ def recall(settings: Settings, home: Path) -> dict[str, Any]:
 def remember(settings: Settings, home: Path, **values: str | bool) -> None:
     """Add `values` to what is remembered for this configuration; the file is replaced in one step.
 
-    Raises ConfigError when the data directory cannot be written.
+    Threads and processes that do so at once wait for each other. Raises ConfigError when the data directory cannot be
+    written.
     """
-    state = _read(home)
     choices = _choices(settings)
     entries = {name: {"chosen": value, "configured": choices[name][0]} for name, value in values.items()}
-    state.setdefault(_key(settings), {}).update(entries)
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=home, prefix=_FILE)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(state, file, indent=1)
-            Path(name).replace(home / _FILE)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with _locked(home):
+            state = _read(home)
+            state.setdefault(_key(settings), {}).update(entries)
+            _write(home, state)
     except OSError as error:
         raise ConfigError(f"The choice cannot be remembered in {home}: {error.strerror}.") from None
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Keep every other writer out. Another file than the one written, which is replaced: its lock would go with it."""
+    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(home: Path, state: dict[str, dict[str, Any]]) -> None:
+    handle, name = tempfile.mkstemp(dir=home, prefix=_FILE)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(state, file, indent=1)
+        Path(name).replace(home / _FILE)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _read(home: Path) -> dict[str, dict[str, Any]]:

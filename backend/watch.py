@@ -12,7 +12,8 @@ from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Row
 from backend.log import logger
 from backend.providers import Provider
-from backend.refresh import TARGET, just_off, settle
+from backend.refresh import TARGET, not_listed_yet, settle
+from backend.text import safe
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -107,7 +108,7 @@ class Watcher:
         except CloudmeshError as error:
             if str(error) != self._failed:  # the same trouble is told once
                 self._failed = str(error)
-                self._trouble(f"VMs in flight cannot be followed now. {error}")
+                self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
         except Exception:  # noqa: BLE001
             # A mistake of ours; without this thread no VM would ever be followed again.
@@ -139,6 +140,13 @@ class Watcher:
         self._tell(rows, landed)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
 
+    def _in_flight(self) -> str:
+        """Return which actions are followed, in words."""
+        acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._aloft.values()]
+        return (
+            f"{acts[0]}{f' and {len(acts) - 1} more' if len(acts) > 1 else ''}: sent, and" if acts else "VMs in flight"
+        )
+
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""
         record = self._cache.refreshed(KINDS["vm"], self._scope)
@@ -159,7 +167,7 @@ class Watcher:
             self._check()
             self._cache.put(kind, self._scope, page)
             missing -= {item["id"] for item in page}
-        if missing and (vanished := missing - just_off(self._cache, self._scope)):
+        if missing and (vanished := missing - not_listed_yet(self._cache, kind, self._scope)):
             self._cache.remove(kind, self._scope, vanished)
 
     def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
@@ -197,7 +205,9 @@ class Watcher:
             if (now - flight.since).total_seconds() < self._poll.give_up:
                 waiting = True
                 continue
-            self._cache.set_flight(self._scope, native, flight._replace(overdue=True))
+            # Where it still is this flight: one that another has ended since does not come back.
+            if not self._cache.claim(self._scope, native, flight._replace(overdue=True), flight):
+                continue
             self._trouble(
                 f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
                 f"it is {kind.value(row, 'state')}."

@@ -21,6 +21,7 @@ TAGS = (
     "<tagSet><item><key>Name</key><value>web {n}</value></item><item><key>a.b$c</key><value/></item>"
     "<item><key>env</key><value>prod</value></item></tagSet>"
 )
+TAGGED = (("a.b$c", ""), ("env", "prod"), ("Name", "web {n}"))
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,13 @@ class Kept:
 
     def row(self, number: int) -> dict[str, Any]:
         """Return what stands in the row of item `number`."""
-        said = {**self.columns, "id": self.native}
-        return {name: value.format(n=number) if isinstance(value, str) else value for name, value in said.items()}
+        return {name: _numbered(value, number) for name, value in {**self.columns, "id": self.native}.items()}
+
+
+def _numbered(value: Any, number: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_numbered(one, number) for one in value)
+    return value.format(n=number) if isinstance(value, str) else value
 
 
 LISTED = {
@@ -69,21 +75,26 @@ LISTED = {
     "vm": Kept(
         ec2.VMS, "instanceId", "i-{n:08x}",
         {"name": "web {n}", "state": "running", "flavor": "t2.micro", "public_ip": "54.1.2.3", "private_ip": "10.0.0.1",
-         "location": "us-east-1a", "image": "ami-1", "keypair": "deploy", "launched": WHEN},
+         "ipv6": ("2001:db8::1", "2001:db8::2", "2001:db8::3"), "location": "us-east-1a", "image": "ami-1",
+         "keypair": "deploy", "launched": WHEN, "tags": TAGGED},
         "<instanceId>i-{n:08x}</instanceId><imageId>ami-1</imageId>"
         "<instanceState><code>16</code><name>running</name></instanceState><privateDnsName>ip-10-0-0-1</privateDnsName>"
         "<reason/><keyName>deploy</keyName><instanceType>t2.micro</instanceType>"
         "<launchTime>2026-05-06T07:08:09.000Z</launchTime>"
         "<placement><availabilityZone>us-east-1a</availabilityZone><tenancy>default</tenancy></placement>"
         "<privateIpAddress>10.0.0.1</privateIpAddress><ipAddress>54.1.2.3</ipAddress>"
-        "<groupSet><item><groupId>sg-1</groupId></item></groupSet>"
+        "<groupSet><item><groupId>sg-1</groupId></item></groupSet><networkInterfaceSet>"
+        "<item><ipv6AddressesSet><item><ipv6Address>2001:db8::1</ipv6Address></item>"
+        "<item><ipv6Address>2001:db8::2</ipv6Address></item></ipv6AddressesSet></item>"
+        "<item><ipv6AddressesSet><item><ipv6Address>2001:db8::3</ipv6Address></item></ipv6AddressesSet></item>"
+        "<item><ipv6AddressesSet/></item></networkInterfaceSet><ipv6Address>2001:db8::1</ipv6Address>"
         "<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><volumeId>vol-1</volumeId></ebs></item>"
         "</blockDeviceMapping>" + TAGS,
         "instancesSet",
     ),
     "keypair": Kept(
         ec2.KEYPAIRS, "keyPairId", "key-{n:08x}",
-        {"name": "deploy {n}", "type": "rsa", "fingerprint": "1f:51:ae", "created": WHEN},
+        {"name": "deploy {n}", "type": "rsa", "fingerprint": "1f:51:ae", "created": WHEN, "tags": TAGGED},
         "<keyPairId>key-{n:08x}</keyPairId><keyName>deploy {n}</keyName><keyType>rsa</keyType>"
         "<keyFingerprint>1f:51:ae</keyFingerprint><createTime>2026-05-06T07:08:09.000Z</createTime>" + TAGS,
     ),
@@ -95,12 +106,13 @@ LISTED = {
     ),
     "volume": Kept(
         ec2.VOLUMES, "volumeId", "vol-{n:08x}",
-        {"name": "web {n}", "size": 8, "state": "in-use", "type": "gp3", "vm": "i-1", "location": "us-east-1a",
-         "created": WHEN},
+        {"name": "web {n}", "size": 8, "state": "in-use", "type": "gp3", "vm": ("i-1", "i-2"),
+         "location": "us-east-1a", "created": WHEN, "tags": TAGGED},
         "<volumeId>vol-{n:08x}</volumeId><size>8</size><snapshotId/><availabilityZone>us-east-1a</availabilityZone>"
         "<status>in-use</status><createTime>2026-05-06T07:08:09.000Z</createTime>"
         "<attachmentSet><item><volumeId>vol-{n:08x}</volumeId><instanceId>i-1</instanceId><device>/dev/xvda</device>"
-        "<status>attached</status></item></attachmentSet><volumeType>gp3</volumeType>" + TAGS,
+        "<status>attached</status></item><item><instanceId>i-2</instanceId><device>/dev/xvdb</device></item></attachmentSet>"
+        "<volumeType>gp3</volumeType>" + TAGS,
     ),
 }  # fmt: skip
 
@@ -231,7 +243,7 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
         sent = [before, *(one.xml for one in items), between, *odd, after]
     replies = [_page(kept.listing, sent)]
     if kind.name == "flavor":
-        replies.insert(0, listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
+        replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
         cache.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
     found = {kind.value(row, "id"): row for row in cache.rows(kind, HERE)}

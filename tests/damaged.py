@@ -134,7 +134,9 @@ class Damage:
             )
 
 
-_TYPES: dict[Type, Any] = SAMPLES | {"flag": True, "flight": {"action": "stop", "since": SAMPLES["time"]}}
+_TYPES: dict[Type, Any] = SAMPLES | {
+    "flag": True, "flight": {"action": "stop", "since": SAMPLES["time"]}, "tags": [{"key": "a", "value": "b"}],
+}  # fmt: skip
 
 
 def _whole(collection: str, number: int, scope: Scope) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def _whole(collection: str, number: int, scope: Scope) -> dict[str, Any]:
             "batch": 1, "written": 1, "writer": "w", "lease": "l", "lease_by": "x:1", "lease_until": now,
         }  # fmt: skip
     kind_ = next(kind for kind in KINDS.values() if kind.plural == collection)
-    columns = {column.name: _TYPES[column.type] for column in kind_.columns}
+    columns = {name: _TYPES[column.type] for name, column in zip(kind_.fields, kind_.columns, strict=True)}
     ours = {"cloud": scope.cloud, "region": scope.region, "hash": number, "refreshed": datetime.now(UTC)}
     return {"_id": scope.key(native), **columns, **ours, "extra": {"tags": []}, "id": native}
 

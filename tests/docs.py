@@ -37,12 +37,37 @@ _STATUS = """\
 | 130 | interrupted by Ctrl-C or SIGINT |
 | 143 | ended by SIGTERM |
 
-Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. Ctrl-C
+Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. When
+stdout takes no more, such as on a full disk, that is said and the status is 1. Ctrl-C
 ends a listing at once and leaves the cache's old rows. While something is being changed in the cloud, it waits for the
 cloud's answer; a second one does not.
 
 The dashboard obeys each of these signals within two seconds, and restores the terminal, also while that does not read.
 In it Ctrl-Z suspends: the shell's `fg` comes back to the screen as it was."""
+
+_ENVIRONMENT = (
+    ("`CLOUDMESH_CONFIG`", "names the configuration, where `--config` does not"),
+    ("`CLOUDMESH_HOME`", "names the data directory instead of `~/.cloudmesh`"),
+    (
+        "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`",
+        "are the keys of a cloud whose `credentials` are empty",
+    ),
+    (
+        "`AWS_REGION`, else `AWS_DEFAULT_REGION`",
+        "is the region of a cloud whose `default.location` is empty; without either only an `endpoint` can be asked, "
+        "in us-east-1",
+    ),
+    (
+        "`AWS_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`",
+        "names the file of the certificates to trust over TLS, instead of certifi's; REQUESTS_CA_BUNDLE may name a "
+        "folder that `openssl rehash` has prepared",
+    ),
+    (
+        "`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`",
+        "name the proxy to a cloud, and what needs none; SOCKS needs `pip install 'cloudmesh-tui[socks]'`",
+    ),
+)
+"""Variables and what they do."""
 
 _GRAMMAR = """\
 ## The grammar
@@ -56,10 +81,34 @@ alias. A VM, keypair or volume is named by its id, or by its name when no other 
 - **changes**: changes something in the cloud, and is journalled. `--read-only` refuses it.
 - **destroys**: the same, and cannot be undone. The dashboard asks first; the shell wants `--yes`."""
 
+_KEYS = """\
+## What a key acts on
+
+- **The marked rows** that the filter shows; where no row is marked, the cursor's row. Where rows are marked and the
+  filter hides all of them, a key acts on nothing and says so (`2 marked, none shown`). Where it hides some, the dialog
+  says how many are shown and how many are left out; these stay marked. What only shows an object takes
+  the cursor's row.
+- **An export** (`e`) is of the marked rows that are shown; where none is marked, of all rows that the filter shows. Its
+  dialog says how many before anything is written.
+- **`space`** marks the row and goes down to the next one.
+- **The row that a filter has found** is the cursor's row, also when the filter goes. `Esc` drops one thing at a time:
+  the message, the filter, the marks. The cursor stays on its row through all of them.
+- **A dim key** says why it cannot be used. Letters that are typed right after it, half a second apart at most, were
+  meant for its dialog, and run nothing; `Esc`, `Enter` and a pause end that.
+- **What was made** by `b` or `c` gets the cursor, on its own tab.
+- **Settings** (`refresh on|off`, `set default`) are carried out in the order in which they are asked for, and `refresh
+  on|off` keeps what can be undone."""
+
 _KINDS = """\
 ## Kinds
 
-`KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing.
+`KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing; a list is always
+an array and tags are always an object. CSV joins the entries of both by commas, as tables do.
+
+On a terminal a table is as wide as it: the widest texts are cut with `…`, never ids and addresses, and where that is
+not enough columns are left out and named on stderr. In a pipe or a file nothing is cut; a text of more than 80 cells
+moves its own line alone.
+
 `--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
 `added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""
 
@@ -75,6 +124,8 @@ _JSON: dict[Type, str] = {
     "time": "ISO 8601, UTC",
     "flag": "true or false",
     "flight": "object: `action`, `since`, `overdue`, `before`",
+    "list": "array of texts, empty for none",
+    "tags": "object of key and value, empty for none",
 }
 
 
@@ -85,7 +136,10 @@ def commands_md() -> str:
             _INTRODUCTION,
             "## Options\n\n" + _table(["option", "does"], map(_option, options())),
             _STATUS,
+            "## The environment\n\n" + _table(["variable", "does"], _ENVIRONMENT),
+            "An empty variable counts as absent. The demo uses none of them.",
             _GRAMMAR,
+            _KEYS,
             *_commands(),
             _KINDS,
             *map(_kind, KINDS.values()),

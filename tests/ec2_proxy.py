@@ -1,6 +1,7 @@
 """A proxy in front of a simulated EC2 that refuses, holds up or cuts off single calls, and keeps what it was asked."""
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event, Lock, Thread
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from tests.backend.ec2_faults import Reply, refusal, send
 
@@ -20,6 +21,8 @@ _NARROWED = "&Filter.1.Name=instance-type" + "".join(
     f"&Filter.1.Value.{number}={flavor}" for number, flavor in enumerate(FLAVORS, 1)
 )
 _CUT = Reply(hang_up=True)
+_KEYPAIR_ID = re.compile(rb"KeyPairId=([\w-]+)")
+_KEYPAIR = re.compile(rb"<keyPairId>(.*?)</keyPairId>.*?<keyName>(.*?)</keyName>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Proxy:
         """The ids of what may not be changed: EC2's permissions may hang on tags."""
         self.tokens = True
         """A ClientToken makes a repeated RunInstances the same one, as at AWS; moto would boot twice."""
+        self.keypair_ids = True
+        """A keypair is deleted by its KeyPairId, as at AWS; moto knows the KeyName alone."""
         self.held: set[str] = set()
         """The actions that are passed on when they are released."""
         self.reached = Event()
@@ -209,6 +214,12 @@ class Proxy:
     def _ask_moto(self, path: str, headers: dict[str, str], action: str, body: bytes) -> Reply:
         if action in ("DescribeInstanceTypes", "DescribeInstanceTypeOfferings"):
             body += _NARROWED.encode()
+        if action == "DeleteKeyPair" and self.keypair_ids and (found := _KEYPAIR_ID.search(body)):
+            described = self._ask_moto(path, headers, "", b"Action=DescribeKeyPairs&Version=2016-11-15")
+            names = dict(
+                _KEYPAIR.findall(bytes(described.body, "utf-8") if isinstance(described.body, str) else described.body)
+            )
+            body = body.replace(found[0], b"KeyName=" + quote_plus(names.get(found[1], b"")).encode())
         connection = HTTPConnection(str(self._moto.hostname), self._moto.port)
         try:
             with self._one:

@@ -90,6 +90,10 @@ def row_of(kind: Kind, text: Callable[[], str]) -> Row:
     def value(type_: str) -> Any:
         if type_ == "flight":
             return Flight(text(), datetime(2026, 1, 1, tzinfo=UTC), before=text())
+        if type_ == "list":
+            return text(), text()
+        if type_ == "tags":
+            return (text(), text()), ("", text())
         return odd[type_] if type_ in odd else text()
 
     return tuple(value(column.type) for column in kind.columns)

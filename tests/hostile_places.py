@@ -17,10 +17,11 @@ from backend.commands import Outcome, Parsed, Result, command
 from backend.commands.preview import Preview, Target
 from backend.errors import CloudmeshError
 from backend.export import write
-from backend.format import as_object
+from backend.format import as_object, cell
 from backend.kinds import JOURNAL, KINDS, Column, Kind, Row
 from tests.hostile import Tally, cells, row_of
 from tui import headless
+from tui.printing import PADDED
 from tui.screens import choice, details, dialog
 from tui.widgets.lines import LOOKS, Lines, View
 from tui.widgets.losses import drawn
@@ -106,7 +107,9 @@ def printed_rows(text: str, tally: Tally) -> None:
         for line in lines:
             tally.text(line)
         at = {cells(line[: line.rindex(_ID)]) for line in lines[1:]}
-        if len(lines) != 3 or len(at) != 1:
+        # What is longer moves the rest of its own line, so that nobody can make all lines long.
+        longer = any(cells(cell(value, column)) > PADDED for value, column in zip(hostile, kind.columns, strict=True))
+        if len(lines) != 3 or (len(at) != 1 and not longer):
             tally.widths.append(f"{len(lines)} lines, the id at {at}: {text[:200]}")
 
 

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rich.text import Text
 from textual import on
+from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Event
 from textual.screen import Screen
+from textual.widgets import Input
 
-from backend.commands import COMMANDS, Command, Param, allowed, complete
+from backend.commands import COMMANDS, Command, Param, complete, refusal
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
 from backend.kinds import JOURNAL, KINDS, Kind, Row
 from backend.log import logger
-from backend.session import Session
+from backend.session import Session, SettingChange
 from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
+from tui.alt import apart
 from tui.driver import TerminalDriver
 from tui.ending import ending
 from tui.guarded import Guarded
@@ -31,6 +35,7 @@ from tui.messages import Asked, CacheChanged, CacheConnection, Reported
 from tui.palette import Commands, Palette
 from tui.runner import Runner
 from tui.screens.main import MainScreen
+from tui.selection import marks_text
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.windows import Windows
 
@@ -121,6 +126,11 @@ class CloudmeshApp(Guarded):
             self.set_timer(COLLECT_AFTER, _collect)
         self.set_interval(TICK, self._tick)
 
+    async def on_event(self, event: Event) -> None:
+        """Take a key typed right after Esc for what it is; see tui.alt."""
+        for each in apart(event, lambda: isinstance(self.focused, Input)):
+            await super().on_event(each)
+
     def on_unmount(self) -> None:
         """Let go of everything; no thread is waited for."""
         self._jobs.close()
@@ -192,7 +202,8 @@ class CloudmeshApp(Guarded):
             lambda text: self.post_message(Reported(text)),
             trouble=lambda text: self.post_message(Reported(text, trouble=True)),
         )
-        self._watcher.start()
+        if session.cache.refusal is None:  # it writes what it sees
+            self._watcher.start()
         self.runner = Runner(self, session)
         self._listings = Listings(self, session, self._feed, self.runner)
         self._listings.load_all(empty=moved)
@@ -200,6 +211,18 @@ class CloudmeshApp(Guarded):
             self.runner.recover()
         self.show_place()
         self.main.refresh_bindings()
+
+    def set(self, change: SettingChange) -> None:
+        """Change a setting of the session that there is now."""
+        if self.session is None or self.runner is None or self._listings is None:
+            return
+        session = self.session.changed(change)
+        if session.scope != self.session.scope:
+            self.switch(session)
+            return
+        self.session = self.runner.session = session  # the same rows, and what can be undone stays
+        self._listings.go_on(session)
+        self.show_place()
 
     def show_place(self) -> None:
         """Show cloud, region, cache and modes, and how many rows are marked."""
@@ -210,12 +233,14 @@ class CloudmeshApp(Guarded):
         parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
         if not session.refresh:
             parts.append("refresh off")
-        if session.locked:
+        if session.cache.refusal:
+            parts.append("cache read-only")
+        elif session.locked:
             parts.append("read-only")
         if self._lost:
             parts.append("CACHE LOST")
-        if marks := len(self.main.table.rows.marks):
-            parts.append(f"{marks:,} marked")
+        if marks := marks_text(self.main.table):
+            parts.append(marks)
         self._status.place = " · ".join(parts)
 
     # --- rows --------------------------------------------------------------------------------------------------------
@@ -253,6 +278,7 @@ class CloudmeshApp(Guarded):
             self._listings.freshen(message.kind)
 
     def _tick(self) -> None:
+        StylesCache.get_inner_outer.cache_clear()  # it keeps the lines of every widget that was ever painted
         self.main.table.tick(self.now())
         self._show_work()
         if self._listings:
@@ -262,8 +288,15 @@ class CloudmeshApp(Guarded):
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def may(self, one: Command) -> bool:
-        """Return whether a command can be run now: there is a session, and it is not read-only."""
-        return self.session is not None and allowed(one, self.session)
+        """Return whether a command can be run now."""
+        return not self.refusal(one)
+
+    def refusal(self, one: Command) -> str:
+        """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
+        if self.session is None:
+            return "The cache is not open yet: try again in a moment."
+        why = refusal(one, self.session)
+        return why.message if why else ""
 
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""
@@ -301,10 +334,10 @@ class CloudmeshApp(Guarded):
         if runner := self._runner_or_error():
             runner.enter(line)
 
-    def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
+    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
         if runner := self._runner_or_error():
-            runner.ask(one, target, ids)
+            runner.ask(one, target, ids, scope)
 
     @on(Asked)
     def _asked(self, message: Asked) -> None:
@@ -375,15 +408,16 @@ class CloudmeshApp(Guarded):
         self._windows.help(PALETTE, SUSPEND)
 
     def say(self, text: str) -> None:
-        """Show a result: in the status bar, and in full above it where it does not fit there."""
-        self._status.result = safe(text)
-        if not self._status.fits(text):
+        """Show a result: in the status bar, or above it where it does not fit there."""
+        status = self._status
+        status.result, status.elsewhere = safe(text), not status.fits(text)
+        if status.elsewhere:
             self.main.query_one(MessageBar).tell(text)
 
-    def show_error(self, error: CloudmeshError) -> None:
-        """Show an error until it is dismissed."""
+    def show_error(self, error: CloudmeshError, *, behind: bool = False) -> None:
+        """Show an error until it is dismissed; one `behind` what is shown does not take its place."""
         logger.error("%s", error)
-        self.main.query_one(MessageBar).show(error)
+        self.main.query_one(MessageBar).show(error, behind=behind)
 
     def passes(self, error: CloudmeshError) -> None:
         """Take an error that is shown away when the cache is back: it was of something that is read again then."""

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, redact, state
-from backend.config import Settings
+from backend.config import Cloud, Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
-from tui import mistakes
+from tui import mistakes, output
 from tui.interrupt import Interrupt
+from tui.output import OutputError
 
 _EPILOG = """\
 COMMAND is one of the grammar, such as: vm list, vm boot ami-0123 --name web, volume create data --size 8.
@@ -99,9 +100,10 @@ class Launch:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
         from backend.cache import open_cache
 
+        few_arenas()
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
-        cloud = cloud_named(settings, self.cloud or remembered.get("cloud") or settings.cloud)
+        cloud = _current(settings, self.home, self.cloud)
         cache = open_cache(settings.mongodb, self.home)
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
@@ -125,9 +127,13 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             home = config.home()
             settings = config.load(config.find(options.config))
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            if options.cloud:
-                cloud_named(settings, options.cloud)  # a misspelt name is said before anything starts
+            _current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)
+
+
+def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
+    """Return the cloud to begin with: that of --cloud, else the one that was chosen last, else the configured one."""
+    return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
@@ -161,13 +167,17 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     mistakes.told_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
-    try:
-        status = _guarded(argv, run or _run)
-        _flush()  # here, where a reader that has gone away can still be told from a bug
-        return status
-    except BrokenPipeError:  # `cloudmesh-tui image list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    with output.explained():
+        try:
+            status = _guarded(argv, run or _run)
+            _flush()  # here, where a reader that has gone away can still be told from a bug
+            return status
+        except BrokenPipeError:  # `cloudmesh-tui image list | head`
+            output.give_up()
+            return 1
+        except OutputError as error:
+            output.give_up()
+            return _complain(error)
 
 
 def _guarded(argv: Sequence[str] | None, run: Run) -> int:
@@ -180,14 +190,14 @@ def _guarded(argv: Sequence[str] | None, run: Run) -> int:
         if words and words[0].startswith("-"):
             raise known.unknown(words[0])
         return run(options, words, interrupt)
+    except (BrokenPipeError, OutputError):
+        raise
     except CloudmeshError as error:
         return _complain(error)
     except (Cancelled, KeyboardInterrupt):
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
         return interrupt.exit_status
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
         log.logger.exception("the program failed")
         return _complain(bug(" ".join(words) or "cloudmesh-tui", error))
@@ -237,11 +247,31 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
         return job(session, options.json)
 
 
+_COLOURS = frozenset({"auto", "standard", "256", "truecolor", "windows"})
+"""What TEXTUAL_COLOR_SYSTEM may say."""
+
+
 def tune() -> None:
-    """Set, before textual is imported, what makes the dashboard start and answer quickly."""
+    """Set, before textual is imported, what makes the dashboard start, and answer quickly."""
     # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16
+    # For textual's developers. A wrong one would end the program, and a log has what is typed.
+    for name in ("TEXTUAL_DRIVER", "TEXTUAL_LOG"):
+        os.environ.pop(name, None)
+    if os.environ.get("TEXTUAL_COLOR_SYSTEM") not in _COLOURS:
+        os.environ.pop("TEXTUAL_COLOR_SYSTEM", None)
+
+
+_M_ARENA_MAX = -8
+
+
+def few_arenas() -> None:
+    """Have the C library keep two heaps: with one a thread, each of many short threads leaves its own full of holes."""
+    import ctypes  # not at the start, which it would slow down
+
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_M_ARENA_MAX, 2)
 
 
 def _need_terminal() -> None:

@@ -14,7 +14,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from backend.log import logger
 from tui.ending import HUNG_UP
 from tui.keyboard import Keyboard
-from tui.output import Output, in_front
+from tui.writer import Output, in_front
 
 _LOOK = 0.1
 """Seconds after which the reading thread looks whether it is to end."""

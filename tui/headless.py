@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from shutil import get_terminal_size
 from time import monotonic
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -17,14 +17,16 @@ from backend.cache.documents import plain_or_text
 from backend.commands import Outcome, Parsed, execute, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
+from backend.commands.run import is_journalled
 from backend.errors import UsageError
-from backend.format import RIGHT_ALIGNED, as_object, cell, plain
+from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
 from backend.providers import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe
+from tui import printing
 from tui.interrupt import Interrupt
 
 Job = Callable[[Session, bool], int]
@@ -47,7 +49,8 @@ def plan(words: Sequence[str], refresh: Sequence[str] | None, interrupt: Interru
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
     if parsed.command.effect != "reads" or parsed.command.shows == "journal":
-        _recover(session, interrupt)
+        # What changes nothing itself, or lets the user choose among what is left, sends nothing again.
+        _recover(session, interrupt, resend=is_journalled(parsed.command, parsed.given))
     logger.info("%s: begins", safe(parsed.line))
     with (
         _Progress(show=not as_json) as bars,
@@ -61,22 +64,19 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
     return 1 if outcome.failure else 0
 
 
-def _recover(session: Session, interrupt: Interrupt) -> None:
-    """Find out what came of what an earlier run left unfinished, and tell on stderr."""
+def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:
+    """Look for the outcome of what an earlier run left unfinished, and say it on stderr."""
     with interrupt.changing():
-        found = recover(session, interrupt.check)
+        found = recover(session, interrupt.check, resend=resend)
     for text in (*found.messages, *found.failures):
         print(safe(f"Left unfinished: {text}"), file=sys.stderr)
-    if found.left:
-        what = "1 command was" if found.left == 1 else f"{found.left} commands were"
-        print(
-            f"{what} planned and not begun when the program ended: journal resume runs what is left, journal drop "
-            "gives it up.",
-            file=sys.stderr,
-        )
+    if found.offer:
+        print(f"{found.offer} journal resume runs what is left, journal drop gives it up.", file=sys.stderr)
 
 
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
+    if session.cache.refusal:
+        raise session.cache.refusal
     with _Progress(show=not as_json, kinds=kinds) as bars:
         done = refresh_many(
             kinds,
@@ -111,7 +111,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             _print_json(one)
     elif as_json:
         # A flight is a tuple, which json would write as an array before it asked for its plain form.
-        print(_json({"message": outcome.message, **{name: plain(value) for name, value in outcome.fields}}))
+        print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields)}))
     else:
         print(safe(outcome.message))
         for part in outcome.parts:
@@ -119,9 +119,9 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
         if outcome.undo:
             print(f"To take it back: {safe(outcome.undo)}")
-        if outcome.kind is KINDS["keypair"]:
-            texts = [(name, "" if value is None else safe(str(plain(value)))) for name, value in outcome.fields]
-            _print_columns(texts)
+        if outcome.kind is KINDS["keypair"] and outcome.fields:
+            names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
+            printing.write([printing.Column(names), printing.Column(texts)])
 
 
 def _json(value: Any) -> str:
@@ -141,14 +141,30 @@ def _print_array(objects: Iterable[dict[str, Any]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
+_WHOLE = frozenset({"id", "image", "vm", "public_ip", "private_ip", "ipv6"})
+"""The columns whose texts are of no use in part: ids and addresses."""
+
+
 def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
     if not rows:
         print(f"No {kind.nouns}.")
         return
-    titles = [column.title for column in kind.columns]
-    right = [column.type in RIGHT_ALIGNED for column in kind.columns]
-    body = ([cell(value, column) for value, column in zip(row, kind.columns, strict=True)] for row in rows)
-    _print_columns([titles, *body], right)
+    columns = [
+        printing.Column(
+            (column.title, *(cell(row[at], column) for row in rows)),
+            right=column.type in RIGHT_ALIGNED,
+            cuts=column.type in ("text", "list", "tags") and column.name not in _WHOLE,
+            stays=column.name in ("id", "name", "command"),
+        )
+        for at, column in enumerate(kind.columns)
+    ]
+    if not sys.stdout.isatty():
+        printing.write(columns)
+        return
+    columns, missing = printing.fitted(columns, room := get_terminal_size().columns)
+    printing.write(columns, padded=room)
+    if missing:
+        print(f"Not shown, for the terminal is too narrow: {', '.join(missing)}. --json has all.", file=sys.stderr)
 
 
 def _print_summary(done: Sequence[Difference]) -> None:
@@ -162,18 +178,9 @@ def _print_summary(done: Sequence[Difference]) -> None:
         ]
         for one in done
     ]
-    _print_columns([titles, *lines], [False, True, True, True, True, True, False])
-
-
-def _print_columns(lines: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> None:
-    """Print lines of cells in columns two blanks apart, by display width: a CJK name takes two cells a character."""
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = []
-        for position, (text, width) in enumerate(zip(line, widths, strict=True)):
-            blanks = " " * (width - cell_len(text))
-            cells.append(blanks + text if right and right[position] else text + blanks)
-        print("  ".join(cells).rstrip())
+    right = [False, True, True, True, True, True, False]
+    cells = zip(*[titles, *lines], strict=True)
+    printing.write([printing.Column(tuple(texts), right=one) for texts, one in zip(cells, right, strict=True)])
 
 
 class _Progress:

@@ -45,9 +45,13 @@ class Job:
     """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
+    line: str = ""
+    """Jobs of one line run one after the other, in the order in which they were started."""
     number: int = field(default_factory=lambda: next(_numbers))
     began: float = field(default_factory=time.monotonic)
     progress: dict[str, Progress] = field(default_factory=dict)
+    begun: bool = False
+    """Whether its turn has come; see `line`."""
     waiting: Waiting | None = None
     """What it waited for last, to ask the cloud again."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -120,12 +124,26 @@ class Jobs:
         if job.key and any(other.key == job.key for other in self._running.values()):
             return False
         self._running[job.number] = job
-        threading.Thread(target=self._run, args=(job,), name=job.key or job.title or "job", daemon=True).start()
+        self._begin_next(job)
         return True
 
+    def _begin_next(self, job: Job) -> None:
+        """Begin a job that stands in no line, or the first of its line, where that has not begun."""
+        first = next((other for other in self._running.values() if job.line and other.line == job.line), job)
+        if not first.begun and first.number in self._running:
+            first.begun = True
+            threading.Thread(
+                target=self._run, args=(first,), name=first.key or first.title or "job", daemon=True
+            ).start()
+
     def ended(self, job: Job) -> bool:
-        """Forget a job whose end has come; return False where it was forgotten before. Called on the event loop."""
-        return self._running.pop(job.number, None) is not None
+        """Forget a job whose end has come, and begin the next of its line.
+
+        Returns False where it was forgotten before. Called on the event loop.
+        """
+        known = self._running.pop(job.number, None) is not None
+        self._begin_next(job)
+        return known
 
     def cancel(self) -> int:
         """Cancel all jobs with a title and return how many there were."""
@@ -145,6 +163,7 @@ class Jobs:
 
     def _run(self, job: Job) -> None:
         try:
+            job.check()  # it may have been cancelled while it stood in line
             self._post(JobEnded(job, result=job.work(job)))
         except Cancelled:
             self._post(JobEnded(job, cancelled=True))

@@ -185,7 +185,7 @@ class Keyboard:
     def _with_alt(self, sequence: str) -> Iterator[events.Key]:
         """Yield a key with Alt where textual knows one of that name; else it was Esc, and then the key."""
         char = sequence[1]
-        if sequence in ANSI_SEQUENCES_KEYS and not char.isdigit():
+        if sequence in ANSI_SEQUENCES_KEYS and not char.isalnum():
             yield from self._keys(sequence)
             return
         keys = list(self._textual._sequence_to_key_events(char, alt=True))

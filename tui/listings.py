@@ -31,7 +31,7 @@ RETRY_REFRESH = 30.0
 
 
 class Listings:
-    """The rows of one session's cloud on the app's tables; another session has another.
+    """The rows of one cloud on the app's tables; another cloud has another.
 
     Once `close` is called nothing that is still being read is painted. All methods are of the event loop.
     """
@@ -61,6 +61,13 @@ class Listings:
     def close(self) -> None:
         """Paint nothing any more."""
         self._closed = True
+
+    def go_on(self, session: Session) -> None:
+        """Go on with the same cloud and other settings."""
+        self._session = session
+        for kind in self._records:
+            self._explain(kind)
+        self.freshen(self._app.main.kind)
 
     def load_all(self, *, empty: bool = False) -> None:
         """Read every snapshot, that of the shown tab first; `empty` takes away the rows of another cloud at once."""
@@ -161,7 +168,7 @@ class Listings:
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""
         record = self._records[kind]
-        if record.finished is None and record.error is None and self._session.refresh:
+        if record.finished is None and record.error is None and self._session.fetches:
             notice = f"Fetching the {KINDS[kind].nouns} …"
         else:
             notice = record.error or ""
@@ -190,7 +197,7 @@ class Listings:
         What the user has cancelled since is left until it is asked for.
         """
         session = self._session
-        if not session.refresh or kind not in self._records:
+        if not session.fetches or kind not in self._records:
             return
         if kind in self._tried and self._records[kind].error == CANCELLED:
             return

@@ -64,7 +64,7 @@ class Commands(Provider):
             label = f"{name} {native}".casefold() if name else native
             if any(word in label for word in words):
                 for command, target in commands:
-                    if command.states is None or state in command.states:
+                    if state not in command.impossible_in:
                         parsed = Parsed(command, {target.name: native})
                         yield parsed, safe(f"{command.name} {name or ''} {native}")
 

@@ -358,10 +358,13 @@ class Rows:
         """Mark every row that the filter shows."""
         self.marks.update(self._rows[slot][self._id] for slot in self._order)
 
-    def clear_marks(self) -> None:
-        """Take all marks away."""
-        self.marks.clear()
+    def unmark(self, ids: Iterable[str]) -> None:
+        """Take the marks of these rows away."""
+        self.marks.difference_update(ids)
 
-    def marked(self) -> list[str]:
-        """Return the ids of the marked rows in order of arrival."""
-        return sorted(self.marks, key=self._slots.__getitem__)
+    def marked(self, *, shown: bool = False) -> list[str]:
+        """Return the ids of the marked rows in order of arrival; `shown`: without those that the filter hides."""
+        ids: Iterable[str] = self.marks
+        if shown and self.words:
+            ids = (id for id in ids if self.position(id) is not None)
+        return sorted(ids, key=self._slots.__getitem__)

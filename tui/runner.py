@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Outcome, Param, Parsed, Result, allowed, command, execute_all, parse, split
+from backend.commands import Command, Outcome, Param, Parsed, Result, command, execute_all, parse, refusal, split
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call
+from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.commands.recovery import Recovered, recover
 from backend.errors import (
@@ -18,6 +19,7 @@ from backend.errors import (
     UnsureError,
     UsageError,
 )
+from backend.format import field_texts
 from backend.kinds import KINDS, Kind, Row
 from backend.providers import Waiting
 from backend.refresh import Progress
@@ -48,7 +50,7 @@ _LONGEST = 400
 
 
 class Runner:
-    """The commands of one session; another session has another.
+    """The commands of one cloud's session; another cloud has another.
 
     Once `close` is called, what ends still tells its result, but nothing follows from it. All methods are of the event
     loop.
@@ -56,7 +58,8 @@ class Runner:
 
     def __init__(self, app: "CloudmeshApp", session: Session) -> None:
         self._app = app
-        self._session = session
+        self.session = session
+        """The session with its settings as they are now."""
         self._closed = False
         self._undo: list[Parsed] = []
         """What takes back what was done last."""
@@ -84,10 +87,10 @@ class Runner:
         """Run a command, or open its dialog first: when it lacks something, when it destroys something, and when it
         changes something that was picked from a list rather than typed.
         """
-        session, one = self._session, parsed.command
+        session, one = self.session, parsed.command
         target = next((param for param in one.params if param.kind and param.required), None)
-        if not allowed(one, session):
-            self._app.show_error(CloudmeshError(f"This session is read-only: {one.name} is not run."))
+        if why := refusal(one, session):
+            self._app.show_error(why)
         elif one.shows:
             self._app.show(one.shows)
         elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):
@@ -102,7 +105,7 @@ class Runner:
 
     def _confirm(self, parsed: Parsed, target: Param) -> None:
         """Find the one row that a command names, and show it before anything happens."""
-        session = self._session
+        session = self.session
         kind, word = target.kind or "", parsed.given[target.name]
         rest = {name: value for name, value in parsed.given.items() if name != target.name}
 
@@ -111,15 +114,17 @@ class Runner:
                 self._dialog(parsed.command, targets=[row], target=target, given=rest)
 
         def look(job: Job) -> Row:
-            return find(Call(session, parsed.given, job.check), kind, word)
+            call = Call(session, parsed.given, job.check)
+            with named(parsed, call):
+                return find(call, kind, word)
 
         self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error))
 
-    def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
+    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
         known = self._app.main.table_of(target.kind or "").rows
         rows = [row for native in ids if (row := known.row(native)) is not None]
-        self._dialog(one, targets=rows, target=target)
+        self._dialog(one, targets=rows, target=target, scope=scope)
 
     def _dialog(
         self,
@@ -129,11 +134,12 @@ class Runner:
         target: Param | None = None,
         given: Mapping[str, str] | None = None,
         error: str = "",
+        scope: str = "",
         then: Then = ignore,
     ) -> None:
         """Open a command's dialog; `then` gets the command when it has been done."""
         dialog = CommandDialog(
-            one, self._session, self._app.rows, targets=targets, target=target, given=given, error=error
+            one, self.session, self._app.rows, targets=targets, target=target, given=given, error=error, scope=scope
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
@@ -145,13 +151,16 @@ class Runner:
             elif one.preview and not dialog.previewed:
                 self.asked(chosen[0])  # now that it is known what it destroys, show that
             else:
-                if targets:
-                    self._app.main.table.clear_marks()  # they have been acted on
+                if targets and target and one.effect != "reads":
+                    kind = _kind_of(target)  # what has been acted on stays marked no longer
+                    self._app.main.table_of(kind.name).unmark(str(kind.value(row, "id")) for row in targets)
                 self.run(chosen, then=then, again=again)
 
         def again(parsed: Parsed, failure: CloudmeshError) -> None:
             """Give back what was typed, with the reason why it was refused."""
-            self._dialog(one, targets=targets, target=target, given=parsed.given, error=str(failure), then=then)
+            self._dialog(
+                one, targets=targets, target=target, given=parsed.given, error=str(failure), scope=scope, then=then
+            )
 
         looking = self._look(dialog, targets, target)
         self._app.push_screen(dialog, closed)
@@ -160,7 +169,7 @@ class Runner:
 
     def _look(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
         """Return the job that finds out what a dialog's command would destroy, and shows it there."""
-        session, preview = self._session, dialog.command.preview
+        session, preview = self.session, dialog.command.preview
         at = 0 if target is None or target.kind is None else _kind_of(target).index["id"]
         ids = [str(row[at]) for row in targets]
 
@@ -193,9 +202,11 @@ class Runner:
 
         `then` is called when all are done, `again` when one alone was refused before anything was done.
         """
-        session = self._session
+        session = self.session
         first = commands[0]
         what = first.line if len(commands) == 1 else f"{first.command.name} ×{len(commands)}"
+        if any(param.many and param.name in first.given for param in first.command.params):
+            what = first.command.name  # it may name thousands
         if first.command.effect != "reads":
             self._app.main.query_one(CommandLine).remember(first.line)
 
@@ -231,7 +242,17 @@ class Runner:
         key = first.command.refreshes and f"refresh {session.scope} {first.command.refreshes}"
         unit = "commands" if len(commands) > 1 else "rows"
         reads = all(parsed.command.effect == "reads" for parsed in commands)
-        job = Job(safe(what), work, ended, self._app.show_error, quiet=quiet, key=key or "", unit=unit, lets_go=reads)
+        job = Job(
+            safe(what),
+            work,
+            ended,
+            self._app.show_error,
+            quiet=quiet,
+            unit=unit,
+            lets_go=reads,
+            key=key or "",
+            line="settings" if first.command.sets else "",
+        )
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
 
@@ -245,10 +266,10 @@ class Runner:
         for parsed, outcome in done:
             if (error := self._stale.pop(parsed.line, None)) is not None:
                 self._app.main.query_one(MessageBar).retract(error)
-            if outcome.session is not None:
-                self._app.switch(outcome.session)
+            if outcome.setting is not None:
+                self._app.set(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
-                fields = [(name, "" if value is None else safe(str(value))) for name, value in outcome.fields]
+                fields = field_texts(outcome.kind, outcome.fields)
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
@@ -256,7 +277,8 @@ class Runner:
             self._results = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
-            self._app.say(f"{said} z takes it back." if changed and self._undo else said)
+            more = "z takes it back." if changed and self._undo else self._go_to_made(done)
+            self._app.say(f"{said} {more}".rstrip())
         if not failed:
             then(results[0].parsed)
             return
@@ -270,7 +292,7 @@ class Runner:
         elif quiet and isinstance(error, CacheLostError):
             pass  # nobody asked for it, and the feed tells that the cache is lost, and when it is back
         elif len(results) == 1:
-            self._app.show_error(error)
+            self._app.show_error(error, behind=quiet)
             if parsed.command.effect == "reads" and isinstance(error, CacheLostError):
                 self._app.passes(error)
         else:
@@ -278,6 +300,24 @@ class Runner:
             message = f"{parsed.command.name}: {len(failed)} of {len(results)} failed. {reasons}"
             shown = message if len(message) < _LONGEST else f"{message[:_LONGEST]}…"
             self._app.show_error(CloudmeshError(shown, "F lists each, and does them again."))
+
+    def _go_to_made(self, done: Sequence[tuple[Parsed, Outcome]]) -> str:
+        """Move the cursor to the first object that was made, and return what to do to see it, "" for nothing."""
+        for parsed, outcome in done:
+            kind, native = outcome.kind, dict(outcome.fields).get("id")
+            if kind and native and parsed.command.effect == "changes" and parsed.command.target(kind.name) is None:
+                break
+        else:
+            return ""
+        if self._closed:  # it is of another cloud than the rows
+            return ""
+        main = self._app.main
+        table = main.table_of(kind.name)
+        table.expect(str(native))
+        if main.kind != kind.name:
+            return f"{list(KINDS).index(kind.name) + 1} goes to it."
+        known = table.rows.row(str(native)) is not None
+        return "The filter hides it." if known and table.cursor_id != native else ""
 
     # --- what follows ------------------------------------------------------------------------------------------------
 
@@ -351,17 +391,16 @@ class Runner:
         return ", ".join(found)
 
     def recover(self) -> None:
-        """Find out what came of the commands that an earlier run left unfinished, and tell."""
-        session = self._session
+        """Look for the outcome of the commands that an earlier run left unfinished; nothing is sent again unasked."""
+        session = self.session
 
         def told(found: Recovered) -> None:
             if found.messages:
                 self._app.say(f"Left unfinished, and found out now: {' '.join(found.messages)}")
             reasons = f"Left unfinished: {' '.join(found.failures)}" if found.failures else ""
-            if found.left:
-                what = "1 command was" if found.left == 1 else f"{found.left} commands were"
+            if found.offer:
                 self._left = CloudmeshError(
-                    f"{reasons} {what} planned and not begun when the program ended.".strip(),
+                    f"{reasons} {found.offer}".strip(),
                     ":journal resume shows and runs what is left, :journal drop gives it up.",
                 )
                 self._app.show_error(self._left)

@@ -8,7 +8,10 @@ from backend.cache import Change
 from backend.cache.documents import flatten
 from backend.commands import COMMANDS
 from backend.errors import CloudmeshError
-from backend.kinds import Kind
+from backend.format import GONE
+from backend.kinds import KINDS, Kind
+from backend.log import logger
+from backend.refresh import learn_protection
 from backend.session import Session
 from backend.text import safe
 from tui.jobs import Job
@@ -43,9 +46,26 @@ class Windows:
                 self._app.say(f"{kind.name} {safe(native)} is no longer in the cache.")
                 return
             title = document.get("name") or native
-            self._app.push_screen(DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document))))
+            screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
+            self._app.push_screen(screen)
+            if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
+                self._protection(session, native, screen)
 
         self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error))
+
+    def _protection(self, session: Session, native: str, screen: DetailsScreen) -> None:
+        """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
+
+        def ask(job: Job) -> dict[str, Any] | None:
+            learn_protection(session.connect(job.check), session.cache, session.scope, native)
+            return session.details(KINDS["vm"], native)
+
+        def show(document: dict[str, Any] | None) -> None:
+            if document is not None:
+                screen.show(list(flatten(document)))
+
+        # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
+        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
 
     def help(self, *bindings: Binding) -> None:
         """Show every key and command; `bindings` are the app's own."""

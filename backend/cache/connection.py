@@ -52,6 +52,8 @@ class Connection:
         """For how long nobody else refreshes a kind when the refresh under way is not heard of."""
         self.writer = uuid4().hex
         """What tells this open cache from all others in the records of its refreshes."""
+        self.refusal: CacheError | None = None
+        """Why nothing may be written to it, where the user of its server may only read; see `Cache.prepare`."""
         self._close = close
         self._full = full
         # mongomock is not thread-safe; MongoDB's client is.

@@ -17,7 +17,7 @@ from typing import Any
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Kind, Row, Type
+from backend.kinds import JOURNAL, Column, Kind, Row, Type
 from backend.text import safe
 
 CHUNK = 500
@@ -49,16 +49,22 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
     Its `hash` is the item's own digest, else one of all its values.
     """
     get = item.get
-    document = {column.name: _TYPED[column.type](get(column.name), column.type) for column in kind.listed}
+    document = {
+        column.field or column.name: _TYPED[column.type](get(column.name), column.type) for column in kind.listed
+    }
+    for _, column, field in kind.gathered:
+        if column.type == "list":
+            document[field] = _stored(document[field])
     extra = dict(get("extra") or ())
     if isinstance(tags := extra.get("tags"), dict):
         # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
         # lists tags in any order: in theirs they are the same each time.
         extra["tags"] = [{"key": key, "value": tags[key]} for key in sorted(tags)]
+    if "tags" in kind.index:
+        document["tags"] = extra.get("tags") or None
     digest = get("digest")
     document["hash"] = _digest(document, extra) if digest is None else digest
     document["_id"] = scope.key(document["id"])
-    # After the values: the region of a location is the one it was listed in, whatever the listing says.
     document["cloud"] = scope.cloud
     document["region"] = scope.region
     document["extra"] = extra
@@ -79,8 +85,7 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
 
     Values that are not of their column's type are read as `to_document` would have written them.
     """
-    get = document.get
-    row = tuple(map(get, kind.index))
+    row = _values(kind, document)
     if not is_of(scope, document):
         passed_over(kind.plural, document)
         return None
@@ -89,11 +94,27 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
         # Of 100,000 images a few owners and architectures: one string each, not 100,000.
         common = kind.common
         return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
-    if "flight" in kind.index and (flight := kind.value(row, "flight")) is not None:
-        at = kind.index["state"]
-        if flight.action == "reboot" and row[at] == "running":
-            return (*row[:at], "rebooting", *row[at + 1 :])  # EC2 says `running` all through a reboot
     return row
+
+
+def _values(kind: Kind, document: Mapping[str, Any]) -> Row:
+    """Return what a document says in each column: of what is gathered, what can be understood."""
+    row = tuple(map(document.get, kind.fields))
+    for at, column, field in kind.gathered:
+        value = row[at]
+        if value is None and column.earlier and field not in document:
+            value = _earlier(column, document)
+        if value is not None:
+            row = (*row[:at], _TYPED[column.type](value, column.type) or value or None, *row[at + 1 :])
+    return row
+
+
+def _earlier(column: Column, document: Mapping[str, Any]) -> Any:
+    """Return what an earlier version has written of a column."""
+    value: Any = document
+    for step in column.earlier.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
 def is_of(scope: Scope, document: Mapping[str, Any]) -> bool:
@@ -122,8 +143,11 @@ def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
     """Return all of a document, each column's value of its type; None as `to_row` does."""
     if to_row(kind, scope, document) is None:
         return None
-    said = [column for column in kind.columns if column.name in document and column.type != "flight"]
-    typed = {column.name: _TYPED[column.type](document[column.name], column.type) for column in said}
+    typed = {
+        name: _stored(_TYPED[column.type](document[name], column.type))
+        for column, name in zip(kind.columns, kind.fields, strict=True)
+        if name in document and column.type != "flight"
+    }
     extra = document.get("extra")
     return document | typed | {"extra": extra if isinstance(extra, dict) else {}}
 
@@ -166,6 +190,44 @@ def _flag(value: Any, _type: Type) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _list(value: Any, _type: Type) -> tuple[str, ...] | None:
+    if isinstance(value, str):  # earlier versions wrote the first entry alone
+        value = (value,)
+    if not isinstance(value, (list, tuple)):
+        return None
+    return tuple(one for one in value if isinstance(one, str) and one) or None
+
+
+def _tags(value: Any, _type: Type) -> tuple[tuple[str, str], ...] | None:
+    if not isinstance(value, (list, tuple)):
+        return None
+    pairs = [_pair(one) for one in value]
+    return tuple(sorted(filter(None, pairs), key=_tag_order)) or None
+
+
+def _pair(entry: Any) -> tuple[str, str] | None:
+    if isinstance(entry, Mapping):
+        entry = (entry.get("key"), entry.get("value"))
+    if not (isinstance(entry, tuple) and len(entry) == 2):
+        return None
+    key, value = entry
+    # Of 100,000 images a few tags: one string each.
+    return (intern(key), intern(value)) if type(key) is str and type(value) is str else None
+
+
+def _tag_order(tag: tuple[str, str]) -> tuple[bool, str]:
+    """Return what orders tags: last those that stand in a column of their own, or that AWS has set."""
+    key = tag[0]
+    return key == "Name" or key.startswith("aws:"), key
+
+
+def _stored(value: Any) -> Any:
+    """Return a list or tags of a row as a document has them, any other value as it is."""
+    if type(value) is not tuple:
+        return value
+    return [{"key": one[0], "value": one[1]} if type(one) is tuple else one for one in value]
+
+
 def _flight(value: Any, _type: Type) -> Flight | None:
     if not isinstance(value, Mapping):
         return None
@@ -177,7 +239,7 @@ def _flight(value: Any, _type: Type) -> Flight | None:
 
 _TYPED: dict[Type, Callable[[Any, Type], Any]] = {
     "text": _text, "state": _text, "time": _time, "int": _number, "mib": _number, "gib": _number, "usd": _number,
-    "seconds": _number, "flag": _flag, "flight": _flight,
+    "seconds": _number, "flag": _flag, "flight": _flight, "list": _list, "tags": _tags,
 }  # fmt: skip
 """What each type of column stores, and shows, of a value."""
 
@@ -216,6 +278,8 @@ _BSON: dict[Type, dict[str, Any]] = {
         "required": ["action", "since"],
         "properties": {"action": {"bsonType": "string"}, "since": {"bsonType": "date"}},
     },
+    "list": {"bsonType": ["array", "null"], "items": {"bsonType": "string"}},
+    "tags": {"bsonType": ["array", "null"], "items": {"bsonType": "object"}},
 }
 
 
@@ -226,7 +290,7 @@ def validator(kind: Kind) -> Document:
             "bsonType": "object",
             "required": ["_id", "cloud", "region", "id", "refreshed"],
             "properties": {
-                **{column.name: _BSON[column.type] for column in kind.columns},
+                **{name: _BSON[column.type] for name, column in zip(kind.fields, kind.columns, strict=True)},
                 "cloud": {"bsonType": "string"},
                 "region": {"bsonType": "string"},
                 "id": {"bsonType": "string"},

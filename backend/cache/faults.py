@@ -1,5 +1,7 @@
 """Turns MongoDB's errors into one sentence each, without credentials."""
 
+import re
+
 from bson.errors import BSONError
 from pymongo.errors import (
     AutoReconnect,
@@ -10,6 +12,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from backend.cache.rights import UNAUTHORIZED
 from backend.errors import CacheError, CacheLostError
 from backend.redact import redacted
 from backend.text import safe
@@ -22,15 +25,35 @@ LONGEST = 200
 _CODES = {
     18: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
     8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
-    13: ("does not let this user do that", "Give the user readWrite on the database."),
-    121: ("refuses a document that does not fit the schema", "Another version may have made the collection; drop it."),
+    121: (
+        "refuses a document that does not fit the schema",
+        "Another version has made the collection: let a user with the role dbAdmin start this one once, or drop it.",
+    ),
     64: ("has not written it on most of its members in time", "See whether they all run."),
     14031: ("has no disk space left", "Free some, then try again."),
 }
 """Server error code to what the server does and what to do about it."""
 
+ROLES = "The role readWrite on the database lets a user refresh and change things, the role read lets one look."
+"""Which of MongoDB's own roles a user of the cache needs."""
+
+_REFUSED = re.compile(r"not authorized on (\S+) to execute command \{ (\w+): (?:\"([^\"]*)\")?")
+"""The server's words for a privilege that is missing: database, command, collection."""
+
+_ACTIONS = {
+    "aggregate": "find and changeStream", "create": "createCollection", "createIndexes": "createIndex",
+    "delete": "remove", "findAndModify": "find and update",
+}  # fmt: skip
+"""The privilege actions that commands need, where they have other names (MongoDB manual, Privilege Actions)."""
+
 _LEAVING = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 """What a server answers that shuts down, or is the primary no longer (retryable writes specification)."""
+
+_TLS_CURES = {
+    "certificate verify failed": "Name the authority that signed its certificate with tlsCAFile=FILE in mongodb.uri.",
+    "connection closed": f"{_START_CURE} A server that wants TLS hangs up on others: tls=true in mongodb.uri.",
+}
+"""What to do about what the driver says when TLS fails, or is missing."""
 
 _PARTS = ("writeErrors", "writeConcernErrors")
 """Where the error of a batch says why."""
@@ -53,6 +76,8 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
     codes += [entry.get("code") for entry in parts]
     if _LEAVING.intersection(codes):
         return CacheLostError(f"{subject} cannot be reached: it shuts down, or is the primary no longer.", _START_CURE)
+    if UNAUTHORIZED in codes:
+        return _unauthorized(subject, str(error))
     for code in codes:
         if code in _CODES:
             what, cure = _CODES[code]
@@ -61,11 +86,24 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
         # The driver's own text repeats the whole topology; the first clause is the reason.
         reason = str(error).split(",")[0].split(" (configured timeouts")[0]
         reason = _REASONS.get(reason, reason)
-        return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _START_CURE)
+        cure = next((cure for words, cure in _TLS_CURES.items() if words in reason), _START_CURE)
+        return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", cure)
     if isinstance(error, ConfigurationError):
         return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")
     reason = next((str(said["errmsg"]) for said in (details, *parts) if said.get("errmsg")), str(error))
     return CacheError(f"{subject} failed: {_short(reason)}.")
+
+
+def _unauthorized(subject: str, words: str) -> CacheError:
+    """Return what is missing where a user may not do something, named as MongoDB names it."""
+    if found := _REFUSED.search(words):
+        database, command, collection = found.groups()
+        action = _ACTIONS.get(command, command)
+        on = f"collection {collection} of database {database}" if collection else f"database {database}"
+        return CacheError(f"{subject} refuses {command}: its user lacks the privilege {action} on {safe(on)}.", ROLES)
+    if "requires authentication" in words:
+        return CacheError(f"{subject} wants a user and a password.", f"Name them in mongodb.uri. {ROLES}")
+    return CacheError(f"{subject} refuses this user: {_short(words)}.", ROLES)
 
 
 def _short(words: str) -> str:

@@ -13,6 +13,7 @@ from backend.cache.documents import Change, to_row
 from backend.cache.entries import scope_of, to_entry
 from backend.cache.places import EVERYWHERE, Document, Scope, split_key
 from backend.cache.records import RefreshRecord, record
+from backend.cache.rights import UNAUTHORIZED
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled, bug
@@ -29,8 +30,11 @@ REREAD_EVERY = 5.0
 RETRY_EVERY = 2.0
 """Seconds between attempts to reach a server that was lost."""
 
-_NO_STREAMS = frozenset({40573, 40324, 59, 115})
-"""What servers answer that are no replica set, or no MongoDB: $changeStream is refused, unknown, no command."""
+_NO_STREAMS = frozenset({40573, 40324, 59, 115, UNAUTHORIZED})
+"""What servers answer that are no replica set, or no MongoDB: $changeStream is refused, unknown, no command.
+
+A user without the privilege changeStream is served in the same way: by reading again.
+"""
 
 _FOLLOWED: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()} | {"journal": JOURNAL}
 """By collection."""

@@ -6,14 +6,14 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
+from backend.cache.address import place_of
 from backend.cache.connection import Mode
 from backend.cache.faults import sentence
 from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.config import MongoDB
-from backend.errors import CacheError, CacheLostError, ConfigError
+from backend.errors import CacheError, CacheLostError
 from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
@@ -40,32 +40,6 @@ def open_cache(settings: MongoDB, home: Path, find: Callable[[], str | None] = f
     if uri == "embedded":
         return _embedded(settings, home, find())
     return _connected(uri, settings, "mongodb", place_of(uri))
-
-
-def place_of(uri: str) -> str:
-    """Return host:port, … of a mongodb:// address, never its user or password.
-
-    Raises ConfigError when it is not a valid address, or names a file of certificates that cannot be read.
-    """
-    try:
-        if uri.startswith("mongodb+srv://"):  # parsed as a plain one: as what it is, the DNS would be asked
-            ((host, port),) = parse_uri(uri.replace("+srv", "", 1), default_port=0)["nodelist"]
-            if port:
-                raise ValueError
-            return str(host)
-        nodes = parse_uri(uri)["nodelist"]
-    except (PyMongoError, ValueError):
-        # Not the driver's own words: they may quote the password.
-        raise ConfigError(
-            "mongodb.uri in the configuration is not a valid MongoDB address.",
-            "User and password in it need percent-encoding: @ is %40, : is %3A, / is %2F.",
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"mongodb.uri in the configuration names a file that cannot be read: {error.filename}: {error.strerror}.",
-            "Mend the path.",
-        ) from None
-    return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
 
 
 def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:

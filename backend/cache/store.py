@@ -6,16 +6,20 @@ from itertools import chain, islice
 from typing import Any
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from backend.cache.connection import SOON, UNCLEAR, chunks, of
 from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_row, understood, validator
+from backend.cache.faults import ROLES
 from backend.cache.journalling import Journal
 from backend.cache.known import Hashes, Known
 from backend.cache.places import Document, Scope
 from backend.cache.refreshes import Refreshes
+from backend.cache.rights import READS, WRITES, extra, rights
+from backend.errors import CacheError
 from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Kind, Row
+from backend.text import safe
 
 
 class Cache(Refreshes, Journal):
@@ -26,20 +30,60 @@ class Cache(Refreshes, Journal):
     """
 
     def prepare(self) -> None:
-        """Create what is missing of the collections, their indexes and, where the server has them, validators."""
+        """Create what is missing of the collections, their indexes and validators, as far as the user may.
+
+        These are extras. Where the user may not write `refusal` says so, and nothing is created; one who may not even
+        read gets CacheError.
+        """
         with self.use():
-            existing = {found["name"]: found["options"] for found in self._collections()}
+            if self.mode == "mongodb":
+                self._look_at_rights()
+            if self.refusal:
+                return
+            existing: dict[str, Document] = {}
+            with extra("list the collections"):
+                existing = {found["name"]: found.get("options", {}) for found in self._collections()}
             for kind in KINDS.values():
                 # Moderate: what does not fit already may be written to all the same, else it could not be put right.
                 schema = {"validator": validator(kind), "validationLevel": "moderate"}
-                if schema.items() <= existing.get(kind.plural, {}).items():  # the last to be set: the rest is there too
-                    continue
-                # Of equal keys the server keeps the order in which they came, which an index by name would not.
-                self.database[kind.plural].create_index([("cloud", 1), ("region", 1)])
-                if self.mode != "memory":
-                    self.database.command("collMod", kind.plural, **schema)
-            if "journal" not in existing:
-                self.database["journal"].create_index([("at", -1), ("place", -1)])
+                if self.mode != "memory" and not schema.items() <= existing.get(kind.plural, {}).items():
+                    self._validate(kind.plural, schema)
+                # Of equal keys the server keeps the order in which they came, which an index by name would not. One
+                # that is there is passed over in a fraction of a millisecond.
+                self._index(kind.plural, [("cloud", 1), ("region", 1)])
+            self._index("journal", [("at", -1), ("place", -1)])
+
+    def _look_at_rights(self) -> None:
+        """Note in `refusal` and `note` that the user may only read."""
+        collections = [*(kind.plural for kind in KINDS.values()), "refreshes", "journal"]
+        found = rights(self.database, collections)
+        if not found.user:
+            self.find_one("refreshes", "")  # a server that wants a user says so here
+        who = f"The user {safe(found.user)} of the cache (MongoDB at {self.place})"
+        missing = f"lacks the privileges {{}} on database {self.database.name}"
+        if lacks := found.lacks & READS:
+            raise CacheError(f"{who} may not read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
+        if lacks := found.lacks & WRITES:
+            self.refusal = CacheError(f"{who} may only read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
+            self.note = (
+                f"{self.refusal.message} What others refresh is shown; nothing is refreshed or changed from here."
+            )
+
+    def _validate(self, collection: str, schema: Document) -> None:
+        """Give a collection its validator, as it is made where it is missing: readWrite may make one, not alter one."""
+        with extra(f"create the collection {collection}"):
+            try:
+                self.database.create_collection(collection, check_exists=False, **schema)
+                return
+            except OperationFailure as error:
+                if error.code != _EXISTS:
+                    raise
+        with extra(f"set the validator of {collection}, which takes the privilege collMod of the role dbAdmin"):
+            self.database.command("collMod", collection, **schema)
+
+    def _index(self, collection: str, keys: list[tuple[str, int]]) -> None:
+        with extra(f"create the index of {collection}"):
+            self.database[collection].create_index(keys)
 
     def _collections(self) -> Iterable[Document]:
         if self.mode == "memory":  # mongomock does not know their options
@@ -56,7 +100,7 @@ class Cache(Refreshes, Journal):
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
         """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
         with self.use():
-            rows = self._rows(kind, scope, self.find(kind.plural, of(scope), dict.fromkeys(kind.index, 1)))
+            rows = self._rows(kind, scope, self.find(kind.plural, of(scope), kind.projection))
             while page := list(islice(rows, CHUNK)):
                 yield page
 
@@ -122,14 +166,19 @@ class Cache(Refreshes, Journal):
         scope: Scope,
         items: Iterable[Mapping[str, Any]],
         known: Known | None = None,
+        *,
+        made: bool = False,
         flight: Flight | None = None,
     ) -> tuple[int, int]:
         """Write the items that are not in the cache as they are and return (added, changed).
 
         Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
-        last wins. A VM's flight is kept; `flight`, where given, takes its place in the same write, so that no table
-        shows a VM that was just booted without it.
+        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that
+        made them: they count as not listed yet until a listing has had them; see `unlisted`.
         """
+        if made or flight:
+            old = [self._put_made(kind, scope, item, flight) for item in items]
+            return old.count(False), old.count(True)
         refreshing = known is not None
         known = Known() if known is None else known
         now = datetime.now(UTC)
@@ -138,7 +187,7 @@ class Cache(Refreshes, Journal):
         for item in items:
             if item.get("id"):
                 document = to_document(kind, scope, item, now)
-                listed[document["_id"]] = document | {"flight": flight._asdict()} if flight else document
+                listed[document["_id"]] = document
             elif "digest" in item:
                 passed.add(item["digest"])
         known.hashes.take(passed)
@@ -159,12 +208,12 @@ class Cache(Refreshes, Journal):
             alike = [
                 fresh.pop(key) for key, found in present.items() if same(fresh[key], found) or hashes[key] in passed
             ]
-            self._update(kind, [document for key, document in fresh.items() if key in present])
+            self._update(kind, [_listed(document, present[key]) for key, document in fresh.items() if key in present])
             # Of what is as it was, but listed in other bytes now, only the hash.
             self._update(
                 kind,
                 [
-                    {"_id": one["_id"], "hash": one["hash"]}
+                    _listed({"_id": one["_id"], "hash": one["hash"]}, present[one["_id"]])
                     for one in alike
                     if hashes[one["_id"]] not in passed and hashes[one["_id"]] != one["hash"]
                 ],
@@ -177,6 +226,36 @@ class Cache(Refreshes, Journal):
             self.announce(Change(kind.name, scope, upserts=tuple(rows)))
         changed = sum(key in present for key in fresh)
         return len(fresh) - changed, changed
+
+    def _put_made(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None) -> bool:
+        """Write an object that was made, with its flight where it has none; return whether it was in the cache.
+
+        One write: no table shows a VM that was just booted without its flight.
+        """
+        now = datetime.now(UTC)
+        # The digest is of what a listing says; this is none, so the next one must write.
+        document = to_document(kind, scope, item, now) | {"hash": None, "made": now, "unlisted": True}
+        with self.use():
+            there = self._insert(kind, [document | (_flight_fields(flight, None) if flight else {})])
+            if there:
+                self._update(kind, [document])
+        if not (there and flight and self.claim(scope, str(document["id"]), flight, None)):
+            self._announce_row(kind, scope, str(document["id"]))
+        return bool(there)
+
+    def unlisted(self, kind: Kind, scope: Scope, since: datetime) -> set[str]:
+        """Return the ids of the objects that commands have made since then and that no listing has had."""
+        if not kind.by_row:  # commands make none of those
+            return set()
+        with self.use():
+            found = self.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
+            return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
+
+    def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:
+        """Return whether a command has made an object since then, listed or not."""
+        with self.use():
+            found = self.find_one(kind.plural, scope.key(native))
+        return found is not None and _is_made_since(found, since)
 
     def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
         """Return the documents of these keys that there are."""
@@ -243,24 +322,27 @@ class Cache(Refreshes, Journal):
         return removed
 
     def set_flight(self, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
-        """Set or, with None, end the flight of a VM, together with the state that the cloud's answer told."""
-        fields: Document = {"flight": flight._asdict() if flight else None}
-        if state is not None:
-            # The digest is of what a listing said; this was no listing, so the next one must write.
-            fields |= {"state": state, "hash": None}
+        """Set the flight of a VM whatever it is now, together with the state that the cloud's answer told."""
         kind = KINDS["vm"]
         with self.use():
-            self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
+            update = {"$set": _flight_fields(flight, state)}
+            self.database[kind.plural].update_one({"_id": scope.key(vm)}, update)
         self._announce_row(kind, scope, vm)
 
-    def claim(self, scope: Scope, vm: str, flight: Flight, instead: Flight | None) -> bool:
-        """Set the flight of a VM where it still is `instead`; return False where somebody else was quicker."""
+    def claim(
+        self, scope: Scope, vm: str, flight: Flight | None, instead: Flight | None, state: str | None = None
+    ) -> bool:
+        """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
+
+        Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
+        `state` is as in `set_flight`.
+        """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}
-        query |= {"flight.since": instead.since, "flight.action": instead.action} if instead else _NO_FLIGHT
+        query |= {"flight.since": _stored(instead.since), "flight.action": instead.action} if instead else _NO_FLIGHT
         with self.use():
-            fields = {"flight": flight._asdict()}
-            claimed: bool = self.database[kind.plural].update_one(query, {"$set": fields}).matched_count > 0
+            update = {"$set": _flight_fields(flight, state)}
+            claimed: bool = self.database[kind.plural].update_one(query, update).matched_count > 0
         if claimed:
             self._announce_row(kind, scope, vm)
         return claimed
@@ -272,18 +354,6 @@ class Cache(Refreshes, Journal):
             fields = {"protected": on, "protection_asked": datetime.now(UTC)}
             self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
         self._announce_row(kind, scope, vm)
-
-    def unasked(self, scope: Scope, since: datetime, limit: int) -> list[str]:
-        """Return ids of VMs of which it was not asked since then whether they are protected, the longest ago first."""
-        kind = KINDS["vm"]
-        query = {
-            **of(scope),
-            "state": {"$nin": ["shutting-down", "terminated"]},
-            "$or": [{"protection_asked": None}, {"protection_asked": {"$lt": since}}],
-        }
-        with self.use():
-            found = self.find(kind.plural, query, {"id": 1}, sort=[("protection_asked", 1)])
-            return list(islice((one["id"] for one in found if is_of(scope, one)), limit))
 
     def _announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
         if not self._listeners:
@@ -298,13 +368,36 @@ class Cache(Refreshes, Journal):
         kind = KINDS["vm"]
         moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(MOVING)}}]
         with self.use():
-            found = self.find(kind.plural, {**of(scope), "$or": moving}, dict.fromkeys(kind.index, 1))
+            found = self.find(kind.plural, {**of(scope), "$or": moving}, kind.projection)
             rows = list(self._rows(kind, scope, found))
         # What has a flight that cannot be understood is in none.
         return [row for row in rows if kind.value(row, "flight") or kind.value(row, "state") in MOVING]
 
 
+def _listed(document: Document, before: Document) -> Document:
+    """Return what a listing writes of an object that was in the cache: from now on it has been listed."""
+    return document | {"unlisted": False} if before.get("unlisted") else document
+
+
+def _is_made_since(document: Document, since: datetime) -> bool:
+    made = document.get("made")
+    return isinstance(made, datetime) and made >= since
+
+
+def _flight_fields(flight: Flight | None, state: str | None) -> Document:
+    fields: Document = {"flight": flight._replace(since=_stored(flight.since))._asdict() if flight else None}
+    # The digest is of what a listing said; this was no listing, so the next one must write.
+    return fields if state is None else fields | {"state": state, "hash": None}
+
+
+def _stored(moment: datetime) -> datetime:
+    """Return a time in the milliseconds that MongoDB keeps, to be found by it on mongomock as well."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 _DUPLICATE = 11000
+_EXISTS = 48
+"""What a server answers that has the collection already, with other options."""
 
 _UNHASHED: Document = {
     "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]

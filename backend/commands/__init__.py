@@ -2,7 +2,7 @@
 
 from backend.commands.grammar import complete, parse, split
 from backend.commands.model import Command, Outcome, Param, Parsed, Result
-from backend.commands.run import allowed, execute, execute_all
+from backend.commands.run import allowed, execute, execute_all, refusal
 from backend.commands.table import COMMANDS, command
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "execute",
     "execute_all",
     "parse",
+    "refusal",
     "split",
 ]

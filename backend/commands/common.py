@@ -2,23 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
-from backend.errors import CacheError, NotFoundError, RefusedError
-from backend.journal import Entry
+from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
 from backend.kinds import KINDS, Kind
 from backend.providers import Item, Page, Provider
+from backend.refresh import NEW_FOR
+from backend.session import Session
 from backend.text import safe
-
-REPEATED_FOR = 3_600.0
-"""Seconds for which a request with a token is sent again when nothing came of it: EC2 knows a token for a day."""
-
-
-def may_repeat(entry: Entry) -> bool:
-    """Return whether a request of which nothing came is sent again: it is ours, nobody was told, EC2 knows it yet."""
-    return entry.vouched and not entry.told and (datetime.now(UTC) - entry.at).total_seconds() < REPEATED_FOR
 
 
 def label(name: str | None, native: str) -> str:
@@ -26,27 +20,58 @@ def label(name: str | None, native: str) -> str:
     return f"{safe(name)} ({native})" if name else native
 
 
+def attachment(volume: Item, vm: str) -> dict[str, Any]:
+    """Return what EC2 says of a volume's attachment to one VM (device, status …), nothing where it has none."""
+    found = volume["extra"].get("attachmentSet")
+    entries = found if isinstance(found, list) else []
+    return next((one for one in entries if isinstance(one, dict) and one.get("instanceId") == vm), {})
+
+
 def only(pages: Iterator[Page]) -> Item | None:
     """Return the one item of a listing that is of one object, None when it no longer exists."""
     return next((item for page in pages for item in page), None)
 
 
+_LISTED: dict[str, Callable[[Provider, str], Iterator[Page]]] = {
+    "image": lambda provider, native: provider.images(ids=[native]),
+    "vm": lambda provider, native: provider.vms([native]),
+    "volume": lambda provider, native: provider.volumes([native]),
+}
+"""Lists one object of a kind by its id."""
+
+
 def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
-    """Return a VM or a volume as the cloud lists it at this moment, None when it no longer exists."""
-    return only((provider.vms if kind.name == "vm" else provider.volumes)([native]))
+    """Return an object as the cloud lists it at this moment, None when it does not.
+
+    Raises KeyError for a kind that cannot be listed by id.
+    """
+    return only(_LISTED[kind.name](provider, native))
+
+
+def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
+    """Return why an object is not listed where a command made it a moment ago, None where it is gone."""
+    if native not in session.cache.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
+        return None
+    return NotListedError(
+        f"{kind.noun} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
+        f"{session.cloud.name}, region {session.cloud.region}.",
+        "Try again in a moment.",
+    )
 
 
 def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[Provider, Item]:
     """Return a provider and the VM or volume that `word` names as the cloud lists it now; the cache has it then too.
 
-    `fresh` is as in `find`. Raises NotFoundError, and takes it out of the cache, when it no longer exists, and
-    RefusedError when it has another name by now.
+    `fresh` is as in `find`. Raises NotListedError when it was made a moment ago and is not listed yet; NotFoundError,
+    and takes it out of the cache, when it no longer exists; RefusedError when it has another name by now.
     """
     session = call.session
     native = str(kind.value(find(call, kind.name, word, fresh=fresh), "id"))
     provider = call.connect()
     item = listed(provider, kind, native)
     if item is None:
+        if early := not_yet(session, kind, native):
+            raise early
         session.cache.remove(kind, session.scope, [native])
         raise NotFoundError(
             f"{kind.noun} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."

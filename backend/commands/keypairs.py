@@ -8,7 +8,7 @@ from backend.commands.common import written
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.config import expanded
-from backend.errors import InVainError, RefusedError
+from backend.errors import InVainError, RefusedError, UntoldError
 from backend.journal import here
 from backend.kinds import KINDS, is_id
 from backend.providers import Item, Provider
@@ -47,22 +47,28 @@ def create(call: Call) -> Outcome:
         kind=_KEYPAIR,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
     )
-    return written(outcome, lambda: session.cache.put(_KEYPAIR, session.scope, [item]))
+    return written(outcome, lambda: session.cache.put(_KEYPAIR, session.scope, [item], made=True))
 
 
 def came_of_create(call: Call) -> Outcome | None:
     """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
     name, path = call.journal.request["name"], Path(call.journal.request["path"])
     item = _named(call.connect(), name)
-    saved = path.exists() and path.stat().st_size > 0
-    # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt.
-    if not saved and here(call.journal) and call.journal.vouched:
-        path.unlink(missing_ok=True)
+    # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt. A relative
+    # path, which earlier versions kept, may name somebody else's file here.
+    if path.is_absolute() and here(call.journal) and call.journal.vouched:
+        keyfiles.give_up(path)
     if item is None or call.journal.request["before"]:
         return None
     call.session.cache.put(_KEYPAIR, call.session.scope, [item])
     call.journal.objects.append(item["id"])
-    if saved:
+    if not path.is_absolute():
+        raise UntoldError(
+            f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
+            f"for {safe(str(path))} in the folder where the command was given.",
+            f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
+        )
+    if keyfiles.is_saved(path):
         return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=_KEYPAIR)
     raise InVainError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",

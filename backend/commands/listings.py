@@ -1,7 +1,6 @@
 """What `KIND refresh`, `KIND list`, `KIND export` and `refresh` do."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from backend import export
 from backend.commands.lookup import find
@@ -10,7 +9,7 @@ from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.kinds import KINDS, Kind
 from backend.refresh import Difference, refresh, refresh_many
-from backend.session import cloud_named
+from backend.session import SettingChange, cloud_named
 from backend.state import remember
 
 
@@ -46,7 +45,8 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
         export.check(path)
         failure = "" if call.args["only"] else _fetched(call, kind)
         if call.args["only"]:
-            rows = [find(call, kind.name, word) for word in call.args["only"].split(",")]
+            known = {str(kind.value(row, "id")): row for row in call.session.cache.rows(kind, call.session.scope)}
+            rows = [known.get(word) or find(call, kind.name, word) for word in call.args["only"].split(",")]
         else:
             rows = call.session.cache.rows(kind, call.session.scope)
         export.write(kind, rows, path)
@@ -58,7 +58,7 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
 
 def _fetched(call: Call, kind: Kind) -> str:
     """Fetch a listing where refresh is on, and return why that failed, "" where it did not."""
-    if call.session.refresh:
+    if call.session.fetches:
         try:
             fetch(call, kind)
         except CloudmeshError as error:
@@ -111,7 +111,7 @@ def switch_refresh(on: bool) -> Callable[[Call], Outcome]:
             if on
             else "refresh is off: the cache is shown until you ask for a refresh."
         )
-        return Outcome(message, session=replace(call.session, refresh=on))
+        return Outcome(message, setting=SettingChange(refresh=on))
 
     return run
 
@@ -121,4 +121,4 @@ def set_default(call: Call) -> Outcome:
     cloud = cloud_named(call.session.settings, call.args["cloud"])
     remember(call.session.settings, call.session.home, cloud=cloud.name)
     message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
-    return Outcome(message, session=call.session.switched(cloud.name))
+    return Outcome(message, setting=SettingChange(cloud=cloud.name))

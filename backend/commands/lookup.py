@@ -58,8 +58,10 @@ def id_of(call: Call, kind: Kind, word: str) -> str:
 
 
 def _is_stale(call: Call, kind: Kind) -> bool:
-    age = call.session.cache.refreshed(kind, call.session.scope).age()
-    return age is None or (call.session.refresh and age > call.session.settings.max_age[kind.name])
+    session = call.session
+    age = session.cache.refreshed(kind, session.scope).age()
+    never = age is None and session.cache.refusal is None
+    return never or (session.fetches and age is not None and age > session.settings.max_age[kind.name])
 
 
 def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from backend.callbacks import ignore
 from backend.commands.preview import Preview
+from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal import Entry
 from backend.kinds import Kind, Row
 from backend.providers import Provider, Waiting
 from backend.refresh import Difference, Progress
-from backend.session import Session
+from backend.session import Session, SettingChange
 from backend.text import safe
 
 Effect = Literal["reads", "changes", "destroys"]
@@ -39,6 +40,8 @@ class Param:
     """With it the command only asks whether it could be done."""
     many: bool = False
     """One call takes several, joined by commas: marked rows are one command, not one each."""
+    asked: Callable[[Row], bool] | None = None
+    """Whether a dialog on a row has a field for it; None: every dialog has."""
 
     @property
     def usage(self) -> str:
@@ -94,8 +97,8 @@ class Outcome:
     rows: tuple[Row, ...] | None = None
     fields: tuple[tuple[str, Any], ...] = ()
     differences: tuple[Difference, ...] = ()
-    session: Session | None = None
-    """The session to go on with, where the command changed it."""
+    setting: SettingChange | None = None
+    """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
     undo: str = ""
@@ -134,8 +137,8 @@ class Command:
     """Whether its key is told of in the help alone, for want of room in the line of keys."""
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
-    states: frozenset[str] | None = None
-    """The states of the cursor's VM in which the command makes sense; None: any."""
+    impossible_in: frozenset[str] = frozenset()
+    """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None
@@ -143,14 +146,18 @@ class Command:
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
-    """The kind that it refreshes."""
+    """The kind that it refreshes, or "all"."""
+    sets: bool = False
+    """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
     preview: Callable[[Call, Sequence[str]], Preview] | None = None
     """Shows what it would destroy, given the ids of what it is to act on; only looks."""
     look: Callable[[Call], Outcome | None] | None = None
-    """Finds out what came of it where the answer was lost: an outcome when it was done, None when it was not.
+    """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
 
-    It raises UnsureError when that cannot be told. A request that can be repeated without a second effect is repeated.
+    It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
+    resend: Callable[[Call], Outcome] | None = None
+    """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
     """Whether a change is an entry of its own; not where it only goes on with others."""
 
@@ -195,6 +202,13 @@ class Parsed:
     def _value(self, param: Param, session: Session) -> str | None:
         """Return what was given, where an empty word means none at all, else the configuration's default."""
         return self.given[param.name] or None if param.name in self.given else param.default(session)
+
+    @property
+    def lasting(self) -> str:
+        """The command as it means the same in every folder: what the journal keeps."""
+        paths = {param.name for param in self.command.params if param.type == "path"}
+        given = {name: str(expanded(value)) if name in paths and value else value for name, value in self.given.items()}
+        return Parsed(self.command, given).line
 
     @property
     def line(self) -> str:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from backend import keyfiles
-from backend.commands.common import label
+from backend.commands.common import attachment, label, not_yet
 from backend.commands.lookup import id_of, known
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
@@ -48,11 +48,11 @@ class _Seen:
     def price(self, native: str) -> float | None:
         return self.prices.get(str(self.items[native].get("flavor")))
 
-    def dies(self, volume: Item) -> bool:
-        """Return whether a volume is deleted with its VM; one of which nothing says so counts as lost."""
-        holder = self.items.get(str(volume.get("vm")), {})
+    def dies(self, volume: Item, vm: str) -> bool:
+        """Return whether a volume is deleted with one of its VMs; one of which nothing says so counts as lost."""
+        holder = self.items.get(vm, {})
         mapped = [one.get("ebs") for one in _dicts(holder.get("extra", {}).get("blockDeviceMapping"))]
-        for one in (*_dicts(mapped), *_dicts(volume["extra"].get("attachmentSet"))):
+        for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, vm)}):
             if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
                 return str(one["deleteOnTermination"]).lower() != "false"
         return True
@@ -70,7 +70,8 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
     attached: dict[str, list[Item]] = {}
     no_volumes: list[Item] = []
     for volume in _asked(notes, "Volumes", no_volumes, lambda: _flat(provider.volumes(vms=there) if there else ())):
-        attached.setdefault(str(volume.get("vm")), []).append(volume)
+        for vm in volume.get("vm") or ():
+            attached.setdefault(vm, []).append(volume)
     no_addresses: dict[str, list[str]] = {}
     unknown: dict[str, bool] = {}
     seen = _Seen(
@@ -119,9 +120,9 @@ def _vm(seen: _Seen, native: str, rules: Iterable[str]) -> Target:
         native,
         safe(item.get("name") or native),
         facts,
-        losses=tuple(_volume_line(one) for one in volumes if seen.dies(one)),
+        losses=tuple(_volume_line(one) for one in volumes if seen.dies(one, native)),
         stays=(
-            *(_volume_line(one) for one in volumes if not seen.dies(one)),
+            *(_volume_line(one) for one in volumes if not seen.dies(one, native)),
             *(f"elastic IP {safe(address)}, billed while nothing uses it" for address in addresses),
         ),
         warnings=tuple(warnings),
@@ -139,10 +140,14 @@ def _vm_totals(seen: _Seen, targets: Sequence[Target]) -> Iterable[str]:
     cost = [f"{sum(known):.4f} USD/hour now"] if known or not prices else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
     yield f"{_count(len(going), 'VM')}: {', '.join(cost)}."
-    volumes = [volume for one in going for volume in seen.volumes.get(one.id, ())]
+    volumes: dict[bool, dict[str, Item]] = {True: {}, False: {}}  # by id: several of these VMs may share one
+    for one in going:
+        for volume in seen.volumes.get(one.id, ()):
+            volumes[seen.dies(volume, one.id)][volume["id"]] = volume
+    lost = volumes[True]
     for ends, some in (
-        ("deleted with", [one for one in volumes if seen.dies(one)]),
-        ("left by", [one for one in volumes if not seen.dies(one)]),
+        ("deleted with", list(lost.values())),
+        ("left by", [volume for native, volume in volumes[False].items() if native not in lost]),
     ):
         if some:
             size = sum(volume.get("size") or 0 for volume in some)
@@ -159,6 +164,8 @@ def _absent(call: Call, kind: Kind, word: str) -> Target:
     """Return what is said of a word by which the cloud lists nothing."""
     rows = known(call, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
+    if len(rows) == 1 and not_yet(call.session, kind, word):
+        why = "EC2 does not list it yet; try again in a moment"
     name = kind.value(rows[0], "name") if len(rows) == 1 else None
     return Target(word, safe(str(name or word)), left_out=why)
 
@@ -268,18 +275,15 @@ def _volume(call: Call, item: Item, native: str) -> Target:
         for column in _VOLUME.columns
         if column.name in ("size", "state", "type", "location", "created")
     ]
-    vm = item.get("vm")
-    holder = ""
-    if vm:
-        rows = call.session.cache.named(_VM, call.session.scope, vm)
-        holder = _name_of(rows, str(vm))
+    vms = item.get("vm") or ()
+    holder = ", ".join(_name_of(call.session.cache.named(_VM, call.session.scope, vm), vm) for vm in vms)
     facts.append(("Used by", holder or "nothing"))
     return Target(
         native,
         safe(item.get("name") or native),
         tuple(facts),
         losses=("all that is on it",),
-        left_out=f"it is attached to {holder}; detach it first" if vm else "",
+        left_out=f"it is attached to {holder}; detach it first" if vms else "",
     )
 
 

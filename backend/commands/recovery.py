@@ -1,4 +1,4 @@
-"""Finds out what came of commands whose process ended before they did, and goes on with those not begun."""
+"""Looks for the outcome of commands whose process ended before they did, and goes on with those not begun."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,11 @@ from backend.callbacks import ignore
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome, Parsed, Result
 from backend.commands.preview import Preview, Target
-from backend.commands.run import execute_all, is_journalled
+from backend.commands.run import execute_all, is_journalled, may_resend, says_what_became
 from backend.errors import (
     Cancelled,
     CloudError,
     CloudmeshError,
-    InVainError,
-    NotFoundError,
     RefusedError,
     UntoldError,
     UsageError,
@@ -38,46 +36,58 @@ class Recovered:
     """What was found out about commands that were left unfinished."""
 
     messages: tuple[str, ...] = ()
-    """What came of those that had been sent."""
+    """The outcomes of those that had been sent."""
     failures: tuple[str, ...] = ()
     left: int = 0
-    """Commands that were planned and not begun: `journal resume` runs them, `journal drop` gives them up."""
+    """Commands that are not done: `journal resume` runs them, `journal drop` gives them up."""
+
+    @property
+    def offer(self) -> str:
+        """A sentence that says how many are left, "" where none is."""
+        if not self.left:
+            return ""
+        what = "1 command is" if self.left == 1 else f"{self.left} commands are"
+        return f"{what} left from a run that ended, and not done."
 
 
-def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
-    """Find out what came of every command that was sent and whose process has ended since.
+def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
+    """Look for the outcome of every command that was sent and whose process has ended since.
 
-    Each is taken over by one process alone. A command that was not carried out waits to be resumed; what cannot be
-    found out now is looked for again at the next start. Raises CacheError and Cancelled.
+    Each is taken over by one process alone. It changes nothing in a cloud: a command that was not carried out waits
+    to be resumed. With `resend`, which takes a command that changes something or the user's consent, a request with a
+    token is sent again. What cannot be found out now is looked for again at the next start. Raises CacheError and
+    Cancelled.
     """
+    if session.cache.refusal:  # what is found could not be written down
+        return Recovered()
     messages: list[str] = []
     failures: list[str] = []
     for entry in _abandoned(session, ("unfinished", "unknown")):
         if not entry.taken():
             continue
         try:
-            outcome = _look(entry, session, check)
-        except (NotFoundError, InVainError) as error:
-            entry.end("failed", str(error))
-            failures.append(f"{entry.command}: {error}")
+            outcome = _look(entry, session, check, resend=resend and not session.locked)
         except (CloudError, RefusedError, UsageError) as error:
-            if isinstance(error, RefusedError) and session.locked:  # nothing came of it, and it would be repeated
-                entry.give_back()
-                failures.append(f"Nothing is seen of {entry.command}, and it is not repeated now: {error}")
+            if says_what_became(error):
+                entry.end("failed", str(error))
+                failures.append(f"{entry.command}: {error}")
                 continue
             entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
-            failures.append(f"It is not known what came of {entry.command}: {error}")
+            failures.append(f"The outcome of {entry.command} is unknown: {error}")
         except Cancelled:
-            entry.end("unknown", "Looking for what came of it was cancelled.")
+            entry.end("unknown", "Looking for its outcome was cancelled.")
             raise
         except CloudmeshError:  # of the cache or the configuration: the others would fare no better
             raise
         except Exception:  # noqa: BLE001 - written by another version: it keeps no other from being looked for
             logger.exception("the journal entry %s cannot be understood", entry.token)
             entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
-            failures.append(f"It is not known what came of {entry.command}: its journal entry cannot be understood.")
+            failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
         else:
-            if outcome is None:
+            if outcome is None and _may_resend(entry):
+                entry.give_back()
+                failures.append(f"Nothing is seen of {entry.command}, and it is not sent again unasked.")
+            elif outcome is None:
                 entry.release()
             else:
                 entry.end("done")
@@ -85,11 +95,22 @@ def recover(session: Session, check: Callable[[], None] = ignore) -> Recovered:
     return Recovered(tuple(messages), tuple(failures), len(left(session)))
 
 
-def _look(entry: Entry, session: Session, check: Callable[[], None]) -> Outcome | None:
+def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Outcome | None:
     parsed = _parsed(entry)
-    if parsed.command.look is None:
+    command = parsed.command
+    if command.look is None:
         raise UntoldError("Nothing tells.")
-    return parsed.command.look(Call(session, parsed.given, check, entry=entry))
+    call = Call(session, parsed.given, check, entry=entry)
+    outcome = command.look(call)
+    if outcome is None and resend and command.resend and may_resend(command, entry):
+        again = command.resend(call)
+        return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
+    return outcome
+
+
+def _may_resend(entry: Entry) -> bool:
+    """Return whether what was sent, and not done, is sent again once the user wants it."""
+    return entry.was_sent and may_resend(_parsed(entry).command, entry)
 
 
 _ACTED_ON = ("vm", "volume", "keypair")
@@ -110,11 +131,24 @@ def _parsed(entry: Entry) -> Parsed:
 
 
 def left(session: Session) -> list[Entry]:
-    """Return the commands of this cloud that were planned and not begun by processes that have ended, oldest first.
+    """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
-    Not those of other data directories: whoever may write to the cache could have written them.
+    They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
+    directories: whoever may write to the cache could have written them.
     """
-    return [entry for entry in _abandoned(session, ("waiting",)) if entry.vouched]
+    return [entry for entry in _not_done(session) if entry.vouched]
+
+
+def _not_done(session: Session) -> list[Entry]:
+    found = _abandoned(session, ("waiting", "unfinished"))
+    return [entry for entry in found if entry.outcome == "waiting" or _is_resendable(entry)]
+
+
+def _is_resendable(entry: Entry) -> bool:
+    try:
+        return _may_resend(entry)
+    except UsageError:  # of another version
+        return False
 
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
@@ -136,7 +170,7 @@ def _is_abandoned(entry: Entry, session: Session) -> bool:
 
 
 def resume(call: Call) -> Outcome:
-    """Run what was planned and not begun, under the entries that it has in the journal."""
+    """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
     session = call.session
     ready, failures = _ready(call)
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
@@ -150,7 +184,7 @@ def resume(call: Call) -> Outcome:
         )
     except CloudmeshError:
         for entry, _ in taken:
-            entry.release()
+            entry.give_back()
         raise
     done = gathered(results)
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
@@ -164,11 +198,23 @@ def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
         try:
             parsed = _parsed(entry)
             parsed.bind(call.session)
+            _check_paths(parsed)
         except UsageError as error:  # of another version, or the configuration has changed
             failures.append(f"{entry.command}: {error}")
         else:
             ready.append((entry, parsed))
     return ready, failures
+
+
+def _check_paths(parsed: Parsed) -> None:
+    """Raise UsageError for a file that an earlier version has named by a folder which is not known any more."""
+    for param in parsed.command.params:
+        value = parsed.given.get(param.name)
+        if param.type == "path" and value and not value.startswith(("/", "~")):
+            raise UsageError(
+                f"It names {safe(value)} in the folder where it was given, and which that was is not known.",
+                "Give it again with a full path, and drop this one: journal drop.",
+            )
 
 
 def _chosen(call: Call) -> list[Entry]:
@@ -178,12 +224,15 @@ def _chosen(call: Call) -> list[Entry]:
 
 
 def drop(call: Call) -> Outcome:
-    """Give up what was planned and not begun."""
-    entries = [entry for entry in _abandoned(call.session, ("waiting",)) if entry.taken()]
+    """Give up what is left."""
+    entries = [entry for entry in _not_done(call.session) if entry.taken()]
     for entry in entries:
-        entry.end("cancelled", "It was not begun when its program ended, and given up later.")
+        if entry.outcome == "waiting":
+            entry.end("cancelled", "It was not done when its program ended, and given up later.")
+        else:
+            entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
     what = "1 command" if len(entries) == 1 else f"{len(entries)} commands"
-    return Outcome(f"{what} that had not been begun {'was' if len(entries) == 1 else 'were'} given up.")
+    return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 
 def gathered(results: Sequence[Result]) -> Outcome:

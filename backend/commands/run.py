@@ -3,12 +3,16 @@
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
+from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.naming import about, named
 from backend.config import Cloud
 from backend.errors import (
     CacheError,
@@ -17,35 +21,53 @@ from backend.errors import (
     CloudmeshError,
     InVainError,
     NotFoundError,
+    NotListedError,
     RefusedError,
     UnsureError,
     bug,
 )
 from backend.journal import Entry, plan
+from backend.kinds import KINDS
 from backend.log import logger
 from backend.providers import Provider, Waiting
-from backend.refresh import Progress
+from backend.refresh import NEW_FOR, Progress
 from backend.session import Connect, Session
 from backend.text import safe
 
 Told = Callable[[int, Result], object]
 """Called with the place of a command among the others and with what came of it."""
 
+RESENT_FOR = 3_600.0
+"""Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
+
 AT_ONCE = 4
 """Commands run side by side: EC2 lets in some five changes a second for long, and more of us would only wait."""
 
 
 def allowed(command: Command, session: Session) -> bool:
-    """Return whether the session may run the command: a read-only one runs those that change nothing in a cloud."""
-    return command.effect == "reads" or not session.locked
+    """Return whether the session may run the command; see `refusal`."""
+    return refusal(command, session) is None
 
 
-def _check_allowed(command: Command, session: Session) -> None:
-    if not allowed(command, session):
-        raise RefusedError(
+def refusal(command: Command, session: Session) -> CloudmeshError | None:
+    """Return why the session may not run the command, None where it may.
+
+    A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
+    """
+    changes = command.effect != "reads"
+    if changes and (session.read_only or session.cloud.read_only):
+        return RefusedError(
             f"This session is read-only: {command.name} is not run.",
             "Start without --read-only, or take read_only out of cloudmesh.yaml.",
         )
+    if (changes or command.refreshes) and (why := session.cache.refusal):
+        return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
+    return None
+
+
+def _check_allowed(command: Command, session: Session) -> None:
+    if why := refusal(command, session):
+        raise why
 
 
 def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
@@ -65,8 +87,8 @@ def execute(
 ) -> Outcome:
     """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
 
-    `entry` is its entry in the journal where it has one already. When the cloud's answer is lost it is found out what
-    came of the command, and that is the outcome.
+    `entry` is its entry in the journal where it has one already. When the cloud's answer is lost the cloud is asked for
+    the outcome. What acts on an object that was made a moment ago waits a little until the cloud lists it.
 
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
     """
@@ -74,14 +96,17 @@ def execute(
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
-        return command.run(Call(session, args, check, progress, waits))
+        call = Call(session, args, check, progress, waits)
+        with named(parsed, call) if command.effect != "reads" else nullcontext():
+            return _run(command, call)
     if entry is None:
-        (entry,) = plan(session.cache, session.scope, session.home, [parsed.line])
+        (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
     call = Call(session, args, check, progress, waits, entry)
-    with entry.recorded():
+    with entry.recorded(), named(parsed, call):
         try:
-            return command.run(call)
+            return _sent_before(command, call) or _run(command, call)
         except UnsureError as error:
+            about(error, parsed, call)
             lost = error
         except (CloudmeshError, Cancelled):
             raise
@@ -90,31 +115,104 @@ def execute(
                 raise
             logger.exception("%s failed after it was sent", safe(parsed.line))
             lost = UnsureError(
-                f"What came of {safe(parsed.line)} was not understood: {type(error).__name__}. "
+                f"The outcome of {safe(parsed.line)} was not understood: {type(error).__name__}. "
                 "This is a bug in cloudmesh-tui.",
                 "Run with --log-file FILE and report it; refresh before you repeat it.",
             )
         return _found_out(command, call, lost)
 
 
+def _run(command: Command, call: Call) -> Outcome:
+    """Run a command; where the cloud does not know an object yet that a command has just made, again in a moment."""
+    looks = iter(call.session.looks)
+    while True:
+        try:
+            return command.run(call)
+        except NotListedError as error:
+            early = error
+        except NotFoundError as error:
+            if (found := _just_made(command, call, error)) is None:
+                raise
+            early = found
+            logger.info("%s: %s", command.name, safe(str(error)))
+        if (seconds := next(looks, None)) is None:
+            raise early
+        call.waits(Waiting(command.name, "not listed yet", monotonic() + seconds))
+        _pause(seconds, call.check)
+
+
+def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
+    """Return that an object which a command is given was made a moment ago, None where none was.
+
+    A listing may have it before the rest of the cloud knows it.
+    """
+    since = datetime.now(UTC) - timedelta(seconds=NEW_FOR)
+    for param in command.params:
+        if param.kind and not param.many and (word := call.args.get(param.name)):
+            kind = KINDS[param.kind]
+            native = id_of(call, kind, str(word))
+            if call.session.cache.made_since(kind, call.session.scope, native, since):
+                early = f"{kind.noun} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+                return NotListedError(f"{error.message} {early}", "Try again in a moment.")
+    return None
+
+
+def says_what_became(error: CloudmeshError) -> bool:
+    """Return whether the error of a probe is the outcome: the object is gone, or what was done is of no use."""
+    return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
+
+
+def may_resend(command: Command, entry: Entry) -> bool:
+    """Return whether a request that has done nothing is sent again: it is ours, nobody was told, EC2 knows it still."""
+    young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
+    return command.resend is not None and entry.vouched and not entry.told and young
+
+
+def _sent_before(command: Command, call: Call) -> Outcome | None:
+    """Return the outcome of a command that an earlier run has sent; None where it was not sent, or not done.
+
+    A request with a token is sent again as it was, so that it never does its work twice.
+    """
+    entry = call.journal
+    if not entry.was_sent or command.look is None:
+        return None
+    entry.sending(*entry.objects, **entry.request)
+    try:
+        outcome = command.look(call)
+    except UnsureError:
+        raise
+    except (CloudError, CacheError, Cancelled) as error:
+        if isinstance(error, CloudError) and says_what_became(error):
+            raise
+        why = str(error) or "Looking for its outcome was cancelled."
+        raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
+    if outcome is None and command.resend:
+        return command.resend(call)
+    return outcome
+
+
 def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
-    """Return what came of a command whose answer was lost; raise why it failed, or `lost` where nothing tells."""
+    """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` where it stays unknown."""
     undone, why = False, ""
     for seconds in call.session.looks:
         try:
             _pause(seconds, call.check)
             outcome = command.look(call) if command.look else None
-        except (NotFoundError, InVainError):
-            raise
-        except (CloudError, CacheError) as error:  # that it cannot be found out now says nothing of what was done
-            undone, why = False, f" It could not be found out what came of it: {error}"
+            if outcome is None and command.resend and may_resend(command, call.journal):
+                outcome = command.resend(call)
+        except (CloudError, CacheError) as error:
+            if says_what_became(error):
+                raise
+            # That it cannot be looked up now says nothing of what was done.
+            undone, why = False, _why_unknown(lost, error)
             continue
-        except Cancelled:
+        except Cancelled:  # the listing may lag: what was not seen so far may have been done
+            undone, why = False, " Looking for its outcome was cancelled; the next start looks again."
             break
         except CloudmeshError:
             raise
-        except Exception:  # noqa: BLE001 - a mistake of ours while looking says nothing of what was done
-            logger.exception("looking for what came of %s failed", command.name)
+        except Exception:  # noqa: BLE001 - a bug while looking says nothing of what was done
+            logger.exception("looking for the outcome of %s failed", command.name)
             raise lost from None
         if outcome is not None:
             return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
@@ -122,6 +220,14 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
     if undone:
         raise CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
     raise UnsureError(f"{lost.message}{why}", lost.cure)
+
+
+def _why_unknown(lost: UnsureError, error: CloudmeshError) -> str:
+    """Return why the outcome of a command is unknown, without what `lost` says of it already."""
+    if error.message == lost.message:  # it was sent once more, with its token
+        return " It was sent again, and that answer was lost too."
+    said = error.message if error.cure == lost.cure else str(error)
+    return f" The outcome could not be found out: {said}"
 
 
 def _pause(seconds: float, check: Callable[[], None]) -> None:
@@ -160,7 +266,7 @@ def execute_all(
         if is_journalled(parsed.command, parsed.bind(session)):
             written.append(place)
     if entries is None:
-        entries = plan(session.cache, session.scope, session.home, [commands[place].line for place in written])
+        entries = plan(session.cache, session.scope, session.home, [commands[place].lasting for place in written])
     entry_of = dict(zip(written, entries, strict=True))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for place in range(len(commands)):

@@ -81,7 +81,7 @@ def _act(act: vms.Act, help: str, key: str) -> Command:
         effect="destroys" if act is vms.DELETE else "changes",
         key=key,
         on=("vm",),
-        states=act.states,
+        impossible_in=act.impossible_in,
         preview=previews.vms if act is vms.DELETE else None,
         look=act.came_of,
     )
@@ -97,7 +97,7 @@ def _protection(on: bool) -> Command:
         key="p" if on else "P",
         minor=True,
         on=("vm",),
-        states=vms.ALIVE,
+        impossible_in=vms.GONE,
         look=vms.came_of_protect(on),
     )
 
@@ -144,6 +144,7 @@ COMMANDS: tuple[Command, ...] = (
         key="b",
         on=("vm", "image"),
         look=vms.came_of_boot,
+        resend=vms.boot_again,
     ),
     _act(vms.START, "Start a stopped VM", "u"),
     _act(vms.STOP, "Stop a running VM; its disks stay", "t"),
@@ -203,6 +204,7 @@ COMMANDS: tuple[Command, ...] = (
         key="c",
         on=("volume",),
         look=volumes.came_of_create,
+        resend=volumes.create_again,
     ),
     Command(
         ("volume", "delete"),
@@ -227,18 +229,27 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="a",
         on=("volume",),
-        states=frozenset({"available"}),
+        impossible_in=frozenset({"in-use", "deleting", "deleted"}),
         look=volumes.came_of_attach,
     ),
     Command(
         ("volume", "detach"),
         "Detach a volume from its VM; unmount it there first",
         volumes.detach,
-        params=(_VOLUME,),
+        params=(
+            _VOLUME,
+            Param(
+                "vm",
+                "Id or unique name of the VM, where it is attached to several",
+                "option",
+                kind="vm",
+                asked=volumes.is_shared,
+            ),
+        ),
         effect="changes",
         key="A",
         on=("volume",),
-        states=frozenset({"in-use"}),
+        impossible_in=frozenset({"creating", "available", "deleting", "deleted"}),
         look=volumes.came_of_detach,
     ),
     *_tags(KINDS["volume"], _VOLUME),
@@ -254,7 +265,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "resume"),
-        "Run what was planned and not begun when its program ended",
+        "Run what a program that ended has left not done",
         recovery.resume,
         params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
         effect="destroys",
@@ -263,18 +274,29 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "drop"),
-        "Give up what was planned and not begun when its program ended",
+        "Give up what a program that ended has left not done",
         recovery.drop,
         effect="changes",
         journalled=False,
     ),
-    Command(("refresh", "all"), "Fetch every kind from the cloud into the cache", listings.refresh_all, key="R"),
-    Command(("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True)),
-    Command(("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False)),
+    Command(
+        ("refresh", "all"),
+        "Fetch every kind from the cloud into the cache",
+        listings.refresh_all,
+        key="R",
+        refreshes="all",
+    ),
+    Command(
+        ("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True), sets=True
+    ),
+    Command(
+        ("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False), sets=True
+    ),
     Command(
         ("set", "default"),
         "Switch to another configured cloud",
         listings.set_default,
+        sets=True,
         button="Switch",
         params=(Param("cloud", "Name of the cloud in the configuration", "assignment", type="cloud", required=True),),
     ),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from backend.commands.common import check_name, label, may_repeat, only, present, with_row, zone
+from backend.commands.common import check_name, label, listed, present, with_row, zone
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
@@ -45,17 +45,20 @@ def boot(call: Call) -> Outcome:
 
 
 def came_of_boot(call: Call) -> Outcome | None:
-    """Find the VM that a boot whose answer was lost has made; where there is none, send the same request once more.
-
-    EC2 knows the token of a request for a day, so that it makes no second VM. Elsewhere this look comes first.
-    """
-    entry = call.journal
-    request = Boot(**entry.request, token=entry.token)
-    provider = call.connect()
-    item = provider.booted(request)
-    if item is None and may_repeat(entry):
-        item = provider.boot(request)
+    """Find the VM that a boot whose answer was lost has made."""
+    request = _request(call)
+    item = call.connect().booted(request)
     return _booted(call, request, item) if item else None
+
+
+def boot_again(call: Call) -> Outcome:
+    """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
+    request = _request(call)
+    return _booted(call, request, call.connect().boot(request))
+
+
+def _request(call: Call) -> Boot:
+    return Boot(**call.journal.request, token=call.journal.token)
 
 
 def _booted(call: Call, request: Boot, item: Item) -> Outcome:
@@ -67,7 +70,7 @@ def _booted(call: Call, request: Boot, item: Item) -> Outcome:
         _VM,
         native,
         Outcome(f"{label(request.name, native)} is booting from {request.image}."),
-        lambda: call.session.cache.put(_VM, call.session.scope, [item], flight=flight),
+        lambda: call.session.cache.put(_VM, call.session.scope, [item], made=True, flight=flight),
     )
 
 
@@ -75,7 +78,7 @@ def _check_called(provider: Provider, word: str, native: str) -> None:
     """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
     if word == native:
         return
-    image = only(provider.images(ids=[native]))
+    image = listed(provider, KINDS["image"], native)
     if image is None:
         raise NotFoundError(f"Image {safe(word)} ({native}) no longer exists; nothing was booted.", "Refresh images.")
     check_name(KINDS["image"], word, image)
@@ -102,10 +105,10 @@ class Act:
     verb: str
     doing: str
     """As in "web is …"."""
-    send: Callable[[Provider, str], str]
-    """Sends it and returns the VM's new state."""
-    states: frozenset[str]
-    """In which it makes sense."""
+    send: Callable[[Provider, str], str | None]
+    """Sends it and returns the VM's new state, None where the cloud does not say it."""
+    impossible_in: frozenset[str]
+    """The states in which it surely cannot work; in all others, known or not, the cloud decides."""
     heading: frozenset[str] | None
     """The states that tell that it has been done; None: none does."""
     reverse: str = ""
@@ -118,9 +121,8 @@ class Act:
         native, state = str(item["id"]), str(item["state"] or "")
         named = label(item.get("name"), native)
         under_way = self._under_way(call, native, named, state)
-        if state not in self.states:
-            now = safe(state) or "in no known state"
-            raise RefusedError(f"{named} is {now}, so there is nothing to {self.verb}; nothing was done.")
+        if state in self.impossible_in:
+            raise RefusedError(f"{named} is {state}, so there is nothing to {self.verb}; nothing was done.")
         call.check()
         call.journal.sending(native, before=state, name=item.get("name"))
         flight = Flight(self.verb, datetime.now(UTC), before=state)
@@ -128,13 +130,14 @@ class Act:
         if not session.cache.claim(session.scope, native, flight, under_way):
             raise RefusedError(f"Somebody else acts on {named} at this moment; nothing was done.", "Look at it again.")
         try:
-            state = self.send(provider, native)
+            now = self.send(provider, native)
         except UnsureError:
             raise  # it may be under way
         except (CloudmeshError, Cancelled):
-            session.cache.set_flight(session.scope, native, under_way)
+            session.cache.claim(session.scope, native, under_way, flight)
             raise
-        return self._done(call, native, named, lambda: session.cache.set_flight(session.scope, native, flight, state))
+        # Where it is another flight by now, its listing is newer than this answer.
+        return self._done(call, native, named, lambda: session.cache.claim(session.scope, native, flight, flight, now))
 
     def came_of(self, call: Call) -> Outcome | None:
         """Look whether it has been done, by the state that the VM is in now."""
@@ -149,13 +152,16 @@ class Act:
         state, named = item["state"], label(item.get("name"), native)
         if self.heading is None:
             raise UntoldError(f"Nothing tells whether {named} was {_PAST[self.verb]}; it is {safe(str(state))}.")
-        if state in self.heading:
-            before = call.journal.request.get("before")
-            flight = None if state == TARGET[self.verb] else Flight(self.verb, call.journal.at, before=before)
-            return self._done(call, native, named, lambda: cache.set_flight(scope, native, flight, state))
         under_way = _flight(call, native)
-        if under_way and under_way.action == self.verb:
-            cache.set_flight(scope, native, None)
+        ours = under_way is None or under_way.action == self.verb
+        if state in self.heading:
+            begun = under_way or Flight(self.verb, call.journal.at, before=call.journal.request.get("before"))
+            flight = None if state == TARGET[self.verb] else begun
+            return self._done(
+                call, native, named, lambda: ours and cache.claim(scope, native, flight, under_way, state)
+            )
+        if under_way and ours:
+            cache.claim(scope, native, None, under_way)
         return None
 
     def _done(self, call: Call, native: str, named: str, write: Callable[[], object]) -> Outcome:
@@ -170,7 +176,7 @@ class Act:
         what = flight_text(flight)
         if flight.action == self.verb:
             raise RefusedError(f"{named} is {self.doing} already ({what}); nothing was done.")
-        if self.verb == "delete":
+        if self.verb == "delete" or flight.action == "reboot":  # EC2 stops and deletes a VM that reboots
             return flight
         raise RefusedError(
             f"{named} cannot be {_PAST[self.verb]} now: its {flight.action} is under way ({what}); nothing was done.",
@@ -185,26 +191,14 @@ def _flight(call: Call, native: str) -> Flight | None:
 
 _PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
-BUSY = frozenset({"pending", "running"})
-ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
+_BUSY = frozenset({"pending", "running"})
+_RESTING = frozenset({"stopping", "stopped"})
+GONE = frozenset({"shutting-down", "terminated"})
 
-START = Act("start", "starting", lambda provider, vm: provider.start(vm), frozenset({"stopped"}), BUSY, reverse="stop")
-STOP = Act(
-    "stop",
-    "stopping",
-    lambda provider, vm: provider.stop(vm),
-    BUSY,
-    frozenset({"stopping", "stopped"}),
-    reverse="start",
-)
-REBOOT = Act("reboot", "rebooting", lambda provider, vm: provider.reboot(vm), frozenset({"running"}), None)
-DELETE = Act(
-    "delete",
-    "being deleted",
-    lambda provider, vm: provider.delete_vm(vm),
-    ALIVE,
-    frozenset({"shutting-down", "terminated"}),
-)
+START = Act("start", "starting", lambda provider, vm: provider.start(vm), _BUSY | GONE, _BUSY, reverse="stop")
+STOP = Act("stop", "stopping", lambda provider, vm: provider.stop(vm), _RESTING | GONE, _RESTING, reverse="start")
+REBOOT = Act("reboot", "rebooting", lambda provider, vm: provider.reboot(vm), GONE | {"stopped"}, None)
+DELETE = Act("delete", "being deleted", lambda provider, vm: provider.delete_vm(vm), GONE, GONE)
 
 # --- termination protection ------------------------------------------------------------------------------------------
 

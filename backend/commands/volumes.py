@@ -2,13 +2,13 @@
 
 import shlex
 from dataclasses import replace
-from typing import Any
 
-from backend.commands.common import label, listed, may_repeat, present, with_row, written, zone
+from backend.commands.common import attachment, label, listed, present, with_row, written, zone
 from backend.commands.listings import fetch
+from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome
-from backend.errors import RefusedError
-from backend.kinds import KINDS
+from backend.errors import Cancelled, CloudError, RefusedError
+from backend.kinds import KINDS, Row
 from backend.providers import Item, Provider
 from backend.text import safe
 
@@ -29,21 +29,19 @@ def create(call: Call) -> Outcome:
 
 
 def came_of_create(call: Call) -> Outcome | None:
-    """Look for a volume like it that was not there before and that no other command has made; where there is none, ask
-    for it once more.
-
-    EC2 knows the token of the first request, so that it makes no second volume. Elsewhere this look comes first.
-    """
-    entry = call.journal
-    name, size, where, before = (entry.request[key] for key in ("name", "size", "location", "before"))
-    provider = call.connect()
-    for item in _named(provider, name):
+    """Look for a volume like it that was not there before and that no other command has made."""
+    name, size, where, before = (call.journal.request[key] for key in ("name", "size", "location", "before"))
+    for item in _named(call.connect(), name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
         if like and not _made_by_another(call, item["id"]):
             return _created(call, item)
-    if not may_repeat(entry):
-        return None
-    return _created(call, provider.create_volume(name, size, where, entry.token))
+    return None
+
+
+def create_again(call: Call) -> Outcome:
+    """Send the same request once more: EC2 knows its token for a day, so that it makes no second volume."""
+    name, size, where = (call.journal.request[key] for key in ("name", "size", "location"))
+    return _created(call, call.connect().create_volume(name, size, where, call.journal.token))
 
 
 def _made_by_another(call: Call, native: str) -> bool:
@@ -65,7 +63,7 @@ def _created(call: Call, item: Item) -> Outcome:
         kind=_VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item]))
+    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item], made=True))
 
 
 def _first_zone(call: Call) -> str:
@@ -73,10 +71,14 @@ def _first_zone(call: Call) -> str:
     if session.cache.refreshed(kind, session.scope).finished is None:
         fetch(call, kind)
     rows = session.cache.rows(kind, session.scope)
-    zones = sorted(kind.value(row, "name") for row in rows if kind.value(row, "state") == "available")
+    named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
+    # An available one, else one of which the cloud says nothing bad: not every endpoint says EC2's words.
+    zones = [name for state, name in named if state == "available"] or [
+        name for state, name in named if state not in ("impaired", "unavailable")
+    ]
     if not zones:
         raise RefusedError(f"Region {session.cloud.region} has no available zone.", "Give one with --location ZONE.")
-    return str(zones[0])
+    return zones[0]
 
 
 def delete(call: Call) -> Outcome:
@@ -112,10 +114,12 @@ def attach(call: Call) -> Outcome:
     provider, volume = present(call, _VOLUME, call.args["volume"])
     _, vm = present(call, _VM, call.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
-    if volume.get("vm"):
-        held = f"Volume {named} is {'being detached from' if _leaving(volume) else 'attached to'} {volume['vm']}"
-        cure = "Wait until it is available." if _leaving(volume) else "Detach it first."
-        raise RefusedError(f"{held}; nothing was done.", cure)
+    if held := _hindrance(volume, vm["id"]):
+        leaving = attachment(volume, held).get("status") in _LEAVING
+        raise RefusedError(
+            f"Volume {named} is {'being detached from' if leaving else 'attached to'} {held}; nothing was done.",
+            "Wait until it is available." if leaving else "" if held == vm["id"] else "Detach it first.",
+        )
     if volume["location"] != vm["location"]:
         raise RefusedError(
             f"Volume {named} is in {volume['location']} and VM {holder} in {vm['location']}; nothing was done.",
@@ -125,78 +129,105 @@ def attach(call: Call) -> Outcome:
     call.check()
     call.journal.sending(volume["id"], vm["id"], device=device)
     provider.attach(volume["id"], vm["id"], device)
-    return _attached(call, volume, vm["id"], device)
+    return _attached(call, _again(provider, volume), vm["id"], device)
+
+
+def _hindrance(volume: Item, vm: str) -> str | None:
+    """Return the VM because of which a volume surely cannot be attached to `vm`, None where the cloud decides.
+
+    A volume that may have several VMs is refused for this one alone.
+    """
+    holders = volume.get("vm") or []
+    if volume["extra"].get("multiAttachEnabled") == "true":
+        return vm if vm in holders else None
+    return holders[0] if holders else None
 
 
 def came_of_attach(call: Call) -> Outcome | None:
     """Look whether a volume is attached where it should be."""
     native, vm = call.journal.objects
     _, volume = present(call, _VOLUME, native)
-    return _attached(call, volume, vm, call.journal.request["device"]) if volume.get("vm") == vm else None
+    return _attached(call, volume, vm, call.journal.request["device"]) if vm in (volume.get("vm") or ()) else None
 
 
 def _attached(call: Call, volume: Item, vm: str, device: str) -> Outcome:
-    named = label(volume.get("name"), volume["id"])
-    outcome = Outcome(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=f"volume detach {volume['id']}")
-    return _moved(call, volume, outcome, vm)
+    named, undo = label(volume.get("name"), volume["id"]), f"volume detach {volume['id']} --vm {vm}"
+    outcome = Outcome(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=undo)
+    return _moved(call, volume, outcome)
 
 
 def detach(call: Call) -> Outcome:
-    """Detach a volume; what is mounted from it should be unmounted first."""
+    """Detach a volume from the VM that is named, or from its only one; what is mounted should be unmounted first."""
     provider, volume = present(call, _VOLUME, call.args["volume"])
-    named, vm = label(volume.get("name"), volume["id"]), volume.get("vm")
-    if not vm:
-        raise RefusedError(f"Volume {named} is not attached; nothing was done.")
-    if len(volume["extra"].get("attachmentSet") or []) > 1:
-        raise RefusedError(
-            f"Volume {named} is attached to several VMs, and which is meant is not said; nothing was done.",
-            "Detach it in the AWS console.",
-        )
+    vm = _holder(call, volume)
+    device = attachment(volume, vm).get("device")
     call.check()
-    call.journal.sending(volume["id"], vm, device=_device(volume))
+    call.journal.sending(volume["id"], vm, device=device)
     provider.detach(volume["id"], vm)
-    return _detached(call, volume, vm, _device(volume))
+    return _detached(call, _again(provider, volume), vm, device)
+
+
+def _holder(call: Call, volume: Item) -> str:
+    """Return the VM that a volume is to be detached from. Raises RefusedError where there is none, or no single one."""
+    named, holders = label(volume.get("name"), volume["id"]), volume.get("vm") or []
+    if not holders:
+        raise RefusedError(f"Volume {named} is not attached; nothing was done.")
+    if word := call.args["vm"]:
+        vm = id_of(call, _VM, word)
+        if vm not in holders:
+            where = ", ".join(holders)
+            raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
+        return vm
+    if len(holders) > 1:
+        raise RefusedError(
+            f"Volume {named} is attached to {len(holders)} VMs: {', '.join(holders)}; nothing was done.",
+            "Name the VM to detach it from with --vm VM.",
+        )
+    return str(holders[0])
+
+
+def is_shared(row: Row) -> bool:
+    """Return whether a volume is attached to several VMs, as it was listed."""
+    return len(_VOLUME.value(row, "vm") or ()) > 1
 
 
 def came_of_detach(call: Call) -> Outcome | None:
     """Look whether a volume is no longer attached where it was."""
     native, vm = call.journal.objects
     _, volume = present(call, _VOLUME, native)
-    gone = volume.get("vm") != vm or _leaving(volume)
+    gone = vm not in (volume.get("vm") or ()) or attachment(volume, vm).get("status") in _LEAVING
     return _detached(call, volume, vm, call.journal.request["device"]) if gone else None
 
 
 def _detached(call: Call, volume: Item, vm: str, device: str | None) -> Outcome:
     named, as_device = label(volume.get("name"), volume["id"]), f" --device {shlex.quote(device)}" if device else ""
     undo = f"volume attach {volume['id']} {vm}{as_device}"
-    return _moved(call, volume, Outcome(f"Volume {named} is being detached from {vm}.", undo=undo), None)
+    return _moved(call, volume, Outcome(f"Volume {named} is being detached from {vm}.", undo=undo))
 
 
-def _moved(call: Call, volume: Item, outcome: Outcome, vm: str | None) -> Outcome:
-    # As it will be when EC2 is done: the next listing says how far it is.
-    now = volume | {"vm": vm, "state": "in-use" if vm else "available"}
+def _moved(call: Call, volume: Item, outcome: Outcome) -> Outcome:
     put = replace(outcome, kind=_VOLUME)
     return with_row(
-        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [now])
+        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [volume])
     )
 
 
-def _leaving(volume: Item) -> bool:
-    return _attachment(volume).get("status") in ("detaching", "detached")
+_LEAVING = ("detaching", "detached")
 
 
-def _device(volume: Item) -> str | None:
-    return _attachment(volume).get("device")
+def _again(provider: Provider, volume: Item) -> Item:
+    """Return a volume as the cloud lists it after it was moved: EC2's answer does not say its state.
 
-
-def _attachment(volume: Item) -> dict[str, Any]:
-    """Return what EC2 says of where a volume is attached, which is nothing where it is not."""
-    attachments = volume["extra"].get("attachmentSet") or []
-    return attachments[0] if attachments and isinstance(attachments[0], dict) else {}
+    It is as it was before where that cannot be seen now; the next listing says it.
+    """
+    try:
+        return listed(provider, _VOLUME, volume["id"]) or volume
+    except (CloudError, Cancelled):  # it was done all the same
+        return volume
 
 
 def _free_device(provider: Provider, vm: str) -> str:
-    taken = {_device(item) for page in provider.volumes(vms=[vm]) for item in page}
+    taken = {attachment(item, vm).get("device") for page in provider.volumes(vms=[vm]) for item in page}
     for device in DEVICES:
         if device not in taken:
             return device

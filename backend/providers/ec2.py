@@ -1,10 +1,11 @@
 """The provider for Amazon EC2 and whatever speaks its API: lists page by page and changes one thing at a time."""
 
+import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from backend.callbacks import ignore
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudError, PermissionDeniedError
+from backend.errors import Cancelled, CloudError
 from backend.providers import Boot, Item, Page, Waiting
 from backend.providers import ec2_rows as rows
 from backend.providers.ec2_calls import Calls, Listing
@@ -14,6 +15,8 @@ from backend.providers.ec2_prices import prices
 from backend.providers.ec2_xml import Malformed
 from backend.providers.patience import Patience
 
+log = logging.getLogger(__name__)
+
 VALUES = 200
 """The most values that EC2 takes in one filter."""
 VOLUME_TYPE = "gp3"
@@ -21,7 +24,13 @@ VOLUME_TYPE = "gp3"
 
 
 IMAGES = Listing(Call("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item, vast=True)
-FLAVORS = Listing(Call("DescribeInstanceTypes", "Listing flavors"), "instanceTypeSet", rows.FLAVOR.item, 100)
+FLAVORS = Listing(
+    Call("DescribeInstanceTypes", "Listing flavors"),
+    "instanceTypeSet",
+    rows.FLAVOR.item,
+    100,
+    other=("instanceTypeDetails",),  # Eucalyptus
+)
 OFFERINGS = Listing(
     Call("DescribeInstanceTypeOfferings", "Listing the locations of flavors"),
     "instanceTypeOfferingSet",
@@ -61,9 +70,11 @@ class EC2Provider:
         return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
     def flavors(self) -> Iterator[Page]:
-        zones = self._zones()
+        zones: dict[str, list[str]] | None = None
         price, date = prices(self._cloud.region)
-        for page in self._calls.pages(FLAVORS):
+        for number, page in enumerate(self._calls.pages(FLAVORS)):
+            if number == 0:  # not before there are flavors: why those cannot be listed is what counts
+                zones = self._zones()
             for item in page:
                 item["price"] = price.get(item["id"])
                 item["price_date"] = date if item["price"] is not None else None
@@ -118,7 +129,9 @@ class EC2Provider:
         return self._made(call, rows.instances(self._calls.change(call, booting(boot))))
 
     def try_boot(self, boot: Boot) -> None:
-        call = Call("RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True)
+        call = Call(
+            "RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True, trial=True
+        )
         answer = self._calls.change(call, booting(boot) | {"DryRun": "true"})
         if answer:  # EC2 answers a dry run with a refusal, which _change knows
             made = ", ".join(item["id"] for item in rows.instances(answer))
@@ -136,18 +149,18 @@ class EC2Provider:
     def delete_vm(self, vm: str) -> str:
         return self._switch("TerminateInstances", "Deleting", vm)
 
-    def reboot(self, vm: str) -> str:
+    def reboot(self, vm: str) -> str | None:
         """Reboot the VM and return its state, which EC2 keeps calling running while a VM reboots.
 
-        RebootInstances answers with no state, so the VM is looked at again. When that look fails or is cancelled, the
-        reboot has been accepted all the same, and EC2 accepts it of running VMs only.
+        RebootInstances answers with no state, so the VM is listed again. None where that fails or is cancelled: the
+        reboot has been accepted all the same.
         """
         self._calls.change(Call("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
         try:
             states = [item["state"] for page in self.vms([vm]) for item in page]
         except (CloudError, Cancelled):
             states = []
-        return str(states[0]) if states and states[0] else "running"
+        return str(states[0]) if states and states[0] else None
 
     def protect(self, vm: str, on: bool) -> None:
         doing = f"{'Protecting' if on else 'Unprotecting'} VM {vm}"
@@ -174,11 +187,20 @@ class EC2Provider:
 
     def delete_keypair(self, name: str, native: str) -> None:
         call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
-        # EC2 calls deleting what is not there a success, and moto knows keypairs by name alone, which may be another's.
-        listed = self._calls.pages(KEYPAIRS, filtered("key-name", [name]))
-        if not any((item["name"], item["id"]) == (name, native) for page in listed for item in page):
+        # EC2 calls deleting what is not there a success.
+        if not self._has_keypair(name, native):
             raise self._calls.explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
-        self._calls.change(call, {"KeyName": name})
+        if native == name:  # the endpoint gives no ids
+            self._calls.change(call, {"KeyName": name})
+            return
+        # By its id: under its name another may have been created since.
+        answer = self._calls.change(call, {"KeyPairId": native})
+        if answer.get("keyPairId") != native and self._has_keypair(name, native):  # moto passes over the id
+            self._calls.change(call, {"KeyName": name})
+
+    def _has_keypair(self, name: str, native: str) -> bool:
+        listed = self._calls.pages(KEYPAIRS, filtered("key-name", [name]))
+        return any((item["name"], item["id"]) == (name, native) for page in listed for item in page)
 
     def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
         call = Call("CreateVolume", f"Creating volume {name}", changes=True)
@@ -205,15 +227,19 @@ class EC2Provider:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _zones(self) -> dict[str, list[str]] | None:
-        """Return the availability zones that offer each flavor; None where these keys may not ask."""
+        """Return the availability zones that offer each flavor; None where the endpoint does not tell.
+
+        That costs no flavor: these keys may not ask, the endpoint lacks the call, or its answer is lost.
+        """
         zones: dict[str, set[str]] = {}  # sets: a listing that began again says things twice
         try:
             for page in self._calls.pages(OFFERINGS, {"LocationType": "availability-zone"}):
                 for offer in page:
                     zones.setdefault(offer["id"], set()).add(offer["zone"])
-        except PermissionDeniedError:
+        except CloudError as error:
+            log.warning("flavors are listed without their locations: %s", error)
             return None
-        return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()}
+        return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()} or None
 
     def _of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
         """Yield the pages of what has one of these values in the filter `name`, as many values a call as EC2 takes."""

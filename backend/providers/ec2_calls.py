@@ -45,6 +45,8 @@ class Listing(NamedTuple):
     items: Callable[[Any], Iterable[Item]]
     page: int = 1000
     vast: bool = False
+    other: tuple[str, ...] = ()
+    """What else endpoints call the set."""
 
 
 class LostPlaceError(Exception):
@@ -72,6 +74,8 @@ class Calls:
         self._waits = waits
         self._patience = patience or Patience()
         self._driver = self._connected()
+        self._free = True
+        """Nothing else uses the driver, as a call that was given up on still may."""
 
     @property
     def host(self) -> str:
@@ -147,7 +151,7 @@ class Calls:
         """Send one call of a listing and return its items and the token of the next page."""
         page: Page = []
         make = outline if listing.vast else value
-        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known, make)
+        cutter = Cutter(f"{listing.call.action}Response", listing.collection, known, make, listing.other)
         for pairs in self._received(listing.call, params, cutter, began, tries):
             for digest, raw in pairs:
                 if raw is None:
@@ -210,6 +214,8 @@ class Calls:
                 "Put EC2_ACCESS_KEY and EC2_SECRET_KEY into cloudmesh.yaml, or AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY into the environment.",
             )
+        if not self._free:  # not when a call is given up on: that this fails must not stand for why that did
+            self._driver, self._free = self._connected(), True
         patience = self._patience
         sent = patience.clock()
         exchange = Exchange(self._driver, call.action, params, lambda received: patience.late(began, received))
@@ -229,8 +235,7 @@ class Calls:
             came = type(failure).__name__
             raise
         finally:
-            if not exchange.over:
-                self._driver = self._connected()
+            self._free = exchange.over
             log.debug(
                 "%s in %s of cloud %s, try %d: %s after %.3f s, %d bytes, request id %s",
                 call.action,

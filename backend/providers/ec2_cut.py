@@ -1,7 +1,7 @@
 """Reads a vast EC2 answer item by item, cut out of its bytes: known ones are passed over, the others parsed alone."""
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -22,13 +22,19 @@ class Cutter:
     parsed: to tell that two runs of bytes are the same takes a fraction of the time. `make` makes the others.
 
     Everything around the items goes through an ordinary Reader, which checks it as ever. Where the answer is not
-    written the way EC2 writes (prefixes, comments, CDATA, another encoding), all of it goes there.
+    written the way EC2 writes (prefixes, comments, CDATA, another encoding, a set of one of the `other` names), all of
+    it goes there.
     """
 
     def __init__(
-        self, root: str, collection: str, known: Container[int] = (), make: Callable[[bytes], Any] | None = None
+        self,
+        root: str,
+        collection: str,
+        known: Container[int] = (),
+        make: Callable[[bytes], Any] | None = None,
+        other: Sequence[str] = (),
     ) -> None:
-        self._reader = Reader(root, collection)
+        self._reader = Reader(root, collection, *other)
         self._begin = f"<{collection}>".encode()
         self._known = known
         self._make = make or value

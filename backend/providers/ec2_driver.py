@@ -1,6 +1,9 @@
 """The libcloud driver that signs and sends our EC2 calls and hands back the answer as a stream of bytes."""
 
-import re
+from backend.providers import ec2_trust  # before libcloud, which it loads
+
+# isort: split
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,6 +17,8 @@ from libcloud.http import LibcloudConnection
 from backend.config import Cloud
 from backend.errors import ConfigError
 from backend.providers.ec2_errors import Refusal
+from backend.providers.ec2_hosts import host as host_of
+from backend.providers.ec2_hosts import is_region, signed_as
 from backend.providers.ec2_xml import Malformed, whole
 from backend.providers.patience import Patience
 
@@ -84,11 +89,14 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
     connectionCls = Connection
 
     def __init__(self, cloud: Cloud, silence: float = Patience.silence) -> None:
-        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails."""
+        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails.
+
+        Raises ConfigError for a region without a host, and for certificates that cannot be used where TLS is.
+        """
         secure, host, port, path = _endpoint(cloud)
         keys = cloud.credentials
         # What EC2NodeDriver.__init__ sets from its table of 23 regions, most of them with signature V2.
-        self.region_name = cloud.region
+        self.region_name = cloud.region if cloud.endpoint else signed_as(cloud.region)
         self.api_name = "ec2"
         self.country = ""
         self.signature_version = "4"
@@ -97,6 +105,9 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         NodeDriver.__init__(
             self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
         )
+        transport = self.connection.connection
+        transport.ca_cert = ec2_trust.trusted(os.environ) if secure else None
+        transport.session.trust_env = not cloud.direct
 
     @property
     def host(self) -> str:
@@ -135,13 +146,12 @@ def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
         host = parts.hostname or ""
         host = f"[{host}]" if ":" in host else host
         return secure, host, parts.port or (443 if secure else 80), parts.path or "/"
-    if not re.fullmatch(r"[a-z0-9-]+", cloud.region):
+    if not is_region(cloud.region):
         raise ConfigError(
             f"Cloud {cloud.name} has {cloud.region!r} as its location, which is not a region or an availability zone.",
             "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml.",
         )
-    domain = "amazonaws.com.cn" if cloud.region.startswith("cn-") else "amazonaws.com"
-    return True, f"ec2.{cloud.region}.{domain}", 443, "/"
+    return True, host_of(cloud.region), 443, "/"
 
 
 def _refusal(status: int, body: bytes) -> Refusal:

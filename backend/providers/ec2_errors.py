@@ -1,23 +1,21 @@
-"""Maps everything that can go wrong with an EC2 call, once, to our errors and what to do about them."""
+"""Turns everything that can go wrong with an EC2 call into one sentence, the cloud's own words and what to do."""
 
+import base64
 import logging
+import os
 import re
+import ssl
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import requests.exceptions as http
 import urllib3.exceptions as sockets
 
 from backend.config import Cloud
-from backend.errors import (
-    CloudError,
-    CredentialsError,
-    NotFoundError,
-    PermissionDeniedError,
-    TransientError,
-    UnsureError,
-)
+from backend.errors import CloudError, TransientError, UnsureError
+from backend.providers import ec2_rules as rules
+from backend.providers import ec2_trust
 from backend.providers.ec2_xml import Malformed
 from backend.redact import redacted
 from backend.text import safe
@@ -45,140 +43,9 @@ class Call(NamedTuple):
     action: str
     doing: str
     changes: bool = False
+    trial: bool = False
+    """It only asks whether it could be done, and is not journalled."""
 
-
-class Rule(NamedTuple):
-    """What a failure means. `reason` and `cure` are templates: see `explain` for their fields."""
-
-    error: type[CloudError]
-    reason: str
-    cure: str
-    quote: bool = False
-    """EC2's own words follow. Never where they could repeat what was signed: that includes the session token."""
-    brief: str = ""
-    """What a TransientError is called while the call waits to be sent again."""
-    unsure: bool = False
-    """The call may have been carried out all the same."""
-
-
-_KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
-_LATER = "Try again in a moment."
-_CLOCK = Rule(CredentialsError, "EC2 finds the request expired or from the future", "Set this computer's clock.")
-
-_RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    # What EC2 answers: its code, else "HTTP" and the status.
-    (("RequestExpired", "RequestTimeTooSkewed", "InvalidRequestTime"), _CLOCK),
-    (
-        ("ExpiredToken", "ExpiredTokenException"),
-        Rule(
-            CredentialsError,
-            "the session token has expired",
-            "Get new temporary keys and put EC2_ACCESS_KEY, EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} "
-            "into cloudmesh.yaml or the environment.",
-        ),
-    ),
-    (
-        ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "MissingAuthenticationToken"),
-        Rule(
-            CredentialsError,
-            "EC2 does not know these keys in this region",
-            _KEYS + " (temporary keys need EC2_SESSION_TOKEN too), and that the account has enabled {region}.",
-        ),
-    ),
-    (
-        ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*"),
-        Rule(
-            CredentialsError,
-            "the signature does not fit: the secret key is wrong or this computer's clock is",
-            _KEYS + ", and the clock.",
-        ),
-    ),
-    (("HTTP 401",), Rule(CredentialsError, "{host} does not accept the keys (HTTP 401)", _KEYS + ".")),
-    (
-        ("UnauthorizedOperation", "AccessDenied*", "UnauthorizedAccess"),
-        Rule(
-            PermissionDeniedError,
-            "the keys are good but may not do {denied}",
-            "Ask the account's administrator to allow {denied}.",
-        ),
-    ),
-    (
-        ("OptInRequired", "PendingVerification", "Blocked"),
-        Rule(PermissionDeniedError, "the account may not use this yet", "Do what EC2 asks for.", quote=True),
-    ),
-    (
-        ("OperationNotPermitted",),
-        Rule(
-            PermissionDeniedError,
-            "it is protected",
-            "Lift the protection first: vm unprotect, if it is that from being deleted.",
-            quote=True,
-        ),
-    ),
-    (
-        ("HTTP 403",),
-        Rule(PermissionDeniedError, "{host} refuses without saying why (HTTP 403)", _KEYS + ", and any proxy."),
-    ),
-    (
-        ("*.NotFound", "*.Malformed", "InvalidAMIID.Unavailable", "InvalidZone*"),
-        Rule(NotFoundError, "something it names does not exist here", "Refresh to see what there is.", quote=True),
-    ),
-    (("*.Duplicate",), Rule(CloudError, "the name is taken", "Choose another name.", quote=True)),
-    (
-        ("IncorrectInstanceState", "IncorrectState", "IncorrectSpotInstanceRequestState", "VolumeInUse"),
-        Rule(CloudError, "its state does not allow that", "Refresh to see its state.", quote=True),
-    ),
-    (
-        ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported", "InsufficientVolumeCapacity"),
-        Rule(CloudError, "EC2 cannot offer that here", "Choose another location or flavor.", quote=True),
-    ),
-    (
-        ("RequestLimitExceeded", "*Throttl*", "SlowDown", "BandwidthLimitExceeded", "RequestResourceCountExceeded"),
-        Rule(TransientError, "EC2 limits how often it is asked (throttling)", _LATER, brief="throttled"),
-    ),
-    (
-        ("*LimitExceeded", "MaxSpotInstanceCountExceeded"),
-        Rule(CloudError, "a limit of the account is reached", "Delete something or ask AWS for more.", quote=True),
-    ),
-    (
-        ("InvalidAction", "UnknownAction", "NotImplemented", "UnsupportedOperation", "HTTP 501"),
-        Rule(CloudError, "{host} does not offer {action} for this", "Check {place}.", quote=True),
-    ),
-    (
-        ("HTTP 429",),
-        Rule(TransientError, "{host} limits how often it is asked (throttling)", _LATER, brief="throttled"),
-    ),
-    (
-        ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "HTTP 5??"),
-        Rule(
-            TransientError,
-            "{host} has a problem of its own (HTTP {status})",
-            _LATER,
-            quote=True,
-            brief="EC2 has a problem of its own",
-            unsure=True,
-        ),
-    ),
-    (
-        ("HTTP 404", "HTTP 405", "HTTP 3??"),
-        Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
-    ),
-    (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.", quote=True)),
-    # What happens on the way.
-    (("dns",), Rule(CloudError, "the host {host} cannot be found", "Check the network and {place}.")),
-    (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {place}.")),
-    (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}", "Check {place} and SSL_CERT_FILE.")),
-    (("proxy",), Rule(CloudError, "the proxy does not lead to {host}", "Check HTTPS_PROXY and NO_PROXY.")),
-    (
-        ("unreachable",),
-        Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
-    ),
-    (("timeout",), Rule(TransientError, "{host} took too long", _LATER, brief="no answer", unsure=True)),
-    (("cut off",), Rule(TransientError, "the connection to {host} broke", _LATER, brief="cut off", unsure=True)),
-    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", unsure=True)),
-    (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", unsure=True)),
-)
-"""The first rule with a pattern that fits a failure's name is the one. Codes go first, their HTTP status second."""
 
 _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((Malformed,), "malformed"),
@@ -193,19 +60,37 @@ _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 """What an exception, or one that it wraps, is called in the rules."""
 
+_ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*(\S+)", re.IGNORECASE)
+"""What EC2 says to administrators alone: hundreds of characters that only STS can read."""
+
+_SIGNED = re.compile(
+    r"\s*(?:The Canonical String|The String-to-Sign|\S*Authorization['\"]?\s*[=:]|'?AWS4-HMAC).*", re.DOTALL
+)
+"""Where an answer goes on with what was signed, the session token included."""
+
+_DENIED = re.compile(r"not authorized to perform: ([\w:*-]+)|\"action\"\s*:\s*\"([\w:*-]+)\"")
+
 
 def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int = 1) -> CloudError:
     """Return the error to raise (`from None`: the cause may hold headers and keys) when `call` failed.
 
+    Its sentence quotes the cloud; where that is cut, or leaves out an encoded message, its `details` have all of it.
+
     Template fields: cloud, region, host, place (where a wrong host would come from), action, denied (the permission
-    that is missing), status, name (code or exception), why.
+    that is missing), policy and who (the kind of policy that denies it, and who can change that), proxy (the variables
+    that name it), trust (where other certificates would come from), status, name (code or exception), why.
     """
     name, status, words = _reduced(failure)
-    rule = _rule(name, status)
-    if rule is _RULES[-1][1]:
+    words = _SIGNED.sub("", words)
+    encoded = _ENCODED.search(words)
+    said = _ENCODED.sub("", words)
+    whole = f"{words} {_decoded(encoded[1])}".rstrip() if encoded else words
+    rule = rules.rule_for(name, status, whole)
+    if rule is rules.UNKNOWN:
         log.error("%s failed in a way that has no rule", call.action, exc_info=failure)
     unsure = call.changes and rule.unsure
-    denied = re.search(r"not authorized to perform: ([\w:*-]+)", words)
+    denied = _DENIED.search(whole)
+    policy, who = rules.policy(said)
     fields = {
         "cloud": cloud.name,
         "region": cloud.region,
@@ -214,40 +99,51 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
         if cloud.endpoint
         else f"that {cloud.region} is a region of EC2 (`location` in cloudmesh.yaml)",
         "action": call.action,
-        "denied": denied[1] if denied else f"ec2:{call.action}",
+        "denied": _short(denied[1] or denied[2]) if denied else f"ec2:{call.action}",
+        "policy": _short(policy),
+        "who": who,
+        "proxy": " or ".join(_proxies("socks" if name == "socks" else "")) or "HTTPS_PROXY",
+        "trust": _trust(),
         "status": status,
         "name": _short(name),
         "why": _short(words),
     }
     reason = rule.reason.format(**fields)
-    said = f"; EC2 says: {_short(words)}" if rule.quote and words else ""
+    quoted = f"; EC2 says: {_short(said)}" if rule.quote and said and isinstance(failure, Refusal) else ""
     often = f" (asked {tries} times)" if tries > 1 else ""
+    cure = rule.cure.format(**fields)
+    if encoded:
+        kept = "journal and the log keep" if call.changes and not call.trial else "log keeps"
+        cure += f" The {kept} EC2's encoded message; aws sts decode-authorization-message explains it."
+        log.warning("%s was refused, and EC2 says: %s", call.action, whole)
     error = (UnsureError if unsure else rule.error)(
-        f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{said}.",
-        "It may have been done all the same: refresh before you repeat it." if unsure else rule.cure.format(**fields),
+        f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
+        "It may have been done all the same: refresh before you repeat it." if unsure else cure,
     )
+    if encoded or len(said) > LONGEST:
+        error.details = redacted(whole)
+    error.doing, error.reading = safe(call.doing), not call.changes
     if isinstance(error, TransientError):
         error.brief = rule.brief
     return error
 
 
-def _rule(name: str, status: int) -> Rule:
-    for word in (name, f"HTTP {status}") if status else (name,):
-        for patterns, rule in _RULES:
-            if any(pattern != "*" and fnmatchcase(word, pattern) for pattern in patterns):
-                return rule
-    return _RULES[-1][1]
-
-
 def _reduced(failure: Exception) -> tuple[str, int, str]:
-    """Return a failure's name in the rules, its HTTP status (0: none) and the cloud's own words."""
+    """Return a failure's name in the rules, its HTTP status (0: none) and the cloud's own words, or why it failed."""
     if isinstance(failure, Refusal):
         return failure.code or f"HTTP {failure.status}", failure.status, failure.message
     wrapped = tuple(_wrapped(failure))
-    for types, name in _NAMES:
-        if any(isinstance(error, types) for error in wrapped):
-            return name, 0, str(failure) if name == "malformed" else ""
-    return type(failure).__name__, 0, ""
+    name = next((name for types, name in _NAMES if any(isinstance(error, types) for error in wrapped)), "")
+    if name == "malformed":
+        return name, 0, str(failure)
+    if name == "tls":
+        reasons = [error.verify_message for error in wrapped if isinstance(error, ssl.SSLCertVerificationError)]
+        return name, 0, f": {reasons[0]}" if reasons else ""
+    if isinstance(failure, http.InvalidSchema) and "SOCKS" in str(failure):
+        return "socks", 0, ""
+    if name == "dns" and isinstance(failure, http.InvalidURL) and _proxies():  # our own URL is one
+        return "proxy", 0, ""
+    return name or type(failure).__name__, 0, ""
 
 
 def _wrapped(failure: BaseException) -> Iterator[BaseException]:
@@ -256,6 +152,28 @@ def _wrapped(failure: BaseException) -> Iterator[BaseException]:
     for inner in (*failure.args[:2], getattr(failure, "reason", None)):
         if isinstance(inner, BaseException):
             yield from _wrapped(inner)
+
+
+def _decoded(encoded: str) -> str:
+    """Return what an encoded message says where it is plain text in base64; "" where it is encrypted, as AWS's are."""
+    text = unquote(encoded).rstrip(".").replace("-", "+").replace("_", "/")
+    try:
+        found = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+    except ValueError:
+        return ""
+    return found if found.isprintable() else ""
+
+
+def _proxies(scheme: str = "") -> list[str]:
+    """Return the variables of the environment that name a proxy, or one whose scheme begins so."""
+    variables = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    return [name for name in variables if os.environ[name] and os.environ[name].lower().startswith(scheme)]
+
+
+def _trust() -> str:
+    if name := ec2_trust.named(os.environ):
+        return f"What is trusted is in the file that {name} names, and nothing else is."
+    return f"Name a file with the certificates of your own authority in {ec2_trust.BUNDLES[0]}."
 
 
 def _short(words: str) -> str:

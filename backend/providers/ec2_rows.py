@@ -50,6 +50,18 @@ def joined(value: Any) -> str | None:
     return ", ".join(part for part in entries(value) if isinstance(part, str)) or None
 
 
+def texts(value: Any) -> list[str] | None:
+    """Return the texts of a list, of lists in a list too, each once; a single text is a list of one."""
+    return list(dict.fromkeys(_texts(value))) or None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for part in value if isinstance(value, list) else ():
+        yield from _texts(part)
+
+
 def entries(value: Any) -> list[Any]:
     """Return a list as it is, and the items of one that holds something else too; EC2's empty sets arrive as None."""
     found = value.get("item") if isinstance(value, dict) else value
@@ -60,7 +72,9 @@ def entries(value: Any) -> list[Any]:
 
 
 class Field:
-    """Where a column's value is: paths like "instanceState/name" or "attachmentSet/0/instanceId"."""
+    """Where a column's value is: paths like "instanceState/name", "instancesSet/0/currentState/name" or, for one value
+    of each item, "attachmentSet/*/instanceId".
+    """
 
     def __init__(self, *paths: str, to: Callable[[Any], Any] = text) -> None:
         self.paths = tuple(tuple(path.split("/")) for path in paths)
@@ -76,15 +90,21 @@ class Field:
         if self._direct:
             return None
         for path in self.paths:
-            found = raw
-            for step in path:
-                if step.isdecimal():
-                    found = next(islice(entries(found), int(step), None), None)
-                else:
-                    found = found.get(step) if isinstance(found, dict) else None
-            if (made := self._to(found)) is not None:
+            if (made := self._to(_at(raw, path))) is not None:
                 return made
         return None
+
+
+def _at(raw: Any, path: tuple[str, ...]) -> Any:
+    """Return what is at a path; where it leads through `*`, a list of what is there in each item."""
+    for number, step in enumerate(path, 1):
+        if step == "*":
+            return [_at(entry, path[number:]) for entry in entries(raw)]
+        if step.isdecimal():
+            raw = next(islice(entries(raw), int(step), None), None)
+        else:
+            raw = raw.get(step) if isinstance(raw, dict) else None
+    return raw
 
 
 class Fields:
@@ -134,12 +154,12 @@ IMAGE = Fields(
     state=Field("imageState"),
     platform=Field("platformDetails", "platform"),
 )
-FLAVOR = Fields(
-    id=Field("instanceType"),
-    name=Field("instanceType"),
-    vcpu=Field("vCpuInfo/defaultVCpus", to=integer),
-    memory=Field("memoryInfo/sizeInMiB", to=integer),
-    disk=Field("instanceStorageInfo/totalSizeInGB", to=integer),
+FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
+    id=Field("instanceType", "name"),
+    name=Field("instanceType", "name"),
+    vcpu=Field("vCpuInfo/defaultVCpus", "cpu", to=integer),
+    memory=Field("memoryInfo/sizeInMiB", "memory", to=integer),
+    disk=Field("instanceStorageInfo/totalSizeInGB", "disk", to=integer),
     architecture=Field("processorInfo/supportedArchitectures", to=joined),
     network=Field("networkInfo/networkPerformance"),
 )
@@ -151,6 +171,7 @@ VM = Fields(
     flavor=Field("instanceType"),
     public_ip=Field("ipAddress"),
     private_ip=Field("privateIpAddress"),
+    ipv6=Field("networkInterfaceSet/*/ipv6AddressesSet/*/ipv6Address", "ipv6Address", to=texts),
     location=Field("placement/availabilityZone"),
     image=Field("imageId"),
     keypair=Field("keyName"),
@@ -176,7 +197,7 @@ VOLUME = Fields(
     size=Field("size", to=integer),
     state=Field("status"),
     type=Field("volumeType"),
-    vm=Field("attachmentSet/0/instanceId"),
+    vm=Field("attachmentSet/*/instanceId", to=texts),
     location=Field("availabilityZone"),
     created=Field("createTime", to=moment),
 )

@@ -22,20 +22,21 @@ class Reader:
     An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else; "item" is
     the list of all that are called so, for the sake of those in a set that holds something else too).
     Namespaces are ignored, prefixes dropped: moto, LocalStack, Eucalyptus and EC2 disagree about them. Bytes without
-    a declaration are UTF-8. `root` is the name that the outermost element must have, "" for any; `collection` the set
-    below it whose items feed() returns, "" for none; all else is in `rest` after close().
+    a declaration are UTF-8. `root` is the name that the outermost element must have, "" for any; Eucalyptus may put
+    "Type" behind it. `collections` are the names of the set below it whose items feed() returns: one for each form of
+    the answer that endpoints use, none where there is no set. All else is in `rest` after close().
     """
 
-    def __init__(self, root: str = "", collection: str = "") -> None:
+    def __init__(self, root: str = "", *collections: str) -> None:
         self.rest: dict[str, Any] = {}
         self._root = root
-        self._collection = collection
+        self._collections = collections
         self._stack: list[tuple[str, list[tuple[str, Any]]]] = []
         self._text = ""
         self._items: list[Any] = []
         self._unfinished = 0
         """Bytes since the last item."""
-        self._found = not collection
+        self._found = not collections
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -51,13 +52,13 @@ class Reader:
         """Check that the answer was whole and return the items that were held back. Raises Malformed."""
         items = self._parse(b"", last=True)  # expat 2.6 may put off what came in small pieces until now
         if not self._found:
-            raise Malformed(f"it has no {self._collection}")
+            raise Malformed(f"it has no {' or '.join(self._collections)}")
         return items
 
     @property
     def collecting(self) -> bool:
         """Whether the set has begun and not ended, and no item of it has."""
-        return len(self._stack) == 2 and self._stack[1][0] == self._collection
+        return len(self._stack) == 2 and self._stack[1][0] in self._collections
 
     def _parse(self, data: bytes, last: bool) -> list[Any]:
         try:
@@ -76,9 +77,9 @@ class Reader:
         if ":" in name:
             name = name.rpartition(":")[2]
         depth = len(self._stack)
-        if depth == 0 and self._root and name != self._root:
+        if depth == 0 and self._root and name.removesuffix("Type") != self._root:
             raise Malformed(f"it begins with <{redacted(name)[:40]}>, not <{self._root}>")
-        if depth == 1 and name == self._collection:
+        if depth == 1 and name in self._collections:
             self._found = True
         if depth == DEEPEST:
             raise Malformed(TOO_DEEP)
@@ -96,7 +97,7 @@ class Reader:
         stack = self._stack
         if not stack:
             self.rest = value if isinstance(value, dict) else {}
-        elif len(stack) == 2 and name == "item" and stack[1][0] == self._collection:
+        elif len(stack) == 2 and name == "item" and stack[1][0] in self._collections:
             self._items.append(value)
         else:
             stack[-1][1].append((name, value))

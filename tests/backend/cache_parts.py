@@ -35,6 +35,7 @@ SAMPLES: dict[Type, Any] = {
     "gib": 1.5,
     "usd": 0.0116,
     "time": datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC),
+    "list": ["x-1", "na\u00efve \u2603"],
 }
 """A value of every type that a cloud says."""
 
@@ -288,11 +289,9 @@ class Standalone:
             self._process.wait()
 
     def make_users(self) -> None:
-        """The first user may be made without being one; the reader may change nothing."""
+        """The first user may be made without being one."""
         with MongoClient[dict[str, Any]](f"mongodb://{quote(self.socket, safe='')}") as client:
             client.admin.command("createUser", "boss", pwd=PASSWORD, roles=["root"])
-        with MongoClient[dict[str, Any]](self.uri()) as client:
-            client.admin.command("createUser", "reader", pwd=PASSWORD, roles=["readAnyDatabase"])
 
     def uri(self, user: str = "boss", password: str = PASSWORD) -> str:
         return f"mongodb://{user}:{quote(password, safe='')}@{quote(self.socket, safe='')}/?authSource=admin"

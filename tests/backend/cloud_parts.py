@@ -132,8 +132,8 @@ class Account:
 
     vms: dict[str, tuple[str, dict[str, str], bool]]
     """Id to state, tags, whether it is protected."""
-    volumes: dict[str, tuple[str | None, dict[str, str]]]
-    """Id to the VM it is attached to and tags."""
+    volumes: dict[str, tuple[list[str] | None, dict[str, str]]]
+    """Id to the VMs it is attached to and tags."""
     keypairs: list[str]
 
 
@@ -223,7 +223,7 @@ EXAMPLES = (
     Example("keypair delete mine", "DeleteKeyPair", lambda _, now, _on: now.keypairs == []),
     Example("volume create new", "CreateVolume", lambda was, now, _: _new(was, now) == ([], ["new"])),
     Example("volume delete {free}", "DeleteVolume", lambda _, now, on: on.free not in now.volumes),
-    Example("volume attach {free} {vm}", "AttachVolume", lambda _, now, on: now.volumes[on.free][0] == on.vm, True),
+    Example("volume attach {free} {vm}", "AttachVolume", lambda _, now, on: now.volumes[on.free][0] == [on.vm], True),
     Example("volume detach {held}", "DetachVolume", lambda _, now, on: now.volumes[on.held][0] is None, True),
     Example(
         "volume tag {free} old=2",

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
@@ -104,9 +105,9 @@ def refusal(status: int, code: str, message: str = "No.", xmlns: str = "") -> Re
 
 
 class Faults:
-    """A context manager: serves `replies` in turn, the last one for ever."""
+    """A context manager: serves `replies` in turn, the last one for ever; over TLS where it has a context for that."""
 
-    def __init__(self, *replies: Reply) -> None:
+    def __init__(self, *replies: Reply, tls: SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         waiting = list(replies)
         asked = self.asked
@@ -136,11 +137,14 @@ class Faults:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "http" if tls is None else "https"
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

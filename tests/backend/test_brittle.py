@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import flatten
-from backend.commands import execute, parse, previews
+from backend.commands import COMMANDS, Command, execute, parse, previews
 from backend.commands.model import Call
 from backend.config import Cloud, MongoDB, Poll, Settings
-from backend.errors import RefusedError
+from backend.errors import CloudError
 from backend.format import Flight, cell
 from backend.kinds import KINDS, Kind
 from backend.refresh import is_over
@@ -22,7 +22,7 @@ from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
 from tests.backend.cache_parts import Heard
-from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
+from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing, refusal
 from tests.brittle import DAMAGES, HERE, LISTED, Report, damaged, every_damage, listed
 
 HOME = Path("/nowhere")
@@ -99,16 +99,35 @@ def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_o
     assert (vm.value(row, "state"), vm.value(row, "flight")) == ("stopped", None)
 
 
+def session_at(faults: Faults, memory: Cache, home: Path) -> Session:
+    """Return a session whose cache knows the VM that the endpoint lists first."""
+    cloud = at(faults)
+    settings = Settings({cloud.name: cloud}, cloud.name)
+    session = Session(settings, cloud, memory, home, connector=lambda cloud, *_: impatient(cloud))
+    memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
+    return session
+
+
+@pytest.mark.parametrize("word", ["un-heard-of", "error"])
 @pytest.mark.parametrize("verb", ["start", "stop", "reboot", "delete"])
-def test_a_command_says_that_a_vm_is_in_an_unknown_state(verb: str, memory: Cache, tmp_path: Path) -> None:
-    with Faults(state("i-1", "un-heard-of")) as faults:
-        cloud = at(faults)
-        settings = Settings({cloud.name: cloud}, cloud.name)
-        session = Session(settings, cloud, memory, tmp_path, connector=lambda cloud, *_: impatient(cloud))
-        memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
-        if verb == "delete":
-            shown = previews.vms(Call(session, {}), ["i-1"])
-            assert "un-heard-of" in repr(shown)
-            return
-        with pytest.raises(RefusedError, match=f"is un-heard-of, so there is nothing to {verb}; nothing was done"):
+def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
+    verb: str, word: str, memory: Cache, tmp_path: Path
+) -> None:
+    refused = refusal(400, "IncorrectInstanceState", "It is in a state of its own.")
+    with Faults(state("i-1", word), state("i-1", word), refused) as faults:
+        session = session_at(faults, memory, tmp_path)
+        with pytest.raises(CloudError, match="It is in a state of its own"):
             execute(parse(["vm", verb, "i-1"]), session)
+        (row,) = memory.rows(KINDS["vm"], session.scope)
+        assert KINDS["vm"].value(row, "flight") is None
+
+
+def test_a_preview_shows_an_unknown_state(memory: Cache, tmp_path: Path) -> None:
+    with Faults(state("i-1", "un-heard-of")) as faults:
+        shown = previews.vms(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
+        assert "un-heard-of" in repr(shown.acted_on)
+
+
+@pytest.mark.parametrize("one", [one for one in COMMANDS if one.impossible_in], ids=lambda one: one.name)
+def test_no_key_is_dim_for_a_state_that_is_not_known(one: Command) -> None:
+    assert not {"error", "un-heard-of", "", "None"} & one.impossible_in

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.cache import Cache
-from backend.cache.documents import flatten
+from backend.cache import Cache, Scope
+from backend.cache.documents import flatten, to_document, to_row
 from backend.cache.places import split_key
 from backend.format import Flight
 from backend.kinds import KINDS, Kind
@@ -27,12 +27,15 @@ from tests.backend.cache_parts import (
     vm_of,
 )
 
+VOLUME = KINDS["volume"]
+
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
 def by_column(kind: Kind, row: tuple[Any, ...]) -> dict[str, Any]:
-    """What a cloud says of a row: all but what is ours, and the region, which is where it was asked."""
-    return {column.name: kind.value(row, column.name) for column in kind.listed if column.name != "region"}
+    """What a cloud says of a row: all but what is ours."""
+    said = {column.name: kind.value(row, column.name) for column in kind.listed}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
 
 
 @every_kind
@@ -41,7 +44,6 @@ def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
     (row,) = cache.rows(kind, HERE)
     expected = item(kind, "a")
     expected.pop("extra")
-    expected.pop("region", None)
     assert by_column(kind, row) == expected
     for column in kind.columns:
         if column.type == "time":
@@ -195,11 +197,81 @@ def test_what_is_ours_no_listing_says(cache: Cache, kind: Kind) -> None:
     assert not document.keys() & ours.keys()
 
 
-@pytest.mark.parametrize("said", ["eu-west-1", None, 7])
-def test_a_location_is_in_the_region_it_was_listed_in(cache: Cache, said: Any) -> None:
+@pytest.mark.parametrize(("said", "shown"), [("eu-west-1", "eu-west-1"), (None, None), (7, "7")])
+def test_a_location_is_in_the_region_that_the_cloud_says(cache: Cache, said: Any, shown: str | None) -> None:
+    """An endpoint may call its region otherwise than the configuration, by which its rows are found."""
     kind = KINDS["location"]
     cache.put(kind, HERE, [item(kind, "use1-az1", region=said)])
+    assert [kind.value(row, "region") for row in cache.rows(kind, HERE)] == [shown]
+    assert (cache.document(kind, HERE, "use1-az1") or {})["region"] == HERE.region
+    assert cache.rows(kind, Scope("aws", "eu-west-1")) == []
+
+
+def test_a_location_of_an_earlier_version_is_in_the_region_it_was_listed_in(cache: Cache) -> None:
+    kind = KINDS["location"]
+    cache.put(kind, HERE, [item(kind, "use1-az1")])
+    with cache.use():
+        cache.database["locations"].update_one({}, {"$unset": {"region_name": 1}})
     assert [kind.value(row, "region") for row in cache.rows(kind, HERE)] == ["us-east-1"]
+
+
+# --- lists and tags --------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_has_every_vm_that_it_is_attached_to(cache: Cache) -> None:
+    cache.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2", "i-1"]), item(VOLUME, "b", vm=None)])
+    assert [VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)] == [("i-2", "i-1"), None]
+    again = [item(VOLUME, "a", vm=["i-2", "i-1"]), item(VOLUME, "b", vm=[])]
+    assert cache.put(VOLUME, HERE, again, cache.known(VOLUME, HERE)) == (0, 0)
+    assert cache.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2"])]) == (0, 1)
+    assert [VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)] == [("i-2",), None]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("i-1", ("i-1",)), ("", None), ([], None), (["i-1", 5, None, "i-2"], ("i-1", "i-2")), (5, None), ({"a": 1}, None)],
+)
+def test_a_volume_of_an_earlier_version_or_a_damaged_one_is_read(written: Any, shown: Any) -> None:
+    document = to_document(VOLUME, HERE, item(VOLUME, "a"), datetime.now(UTC)) | {"vm": written}
+    row = to_row(VOLUME, HERE, document)
+    assert row is not None
+    assert VOLUME.value(row, "vm") == shown
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if "tags" in kind.index], ids=lambda kind: kind.name)
+def test_tags_are_a_column(cache: Cache, kind: Kind) -> None:
+    """The user's own come first: a name stands in a column of its own, and AWS's are nobody's words."""
+    tags = {"aws:autoscaling:groupName": "g", "Name": "a", "team": "core", "a.$b": ""}
+    cache.put(kind, HERE, [item(kind, "a", extra={"tags": tags}), item(kind, "b", extra={})])
+    first, second = (kind.value(row, "tags") for row in cache.rows(kind, HERE))
+    assert first == (("a.$b", ""), ("team", "core"), ("Name", "a"), ("aws:autoscaling:groupName", "g"))
+    assert second is None
+    with following_locally(cache) as told:
+        cache.put(kind, HERE, [item(kind, "b", extra={"tags": {"team": "edge"}})])
+    assert [kind.value(row, "tags") for change in told for row in change.upserts] == [(("team", "edge"),)]
+
+
+@every_kind
+def test_every_column_is_a_field_of_the_document(cache: Cache, kind: Kind) -> None:
+    cache.put(kind, HERE, [item(kind, "a")])
+    (document,) = cache.database[kind.plural].find({})
+    assert set(document) >= {column.name for column in kind.columns if not column.ours}
+
+
+def test_tags_of_an_earlier_version_are_found(cache: Cache) -> None:
+    """Of images that are listed as they were before, no document is written again."""
+    cache.put(IMAGE, HERE, [item(IMAGE, "a", extra={"tags": {"team": "core"}})])
+    with cache.use():
+        cache.database["images"].update_one({}, {"$unset": {"tags": 1}})
+    assert [IMAGE.value(row, "tags") for row in cache.rows(IMAGE, HERE)] == [(("team", "core"),)]
+
+
+@pytest.mark.parametrize("damaged", [5, "team=core", {"team": "core"}, [5, {"key": "team"}, {"key": 1, "value": 2}]])
+def test_damaged_tags_are_none(damaged: Any) -> None:
+    document = to_document(VM, HERE, item(VM, "a"), datetime.now(UTC)) | {"tags": damaged}
+    row = to_row(VM, HERE, document)
+    assert row is not None
+    assert VM.value(row, "tags") is None
 
 
 # --- put -------------------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ import pytest
 from pymongo.errors import AutoReconnect, ConfigurationError, OperationFailure
 
 from backend.cache import Cache, open_cache
+from backend.cache.address import place_of
 from backend.cache.documents import validator
 from backend.cache.faults import sentence
-from backend.cache.opening import NO_MONGOD, place_of
+from backend.cache.opening import NO_MONGOD
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError
 from backend.secret import Secret
@@ -32,12 +33,6 @@ def test_a_wrong_password(standalone: Standalone) -> None:
     assert "mongodb.uri" in caught.value.cure
 
 
-def test_a_user_who_may_not_write(standalone: Standalone) -> None:
-    with pytest.raises(CacheError, match="does not let this user do that") as caught:
-        open_cache(MongoDB(Secret(standalone.uri("reader")), "test"), Path("/nowhere"))
-    assert "readWrite" in caught.value.cure
-
-
 def test_a_server_that_is_down() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -51,23 +46,54 @@ def test_a_server_that_is_down() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri",
+    ("uri", "what", "cure"),
     [
-        "mongodb://user:p@hush@db.example.org/",
-        "mongodb://user:p/hush@db.example.org/",
-        "mongodb://user:hush",
-        "mongodb://",
-        "mongodb+srv://user:p@hush@db.example.org/",
-        "mongodb+srv://user:hush",
-        "mongodb+srv://user:hush@a.example.org,b.example.org/",
-        "mongodb+srv://user:hush@a.example.org:27017/",
+        ("mongodb://user:p@hush@db.example.org/", "a character that needs encoding", "%40"),
+        ("mongodb+srv://user:p@hush@db.example.org/", "a character that needs encoding", "%40"),
+        ("mongodb://user:hush%zz@db.example.org/", "a character that needs encoding", "%40"),
+        ("mongodb://user:pa:hush@db.example.org/", "a character that needs encoding", "%40"),
+        ("mongodb://user:p/hush@db.example.org/", "a / or ? stands before its @", "%40"),
+        ("mongodb://user:p?hush@db.example.org/", "a / or ? stands before its @", "%40"),
+        ("mongodb://:hush@db.example.org/", "no user before its @", "USER:PASSWORD@HOST"),
+        ("mongodb://user:hush", "the port of the host is not a number from 1 to 65535", "before an @"),
+        ("mongodb://db:27o17/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@db:99999/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@db:0/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@db:/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@a,b:x/", "the port of host 2 of 2 is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@[::1]:x/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
+        ("mongodb://user:hush@[::1", "begins with [ and has no ]", "[::1]:27017"),
+        ("mongodb://user:hush@a,,b/", "host 2 of 3 is empty", "comma"),
+        ("mongodb://", "it names no host", "HOST:PORT"),
+        ("mongodb://user:hush@%2Ftmp%2Fx/", "a path that does not end in .sock", "%2F"),
+        ("mongodb+srv://user:hush", "takes no port", "before an @"),
+        ("mongodb+srv://user:hush@a.example.org,b.example.org/", "takes one host", "mongodb://"),
+        ("mongodb+srv://user:hush@a.example.org:27017/", "takes no port", "Take out the port"),
+        ("mongodb+srv://user:hush@h/?srvMaxHosts=x", "its option srvMaxHosts is wrong: The value", "value"),
+        ("mongodb://user:hush@db/a/b", "the name of the database", "mongodb.database"),
+        ("mongodb://user:hush@db/?tsl=true", "it has no option tsl", "Did you mean one of tls"),
+        ("mongodb+srv://user:hush@db/?tsl=true", "it has no option tsl", "Did you mean one of tls"),
+        (
+            "mongodb://user:hush@db/?tls=maybe",
+            "its option tls is wrong: The value of tls must be 'true' or 'false'",
+            "",
+        ),
+        ("mongodb://db/?connectTimeoutMS=soon", "connectTimeoutMS is wrong: connecttimeoutms must be an integer", ""),
+        ("mongodb://db/?readPreference=any", "its option readPreference is wrong", "primary, primaryPreferred"),
+        ("mongodb://user:hush@db/?authMechanism=no", "authmechanism must be in (", ""),
+        ("mongodb://db/?authMechanismProperties=hush", "authMechanismProperties has a value that is not allowed", ""),
+        ("mongodb://user:hush@db/?tls", "something after its ? is no NAME=VALUE", "?NAME=VALUE&NAME=VALUE"),
+        ("mongodb://user:hush@db/?tls=true&ssl=false", "do not fit together: Can not specify conflicting", "options"),
+        ("mongodb://user:hush@a,b/?directConnection=true", "do not fit together: Cannot specify multiple hosts", ""),
     ],
 )
-def test_an_address_that_is_none(uri: str) -> None:
-    with pytest.raises(ConfigError, match="not a valid MongoDB address") as caught:
+def test_what_is_wrong_with_an_address(uri: str, what: str, cure: str) -> None:
+    with pytest.raises(ConfigError, match="not a valid MongoDB address: ") as caught:
         open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+    assert what in caught.value.message
+    assert cure in caught.value.cure
     assert "hush" not in str(caught.value)
-    assert "%40" in caught.value.cure
+    assert ("percent" in str(caught.value)) is ("%40" in cure)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
@@ -96,6 +122,8 @@ def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_
         ("mongodb+srv://user:p%40ss@cluster.example.org/cm?retryWrites=true", "cluster.example.org"),
         ("mongodb+srv://cluster.example.org", "cluster.example.org"),
         ("mongodb+srv://user:hush@cluster.example.org/?w=majority", "cluster.example.org"),
+        ("mongodb+srv://cluster.example.org/?srvMaxHosts=2&srvServiceName=team&tls=true", "cluster.example.org"),
+        ("mongodb://db.example.org/?compressors=odd", "db.example.org:27017"),
     ],
 )
 def test_a_place_names_no_user(uri: str, place: str) -> None:

@@ -1,20 +1,28 @@
 """Keypairs: a private key is saved once, for its owner alone, where it was said to be."""
 
 import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from stat import S_IMODE
+from urllib.parse import parse_qsl
 
 import pytest
 
 from backend import owner
-from backend.commands import Parsed, command, execute
+from backend.cache import Cache
+from backend.commands import Parsed, command, execute, parse, split
+from backend.commands.recovery import recover
+from backend.config import Cloud
 from backend.errors import CloudError, CloudmeshError, NotFoundError
 from backend.kinds import KINDS
-from backend.providers import Provider
+from backend.providers import Provider, connect
 from backend.seal import seal
 from backend.session import Session
-from tests.backend.cloud_parts import run
+from tests.backend.cloud_parts import abandoned, behind_proxy, run
 from tests.backend.command_parts import everything, listed, row
+from tests.backend.ec2_faults import Faults, Reply, listing
 
 
 def test_a_private_key_is_saved_once_and_for_its_owner_alone(session: Session, ec2: Provider) -> None:
@@ -151,3 +159,98 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")
     execute(Parsed(command("keypair delete"), {"keypair": name}), session)
     assert listed(ec2.keypairs()) == []
+
+
+# --- deleted by its id -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_keypair_is_deleted_by_its_id(memory: Cache, cloud: Cloud, tmp_path: Path, ids: bool) -> None:
+    """By its name where the endpoint passes over the id, as moto does, and the keypair is still there."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.keypair_ids = ids
+        connect(cloud).create_keypair("theirs")
+        native = dict(run(session, "keypair create mine").fields)["id"]
+        assert str(native).startswith("key-")
+        run(session, "keypair delete mine")
+        calls = [call.params for call in proxy.calls if call.action == "DeleteKeyPair"]
+        assert calls == [{"KeyPairId": native}] + ([] if ids else [{"KeyName": "mine"}])
+        assert [item["name"] for item in listed(connect(cloud).keypairs())] == ["theirs"]
+
+
+def test_a_keypair_of_an_endpoint_without_ids_is_deleted_by_its_name(cloud: Cloud) -> None:
+    keys = listing("DescribeKeyPairs", "keySet", ["<keyName>mine</keyName><keyFingerprint>00:11</keyFingerprint>"])
+    with Faults(
+        keys, Reply('<DeleteKeyPairResponse xmlns="x"><return>true</return></DeleteKeyPairResponse>')
+    ) as faults:
+        connect(replace(cloud, endpoint=faults.url)).delete_keypair("mine", "mine")
+        sent = dict(parse_qsl(faults.asked[-1].body.decode()))
+        assert (sent["Action"], sent["KeyName"], "KeyPairId" in sent) == ("DeleteKeyPair", "mine", False)
+
+
+# --- where the key is ------------------------------------------------------------------------------------------------
+
+
+def sent_by_a_killed_process(session: Session, path: str) -> None:
+    request = {"name": "mine", "path": path, "before": False}
+    abandoned(session, f"keypair create mine --to {path}", request=request)
+
+
+def test_a_relative_path_is_absolute_in_the_journal(session: Session, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        run(session, "keypair create mine --to deep/../mine.pem")
+    (entry,) = session.cache.journal()
+    assert entry["request"]["path"] == f"{tmp_path}/deep/../mine.pem"
+    assert entry["command"] == f"keypair create mine --to {tmp_path}/deep/../mine.pem"
+
+
+def test_a_planned_keypair_is_saved_where_it_was_asked_for(session: Session, ec2: Provider, tmp_path: Path) -> None:
+    """Two at once are planned before they are sent; they are resumed in another folder."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    with contextlib.chdir(here):
+        line = parse(split("keypair create mine --to mine.pem")).lasting
+    abandoned(session, line, outcome="waiting")
+    with contextlib.chdir(elsewhere):
+        run(session, "journal resume")
+    assert (here / "mine.pem").read_text().startswith("-----BEGIN")
+    assert list(elsewhere.iterdir()) == []
+    assert [item["name"] for item in listed(ec2.keypairs())] == ["mine"]
+
+
+@pytest.mark.parametrize("content", ["", "something else of the user's"])
+@pytest.mark.parametrize("created", [True, False])
+def test_a_relative_path_of_an_old_journal_is_nobody_s_file_here(
+    session: Session, ec2: Provider, tmp_path: Path, content: str, created: bool
+) -> None:
+    (tmp_path / "mine.pem").write_text(content)
+    sent_by_a_killed_process(session, "mine.pem")
+    if created:
+        ec2.create_keypair("mine")
+    with contextlib.chdir(tmp_path):
+        found = recover(session)
+        if created:
+            (failure,) = found.failures
+            assert "it was meant for mine.pem in the folder where the command was given" in failure
+            assert (found.messages, session.cache.journal()[0]["outcome"]) == ((), "unknown")
+        else:  # it is not resumed into whatever folder this is
+            assert found.left == 1
+            assert "It names mine.pem in the folder where it was given" in run(session, "journal resume").failure
+        assert recover(session).failures == ()
+    assert (tmp_path / "mine.pem").read_text() == content
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link", "nothing"])
+def test_only_an_empty_file_that_was_reserved_is_given_up(session: Session, tmp_path: Path, there: str) -> None:
+    path = tmp_path / "mine.pem"
+    makes: dict[str, Callable[[], object]] = {
+        "file": lambda: path.write_text("kept"),
+        "folder": path.mkdir,
+        "link": lambda: path.symlink_to(tmp_path / "nowhere"),
+        "nothing": lambda: None,
+    }
+    makes[there]()
+    sent_by_a_killed_process(session, str(path))
+    assert recover(session).left == 1
+    assert os.path.lexists(path) == (there != "nothing")

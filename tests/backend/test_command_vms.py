@@ -8,7 +8,7 @@ import pytest
 
 from backend.cache import Change
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
-from backend.format import Flight
+from backend.format import Flight, as_object
 from backend.kinds import JOURNAL, KINDS
 from backend.providers import Provider, connect
 from backend.session import Session
@@ -23,7 +23,7 @@ def test_life_of_a_vm_by_id_and_by_name(session: Session, ec2: Provider) -> None
     steps = [
         (f"vm stop {vm}", "stopping", "running", "stop", "stopping", "stopped", f"vm start {vm}"),
         ("vm start web", "starting", "stopped", "start", "pending", "running", f"vm stop {vm}"),
-        ("vm reboot web", "rebooting", "running", "reboot", "rebooting", "running", ""),
+        ("vm reboot web", "rebooting", "running", "reboot", "running", "running", ""),
         ("vm delete web", "being deleted", "running", "delete", "shutting-down", "terminated", ""),
     ]
     for line, doing, before, action, cached, real, undo in steps:
@@ -113,13 +113,17 @@ def flying(session: Session, action: str, seconds: float = 3, **more: Any) -> st
 def test_while_an_action_is_under_way(session: Session, ec2: Provider, action: str, verb: str) -> None:
     vm = flying(session, action)
     before = row(session, "vm", vm)["flight"]
-    if verb == "delete" != action:
-        run(session, "vm delete web")
-        assert vms(ec2)[vm]["state"] == "terminated"
-        assert (row(session, "vm", vm)["flight"].action, row(session, "vm", vm)["state"]) == ("delete", "shutting-down")
+    if verb != action and (verb == "delete" or (verb, action) == ("stop", "reboot")):  # EC2 allows it
+        run(session, f"vm {verb} web")
+        assert vms(ec2)[vm]["state"] == {"stop": "stopped", "delete": "terminated"}[verb]
+        now = row(session, "vm", vm)
+        assert (now["flight"].action, now["state"]) == (verb, DURING[verb])
         return
     with pytest.raises(RefusedError) as caught:
         run(session, f"vm {verb} web")
+    if (verb, action) == ("start", "reboot"):
+        assert str(caught.value) == f"web ({vm}) is running, so there is nothing to start; nothing was done."
+        return
     what = f"running → {DURING[action]} 3 s"
     if verb == action:
         assert str(caught.value) == f"web ({vm}) is {DOING[verb]} already ({what}); nothing was done."
@@ -217,3 +221,46 @@ def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session
     ec2.delete_vm(vm)
     with pytest.raises(CloudmeshError, match="is terminated, so there is nothing to stop"):
         run(session, "vm stop web")
+
+
+def test_the_state_of_a_vm_that_reboots_is_the_cloud_s_word(session: Session) -> None:
+    """What is done to it is its flight, in JSON too."""
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    run(session, "vm reboot web")
+    (found,) = session.cache.rows(KINDS["vm"], session.scope)
+    said = as_object(KINDS["vm"], found)
+    assert (said["id"], said["state"], said["flight"]["action"]) == (vm, "running", "reboot")
+
+
+@pytest.mark.parametrize("verb", ["stop", "delete"])
+def test_a_vm_is_stopped_or_deleted_right_after_its_reboot(session: Session, ec2: Provider, verb: str) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+    run(session, "vm reboot web")
+    run(session, f"vm {verb} web")
+    assert vms(ec2)[vm]["state"] == {"stop": "stopped", "delete": "terminated"}[verb]
+    assert row(session, "vm", vm)["flight"].action == verb
+
+
+def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: Session) -> None:
+    vm = booted(session, f"vm boot {AMI} --name web")
+    run(session, "vm refresh")
+
+    class Blind:
+        """The cloud, which lists nothing any more once it has rebooted."""
+
+        def __init__(self, real: Provider) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def reboot(self, native: str) -> str | None:
+            self._real.reboot(native)
+            return None
+
+    blind = replace(session, connector=lambda cloud, *hooks: Blind(connect(cloud, *hooks)))
+    session.cache.set_flight(session.scope, vm, None)
+    assert run(blind, "vm reboot web").message == f"web ({vm}) is rebooting."
+    assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")

@@ -45,6 +45,16 @@ def test_a_volume_where_no_zone_is_available(session: Session, ec2: Provider) ->
     assert listed(ec2.volumes()) == []
 
 
+@pytest.mark.parametrize("word", ["AVAILABLE", "un-heard-of", None])
+def test_a_zone_of_which_nothing_bad_is_said_is_tried(session: Session, ec2: Provider, word: str | None) -> None:
+    """Not every endpoint says EC2's words."""
+    states = ("impaired", word)
+    zones = [{**item, "state": state} for item, state in zip(STOCK["location"], states, strict=True)]
+    session.cache.put(KINDS["location"], session.scope, zones)
+    run(session, "volume create data")
+    assert [one["location"] for one in listed(ec2.volumes())] == ["us-east-1b"]
+
+
 @pytest.mark.parametrize("words", ["--size 0", "--size=-1", "--size big", "--size 99999999999999999999"])
 def test_a_size_that_is_none_is_not_even_journalled(session: Session, words: str) -> None:
     with pytest.raises(UsageError, match="size must be"):

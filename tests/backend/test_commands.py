@@ -18,7 +18,7 @@ from backend.kinds import KINDS
 from backend.mongod import find_binary
 from backend.providers import Provider
 from backend.secret import Secret
-from backend.session import Session
+from backend.session import Session, SettingChange
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, everything, fill, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
@@ -31,7 +31,8 @@ def test_refresh_on_and_off_are_remembered(session: Session) -> None:
     for word, on in (("off", False), ("on", True)):
         outcome = run(session, f"refresh {word}")
         assert outcome.message.startswith(f"refresh is {word}: ")
-        assert outcome.session == replace(session, refresh=on)
+        assert outcome.setting == SettingChange(refresh=on)
+        assert session.changed(outcome.setting) == replace(session, refresh=on)
         assert state.recall(session.settings, session.home) == {"refresh": on}
 
 
@@ -39,9 +40,10 @@ def test_set_default_is_remembered_and_goes_on_there(session: Session) -> None:
     session = replace(session, connector=untouched)
     outcome = run(session, "set default cloud=other")
     assert outcome.message == "The default cloud is other (ec2, eu-west-1)."
-    assert outcome.session is not None
-    assert outcome.session.scope == Scope("other", "eu-west-1")
-    assert outcome.session.cache is session.cache
+    assert outcome.setting == SettingChange(cloud="other")
+    there = session.changed(outcome.setting)
+    assert there.scope == Scope("other", "eu-west-1")
+    assert there.cache is session.cache
     assert session.scope == Scope("aws", "us-east-1")
     assert state.recall(session.settings, session.home) == {"cloud": "other"}
     with pytest.raises(ConfigError, match=r"There is no cloud 'othr' in the configuration\. Did you mean 'other'\?"):
@@ -82,7 +84,7 @@ def test_a_read_only_session_reads(session: Session, ec2: Provider) -> None:
     session = replace(session, read_only=True)
     assert run(session, "keypair get me").message == "Keypair me: its private key is not here."
     assert run(session, "keypair list").rows
-    assert run(session, "refresh off").session is not None
+    assert run(session, "refresh off").setting == SettingChange(refresh=False)
 
 
 # --- on a real server ------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def test_the_example_loads_and_says_the_defaults() -> None:
 
 def test_a_cloud_with_nothing_said_has_the_defaults(path: Path) -> None:
     settings = read(path, "cloudmesh: {clouds: {aws: }}")
-    assert settings == Settings({"aws": Cloud("aws")}, "aws", path)
+    assert settings == Settings({"aws": Cloud("aws", default=Defaults(location=""))}, "aws", path)
 
 
 def test_everything_said(path: Path) -> None:
@@ -141,6 +141,11 @@ def test_production(path: Path, rules: str, expected: tuple[str, ...]) -> None:
         ("012345678901", ("012345678901",)),
         ("[012345670123, '099720109477']", ("012345670123", "099720109477")),  # the first is octal in YAML 1.1
         ("[self, '${ACCOUNT}']", ("self", "001122334455")),
+        ("[aws-backup-vault]", ("aws-backup-vault",)),
+        (
+            "[self, amazon, aws-marketplace, aws-backup-vault]",
+            ("self", "amazon", "aws-marketplace", "aws-backup-vault"),
+        ),
     ],
 )
 def test_owners(path: Path, owners: str, expected: tuple[str, ...]) -> None:
@@ -156,7 +161,7 @@ def test_a_name_is_what_stands_there(path: Path, name: str) -> None:
 @pytest.mark.parametrize("value", ["", "~", "null", "''", "${EMPTY}"])
 def test_an_empty_value_is_an_absent_one(path: Path, value: str) -> None:
     text = one(f"endpoint: {value}\nimages: {value}\ndefault:\n  image: {value}\n  location: {value}")
-    assert read(path, text, {"EMPTY": ""}).clouds["aws"] == Cloud("aws")
+    assert read(path, text, {"EMPTY": ""}).clouds["aws"] == Cloud("aws", default=Defaults(location=""))
 
 
 @pytest.mark.parametrize(
@@ -257,6 +262,44 @@ def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
     assert found == Credentials(Secret("own"), Secret(""), Secret(""))
     own = read(path, one("credentials: {EC2_ACCESS_KEY: own, EC2_SECRET_KEY: too}"), AWS).clouds["aws"].credentials
     assert own == Credentials(Secret("own"), Secret("too"), Secret(""))
+
+
+@pytest.mark.parametrize(
+    ("environ", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_region_of_the_environment_serves_where_there_is_none(
+    path: Path, environ: dict[str, str], region: str
+) -> None:
+    assert read(path, one("provider: ec2"), environ).clouds["aws"].region == region
+    assert read(path, one("default: {location: }"), AWS | environ).clouds["aws"].region == region
+    keys = one("credentials: {EC2_ACCESS_KEY: own, EC2_SECRET_KEY: too}")
+    assert read(path, keys, environ).clouds["aws"].region == region
+    assert read(path, one("endpoint: http://h"), environ).clouds["aws"].region == (region or "us-east-1")
+    stated = one("default: {location: us-west-1b}")
+    assert read(path, stated, environ).clouds["aws"].region == "us-west-1"
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_a_region_of_the_environment_that_is_none(path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} in the environment is 'us east', not a region") as caught:
+        read(path, one("provider: ec2"), {name: "us east"})
+    assert caught.value.cure == f"Mend {name}."
+
+
+def test_a_cloud_without_a_region_cannot_be_worked_on(path: Path) -> None:
+    settings = read(path, "cloudmesh: {clouds: {bare: , euca: {endpoint: 'http://h'}}}")
+    assert cloud_named(settings, "euca").region == "us-east-1"
+    with pytest.raises(ConfigError, match=r"Cloud bare has no region: .* AWS_REGION or AWS_DEFAULT_REGION") as caught:
+        cloud_named(settings, "bare")
+    assert caught.value.cure == "Write default.location of cloud bare in cloudmesh.yaml, or set AWS_REGION."
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -391,7 +434,11 @@ def test_a_value_that_does_not_fit(path: Path, keys: str, value: object, words: 
         ("clouds.aws.provider", "openstack", "Known: ec2."),
         ("clouds.aws.images", ["slef"], "Did you mean 'self'?"),
         ("clouds.aws.images", "Amazon", "Did you mean 'amazon'?"),
-        ("clouds.aws.images", "11112222333", "Known: self, amazon, aws-marketplace, all, a 12-digit account id."),
+        (
+            "clouds.aws.images",
+            "11112222333",
+            "Known: self, amazon, aws-marketplace, aws-backup-vault, all, a 12-digit account id.",
+        ),
         ("default.cloud", "aws2", "Did you mean 'aws'?"),
         ("default.cloud", "AWS", "Did you mean 'aws'?"),
         ("default.cloud", "chameleon", "Known: aws."),
@@ -487,7 +534,7 @@ def test_no_repr_holds_a_secret(path: Path) -> None:
 
 
 def test_cloud_named(path: Path) -> None:
-    settings = read(path, "cloudmesh: {clouds: {AWS: , chameleon: }}")
+    settings = read(path, "cloudmesh: {clouds: {AWS: , chameleon: }}", {"AWS_REGION": "us-west-1"})
     assert cloud_named(settings, "AWS").name == "AWS"
     with pytest.raises(ConfigError, match=r"There is no cloud 'aws' in the configuration\. Did you mean 'AWS'\?"):
         cloud_named(settings, "aws")

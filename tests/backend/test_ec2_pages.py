@@ -1,6 +1,7 @@
 """How the EC2 provider reads listings: page by page, in filters that EC2 takes, whatever is odd in them."""
 
 import gzip
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -92,12 +93,59 @@ def test_odd_fields_cost_neither_row_nor_listing() -> None:
     assert three["created"] == datetime(2016, 5, 1, 12, 34, 56, 789000, tzinfo=UTC)
 
 
-def test_flavors_without_the_permission_for_their_zones() -> None:
-    flavors = listing("DescribeInstanceTypes", "instanceTypeSet", ["<instanceType>t3.micro</instanceType>"])
-    with Faults(refusal(403, "UnauthorizedOperation"), flavors) as faults:
+TYPES = listing("DescribeInstanceTypes", "instanceTypeSet", ["<instanceType>t3.micro</instanceType>"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(403, "UnauthorizedOperation"),
+        refusal(400, "InvalidAction", "The action DescribeInstanceTypeOfferings is not valid for this web service."),
+        refusal(501, "InternalFailure", "not yet implemented"),
+        refusal(400, "InvalidParameterValue", "Unknown location type"),
+        refusal(503, "Unavailable"),
+        Reply("<html/>"),
+        Reply("", 404),
+        Reply(hang_up=True),
+        listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", []),
+    ],
+)
+def test_flavors_whose_locations_cannot_be_listed_have_unknown_ones(reply: Reply) -> None:
+    with Faults(TYPES, reply) as faults:
         (item,) = every(impatient(at(faults)).flavors())
     assert item["extra"]["zones"] is None
     assert item["price"] == pytest.approx(0.0104)
+
+
+def test_flavors_that_cannot_be_listed_are_not_asked_for_their_locations() -> None:
+    with Faults(refusal(403, "UnauthorizedOperation")) as faults, pytest.raises(CloudError, match="Listing flavors"):
+        every(impatient(at(faults)).flavors())
+    assert [asked.form["Action"] for asked in faults.asked] == ["DescribeInstanceTypes"]
+
+
+EUCALYPTUS = (
+    "<item><name>m1.tiny</name><cpu>1</cpu><disk>4</disk><memory>512</memory><availability/><ephemeralDisk/></item>"
+    "<item><name>m1.big</name><cpu>4</cpu><disk>40</disk><memory>4096</memory>"
+    "<availability><item><zoneName>one</zoneName><max>8</max></item></availability></item>"
+)
+
+
+@pytest.mark.parametrize("root", ["DescribeInstanceTypesResponse", "DescribeInstanceTypesResponseType"])
+@pytest.mark.parametrize("before", ["", "<VmTypeMessage/>", "<requestId>r</requestId><return>true</return>"])
+@pytest.mark.parametrize("prefix", ["", "euca:"])
+def test_flavors_of_eucalyptus(root: str, before: str, prefix: str) -> None:
+    inside = f"{before}<instanceTypeDetails>{EUCALYPTUS}</instanceTypeDetails>"
+    if prefix:
+        inside = re.sub(r"<(/?)(?=\w)", rf"<\1{prefix}", inside)
+    space = f"xmlns{':euca' if prefix else ''}='http://ec2.amazonaws.com/doc/2013-02-01/'"
+    answer = Reply(f"<?xml version='1.0'?><{prefix}{root} {space}>{inside}</{prefix}{root}>")
+    with Faults(answer, refusal(400, "InvalidAction")) as faults:
+        items = every(impatient(at(faults)).flavors())
+    names = ("id", "name", "vcpu", "memory", "disk")
+    assert [tuple(item[name] for name in names) for item in items] == [
+        ("m1.tiny", "m1.tiny", 1, 512, 4),
+        ("m1.big", "m1.big", 4, 4096, 40),
+    ]
 
 
 def test_zipped_answers_are_unzipped() -> None:

@@ -30,6 +30,8 @@ VALUES: dict[Type, Any] = {
     "time": NOW.astimezone(timezone(timedelta(hours=5))),
     "flag": False,
     "flight": Flight("stop", NOW, before="running"),
+    "list": ("i-1", "i-2"),
+    "tags": (("team", "core"), ("spot", "")),
 }
 
 TAME = [
@@ -90,6 +92,10 @@ def as_csv(column: Column, value: Any, text: Callable[[str], str] = str) -> str:
         return f"{value['action']} since {value['since']}"
     if column.type == "flag":
         return {True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={said}" for key, said in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
     return text(value) if isinstance(value, str) else repr(value)
 
 
@@ -104,6 +110,24 @@ def test_csv_says_the_same_as_json(tmp_path: Path, kind: Kind) -> None:
     assert read_csv(tmp_path / "x.csv") == [
         {column.name: as_csv(column, one[column.name]) for column in kind.columns} for one in objects
     ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "shown"),
+    [
+        ((("=1+1", "x"),), "'=1+1=x"),
+        ((("a", "b;=1"), ("c", "@x")), "a=b;'=1, c=@x"),
+        ((("a\x1b", "x\ny"),), "a␛=x␊y"),
+    ],
+)
+def test_no_tag_is_a_formula_or_a_second_line_in_csv(
+    tmp_path: Path, tags: tuple[tuple[str, str], ...], shown: str
+) -> None:
+    row = [None] * len(VM.columns)
+    write(VM, [(*row[: VM.index["tags"]], tags, *row[VM.index["tags"] + 1 :])], tmp_path / "x.csv")
+    assert [one["tags"] for one in read_csv(tmp_path / "x.csv")] == [shown]
+    write(VM, [(*row[: VM.index["tags"]], tags, *row[VM.index["tags"] + 1 :])], tmp_path / "x.json")
+    assert json.loads((tmp_path / "x.json").read_text())[0]["tags"] == dict(tags)
 
 
 @every_kind

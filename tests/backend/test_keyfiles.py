@@ -258,7 +258,7 @@ def test_values_are_added_up(settings: Settings, tmp_path: Path) -> None:
     remember(settings, home, refresh=False)
     remember(settings, home, cloud="aws")
     assert recall(settings, home) == {"cloud": "aws", "refresh": False}
-    assert [path.name for path in home.iterdir()] == ["state.json"]
+    assert sorted(path.name for path in home.iterdir()) == ["state.json", "state.lock"]
     assert S_IMODE(home.stat().st_mode) == 0o700
     assert S_IMODE((home / "state.json").stat().st_mode) == 0o600
 
@@ -313,7 +313,47 @@ def test_what_cannot_be_written_leaves_what_was(settings: Settings, tmp_path: Pa
     with pytest.raises(ConfigError, match="File too large"), full_disk():
         remember(settings, tmp_path, cloud="aws")
     assert recall(settings, tmp_path) == {"cloud": "other"}
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.lock"]
+
+
+CHOOSER = """
+import sys
+from pathlib import Path
+from backend.config import Cloud, Settings
+from backend.state import remember
+number = int(sys.argv[1])
+for round in range(40):
+    remember(Settings({"aws": Cloud("aws")}, "aws", Path(f"{number}-{round}.yaml")), Path(sys.argv[2]), refresh=False)
+"""
+
+
+def test_choices_of_processes_at_once_are_all_remembered(tmp_path: Path) -> None:
+    (home := tmp_path / "home").mkdir()
+    words = [[sys.executable, "-c", CHOOSER, str(number), str(home)] for number in range(3)]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    choosers = [subprocess.Popen(each, cwd=tmp_path, env=environment) for each in words]
+    assert [chooser.wait(30) for chooser in choosers] == [0, 0, 0]
+    assert len(json.loads((home / "state.json").read_text())) == 120
+
+
+def test_two_settings_made_by_threads_at_once_are_both_remembered(settings: Settings, tmp_path: Path) -> None:
+    for _ in range(50):
+        start = threading.Barrier(2)
+
+        def choose(start: threading.Barrier = start, **value: str | bool) -> None:
+            start.wait()
+            remember(settings, tmp_path, **value)
+
+        threads = [
+            threading.Thread(target=choose, kwargs={"cloud": "other"}),
+            threading.Thread(target=choose, kwargs={"refresh": False}),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert recall(settings, tmp_path) == {"cloud": "other", "refresh": False}
+        (tmp_path / "state.json").unlink()
 
 
 def test_a_choice_stands_until_the_configuration_says_something_else(settings: Settings, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,18 +210,54 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
-        assert caught.value.message.startswith("Booting a t2.micro VM")
+        assert caught.value.message.startswith("boot of web failed on cloud aws")
         said = {
             "denied": "may not do ec2:DescribeInstances",
             "unreachable": "127.0.0.1:1 cannot be reached",
             "keys": "EC2 does not know these keys",
         }
-        assert " It could not be found out what came of it: Listing VMs failed" in caught.value.message
+        assert " The outcome could not be found out: Listing VMs failed" in caught.value.message
         assert said[why] in caught.value.message
         assert "It may have been done all the same" in caught.value.cure
         assert len(states(cloud)) == len(changes(proxy)) == 1
         (entry,) = cache.journal()
         assert (entry["outcome"], entry["error"], entry["settled"]) == ("unknown", str(caught.value), False)
+
+
+def test_a_boot_whose_every_answer_is_lost_says_each_sentence_once(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """It is sent again with its token, and that breaks off in the same words."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances", times=9, after=False)
+        with pytest.raises(UnsureError) as caught:
+            run(session, f"vm boot {AMI} --name web")
+        sentences = re.split(r"(?<=\.) (?=[A-Z])", str(caught.value))
+        assert len(sentences) == len(set(sentences)) == 3
+        assert sentences[1] == "It was sent again, and that answer was lost too."
+        assert "It may have been done all the same" in sentences[2]
+        assert cache_error(memory) == str(caught.value)
+
+
+def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        proxy.cut("RunInstances", after=False)
+        proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
+
+        def connecting(at: Cloud, *hooks: Any) -> Provider:
+            if "RunInstances" in proxy.asked:
+                proxy.answers["RunInstances"] = refusal(500, "InternalError", "Something broke.")
+            return connect(at, *hooks)
+
+        with pytest.raises(UnsureError) as caught:
+            run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
+        assert "Something broke" in caught.value.message
+        assert str(caught.value).count("It may have been done all the same") == 1
+
+
+def cache_error(cache: Cache) -> str:
+    (entry,) = cache.journal()
+    return str(entry["error"])
 
 
 def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from backend.errors import RefusedError
 from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Boot, Provider, connect
-from backend.session import Session
+from backend.session import Session, SettingChange
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, staged
 from tests.ec2_proxy import Proxy
 
@@ -161,10 +161,15 @@ def test_a_cloud_that_is_not_read_only_is_written(memory: Cache, cloud: Cloud, t
     with behind_proxy(cloud, memory, tmp_path) as (alone, _):
         other = replace(alone.cloud, name="other", read_only=True)
         session = replace(alone, settings=replace(alone.settings, clouds={"aws": alone.cloud, "other": other}))
-        assert session.switched("other").locked
-        assert not session.switched("other").switched("aws").locked
-        assert replace(session, read_only=True).switched("other").switched("aws").locked
+        assert session.changed(SettingChange(cloud="other")).locked
+        assert not session.changed(SettingChange(cloud="other")).changed(SettingChange(cloud="aws")).locked
+        assert (
+            replace(session, read_only=True)
+            .changed(SettingChange(cloud="other"))
+            .changed(SettingChange(cloud="aws"))
+            .locked
+        )
         run(session, "volume create data")
         with pytest.raises(RefusedError):
-            run(session.switched("other"), "volume create data")
+            run(session.changed(SettingChange(cloud="other")), "volume create data")
         assert len(account(cloud).volumes) == 1

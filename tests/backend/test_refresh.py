@@ -22,8 +22,6 @@ from backend.format import Flight
 from backend.kinds import KINDS
 from backend.providers import Page
 from backend.refresh import (
-    LEARNT_AT_ONCE,
-    LEARNT_FOR,
     Difference,
     Progress,
     is_over,
@@ -304,126 +302,13 @@ def test_cancelling_starts_nothing_more(cache: Cache) -> None:
 # --- what protects VMs ------------------------------------------------------------------------------------------------
 
 
-class Protecting(FakeCloud):
-    """A cloud that answers about the protection of some VMs with an error."""
-
-    def __init__(self, pages: list[Page], **errors: Exception) -> None:
-        super().__init__(vms=pages)
-        self._errors = errors
-
-    def protected(self, vm: str) -> bool:
-        found = super().protected(vm)
-        if vm in self._errors:
-            raise self._errors[vm]
-        return found
-
-    def asked_of(self) -> list[str]:
-        """The VMs of which it was asked, in that order, since the last time."""
-        found = [natives[0] for what, natives in self.asked.all if what == "protected"]
-        self.asked.all.clear()
-        return found
-
-
-def protection(cache: Cache) -> dict[str, bool | None]:
-    return {VM.value(row, "id"): VM.value(row, "protected") for row in cache.rows(VM, HERE)}
-
-
-def asked_before(cache: Cache, native: str, seconds: float) -> None:
-    """Let it be so long ago that it was asked."""
-    with cache.use():
-        fields = {"protection_asked": ago(seconds)}
-        cache.database["vms"].update_one({"_id": HERE.key(native)}, {"$set": fields})
-
-
-def test_a_refresh_of_vms_learns_what_is_protected(cache: Cache) -> None:
-    page = [*items(VM, "a", "b", state="running"), item(VM, "gone", state="terminated")]
-    cloud = Protecting([page])
-    cloud.protected_vms = {"a", "gone"}
-    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 3, 0, 0)
-    assert sorted(cloud.asked_of()) == ["a", "b"]
-    assert protection(cache) == {"a": True, "b": False, "gone": None}
-    # It is believed for a while, and is no change of what is listed.
-    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 0, 0, 0)
-    assert cloud.asked_of() == []
-    cloud.protected_vms = {"b"}
-    asked_before(cache, "b", LEARNT_FOR + 60)
-    asked_before(cache, "a", LEARNT_FOR - 60)
-    refresh(VM, cloud, cache, HERE)
-    assert cloud.asked_of() == ["b"]
-    assert protection(cache) == {"a": True, "b": True, "gone": None}
-    asked_before(cache, "b", LEARNT_FOR + 60)
-    asked_before(cache, "a", LEARNT_FOR + 120)
-    refresh(VM, cloud, cache, HERE)
-    assert cloud.asked_of() == ["a", "b"]
-    assert protection(cache) == {"a": False, "b": True, "gone": None}
-
-
-def test_a_refresh_asks_of_some_vms_and_the_next_of_others(cache: Cache) -> None:
-    cloud = Protecting([many(VM, LEARNT_AT_ONCE + 20, state="running")])
-    refresh(VM, cloud, cache, HERE)
-    first = cloud.asked_of()
-    assert len(set(first)) == LEARNT_AT_ONCE
-    refresh(VM, cloud, cache, HERE)
-    second = cloud.asked_of()
-    assert len(second) == 20
-    assert not set(first) & set(second)
-    refresh(VM, cloud, cache, HERE)
-    assert cloud.asked_of() == []
-
-
-def test_one_that_is_not_told_of_costs_nothing(cache: Cache) -> None:
-    cloud = Protecting([items(VM, "a", "b", state="running")], a=NotFoundError("Gone."))
-    cloud.protected_vms = {"a", "b"}
-    assert counts(refresh(VM, cloud, cache, HERE)) == (2, 2, 0, 0)
-    assert sorted(cloud.asked_of()) == ["a", "b"]
-    assert protection(cache) == {"a": None, "b": True}
-    refresh(VM, cloud, cache, HERE)
-    assert cloud.asked_of() == []
-
-
-def test_who_may_not_ask_asks_once(cache: Cache) -> None:
-    denied = PermissionDeniedError("Not allowed.")
-    cloud = Protecting([items(VM, "a", "b", "c", state="running")], a=denied, b=denied, c=denied)
-    assert counts(refresh(VM, cloud, cache, HERE)) == (3, 3, 0, 0)
-    assert len(cloud.asked_of()) == 1
-    assert protection(cache) == {"a": None, "b": None, "c": None}
-    refresh(VM, cloud, cache, HERE)
-    assert cloud.asked_of() == []
-    assert cache.refreshed(VM, HERE).error is None
-
-
-def test_what_fails_in_passing_is_asked_at_the_next_refresh(cache: Cache) -> None:
-    throttled = TransientError("Throttled.")
-    cloud = Protecting([items(VM, "a", "b", state="running")], a=throttled, b=throttled)
-    assert counts(refresh(VM, cloud, cache, HERE)) == (2, 2, 0, 0)
-    assert len(cloud.asked_of()) == 1
-    assert cache.refreshed(VM, HERE).error is None
-    again = Protecting([items(VM, "a", "b", state="running")])
-    refresh(VM, again, cache, HERE)
-    assert sorted(again.asked_of()) == ["a", "b"]
-    assert protection(cache) == {"a": False, "b": False}
-
-
-def test_cancelling_while_it_is_asked_leaves_a_complete_refresh(cache: Cache) -> None:
-    cloud = Protecting([items(VM, "a", "b", state="running")])
-
-    def check() -> None:
-        if any(what == "protected" for what, _ in cloud.asked.all):
-            raise Cancelled
-
-    assert counts(refresh(VM, cloud, cache, HERE, check=check)) == (2, 2, 0, 0)
-    assert len(cloud.asked_of()) == 1
-    assert sorted(protection(cache).values(), key=str) == [False, None]
-    record = cache.refreshed(VM, HERE)
-    assert (record.error, record.count) == (None, 2)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind is not VM], ids=lambda kind: kind.name)
-def test_of_what_is_no_vm_nothing_more_is_asked(cache: Cache, kind: Any) -> None:
-    cache.put(VM, HERE, items(VM, "a", state="running"))
-    cloud = FakeCloud(**{kind.plural: [items(kind, "a")]})
-    refresh(kind, cloud, cache, HERE)
-    assert [what for what, _ in cloud.asked.all] == [kind.plural]
+def test_a_listing_does_not_ask_what_is_protected(cache: Cache) -> None:
+    cloud = FakeCloud(vms=[items(VM, "a", "b", state="running")])
+    cloud.protected_vms = {"a"}
+    for _ in range(3):
+        refresh(VM, cloud, cache, HERE)
+    assert cloud.asked.all == [("vms", ())] * 3
+    assert {VM.value(row, "protected") for row in cache.rows(VM, HERE)} == {None}
 
 
 # --- settling --------------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path:
         shown = recovery.preview(Call(session, {}), [])
         assert [one.id for one in shown.targets] == [f"volume attach {volume} {native} --device /dev/sdh"]
         assert run(session, "journal resume").message == "1 done."
-        assert account(cloud).volumes[volume][0] == native
+        assert account(cloud).volumes[volume][0] == [native]
 
 
 def test_drop(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_drop(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match="read-only"):
             run(replace(session, read_only=True), "journal drop")
         assert len(left(session)) == 2
-        assert run(session, "journal drop").message == ("2 commands that had not been begun were given up.")
+        assert run(session, "journal drop").message == ("2 commands that had not been done were given up.")
         assert dict(outcomes(cache)) == {
             "vm stop i-1": "cancelled",
             "vm stop i-2": "cancelled",
@@ -202,7 +202,7 @@ def test_drop(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         assert entry_of(session, sending)["error"] is None
         assert proxy.calls == []
         abandoned(session, "vm stop i-6", outcome="waiting")
-        assert run(session, "journal drop").message == "1 command that had not been begun was given up."
+        assert run(session, "journal drop").message == "1 command that had not been done was given up."
         assert left(session) == []
 
 

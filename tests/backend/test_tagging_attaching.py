@@ -1,6 +1,6 @@
 """Tags, volumes on VMs, protection and dry runs: each is done as it was said, and taken back as it was before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from backend.providers import Item, connect
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import XMLNS, Reply, listing, refusal
-from tests.ec2_proxy import Proxy
+from tests.ec2_proxy import Call, Proxy
 
 
 @pytest.fixture
@@ -180,9 +180,9 @@ def test_attach_detach_and_back(cache: Cache, cloud: Cloud, tmp_path: Path) -> N
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
         outcome = run(session, "volume attach first web")
         assert outcome.message == f"Volume first ({first}) is attached to {native} as /dev/sdf."
-        assert outcome.undo == f"volume detach {first}"
-        assert (in_cloud(cloud, first)["vm"], device(cloud, first)) == (native, "/dev/sdf")
-        assert (cached(session, first)["vm"], cached(session, first)["state"]) == (native, "in-use")
+        assert outcome.undo == f"volume detach {first} --vm {native}"
+        assert (in_cloud(cloud, first)["vm"], device(cloud, first)) == ([native], "/dev/sdf")
+        assert (cached(session, first)["vm"], cached(session, first)["state"]) == ((native,), "in-use")
         assert dict(outcome.fields) == cached(session, first)
         run(session, f"volume attach second {native}")
         assert device(cloud, second) == "/dev/sdg"  # the first that is free
@@ -195,9 +195,9 @@ def test_attach_detach_and_back(cache: Cache, cloud: Cloud, tmp_path: Path) -> N
         assert detached.message == f"Volume first ({first}) is being detached from {native}."
         assert in_cloud(cloud, first)["vm"] is None
         run(session, undo)
-        assert (in_cloud(cloud, second)["vm"], device(cloud, second)) == (native, "/dev/sdg")
+        assert (in_cloud(cloud, second)["vm"], device(cloud, second)) == ([native], "/dev/sdg")
         run(session, detached.undo)
-        assert (in_cloud(cloud, first)["vm"], device(cloud, first)) == (native, "/dev/sdf")
+        assert (in_cloud(cloud, first)["vm"], device(cloud, first)) == ([native], "/dev/sdf")
         assert run(session, "volume refresh").differences[0].count == 3
 
 
@@ -246,7 +246,7 @@ def test_a_volume_that_was_attached_meanwhile(both: tuple[Session, Proxy], cloud
     connect(cloud).attach(volume, first, "/dev/sdf")
     with pytest.raises(RefusedError, match=rf"Volume data \({volume}\) is attached to {first}; nothing was done\."):
         run(session, f"volume attach data {second}")
-    assert cached(session, volume)["vm"] == first
+    assert cached(session, volume)["vm"] == (first,)
     connect(cloud).detach(volume, first)
     with pytest.raises(RefusedError, match=rf"Volume data \({volume}\) is not attached; nothing was done\."):
         run(session, "volume detach data")
@@ -254,15 +254,40 @@ def test_a_volume_that_was_attached_meanwhile(both: tuple[Session, Proxy], cloud
     assert [outcome for _, outcome in outcomes(session.cache)] == ["failed", "failed"]
 
 
-def attached(volume: str, *statuses: str) -> str:
-    """A volume's element that is attached to as many VMs."""
+@pytest.mark.parametrize("look", ["lags", "fails"])
+def test_the_state_of_a_volume_that_was_moved_is_the_cloud_s_word(
+    both: tuple[Session, Proxy], cloud: Cloud, look: str
+) -> None:
+    """EC2 takes a while, and says so; nothing is foreseen."""
+    session, proxy = both
+    (native,) = boot_many(cloud, 1)
+    volume = made(cloud)
+    connect(cloud).attach(volume, native, "/dev/sdf")
+    run(session, "volume refresh")
+    slow = attached(volume, "detaching", vms=[native])
+    later = listing("DescribeVolumes", "volumeSet", [slow]) if look == "lags" else refusal(403, "UnauthorizedOperation")
+
+    def from_now_on(_call: Call, reply: Reply) -> Reply:
+        proxy.answers["DescribeVolumes"] = later
+        return reply
+
+    proxy.spoilt["DetachVolume"] = from_now_on
+    run(session, f"volume detach {volume}")
+    assert cached(session, volume)["state"] == "in-use"
+    proxy.answers.clear()
+    run(session, "volume refresh")
+    assert (cached(session, volume)["state"], cached(session, volume)["vm"]) == ("available", None)
+
+
+def attached(volume: str, *statuses: str, vms: Sequence[str] = (), more: str = "") -> str:
+    """A volume's element that is attached to as many VMs: `vms`, else i-0, i-1 …"""
     items = "".join(
-        f"<item><instanceId>i-{number}</instanceId><status>{status}</status></item>"
-        for number, status in enumerate(statuses)
+        f"<item><instanceId>{vm}</instanceId><device>/dev/sd{'fgh'[number]}</device><status>{status}</status></item>"
+        for number, (vm, status) in enumerate(zip(vms or [f"i-{n}" for n in range(9)], statuses, strict=False))
     )
     return (
         f"<volumeId>{volume}</volumeId><status>in-use</status><availabilityZone>us-east-1a</availabilityZone>"
-        f"<attachmentSet>{items}</attachmentSet>"
+        f"<attachmentSet>{items}</attachmentSet>{more}"
     )
 
 
@@ -284,9 +309,74 @@ def test_a_volume_on_several_vms_is_detached_from_none_that_nobody_named(both: t
     answer = listing("DescribeVolumes", "volumeSet", [attached("vol-0123456789", "attached", "attached")])
     proxy.answers["DescribeVolumes"] = answer
     run(session, "volume refresh")
-    with pytest.raises(RefusedError, match="is attached to several VMs"):
+    assert cached(session, "vol-0123456789")["vm"] == ("i-0", "i-1")
+    with pytest.raises(
+        RefusedError, match=r"is attached to 2 VMs: i-0, i-1; nothing was done\. Name the VM .* --vm VM"
+    ):
         run(session, "volume detach vol-0123456789")
+    with pytest.raises(RefusedError, match=r"is attached to i-0, i-1, not to i-2; nothing was done\."):
+        run(session, "volume detach vol-0123456789 --vm i-2")
     assert changed(proxy) == []
+
+
+def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
+    both: tuple[Session, Proxy], cloud: Cloud
+) -> None:
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    connect(cloud).tag(second, "Name", "web")
+    element = attached("vol-0123456789", "attached", "attached", vms=(first, second))
+    proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [element])
+    proxy.answers["DetachVolume"] = Reply(b"<DetachVolumeResponse/>")
+    for line in ("vm refresh", "volume refresh"):
+        run(session, line)
+    outcome = run(session, "volume detach vol-0123456789 --vm web")
+    assert outcome.message == f"Volume vol-0123456789 is being detached from {second}."
+    assert outcome.undo == f"volume attach vol-0123456789 {second} --device /dev/sdg"
+    assert proxy.calls[-1].params["InstanceId"] == second
+    assert (cached(session, "vol-0123456789")["vm"], cached(session, "vol-0123456789")["state"]) == (
+        (first,),
+        "in-use",
+    )
+
+
+def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    shared = "<multiAttachEnabled>true</multiAttachEnabled>"
+    element = attached("vol-0123456789", "attached", vms=[first], more=shared)
+    proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [element])
+    proxy.answers["AttachVolume"] = Reply(b"<AttachVolumeResponse/>")
+    for line in ("vm refresh", "volume refresh"):
+        run(session, line)
+    outcome = run(session, f"volume attach vol-0123456789 {second}")
+    assert outcome.undo == f"volume detach vol-0123456789 --vm {second}"
+    assert changed(proxy) == ["AttachVolume"]
+    assert cached(session, "vol-0123456789")["vm"] == (first, second)
+    with pytest.raises(RefusedError, match=f"is attached to {first}; nothing was done"):
+        run(session, f"volume attach vol-0123456789 {first}")
+    assert changed(proxy) == ["AttachVolume"]
+
+
+def test_a_device_is_free_where_no_volume_has_it_on_this_vm(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    """A volume on two VMs takes a device on each, not only where it was attached first."""
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    volume = made(cloud)
+    elements = [
+        attached("vol-0123456789", "attached", "attached", vms=(first, second)),  # /dev/sdf there, /dev/sdg here
+        f"<volumeId>{volume}</volumeId><status>available</status><availabilityZone>us-east-1a</availabilityZone>",
+    ]
+    everything = {"volume-id": elements[1:], "attachment.instance-id": elements[:1]}
+
+    def by_filter(call: Call, _: Reply) -> Reply:
+        return listing("DescribeVolumes", "volumeSet", everything.get(call.params.get("Filter.1.Name", ""), elements))
+
+    proxy.spoilt["DescribeVolumes"] = by_filter
+    for line in ("vm refresh", "volume refresh"):
+        run(session, line)
+    run(session, f"volume attach {volume} {second}")
+    assert proxy.calls[-1].params["Device"] == "/dev/sdf"
 
 
 def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud: Cloud) -> None:

@@ -192,6 +192,10 @@ CELLS: list[tuple[Type, Any, str]] = [
     ("time", "yester\x00day", "yester␀day"),
     ("flag", True, "x"),  # the column's name: a word that a filter finds
     ("flag", False, "no"),
+    ("list", ("i-1",), "i-1"),
+    ("list", ("i-1", "a\x1b"), "i-1, a␛"),
+    ("tags", (("team", "core"), ("env", "a\x1b")), "team=core, env=a␛"),
+    ("tags", (("spot", ""),), "spot="),
     ("seconds", 0, "0.0"),
     ("seconds", 12.345, "12.3"),
     ("seconds", 3600, "3600.0"),
@@ -266,6 +270,7 @@ def test_plain_is_what_json_has() -> None:
 def row_of(kind: Kind) -> Row:
     values = {
         "int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flag": False, "flight": FLIGHT, "seconds": 0.25,
+        "list": ("a\x1b", "b"), "tags": (("a\x1b", "b"),),
     }  # fmt: skip
     return tuple(values.get(column.type, "a\x1b") for column in kind.columns)
 
@@ -275,8 +280,9 @@ def test_as_object_keys_by_column_and_is_json(kind: Kind) -> None:
     found = json.loads(json.dumps(as_object(kind, row_of(kind))))
     assert list(found) == [column.name for column in kind.columns]
     assert found["id"] == "a\x1b"
+    nothing: dict[str, Any] = {"list": [], "tags": {}}
     empty = as_object(kind, (None,) * len(kind.columns))
-    assert set(empty.values()) == {None}
+    assert empty == {column.name: nothing.get(column.type) for column in kind.columns}
 
 
 def test_as_object_wants_a_whole_row() -> None:
@@ -297,6 +303,8 @@ def test_as_object_wants_a_whole_row() -> None:
         ("flag", [False, True]),
         ("seconds", [0, 0.5, 12]),
         ("flight", [Flight("z", NOW - timedelta(1)), Flight("a", NOW)]),
+        ("list", [("a", "z"), ("B",), ("b", "a")]),
+        ("tags", [(("a", "1"),), (("A", "2"), ("c", "1")), (("b", ""),)]),
     ],
 )
 def test_sort_key_orders_each_type(kind: Type, values: list[Any]) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands import execute, execute_all, keypairs, parse, recovery, split
-from backend.commands.common import REPEATED_FOR
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.recovery import Recovered, left, recover
+from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
 from backend.journal import plan
@@ -26,7 +26,7 @@ from tests.backend.ec2_faults import listing, refusal
 def test_a_resumed_boot_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_path: Path, after: bool) -> None:
     """It counts from when it was sent, not from when it was planned."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        abandoned(session, f"vm boot {AMI} --name web", outcome="waiting", age=REPEATED_FOR + 60)
+        abandoned(session, f"vm boot {AMI} --name web", outcome="waiting", age=RESENT_FOR + 60)
         proxy.cut("RunInstances", after=after)
         if after:  # the listing lags behind, as EC2's does
             proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
@@ -38,7 +38,7 @@ def test_a_resumed_boot_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_pa
 
 def test_a_resumed_volume_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        abandoned(session, "volume create data", outcome="waiting", age=REPEATED_FOR + 60)
+        abandoned(session, "volume create data", outcome="waiting", age=RESENT_FOR + 60)
         proxy.cut("CreateVolume", after=False)
         assert run(session, "journal resume").message == "1 done."
 
@@ -51,7 +51,7 @@ def test_a_volume_elsewhere_is_not_the_one_whose_answer_was_lost(memory: Cache, 
     other = connect(cloud).create_volume("data", 2, "us-east-1b", "other")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, request=request)
-        (message,) = recover(session).messages
+        (message,) = recover(session, resend=True).messages
         (made,) = account(cloud).volumes.keys() - {other}
         assert made in message
         assert memory.journal()[0]["objects"] == [made]
@@ -64,7 +64,7 @@ def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, outcome="unknown", request=request)
         run(session, VOLUME)
-        assert recover(session) == Recovered(left=1)  # its user was told, and has repeated it
+        assert recover(session, resend=True) == Recovered(left=1)  # its user was told, and has repeated it
         assert sorted(outcomes(memory)) == [(VOLUME, "done"), (VOLUME, "waiting")]
 
 
@@ -205,7 +205,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
         run(session, "vm refresh")
         assert states(cloud) == {}
         run(session, line)
-        recover(session)
+        recover(session, resend=True)
         assert len(states(cloud)) == 1
 
 

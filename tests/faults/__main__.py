@@ -5,6 +5,8 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from backend.mongod import EmbeddedServer
 from tests.bench import report
 from tests.faults.model import Ground, Section
 
-SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "stray", "secrets")
+SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "stray", "secrets", "monkey")
 """Modules of this package, each with `sections(ground)`, which yields what it has tried."""
 
 PATH = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -47,25 +49,35 @@ def main() -> int:
     return 1 if any(section.bad for section in sections) else 0
 
 
-def _tried(names: list[str], *, long: bool) -> list[Section]:
+@contextmanager
+def simulated() -> Iterator[str]:
+    """Yield the endpoint of a simulated EC2 that lives as long as the block."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log every request
-    found: list[Section] = []
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        with tempfile.TemporaryDirectory(prefix="cm-faults-") as top, EmbeddedServer(Path(top, "server")):
-            for name in names:
-                began = time.monotonic()
-                folder = Path(top, name)
-                folder.mkdir()
-                ground = Ground(folder, f"http://{host}:{port}", Path(top, "server"), long)
-                for section in import_module(f"tests.faults.{name}").sections(ground):
-                    found.append(section)
-                    print(f"\n{_text(section)}", flush=True)
-                print(f"\n{name} took {time.monotonic() - began:.0f} s", flush=True)
+        yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def _tried(names: list[str], *, long: bool) -> list[Section]:
+    found: list[Section] = []
+    with (
+        simulated() as moto,
+        tempfile.TemporaryDirectory(prefix="cm-faults-") as top,
+        EmbeddedServer(Path(top, "server")),
+    ):
+        for name in names:
+            began = time.monotonic()
+            folder = Path(top, name)
+            folder.mkdir()
+            ground = Ground(folder, moto, Path(top, "server"), long)
+            for section in import_module(f"tests.faults.{name}").sections(ground):
+                found.append(section)
+                print(f"\n{_text(section)}", flush=True)
+            print(f"\n{name} took {time.monotonic() - began:.0f} s", flush=True)
     return found
 
 

@@ -44,7 +44,7 @@ session = Session(Settings({"east": cloud}, "east"), cloud, cache, Path(home))
 def tell(**what):
     print(json.dumps(what), flush=True)
 if lines:
-    recover(session)
+    recover(session, resend=True)
 kinds = [KINDS[kind] for kind in ("volume", "vm", "keypair", "image")]
 for number in count():
     for line in lines:
@@ -139,7 +139,7 @@ def sections(ground: Ground) -> Iterator[Section]:
             told, killed, bad = _crowd(scene, shell, seconds)
             table.bad += bad
             session = scene.world(cache, home).session()
-            recover(session)
+            recover(session, resend=True)
             wrong = [*scene.refreshed(cache), *scene.wrong(cache)]
             made = [line.split()[2] for line in told.done if line.startswith("volume create")]
             made += [str(name) for name in scene.listed("volume").values() if str(name).startswith("made-")]

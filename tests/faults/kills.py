@@ -213,7 +213,7 @@ def commands(scene: Scene, home: Path, victim: Victim) -> tuple[int, list[str]]:
             with suppress(CloudmeshError):
                 done.result(60)
         cache.revive()
-        recover(session)
+        recover(session, resend=True)
         broken += scene.lost(cache, [name])
     broken += [*scene.refreshed(cache), *scene.wrong(cache)]
     cache.close()

@@ -25,7 +25,7 @@ from backend.commands import parse
 from backend.commands.run import execute
 from backend.config import Cloud, Credentials, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
-from backend.providers import ec2_errors
+from backend.providers import ec2_rules
 from backend.providers.ec2 import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -116,10 +116,10 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
 
 
 def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
-    """Yield an answer for every rule of backend.providers.ec2_errors that an answer can meet."""
+    """Yield an answer for every rule of backend.providers.ec2_rules that an answer can meet."""
     words = _echo(planted)
     lengths = range(0, 320, 40) if long else (0,)
-    for patterns, _rule in ec2_errors._RULES:
+    for patterns, _rule in ec2_rules.RULES:
         for pattern in patterns if long else patterns[:1]:
             name = pattern.replace("???", "00").replace("??", "03").replace("*", "Odd")
             if name.startswith("HTTP "):
@@ -324,7 +324,7 @@ def _refusing(folder: Path) -> Iterator[Standalone]:
 
 
 def _codes() -> list[str]:
-    return [name for patterns, _ in ec2_errors._RULES for name in patterns if name.isalpha() and name[0].isupper()]
+    return [name for patterns, _ in ec2_rules.RULES for name in patterns if name.isalpha() and name[0].isupper()]
 
 
 def _configure(shell: Shell, planted: Planted, endpoint: str, mongodb: str) -> None:

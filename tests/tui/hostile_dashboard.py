@@ -49,6 +49,7 @@ def fill(cache: Cache, scope: Scope, texts: Sequence[str]) -> None:
 def _item(kind: Kind, number: int, text: str, other: Callable[[], str]) -> Item:
     plain: dict[str, Any] = {
         "int": number, "mib": number, "gib": number, "usd": 0.5, "time": datetime(2026, 1, 1, tzinfo=UTC),
+        "list": [text, other()],
     }  # fmt: skip
     said = {column.name: plain.get(column.type, text) for column in kind.listed}
     if kind.name == "vm":

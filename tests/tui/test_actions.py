@@ -18,6 +18,7 @@ from backend.errors import CloudError
 from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Boot, Item, Provider
+from backend.session import SettingChange
 from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -181,7 +182,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
         await user.dialog("vm delete")
         session = user.app.session
         assert session is not None
-        user.app.switch(session.switched("demo-west"))
+        user.app.set(SettingChange(cloud="demo-west"))
         await user.press("y")
         await user.back()
         await user.sees("The cloud was switched meanwhile, so nothing was done.")
@@ -432,7 +433,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
     for entry in (done, left):  # as a process that was killed leaves it
         world.cache.journal_set(entry.token, {"owner": ""})
     async with opened(world) as user:
-        await user.sees("1 command was planned and not begun when the program ended.", ":journal resume")
+        await user.sees("1 command is left from a run that ended, and not done.", ":journal resume")
         await user.until(lambda: outcomes(world.cache) == ["done", "waiting"])
         assert world.changing == []
         await user.press("escape")
@@ -445,6 +446,24 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
         await user.until(lambda: outcomes(world.cache) == ["done", "done"])
     assert states(world, [sent, waiting]) == ["shutting-down", "shutting-down"]
     assert world.changing == ["delete_vm"]
+
+
+async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(world: World) -> None:
+    image = world.cloud.default.image
+    (entry,) = plan(world.cache, world.scope, world.home, [f"vm boot {image} --name again"])
+    entry.sending(image=image, flavor="t3.micro", location=None, keypair=None, name="again")
+    world.cache.journal_set(entry.token, {"owner": ""})  # as a process that was killed leaves it
+    async with opened(world) as user:
+        await user.sees(f"Nothing is seen of vm boot {image} --name again", "not sent again unasked", ":journal resume")
+        assert world.changing == []
+        await user.press("escape")
+        await user.run("journal resume")
+        await user.dialog("journal resume")
+        await user.sees(f"vm boot {image} --name again")
+        await user.press("y")
+        await user.back()
+        await user.until(lambda: outcomes(world.cache) == ["done"])
+    assert world.changing == ["boot"]
 
 
 def outcomes(cache: Cache) -> list[str]:

@@ -152,3 +152,19 @@ def test_a_cache_that_nobody_serves(bare: Shell, proxy: Proxy) -> None:
     assert (result.returncode, result.stdout, proxy.asked) == (1, "", [])
     assert f"The cache (MongoDB at {host}) cannot be reached" in sentence(result)
     assert "planted" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mongodb://me:hush-hush@db:27o17/", "the port of the host is not a number from 1 to 65535. Write HOST:PORT"),
+        ("mongodb://me:hush-hush@db/?tsl=true", "it has no option tsl. Did you mean one of tls"),
+        ("mongodb://me:hush@hush@db/", "its user or password has a character that needs encoding"),
+    ],
+)
+def test_a_wrong_address_of_the_cache_says_which_part_of_it(bare: Shell, proxy: Proxy, address: str, said: str) -> None:
+    bare.configure(proxy.endpoint, address)
+    result = bare.run("vm", "list")
+    assert (result.returncode, result.stdout, proxy.asked) == (2, "", [])
+    assert said in sentence(result)
+    assert "hush" not in result.stderr

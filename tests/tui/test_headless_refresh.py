@@ -46,7 +46,7 @@ def test_a_refresh_fills_the_cache_and_tells_the_difference_a_line_a_kind(
         for document in database[kind.plural].find():
             assert document["_id"] == f"east/us-east-1/{document['id']}"
             assert (document["cloud"], document["region"]) == ("east", "us-east-1")
-            assert set(document) >= {*kind.index, "extra", "refreshed"} - {"flight"}
+            assert set(document) >= {*kind.index, "extra", "refreshed"} - {"flight", "protected"}
         record = database.refreshes.find_one({"kind": kind.name})
         assert record is not None
         assert {name: record[name] for name in LINE if name != "seconds"} == {
@@ -81,8 +81,7 @@ def test_the_summary_has_the_named_kinds_only_and_nothing_else_is_asked(
         ["vms", "1", "1", "0", "0", "refreshed"],
         ["images", "1", "1", "0", "0", "refreshed"],
     ]
-    # Of the one VM it is asked whether it is protected: once, and not again for an hour.
-    assert sorted(proxy.asked) == ["DescribeImages", "DescribeInstanceAttribute", "DescribeInstances"]
+    assert sorted(proxy.asked) == ["DescribeImages", "DescribeInstances"]
     proxy.asked.clear()
     second = [line.split() for line in shell.done("--refresh", "vms", "images").splitlines()]
     assert [line[:5] for line in second[1:]] == [["vms", "1", "0", "0", "0"], ["images", "1", "0", "0", "0"]]

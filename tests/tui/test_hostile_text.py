@@ -72,7 +72,7 @@ async def test_what_is_pasted_into_a_field_holds_nothing_that_steers(cloud: Clou
 
 def test_an_offer_that_a_field_must_not_hold_is_taken_by_its_id() -> None:
     kind = KINDS["keypair"]
-    rows = [("tame", "key-1", *(None,) * 3), ("\x1b[2J", "key-2", *(None,) * 3), ("🇩🇪", "key-3", *(None,) * 3)]
+    rows = [("tame", "key-1", *(None,) * 4), ("\x1b[2J", "key-2", *(None,) * 4), ("🇩🇪", "key-3", *(None,) * 4)]
     assert list(dialog._matches(kind, rows, "")) == [
         ("tame", "tame  key-1"),
         ("key-2", "␛[2J  key-2"),
@@ -82,7 +82,7 @@ def test_an_offer_that_a_field_must_not_hold_is_taken_by_its_id() -> None:
 
 def test_a_filter_finds_what_is_shown_and_what_it_was_shown_for() -> None:
     rows = Rows(KINDS["keypair"])
-    rows.replace([("🇩🇪 👍🏽", "key-1", *(None,) * 3), ("other", "key-2", *(None,) * 3)])
+    rows.replace([("🇩🇪 👍🏽", "key-1", *(None,) * 4), ("other", "key-2", *(None,) * 4)])
     for words in ("🇩🇪", "ⓓ", "👍🏽", "👍", "👍🏿 🇩🇪"):
         rows.filter(words)
         assert rows.visible == 1, words
@@ -101,3 +101,41 @@ async def test_a_field_takes_nothing_that_steers_or_is_not_seen() -> None:
         kept = "né 東京 \u0915\u094d\u200d\u0937 \u200c\xa0\U0001f680 \ue0b0"
         field.value = f"{kept}\u2028\u2029\U000e0041\n"
         assert field.value == kept
+
+
+@pytest.mark.parametrize(
+    ("pasted", "taken", "said"),
+    [
+        ("vm list", "vm list", ""),
+        ("vm list\n", "vm list", ""),
+        ("\nvm list\r\n\r\n", "vm list", ""),
+        ("vm list\nvm stop web", "vm list", "Only the first line was taken; 1 more line was left out."),
+        ("a\n\nb\nc\n", "a", "Only the first line was taken; 2 more lines were left out."),
+        ("\n", "", ""),
+    ],
+)
+async def test_pasted_lines_that_are_left_out_are_reported(pasted: str, taken: str, said: str) -> None:
+    class One(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Field()
+
+    async with One().run_test(notifications=True) as pilot:
+        field = pilot.app.query_one(Field)
+        field.post_message(Paste(pasted))
+        await pilot.pause()
+        assert field.value == taken
+        assert [one.message for one in pilot.app._notifications] == ([said] if said else [])
+
+
+async def test_the_dashboard_says_that_only_the_first_pasted_line_was_taken(cloud: Cloud, tmp_path: Path) -> None:
+    app = world_of(cloud, tmp_path, ["web"]).app(refresh=False)
+    async with driven(app) as user:
+        await user.until(lambda: app.session is not None)
+        for key, field in (("slash", "#filter"), ("colon", "#command")):
+            await user.press(key)
+            app.post_message(Paste("web\nother"))
+            await user.until(lambda field=field: app.main.query_one(field, Input).value == "web")  # type: ignore[misc]
+            await user.sees("Only the first line was taken")
+            app.clear_notifications()
+            await user.loses("Only the first line")
+            await user.press("escape")

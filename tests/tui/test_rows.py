@@ -36,6 +36,10 @@ def some_value(column: Column, seed: int) -> Any:
             return START + timedelta(hours=number)
         case "flight":
             return Flight("stop", START + timedelta(hours=number))
+        case "list":
+            return tuple(f"x-{one}" for one in range(1 + number % 3))
+        case "tags":
+            return (("team", ["core", "Edge", "apple"][number % 3]), ("env", ""))[: 1 + number % 2]
         case "state":
             return ["running", "stopped", "pending", "odd"][number % 4]
     return ["Äpfel", "apple", "Banana", "APPLE", "zed", "straße", "x-1"][number % 7]
@@ -210,8 +214,37 @@ def test_marks_go_with_their_rows_and_outlive_filters() -> None:
     assert not rows.marks  # the filter shows none
     rows.filter("")
     rows.mark_all_visible()
-    rows.clear_marks()
+    rows.unmark(tuple(rows.marks))
     assert not rows.marks
+
+
+TAGGED = [kind for kind in KINDS.values() if "tags" in kind.index]
+
+
+@pytest.mark.parametrize("kind", TAGGED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("words", ["team=core", "core", "CORE", "team= env=", "web core"])
+def test_a_filter_finds_tags(kind: Kind, words: str) -> None:
+    def tagged(id: str, *tags: tuple[str, str]) -> Row:
+        return tuple({"id": id, "name": "web", "tags": tags or None}.get(column.name) for column in kind.columns)
+
+    rows = Rows(kind)
+    rows.replace([tagged("a", ("team", "core"), ("env", "")), tagged("b", ("team", "edge")), tagged("c")])
+    rows.filter(words)
+    assert ids(rows) == ["a"]
+    rows.apply([tagged("a"), tagged("c", ("team", "core"), ("env", "test"))])
+    assert ids(rows) == ["c"]
+
+
+def test_a_filter_finds_any_address_and_any_attachment() -> None:
+    vm, volume = KINDS["vm"], KINDS["volume"]
+    found = {"id": "a", "ipv6": ("2001:db8::1", "2001:db8::beef")}
+    for kind, said, word in ((vm, found, "beef"), (volume, {"id": "a", "vm": ("i-1", "i-2")}, "i-2")):
+        rows = Rows(kind)
+        rows.replace([tuple(said.get(column.name) for column in kind.columns)])
+        rows.filter(word)
+        assert ids(rows) == ["a"]
+        rows.sort("ipv6" if kind is vm else "vm")
+        assert ids(rows) == ["a"]
 
 
 def test_an_unknown_column_is_refused() -> None:

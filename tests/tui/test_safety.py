@@ -149,20 +149,35 @@ async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(
         await user.sees("· 2 marked")
         await user.press("slash")
         await user.type("db-replica", "enter")
-        await user.press("d")
-        await user.dialog("vm delete")
-        assert "db-replica" in user.window
-        assert "gpu-train" not in user.window
-        await user.press("escape")
-        await user.back()
+        await user.sees("· 2 marked, none shown")
+        assert user.table.selected_ids == []
+        for key in ("d", "t", "T", "e"):
+            await user.press(key)
+            assert user.app.screen is user.app.main
+            assert user.result.startswith("2 marked, none shown: Esc drops the filter")
+            await user.press("escape", "slash")  # that drops the filter
+            await user.type("db-replica", "enter")
+        assert user.at == "db-replica"
         await user.press("escape", "slash")
         await user.type("web-", "enter")
         await user.press("asterisk")
-        await user.sees("· 4 marked")
+        await user.sees("· 4 marked, 2 hidden")
         await user.press("d")
         await user.dialog("vm delete")
         assert "Delete 2" in user.window
+        assert "Marked: 2 shown, 2 hidden by the filter and left out." in user.window
+        assert "gpu-train" not in user.window
         await user.press("escape")
+        await user.back()
+        await user.press("T")
+        await user.dialog("vm tag")
+        assert "Marked: 2 shown, 2 hidden by the filter and left out." in user.window
+        await user.type("seen=yes", "enter")
+        await user.back()
+        await user.sees("· 2 marked, none shown")  # what was not acted on stays marked
+        await user.until(lambda: user.result.startswith("vm tag: 2 done."))
+    assert world.changing == ["tag", "tag"]
+    world.changing.clear()
     assert world.changing == []
 
 
@@ -173,7 +188,9 @@ async def test_a_result_too_long_for_its_place_is_shown_in_full(world: World) ->
     async with opened(world, size=(80, 24)) as user:
         await user.run("keypair create long")
         path = world.home / "keys" / "demo" / "us-east-1" / "long.pem"
-        await user.until(lambda: f"{path}.Escdismisses." in "".join(user.screen.split()))  # over several lines
+        await user.until(
+            lambda: f"{path}.4goestoit.Escdismisses." in "".join(user.screen.split())
+        )  # over several lines
 
 
 async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world: World) -> None:

@@ -135,8 +135,8 @@ ITEMS: dict[str, list[Item]] = {
         )
     ],
     "volume": [
-        volume(1, "root", "in-use", vm="i-00000000000000003"),
-        volume(2, "db-primary-data", "in-use", vm="i-00000000000000003", size=2048, type="io2"),
+        volume(1, "root", "in-use", vm=["i-00000000000000003"]),
+        volume(2, "db-primary-data", "in-use", vm=["i-00000000000000003"], size=2048, type="io2"),
         volume(3, "scratch", "available"),
         volume(4, HOSTILE, "creating"),
         volume(5, "バックアップ", "deleting"),
@@ -191,13 +191,14 @@ class Still:
         ]
 
     def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
-        first = {"volumeId": ITEMS["volume"][0]["id"], "deleteOnTermination": "true"}
-        other = {"volumeId": ITEMS["volume"][1]["id"], "deleteOnTermination": "false"}
         yield [
-            item | {"extra": {"attachmentSet": [first if number == 0 else other]}}
+            item | {"extra": {"attachmentSet": [
+                {"volumeId": item["id"], "instanceId": vm, "deleteOnTermination": "true" if number == 0 else "false"}
+                for vm in item.get("vm") or ()
+            ]}}
             for number, item in enumerate(ITEMS["volume"])
-            if item["id"] in ids or item.get("vm") in vms
-        ]
+            if item["id"] in ids or {*(item.get("vm") or ())} & {*vms}
+        ]  # fmt: skip
 
     def reboot(self, vm: str) -> str:
         raise CloudError(f"Rebooting VM {vm} failed on cloud research: the keys may not do ec2:RebootInstances.")

@@ -87,6 +87,8 @@ async def test_read_only_hides_and_refuses_whatever_changes_a_cloud(world: World
         for one in changing:
             if "vm" in one.on:
                 await user.press(one.key)
+                assert user.result == f"This session is read-only: {one.name} is not run."
+                await user.press("escape")
         assert user.app.screen is user.app.main
         await user.run("vm delete db-primary")
         await user.sees("This session is read-only: vm delete is not run.")

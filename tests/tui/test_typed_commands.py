@@ -100,7 +100,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
         await user.until(lambda: user.named("laptop", "id", "keypair"))
         keypair = user.named("laptop", "id", "keypair")
         path = world.home / "keys" / "demo" / "us-east-1" / "laptop.pem"
-        await user.until(lambda: user.result == f"Keypair laptop created; its private key is {path}.")
+        await user.until(lambda: user.result == f"Keypair laptop created; its private key is {path}. 4 goes to it.")
         assert "PRIVATE KEY" in path.read_text()
         await user.run("keypair get laptop")
         await user.until(lambda: isinstance(user.app.screen, DetailsScreen))

@@ -31,6 +31,12 @@ class DetailsScreen(Window[None]):
             with VerticalScroll(classes="window--body"):
                 yield Static(_table(self._fields), markup=False)
 
+    def show(self, fields: Sequence[tuple[str, str]]) -> None:
+        """Show these fields instead, where it is still open."""
+        self._fields = fields
+        for body in self.query(".window--body Static").results(Static):
+            body.update(_table(fields))
+
     def on_mount(self) -> None:
         """Let the arrow keys scroll."""
         self.query_one(VerticalScroll).focus()

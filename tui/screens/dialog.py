@@ -68,16 +68,23 @@ class CommandDialog(Window[list[Parsed] | None]):
         target: Param | None = None,
         given: Mapping[str, str] | None = None,
         error: str = "",
+        scope: str = "",
     ) -> None:
         super().__init__()
         self.command = command
+        self._scope = scope
+        """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
         self._session = session
         self._rows_of = rows_of
         self._targets = list(targets)
         self._target = target if targets else None
         self.given = dict(given or {})
         self._error = error
-        self._asked = [param for param in command.params if param is not self._target]
+        self._asked = [
+            param
+            for param in command.params
+            if param is not self._target and (param.asked is None or not targets or any(map(param.asked, targets)))
+        ]
         if command.preview and not any(param.kind for param in command.params):
             self._asked = []  # what it acts on is what the preview finds
         self._picking: Param | None = None
@@ -178,7 +185,7 @@ class CommandDialog(Window[list[Parsed] | None]):
             return
         self._preview = preview
         acted_on = len(preview.acted_on)
-        self.query_one("#question", Static).update(Group(Text(f"{self.command.help}."), Text(""), drawn(preview)))
+        self.query_one("#question", Static).update(Group(*self._opening(), Text(""), drawn(preview)))
         run = self.query_one("#run", Button)
         run.label = Content(self._verb(acted_on))
         run.disabled = not acted_on
@@ -207,8 +214,8 @@ class CommandDialog(Window[list[Parsed] | None]):
     # --- what it acts on ---------------------------------------------------------------------------------------------
 
     def _question(self, looking: str = "Looking at what would be lost …") -> Group:
-        parts: list[RenderableType] = [Text(f"{self.command.help}.")]
-        if self._target is not None and self._target.kind:
+        parts: list[RenderableType] = self._opening()
+        if self._target is not None and self._target.kind and not self._target.many:
             kind = KINDS[self._target.kind]
             parts.append(Text(""))
             parts.append(_facts(kind, self._targets[0]) if len(self._targets) == 1 else _list(kind, self._targets))
@@ -217,6 +224,9 @@ class CommandDialog(Window[list[Parsed] | None]):
         if self._asked:
             parts.append(Text(""))
         return Group(*parts)
+
+    def _opening(self) -> list[RenderableType]:
+        return [Text(text) for text in (f"{self.command.help}.", safe(self._scope)) if text]
 
     # --- picking -----------------------------------------------------------------------------------------------------
 

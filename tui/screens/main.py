@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -13,8 +13,10 @@ from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
 from backend.kinds import KINDS, Kind
+from tui.lostkeys import LostKeys
 from tui.messages import Asked
 from tui.screens.steady import Steady
+from tui.selection import elsewhere, scope, selected, usable, why_not
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field
 from tui.widgets.keyline import KeyLine
@@ -49,14 +51,17 @@ OWN_BINDINGS: list[Binding] = [
     ),
     Binding("colon", "command_line", "command", priority=True, key_display=":", tooltip="Type a command"),
     Binding(
-        "space", "mark", "mark", show=False, key_display="space", tooltip="Mark the row; commands act on marked rows"
+        "space",
+        "mark",
+        "mark",
+        show=False,
+        key_display="space",
+        tooltip="Mark the row and go down; commands act on the marked rows that are shown",
     ),
     Binding("asterisk", "mark_all", "mark all", show=False, key_display="*", tooltip="Mark all rows that are shown"),
     Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
     Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
-    Binding(
-        "escape", "back", "back", show=False, key_display="esc", tooltip="Dismiss the message, the filter, the marks"
-    ),
+    Binding("escape", "back", "back", show=False, key_display="esc", tooltip="Drop the message, the filter, the marks"),
     Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
     Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
@@ -72,11 +77,14 @@ OWN_BINDINGS: list[Binding] = [
 class Host(Protocol):
     """What the screen wants of the app."""
 
-    def may(self, one: Command) -> bool:
-        """Return whether the command can be run now."""
+    def refusal(self, one: Command) -> str:
+        """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
 
-    def ask(self, one: Command, target: Param, ids: Sequence[str]) -> None:
-        """Open the dialog of a command on rows."""
+    def say(self, text: str) -> None:
+        """Show a result."""
+
+    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
+        """Open the dialog of a command on rows; `scope` says which these are, where it is not plain to see."""
 
     def enter(self, line: str) -> None:
         """Run a typed line."""
@@ -120,6 +128,7 @@ class MainScreen(Steady[None]):
     def __init__(self, host: Host) -> None:
         super().__init__()
         self._host = host
+        self.lost_keys = LostKeys()
         self._painted = False
         self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in KINDS.values()}
 
@@ -197,6 +206,8 @@ class MainScreen(Steady[None]):
         text = f"{table.visible_count:,} of {table.total:,}"
         if text != count.content:
             count.update(text, layout=False)  # its width is fixed: a layout at every letter would cost more than it
+        if table.rows.marks:
+            self._host.show_place()
 
     @dataclass
     class Painted(Message):
@@ -228,37 +239,55 @@ class MainScreen(Steady[None]):
         one = command(str(parameters[0]))
         if one.on and self.kind not in one.on:
             return False
-        if not self._host.may(one):
+        if self._host.refusal(one):
             return False
-        if one.target(self.kind) is not None:  # it acts on rows
-            states = self._states()
-            if not states or (one.states is not None and not states & one.states):
-                return None
+        if one.target(self.kind) is not None and not usable(one, self.table):
+            return None
         return True
 
-    def _states(self) -> set[str]:
-        """Return the states of the rows that a command would act on; of kinds without states, one empty word."""
-        table = self.table
-        rows = [row for native in table.selected_ids if (row := table.rows.row(native)) is not None]
-        return {str(table.kind.value(row, "state")) if "state" in table.kind.index else "" for row in rows}
+    def on_key(self, event: events.Key) -> None:
+        """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
+        if self.query_one("#too-small").display or not isinstance(self.focused, ResourceTable):
+            return
+        self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
+        if self.lost_keys.take(event):
+            event.stop()
+        elif reason := self._refusal(event.key):
+            event.stop()
+            self.lost_keys.begin(event.time)
+            self._host.say(reason)
+
+    def _refusal(self, key: str) -> str:
+        """Return why a key does nothing now, "" where it does something or is no command's."""
+        here = [one for one in COMMANDS if one.key == key and (not one.on or self.kind in one.on)]
+        if not here:
+            return elsewhere(key, self.table.kind)
+        if any(self.check_action("ask", (one.name,)) for one in here):
+            return ""
+        return self._host.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
+
+    def _name_of_vm(self, native: str) -> str:
+        row = self.table_of("vm").rows.row(native)
+        return str((row and KINDS["vm"].value(row, "name")) or native)
 
     def action_ask(self, name: str) -> None:
-        """Ask for a command by its key: it acts on the marked rows, else on the cursor's."""
+        """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""
         one = command(name)
         table, target = self.table, command(name).target(self.kind)
         if target is None or (one.effect == "reads" and not one.asks):
             given = {target.name: table.cursor_id} if target and table.cursor_id else {}
             self.post_message(Asked(Parsed(one, given)))
         else:
-            self._host.ask(one, target, table.selected_ids)
+            self._host.ask(one, target, selected(one, table), scope(one, table))
 
     def action_tab(self, kind: str) -> None:
         """Show a tab."""
         self.show_tab(kind)
 
     def action_mark(self) -> None:
-        """Mark or unmark the row."""
+        """Mark or unmark the row, and go to the next one."""
         self.table.toggle_mark()
+        self.table.action_move(1)
 
     def action_mark_all(self) -> None:
         """Mark all rows that the filter shows."""
@@ -289,13 +318,13 @@ class MainScreen(Steady[None]):
         self._host.show_help()
 
     def action_back(self) -> None:
-        """Undo the latest of: a message shown, a filter, marks."""
+        """Drop one thing a time: the message, the filter, the marks. The cursor stays on its row."""
         if self.query_one(MessageBar).dismiss():
             return
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
-        else:
-            self.table.clear_marks()
+        elif count := self.table.clear_marks():
+            self._host.say(f"{count:,} {'row is' if count == 1 else 'rows are'} no longer marked.")
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:
@@ -304,7 +333,8 @@ class MainScreen(Steady[None]):
 
     @on(ResourceTable.Highlighted)
     @on(ResourceTable.MarksChanged)
-    def follow_cursor(self) -> None:
+    @on(ResourceTable.SelectionChanged)
+    def follow_selection(self) -> None:
         """Grey out what does not fit the rows that a command would act on, and say how many are marked."""
         self.refresh_bindings()
         self._host.show_place()
@@ -318,6 +348,7 @@ class MainScreen(Steady[None]):
 
     def action_filter(self) -> None:
         """Open the filter of this tab."""
+        self.lost_keys.end()
         self.query_one("#filter-line").display = True
         self.set_focus(self.query_one("#filter", Input))
         self.show_count()
@@ -333,6 +364,7 @@ class MainScreen(Steady[None]):
         self._close_filter(clear=False)
 
     def _close_filter(self, *, clear: bool) -> None:
+        self.table.keep_cursor()
         if clear:
             field = self.query_one("#filter", Input)
             with self.prevent(Input.Changed):
@@ -345,6 +377,7 @@ class MainScreen(Steady[None]):
 
     def action_command_line(self) -> None:
         """Open the command line."""
+        self.lost_keys.end()
         self.open_command_line()
 
     def open_command_line(self, text: str = "") -> None:

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from textual.events import Paste
 from textual.widgets import Input
 
 
@@ -11,6 +12,14 @@ class Field(Input):
     def validate_value(self, value: str) -> str:
         """Return what of a new value may be painted; every letter and sign that a keyboard can type stays."""
         return value if value.isprintable() else "".join(char for char in value if _paints(char))
+
+    def on_paste(self, event: Paste) -> None:
+        """Take the first line that is not blank, and say that there were others."""
+        first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
+        event.text = first
+        if others:
+            left = "1 more line was" if len(others) == 1 else f"{len(others)} more lines were"
+            self.app.notify(f"Only the first line was taken; {left} left out.", severity="warning", markup=False)
 
 
 def _paints(char: str) -> bool:

@@ -1,9 +1,11 @@
 """The line of keys at the foot of the screen."""
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Footer
+from textual.widgets._footer import FooterKey
 
 
 class KeyLine(Footer):
@@ -31,10 +33,18 @@ class KeyLine(Footer):
             self._due = True
             self.call_after_refresh(self._renew)
 
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Press a dim key all the same: the screen says why it cannot be used."""
+        found, _ = self.screen.get_widget_at(*event.screen_offset)
+        if isinstance(found, FooterKey) and found.has_class("-disabled"):
+            self.app.simulate_key(found.key)
+
     async def _renew(self) -> None:
         self._due = False
         if self.is_attached and self._keys() != self._shown:
             await self.recompose()
+            # Each key watches this, and only a change of it lets go of the keys that are gone.
+            self.mutate_reactive(Footer.compact)
 
     def _keys(self) -> list[tuple[Binding, bool]]:
         return [(binding, on) for _, binding, on, _ in self.screen.active_bindings.values() if binding.show]

@@ -27,11 +27,18 @@ class MessageBar(Static):
 
     _error: CloudmeshError | None = None
     """The error that was shown last."""
+    _behind = False
+    """Whether it was of work that nobody asked for."""
 
-    def show(self, error: CloudmeshError) -> None:
-        """Show an error until it is dismissed or another message takes its place."""
+    def show(self, error: CloudmeshError, *, behind: bool = False) -> None:
+        """Show an error until it is dismissed or another message takes its place.
+
+        One of work that nobody asked for, `behind` what is shown, takes the place only of another such.
+        """
+        if behind and self.display and not self._behind:
+            return
         self._show("✕", error.message, error.cure)
-        self._error = error
+        self._error, self._behind = error, behind
 
     def retract(self, error: CloudmeshError) -> None:
         """Take an error away that is no longer true, if it is still the message shown."""
@@ -43,7 +50,7 @@ class MessageBar(Static):
         self._show("✓", text, "")
 
     def _show(self, sign: str, message: str, cure: str) -> None:
-        self._error = None
+        self._error, self._behind = None, False
         text = Text(f"{sign} {safe(message)}", style="bold")
         if cure:
             text.append(f" {safe(cure)}", style="not bold")
@@ -112,6 +119,8 @@ class StatusBar(Static):
 
     place: reactive[str] = reactive("")
     result: reactive[str] = reactive("")
+    elsewhere: reactive[bool] = reactive(False)
+    """Whether the result is in the message bar, and not to be said twice."""
 
     def watch_place(self) -> None:
         """Show another place."""
@@ -119,6 +128,10 @@ class StatusBar(Static):
 
     def watch_result(self) -> None:
         """Show another result."""
+        self._show()
+
+    def watch_elsewhere(self) -> None:
+        """Show the result here, or no longer."""
         self._show()
 
     def on_resize(self) -> None:
@@ -130,8 +143,9 @@ class StatusBar(Static):
         return cell_len(safe(self.place)) + cell_len(safe(result)) + 2 <= self.content_size.width
 
     def _show(self) -> None:
+        result = "" if self.elsewhere else safe(self.result)
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
-        grid.add_row(Text(safe(self.place), overflow="ellipsis"), Text(safe(self.result), overflow="ellipsis"))
+        grid.add_row(Text(safe(self.place), overflow="ellipsis"), Text(result, overflow="ellipsis"))
         self.update(grid, layout=False)

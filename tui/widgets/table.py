@@ -95,6 +95,10 @@ class ResourceTable(ScrollView, can_focus=True):
         """The filter has found more rows, in those that were made ready for it since."""
 
     @dataclass
+    class SelectionChanged(OfTable):
+        """Rows that a command would act on have changed where they are: their state, or what is under way."""
+
+    @dataclass
     class MarksChanged(OfTable):
         """Rows were marked or unmarked, or marked rows vanished."""
 
@@ -106,7 +110,9 @@ class ResourceTable(ScrollView, can_focus=True):
         self.rows = Rows(kind)
         self._cursor = -1
         self._cursor_id: str | None = None
+        self._cursor_row: Row | None = None  # as it was when it was last told
         self._hidden: tuple[str, int | None] | None = None  # id and line of the cursor's row that the filter hid
+        self._expected: str | None = None  # id of a row that is to get the cursor when it comes
         self._last_page = 0
         self._moved = False  # the user has moved the cursor
         self._filter = ""
@@ -124,9 +130,22 @@ class ResourceTable(ScrollView, can_focus=True):
 
     @property
     def selected_ids(self) -> list[str]:
-        """The ids that a command applies to: the marked rows, else the cursor's; never one that the filter hides."""
-        marked = [id for id in self.rows.marked() if self.rows.position(id) is not None]
-        return marked or ([self._cursor_id] if self._cursor_id is not None else [])
+        """The ids that a command applies to: those of the marked rows that are shown; where none is marked, the
+        cursor's. Where the filter hides all that are marked, there are none: the cursor's row is not what was chosen.
+        """
+        if self.rows.marks:
+            return self.rows.marked(shown=True)
+        return [self._cursor_id] if self._cursor_id is not None else []
+
+    @property
+    def shown_ids(self) -> list[str]:
+        """The ids of the rows that the filter shows, from top to bottom."""
+        return [self.rows.id_at(position) for position in range(self.rows.visible)]
+
+    @property
+    def hidden_marks(self) -> int:
+        """The number of marked rows that the filter hides."""
+        return len(self.rows.marks) - len(self.rows.marked(shown=True)) if self.rows.words else 0
 
     @property
     def visible_count(self) -> int:
@@ -163,7 +182,9 @@ class ResourceTable(ScrollView, can_focus=True):
         step = max(1, self.rows.visible // _SAMPLE)
         self._lines.measure(self.rows.row_at(position) for position in range(0, self.rows.visible, step))
         self._settle(place, marks)
+        self._go_to_expected()
         self._prepare()
+        self._announce_change()
 
     def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> None:
         """Add, update and remove rows; where only cells changed, only their lines are painted."""
@@ -174,6 +195,9 @@ class ResourceTable(ScrollView, can_focus=True):
         self._prepare()
         if applied.moved:
             self._settle(place, marks)
+            self._go_to_expected()
+        self._announce_change()
+        if applied.moved:
             return
         if self._arrange() or not self.rows.visible:
             self.refresh()
@@ -195,7 +219,7 @@ class ResourceTable(ScrollView, can_focus=True):
         visible, place = self.rows.visible, self._place() if self.rows.words else None
         ready = self.rows.prepare(_CHUNK)
         if place is not None and self.rows.visible != visible:
-            self._settle(place)
+            self._settle(place, filtering=True)
             self.post_message(self.Counted(self))
         if ready:
             self._preparing = False
@@ -208,7 +232,12 @@ class ResourceTable(ScrollView, can_focus=True):
         self._filter = text
         self.rows.filter(text)
         self._prepare()
-        self._settle(place)
+        self._settle(place, filtering=True)
+
+    def keep_cursor(self) -> None:
+        """Take the cursor's row for the one that was looked for: it stays the cursor's when the filter goes."""
+        if self._cursor_id is not None:
+            self._moved, self._hidden = True, None
 
     def sort_by(self, column: str | None, reverse: bool = False) -> None:
         """Sort by the named column; None: in order of arrival."""
@@ -242,10 +271,17 @@ class ResourceTable(ScrollView, can_focus=True):
         self.refresh()
         self.post_message(self.MarksChanged(self))
 
-    def clear_marks(self) -> None:
-        """Take all marks away."""
-        if self.rows.marks:
-            self.rows.clear_marks()
+    def clear_marks(self) -> int:
+        """Take all marks away; returns how many there were."""
+        count = len(self.rows.marks)
+        self.unmark(tuple(self.rows.marks))
+        return count
+
+    def unmark(self, ids: Iterable[str]) -> None:
+        """Take the marks of these rows away."""
+        before = len(self.rows.marks)
+        self.rows.unmark(ids)
+        if before != len(self.rows.marks):
             self.refresh()
             self.post_message(self.MarksChanged(self))
 
@@ -255,6 +291,11 @@ class ResourceTable(ScrollView, can_focus=True):
         if position is not None:
             self._move(position)
         return position is not None
+
+    def expect(self, id: str | None) -> None:
+        """Move the cursor to the row of this id, now or when it comes, unless the user does something before that."""
+        if id is None or not self.move_to(id):
+            self._expected = id
 
     def tick(self, now: datetime) -> None:
         """Paint the rows in flight again, whose seconds go on."""
@@ -282,8 +323,12 @@ class ResourceTable(ScrollView, can_focus=True):
         heirs = [rows.id_at(position) for positions in (after, before) for position in positions]
         return Place(self._cursor_id, cursor, line, rows.id_at(top) if top < rows.visible else None, heirs)
 
-    def _settle(self, place: Place, marks: int | None = None) -> None:
-        """Bring cursor and scroll back to their rows after rows came, went or moved, and paint everything."""
+    def _settle(self, place: Place, marks: int | None = None, *, filtering: bool = False) -> None:
+        """Bring cursor and scroll back to their rows after rows came, went or moved, and paint everything.
+
+        A row that the filter hides while it is typed gets the cursor back when it is shown again. One that changed so
+        that the filter hides it does not: that would take the cursor from the row that is looked at meanwhile.
+        """
         rows = self.rows
         line, position = place.line, None
         if self._hidden is not None:
@@ -295,7 +340,7 @@ class ResourceTable(ScrollView, can_focus=True):
                 self._hidden = None
         if position is None and place.id is not None:
             position = rows.position(place.id)
-            if position is None and self._hidden is None and rows.row(place.id) is not None:  # the filter hides it
+            if position is None and filtering and self._hidden is None and rows.row(place.id) is not None:
                 self._hidden = place.id, place.line
         if position is None and self._hidden is not None:
             position = rows.nearest(self._hidden[0])
@@ -320,11 +365,21 @@ class ResourceTable(ScrollView, can_focus=True):
             self._cursor_id = id
             self.post_message(self.Highlighted(self, id))
 
+    def _go_to_expected(self) -> None:
+        if self._expected is not None and (position := self.rows.position(self._expected)) is not None:
+            self._move(position)
+
+    def _announce_change(self) -> None:
+        row = None if self._cursor_id is None else self.rows.row(self._cursor_id)
+        if row != self._cursor_row or self.rows.marks:
+            self._cursor_row = row
+            self.post_message(self.SelectionChanged(self))
+
     def _move(self, position: int) -> None:
         """Move the cursor where the user wants it, and scroll no more than it takes to show it."""
         if not self.rows.visible:
             return
-        self._moved, self._hidden = True, None
+        self._moved, self._hidden, self._expected = True, None, None
         self._refresh_row(self._cursor)
         self._cursor = min(max(position, 0), self.rows.visible - 1)
         self._refresh_row(self._cursor)

@@ -1,0 +1,170 @@
+"""Reads a mongodb:// address: where it leads, and which part of it is wrong; never its user or password."""
+
+import re
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from backend.errors import ConfigError
+from backend.redact import redacted
+from backend.text import safe
+
+_SRV = "mongodb+srv://"
+
+_ENCODING = "User and password stand before an @ and need percent-encoding: @ is %40, : is %3A, / is %2F."
+_PORTS = "Write HOST:PORT with a port from 1 to 65535, or HOST alone for 27017."
+_NO_USER = " A user and a password would stand before an @."
+
+_ALLOWED = {
+    "readpreference": "primary, primaryPreferred, secondary, secondaryPreferred, nearest",
+    "compressors": "snappy, zlib, zstd",
+}
+"""The values of options of which the driver's own words do not say them."""
+
+_SECRET = ("password", "properties", "token")
+"""What is in the name of an option whose value is not repeated."""
+
+
+def place_of(uri: str) -> str:
+    """Return host:port, … of a mongodb:// address, never its user or password.
+
+    Raises ConfigError when it is not a valid address, which says what of it is wrong, or names a file of certificates
+    that cannot be read.
+    """
+    try:
+        nodes = _parsed(uri)["nodelist"]
+    except (PyMongoError, ValueError) as error:
+        what, cure = _fault(uri) or (f"its parts do not fit together: {_words(error)}", "Check its options.")
+        raise ConfigError(f"mongodb.uri in the configuration is not a valid MongoDB address: {what}.", cure) from None
+    except OSError as error:
+        raise ConfigError(
+            f"mongodb.uri in the configuration names a file that cannot be read: {error.filename}: {error.strerror}.",
+            "Mend the path.",
+        ) from None
+    return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
+
+
+def _parsed(uri: str) -> Any:
+    """Return what the driver reads in an address. Raises its errors, ValueError, and OSError for a file it names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it takes with a word of warning, it takes
+        if not uri.startswith(_SRV):
+            return parse_uri(uri)
+        # Parsed as a plain one: as what it is, the DNS would be asked.
+        start, mark, query = uri.replace("+srv", "", 1).partition("?")
+        only_srv = [pair for pair in _pairs(query) if pair.lower().startswith("srv")]
+        others = "&".join(pair for pair in _pairs(query) if pair not in only_srv)
+        found = parse_uri(start + mark + others, default_port=0)
+        if len(found["nodelist"]) > 1 or found["nodelist"][0][1] or any(_options_fault(one, True) for one in only_srv):
+            raise ValueError
+        return found
+
+
+def _pairs(query: str) -> list[str]:
+    return [pair for pair in re.split("[&;]", query) if pair]
+
+
+def _fault(uri: str) -> tuple[str, str] | None:
+    """Return the first wrong part of an address and what to do, None where each part alone is right."""
+    rest = uri.partition("://")[2]
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    tail = rest[len(authority) :]
+    path, _, query = tail.partition("?")
+    userinfo, at, hosts = authority.rpartition("@")
+    checks = (
+        _users_fault(userinfo, at, tail),
+        _hosts_fault(hosts, bool(at), uri.startswith(_SRV)),
+        _databases_fault(path.removeprefix("/")),
+        *(_options_fault(pair, uri.startswith(_SRV)) for pair in _pairs(query)),
+    )
+    return next((found for found in checks if found), None)
+
+
+def _users_fault(userinfo: str, at: str, tail: str) -> tuple[str, str] | None:
+    if not at:
+        return ("a / or ? stands before its @", _ENCODING) if "@" in tail else None
+    user, _, password = userinfo.partition(":")
+    if not user:
+        return "there is no user before its @", "Write USER:PASSWORD@HOST, or HOST alone where no user is wanted."
+    if re.search(r"[@:/?#\[\]]|%(?![0-9A-Fa-f]{2})", user + password):
+        return "its user or password has a character that needs encoding", _ENCODING
+    return ("a / or ? stands before its @", _ENCODING) if "@" in tail.partition("?")[0] else None
+
+
+def _hosts_fault(hosts: str, has_user: bool, srv: bool) -> tuple[str, str] | None:
+    """The hosts are not repeated: without an @, or with one that is not encoded, they may be a password."""
+    listed = hosts.split(",")
+    if not hosts:
+        return "it names no host", "Write mongodb://HOST:PORT/, or embedded or memory for a cache without a server."
+    for number, host in enumerate(listed, 1):
+        which = "the host" if len(listed) == 1 else f"host {number} of {len(listed)}"
+        if not host:
+            return f"{which} is empty", "Take out the comma that has no host beside it."
+        if host.startswith("[") and "]" not in host:
+            return f"{which} begins with [ and has no ]", "Write an IPv6 address as [::1]:27017."
+        if host.lower().startswith("%2f"):
+            if not host.endswith(".sock"):
+                return f"{which} is a path that does not end in .sock", "Write the path of the socket, / as %2F."
+            continue
+        port = host.rpartition("]")[2] if host.startswith("[") else host
+        _, colon, port = port.partition(":")
+        if colon and srv:
+            cure = "Take out the port, or write mongodb://." + ("" if has_user else _NO_USER)
+            return "mongodb+srv:// takes no port, the DNS says it", cure
+        if colon and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= 65535):
+            cure = _PORTS + ("" if has_user else _NO_USER)
+            return f"the port of {which} is not a number from 1 to 65535", cure
+        if "%" in host:
+            return f"{which} has a %", "Only the path of a socket is percent-encoded."
+    if srv and len(listed) > 1:
+        return "mongodb+srv:// takes one host, the DNS says the others", "Write that one, or mongodb://."
+    return None
+
+
+def _databases_fault(path: str) -> tuple[str, str] | None:
+    if not _raised(f"mongodb://host/{path}"):
+        return None
+    return (
+        "the name of the database behind its host has a character that none may have",
+        'Write no / \\ " $ and no blank there; the cache is in mongodb.database whatever it says.',
+    )
+
+
+def _options_fault(pair: str, srv: bool) -> tuple[str, str] | None:
+    name, equals, _ = pair.partition("=")
+    if not equals:
+        return "something after its ? is no NAME=VALUE", "Write options as ?NAME=VALUE&NAME=VALUE."
+    error = _raised(f"mongodb://host/?{pair}")
+    if error is None or (srv and "only allowed with" in str(error)):
+        return None
+    words = _words(error)
+    if words.startswith("Unknown option"):
+        near = re.search(r"Did you mean one of \(([\w, ]+)\)", words)
+        cure = f"Did you mean one of {near[1]}?" if near else "See the options of MongoDB's connection strings."
+        return f"it has no option {_shown(name)}", cure
+    if any(part in name.lower() for part in _SECRET):
+        return f"its option {_shown(name)} has a value that is not allowed", "See the driver's documentation of it."
+    allowed = _ALLOWED.get(name.lower())
+    return f"its option {_shown(name)} is wrong: {words}", f"Allowed: {allowed}." if allowed else "Mend its value."
+
+
+def _raised(uri: str) -> Exception | None:
+    """Return what the driver raises for an address, None for nothing; that a file is missing is said elsewhere."""
+    with suppress(OSError):
+        try:
+            _parsed(uri)
+        except (PyMongoError, ValueError) as error:
+            return error
+    return None
+
+
+def _words(error: Exception) -> str:
+    """Return the driver's words, which may repeat what stands in the address."""
+    return safe(redacted(str(error) or type(error).__name__)).rstrip(".")[:200]
+
+
+def _shown(name: str) -> str:
+    return safe(redacted(name))[:40]

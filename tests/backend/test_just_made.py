@@ -1,0 +1,185 @@
+"""An object that was made a moment ago and that EC2 does not list yet: waited for, said so, and kept for everybody."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache
+from backend.commands import previews
+from backend.commands.model import Call
+from backend.config import Cloud, Poll
+from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
+from backend.kinds import KINDS, Kind
+from backend.providers import Provider, connect
+from backend.refresh import NEW_FOR, refresh
+from backend.session import Session
+from backend.watch import Watcher
+from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item
+from tests.backend.cloud_parts import BOOT, behind_proxy, outcomes, run, states
+from tests.backend.ec2_faults import listing, refusal
+from tests.ec2_proxy import Proxy
+
+LISTS = {"vm": "DescribeInstances", "volume": "DescribeVolumes", "keypair": "DescribeKeyPairs"}
+SETS = {"vm": "reservationSet", "volume": "volumeSet", "keypair": "keySet"}
+MAKES = {"vm": BOOT, "volume": "volume create data", "keypair": "keypair create mine"}
+LINES = [
+    ("vm", "vm tag {} a=b"),
+    ("vm", "vm untag {} a"),
+    ("vm", "vm stop {}"),
+    ("vm", "vm reboot {}"),
+    ("vm", "vm delete {}"),
+    ("vm", "vm protect {}"),
+    ("volume", "volume tag {} a=b"),
+    ("volume", "volume delete {}"),
+    ("volume", "volume attach {} i-0123456789abcdef0"),
+    ("keypair", "keypair delete {}"),
+]
+
+
+def lagging(proxy: Proxy, kind: str) -> None:
+    """Have EC2 list none of a kind."""
+    proxy.answers[LISTS[kind]] = listing(LISTS[kind], SETS[kind], [])
+
+
+@contextmanager
+def made(cloud: Cloud, cache: Cache, home: Path, kind: str) -> Iterator[tuple[Session, Proxy, str]]:
+    """Yield a session that has just made something which EC2 does not list yet, the proxy and its id."""
+    with behind_proxy(cloud, cache, home) as (session, proxy):
+        lagging(proxy, kind)
+        native = str(dict(run(session, MAKES[kind]).fields)["id"])
+        proxy.calls.clear()
+        yield session, proxy, native
+
+
+@pytest.mark.parametrize(("kind", "line"), LINES)
+def test_it_is_waited_for_and_its_row_stays(memory: Cache, cloud: Cloud, tmp_path: Path, kind: str, line: str) -> None:
+    with made(cloud, memory, tmp_path, kind) as (session, proxy, native):
+        with pytest.raises(NotListedError) as caught:
+            run(session, line.format(native))
+        noun = KINDS[kind].noun
+        said = "EC2 may not know it everywhere yet" if kind == "keypair" else "EC2 does not list it yet in cloud aws"
+        assert f"{noun} {native} was made a moment ago, and {said}" in caught.value.message
+        assert caught.value.cure == "Try again in a moment."
+        looks = [call for call in proxy.calls if call.action == LISTS[kind]]
+        assert len(looks) == 1 + len(session.looks)
+        assert {call.action for call in proxy.calls} == {LISTS[kind]}  # nothing was sent
+        assert ids(memory, KINDS[kind], session.scope) == [native]
+        assert outcomes(memory)[-1] == (line.format(native), "failed")
+
+
+@pytest.mark.parametrize("answer", ["listed", "known"])
+def test_it_is_acted_on_as_soon_as_ec2_knows_it(memory: Cache, cloud: Cloud, tmp_path: Path, answer: str) -> None:
+    """A listing may have it before the rest of EC2 does."""
+    with made(cloud, memory, tmp_path, "vm") as (session, proxy, native):
+        if answer == "known":
+            proxy.answers.clear()
+            proxy.answers["CreateTags"] = refusal(400, "InvalidInstanceID.NotFound", f"{native} does not exist")
+        tries: list[int] = []
+
+        def connecting(at: Cloud, *hooks: Callable[..., object]) -> Provider:
+            tries.append(1)
+            if len(tries) == 3:
+                proxy.answers.clear()
+            return connect(at, *hooks)  # type: ignore[arg-type]
+
+        waits: list[str] = []
+        outcome = run(
+            replace(session, connector=connecting), f"vm tag {native} a=b", waits=lambda one: waits.append(one.why)
+        )
+        assert outcome.message == f"web ({native}) is tagged a=b."
+        assert waits == ["not listed yet"] * 2
+        assert outcomes(memory)[-1] == (f"vm tag {native} a=b", "done")
+
+
+def test_waiting_for_it_can_be_cancelled(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with made(cloud, memory, tmp_path, "vm") as (session, proxy, native):
+
+        def check() -> None:
+            if len(proxy.calls) > 0:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            run(replace(session, looks=(3_600.0,)), f"vm tag {native} a=b", check=check)
+        assert outcomes(memory)[-1] == (f"vm tag {native} a=b", "cancelled")
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cloud, tmp_path: Path, kind: str) -> None:
+    with made(cloud, cache, tmp_path, kind) as (session, proxy, native):
+        for _ in range(2):
+            (difference,) = run(session, f"{kind} refresh").differences
+            assert (difference.count, difference.removed) == (1, 0)
+        preview = {"vm": previews.vms, "volume": previews.volumes, "keypair": previews.keypairs}[kind]
+        (target,) = preview(Call(session, {}), [native]).targets
+        assert target.left_out == "EC2 does not list it yet; try again in a moment"
+        assert ids(cache, KINDS[kind], session.scope) == [native]
+        proxy.answers.clear()  # it is listed, and gone later: now that is the truth
+        run(session, f"{kind} refresh")
+        lagging(proxy, kind)
+        run(session, f"{kind} refresh")
+        assert ids(cache, KINDS[kind], session.scope) == []
+
+
+def test_the_watcher_keeps_it_too(cache: Cache) -> None:
+    cache.put(VM, HERE, [item(VM, "a", state="pending")], made=True)
+    assert Watcher(cache, HERE, FakeCloud(vms=[[]]).connect, Poll(), print).step() is not None
+    assert ids(cache, VM) == ["a"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.name in LISTS], ids=lambda kind: kind.name)
+def test_for_some_minutes(cache: Cache, kind: Kind) -> None:
+    for native, age in (("new", NEW_FOR - 60), ("old", NEW_FOR + 60)):
+        cache.put(kind, HERE, [item(kind, native)], made=True)
+        with cache.use():
+            cache.database[kind.plural].update_one({"_id": HERE.key(native)}, {"$set": {"made": ago(age)}})
+    cache.put(kind, ELSEWHERE, [item(kind, "elsewhere")], made=True)
+    assert cache.unlisted(kind, HERE, ago(NEW_FOR)) == {"new"}
+    refresh(kind, FakeCloud(**{kind.plural: [[]]}), cache, HERE)
+    assert ids(cache, kind) == ["new"]
+
+
+def test_what_a_listing_has_had_is_gone_when_it_is_gone(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        native = str(dict(run(session, BOOT).fields)["id"])
+        run(session, "vm refresh")
+        memory.set_flight(session.scope, native, None)
+        lagging(proxy, "vm")
+        with pytest.raises(NotFoundError, match="no longer exists"):
+            run(session, f"vm tag {native} a=b")
+        assert ids(memory, VM, session.scope) == []
+
+
+def test_a_lost_answer_about_it_stays_unknown(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """That it is not listed yet says nothing of what was done to it."""
+    with made(cloud, memory, tmp_path, "vm") as (session, proxy, native):
+        proxy.answers.clear()
+
+        def connecting(at: Cloud, *hooks: Callable[..., object]) -> Provider:
+            if "StopInstances" in proxy.asked:
+                memory.put(VM, session.scope, [{"id": native, "name": "web", "state": "running"}], made=True)
+                lagging(proxy, "vm")
+            return connect(at, *hooks)  # type: ignore[arg-type]
+
+        memory.set_flight(session.scope, native, None)
+        proxy.cut("StopInstances")
+        with pytest.raises(UnsureError, match="does not list it yet"):
+            run(replace(session, connector=connecting, looks=(0.0,)), f"vm stop {native}")
+        assert outcomes(memory)[-1] == (f"vm stop {native}", "unknown")
+        proxy.answers.clear()
+        assert states(cloud) == {native: "stopped"}
+
+
+def test_a_keypair_that_ec2_does_not_know_yet_boots_a_moment_later(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "keypair create mine")
+        proxy.answers["RunInstances"] = refusal(400, "InvalidKeyPair.NotFound", "The key pair 'mine' does not exist")
+        with pytest.raises(CloudError, match="may not know it everywhere yet"):
+            run(session, f"{BOOT} --keypair mine")
+        proxy.answers.clear()
+        run(session, f"{BOOT} --keypair mine")
+        tokens = [call.params["ClientToken"] for call in proxy.calls if call.action == "RunInstances"]
+        assert len(tokens) == 1 + len(session.looks) + 1
+        assert len(set(tokens)) == 2  # one a command

@@ -1,0 +1,55 @@
+"""Each failure of a command says which action has failed, and on what."""
+
+from dataclasses import replace
+
+import pytest
+
+from backend.errors import CacheError, CacheLostError, CloudError, CloudmeshError
+from backend.providers import Provider, connect
+from backend.session import Session
+from tests.backend.cloud_parts import AMI, run
+from tests.backend.command_parts import booted, vms
+
+NOWHERE = "http://127.0.0.1:1"
+WHERE = "failed on cloud aws, region us-east-1: 127.0.0.1:1 cannot be reached"
+
+
+def unreachable(session: Session) -> Session:
+    """Return a session whose cloud can no longer be reached; a test that waited for it would take a minute."""
+    return replace(session, connector=lambda cloud, *hooks: connect(replace(cloud, endpoint=NOWHERE), *hooks))
+
+
+@pytest.mark.parametrize("verb", ["stop", "reboot", "delete", "protect"])
+def test_an_action_whose_listing_fails_names_itself(session: Session, ec2: Provider, verb: str) -> None:
+    native = booted(session, f"vm boot {AMI} --name web")
+    with pytest.raises(CloudError) as raised:
+        run(unreachable(session), f"vm {verb} {native}")
+    assert raised.value.message.startswith(f"{verb} of web ({native}) {WHERE}")
+    assert raised.value.message.endswith(", while listing VMs. Nothing was done.")
+    (entry, *_) = session.cache.journal()
+    assert entry["error"].startswith(f"{verb} of web ({native}) failed")
+    assert entry["outcome"] == "failed"
+    assert vms(ec2)[native]["state"] in ("pending", "running")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("keypair create mine", "create of keypair mine"),
+        ("volume create data", "create of volume data"),
+    ],
+)
+def test_what_makes_something_says_what(session: Session, line: str, said: str) -> None:
+    with pytest.raises(CloudmeshError) as raised:
+        run(unreachable(session), line)
+    assert raised.value.message.startswith(f"{said} failed ")
+
+
+def test_an_error_is_named_once_and_keeps_its_sentence() -> None:
+    error = CacheLostError("The cache cannot be reached.", "Wait.")
+    error.name_action("stop of web (i-1)", "web (i-1)")
+    error.name_action("stop of web (i-1)", "web (i-1)")
+    assert str(error) == "stop of web (i-1) failed: The cache cannot be reached. Wait."
+    named: CacheError = CacheError("web (i-1) is not in the cache.")
+    named.name_action("stop of web (i-1)", "web (i-1)")
+    assert named.message == "web (i-1) is not in the cache."

@@ -1,0 +1,79 @@
+"""A volume that is attached to several VMs: every attachment counts in previews, export and what a name means."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache
+from backend.commands import previews
+from backend.commands.model import Call
+from backend.commands.volumes import is_shared
+from backend.config import Cloud
+from backend.kinds import KINDS
+from backend.session import Session
+from tests.backend.cloud_parts import behind_proxy, boot_many, run
+from tests.backend.ec2_faults import listing
+from tests.ec2_proxy import Proxy
+
+VOLUME = KINDS["volume"]
+NATIVE = "vol-0123456789abcdef0"
+
+
+@pytest.fixture
+def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        yield session, proxy
+
+
+def shared(proxy: Proxy, first: str, second: str) -> None:
+    """Let EC2 list one volume, which is deleted with the second of its VMs and outlives the first."""
+    attachments = "".join(
+        f"<item><volumeId>{NATIVE}</volumeId><instanceId>{vm}</instanceId><device>{device}</device>"
+        f"<status>attached</status><deleteOnTermination>{dies}</deleteOnTermination></item>"
+        for vm, device, dies in ((first, "/dev/sdf", "false"), (second, "/dev/sdg", "true"))
+    )
+    volume = (
+        f"<volumeId>{NATIVE}</volumeId><size>8</size><status>in-use</status><multiAttachEnabled>true</multiAttachEnabled>"
+        f"<availabilityZone>us-east-1a</availabilityZone><attachmentSet>{attachments}</attachmentSet>"
+    )
+    proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [volume])
+
+
+def test_the_preview_of_each_vm_has_the_volume(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    shared(proxy, first, second)
+    (one,) = previews.vms(Call(session, {}), [first]).targets
+    assert (len(one.losses), len(one.stays)) == (0, 1)
+    (other,) = previews.vms(Call(session, {}), [second]).targets
+    assert other.losses == (f"volume {NATIVE}, 8 GiB",)
+    assert other.stays == ()
+    together = previews.vms(Call(session, {}), [first, second])
+    assert [(len(one.losses), len(one.stays)) for one in together.targets] == [(0, 1), (1, 0)]
+    assert [total for total in together.totals if "volume" in total] == ["1 volume (8 GiB) deleted with them."]
+
+
+def test_the_preview_of_the_volume_names_every_vm(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    shared(proxy, first, second)
+    run(session, "vm refresh")
+    (target,) = previews.volumes(Call(session, {}), [NATIVE]).targets
+    assert target.left_out == f"it is attached to {first}, {second}; detach it first"
+    assert dict(target.facts)["Used by"] == f"{first}, {second}"
+
+
+def test_rows_and_files_have_every_attachment(both: tuple[Session, Proxy], cloud: Cloud, tmp_path: Path) -> None:
+    session, proxy = both
+    first, second = boot_many(cloud, 2)
+    shared(proxy, first, second)
+    run(session, "volume refresh")
+    (row,) = session.cache.rows(VOLUME, session.scope)
+    assert VOLUME.value(row, "vm") == (first, second)
+    assert is_shared(row)
+    for suffix in ("json", "csv"):
+        run(session, f"volume export {tmp_path / 'out'}.{suffix}")
+    assert [one["vm"] for one in json.loads((tmp_path / "out.json").read_text())] == [[first, second]]
+    assert f'"{first}, {second}"' in (tmp_path / "out.csv").read_text()

@@ -1,0 +1,200 @@
+"""The cache on a team's MongoDB: users who may write, only look, or neither; TLS with an authority of one's own."""
+
+import logging
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Cache, open_cache
+from backend.cache.documents import validator
+from backend.commands import COMMANDS, allowed, parse, split
+from backend.commands.recovery import Recovered, recover
+from backend.config import Cloud, MongoDB, Settings
+from backend.errors import CacheError, RefusedError
+from backend.kinds import KINDS
+from backend.secret import Secret
+from backend.session import Session
+from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, items
+from tests.backend.cloud_parts import run
+from tests.backend.command_parts import untouched
+from tests.backend.team_server import DATABASE, TeamServer
+
+
+def opened(uri: str) -> Cache:
+    return open_cache(MongoDB(Secret(uri), DATABASE), Path("/nowhere"))
+
+
+def session_on(cache: Cache, home: Path) -> Session:
+    """A session that may not ask its cloud anything."""
+    cloud = Cloud("aws")
+    return Session(Settings({"aws": cloud}, "aws"), cloud, cache, home, connector=untouched)
+
+
+# --- who may write ---------------------------------------------------------------------------------------------------
+
+
+def test_an_ordinary_user_starts_on_an_empty_database(team: TeamServer) -> None:
+    with closing(opened(team.uri("writer"))) as cache:
+        assert (cache.refusal, cache.note) == (None, "")
+        assert cache.put(VM, HERE, items(VM, "a")) == (1, 0)
+        for kind in KINDS.values():
+            assert cache.database[kind.plural].options()["validator"] == validator(kind)
+            keys = [entry["key"] for entry in cache.database[kind.plural].index_information().values()]
+            assert [("cloud", 1), ("region", 1)] in keys
+    with closing(opened(team.uri("writer"))) as again:
+        assert ids(again, VM) == ["a"]
+
+
+def test_an_ordinary_user_goes_on_with_the_validators_of_another_version(
+    team: TeamServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {"$jsonSchema": {"required": ["_id"]}}
+    with team.administered() as client:
+        client[DATABASE].create_collection("vms", validator=old)
+    with caplog.at_level(logging.WARNING, "backend"), closing(opened(team.uri("writer"))) as cache:
+        assert cache.refusal is None
+        assert cache.put(VM, HERE, items(VM, "a")) == (1, 0)
+        assert cache.database["vms"].options()["validator"] == old
+    assert "may not set the validator of vms, which takes the privilege collMod of the role dbAdmin" in caplog.text
+
+
+def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Indexes and the list of collections are extras; insert alone makes a collection."""
+    uri = team.add_user("frugal", privileges={"": ["find", "insert", "update", "remove"]})
+    with caplog.at_level(logging.WARNING, "backend"), closing(opened(uri)) as cache:
+        assert cache.refusal is None
+        with following(cache) as heard:  # without the privilege changeStream, by reading again
+            cache.put(VM, HERE, items(VM, "a"))
+            heard.wait_upserts(VM, "a")
+            assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
+        assert ids(cache, VM) == ["a"]
+    for what in ("list the collections", "create the index of vms"):
+        assert f"may not {what}" in caplog.text
+
+
+# --- who may only read -----------------------------------------------------------------------------------------------
+
+
+def test_a_user_who_may_only_read_looks_at_everything(team: TeamServer) -> None:
+    with closing(opened(team.uri("writer"))) as writer, closing(opened(team.uri("reader"))) as cache:
+        assert cache.refusal is not None
+        assert cache.note.startswith(cache.refusal.message)
+        assert cache.refusal.message == (
+            f"The user reader of the cache (MongoDB at 127.0.0.1:{team.port}) may only read it: it lacks the "
+            f"privileges insert, remove, update on database {DATABASE}."
+        )
+        assert "readWrite" in cache.refusal.cure
+        with following(cache) as heard:
+            writer.put(VM, HERE, items(VM, "a"))
+            heard.wait_upserts(VM, "a")
+            assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
+        assert ids(cache, VM) == ["a"]
+        assert cache.journal_rows(10) == []
+        assert cache.refreshed(VM, HERE).finished is None
+
+
+def test_a_reader_on_an_empty_database_makes_nothing(team: TeamServer) -> None:
+    with closing(opened(team.uri("reader"))) as cache:
+        assert ids(cache, VM) == []
+    with team.administered() as client:
+        assert DATABASE not in client.list_database_names()
+
+
+def test_what_a_reader_is_not_offered_says_why(team: TeamServer, tmp_path: Path) -> None:
+    """Whatever changes a cloud would have to be journalled, whatever refreshes to be written."""
+    with closing(opened(team.uri("reader"))) as cache:
+        session = session_on(cache, tmp_path)
+        for one in COMMANDS:
+            writes = one.effect != "reads" or one.refreshes is not None
+            assert allowed(one, session) != writes, one.name
+        for line in ("vm refresh", "refresh all", "vm stop i-1", "journal drop"):
+            with pytest.raises(RefusedError, match="is not run") as caught:
+                run(session, line)
+            assert cache.refusal is not None
+            assert cache.refusal.message in caught.value.message
+            assert "readWrite" in caught.value.cure
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_a_readers_lists_are_the_caches(team: TeamServer, tmp_path: Path, refresh: bool) -> None:
+    with closing(opened(team.uri("writer"))) as writer, closing(opened(team.uri("reader"))) as cache:
+        writer.put(VM, HERE, [item(VM, "i-1", name="web")])
+        session = replace(session_on(cache, tmp_path), refresh=refresh)
+        assert not session.fetches
+        listed = run(session, "vm list")
+        assert listed.failure == ""
+        assert [VM.value(row, "name") for row in listed.rows or ()] == ["web"]
+        written = run(session, f"vm export {tmp_path / 'vms.json'} --only web")
+        assert "1 VM written" in written.message
+        assert recover(session) == Recovered()
+
+
+# --- who may do neither ----------------------------------------------------------------------------------------------
+
+
+def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) -> None:
+    with pytest.raises(CacheError) as caught:
+        opened(team.uri("nobody"))
+    assert caught.value.message == (
+        f"The user nobody of the cache (MongoDB at 127.0.0.1:{team.port}) may not read it: it lacks the privileges "
+        f"find on database {DATABASE}."
+    )
+    assert "The role readWrite on the database" in caught.value.cure
+    assert "the role read" in caught.value.cure
+
+
+def test_without_a_user_and_a_password(team: TeamServer) -> None:
+    with pytest.raises(CacheError, match="wants a user and a password") as caught:
+        opened(team.uri("", "replicaSet=rs"))
+    assert "mongodb.uri" in caught.value.cure
+
+
+def test_a_user_of_a_part_is_told_what_is_missing(team: TeamServer) -> None:
+    """All but one collection: the journal is as much needed as the rows."""
+    actions = ["find", "insert", "update", "remove"]
+    granted = dict.fromkeys([*(kind.plural for kind in KINDS.values()), "refreshes"], actions)
+    uri = team.add_user("partial", privileges={**granted, "journal": ["find", "insert", "update"]})
+    with closing(opened(uri)) as cache:
+        assert cache.refusal is not None
+        assert "lacks the privileges remove on database" in cache.refusal.message
+
+
+def test_a_right_that_is_taken_away_is_named(team: TeamServer) -> None:
+    uri = team.add_user("leaver", "readWrite")
+    with closing(opened(uri)) as cache:
+        with team.administered() as client:
+            client.admin.command("revokeRolesFromUser", "leaver", roles=[{"role": "readWrite", "db": DATABASE}])
+        with pytest.raises(CacheError) as caught:
+            cache.put(VM, HERE, items(VM, "a"))
+    assert f"its user lacks the privilege find on collection vms of database {DATABASE}" in caught.value.message
+    assert "readWrite" in caught.value.cure
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_authority_that_is_not_known_is_named_as_the_reason(team: TeamServer) -> None:
+    uri = team.uri("writer").replace(f"&tlsCAFile={str(team.ca).replace('/', '%2F')}", "")
+    assert "tlsCAFile" not in uri
+    with pytest.raises(CacheError, match="certificate verify failed") as caught:
+        opened(uri)
+    assert "tlsCAFile" in caught.value.cure
+    assert PASSWORD not in str(caught.value)
+
+
+def test_an_address_without_tls_says_that_the_server_may_want_it(team: TeamServer) -> None:
+    with pytest.raises(CacheError, match="cannot be reached") as caught:
+        opened(team.uri("writer", tls=False))
+    assert "tls=true" in caught.value.cure
+
+
+def test_commands_of_a_writer_are_journalled_over_tls(team: TeamServer, tmp_path: Path) -> None:
+    with closing(opened(team.uri("writer"))) as cache:
+        session = session_on(cache, tmp_path)
+        assert allowed(parse(split("vm stop i-1")).command, session)
+        cache.journal_add([{"_id": "t", "cloud": "aws", "region": "us-east-1", "command": "vm stop i-1",
+                            "objects": [], "outcome": "done", "at": items(VM, "a")[0]["launched"]}])  # fmt: skip
+        assert len(cache.journal_rows(10)) == 1
+        assert cache.begin_refresh(VM, HERE, "lease", "by") is not None

@@ -1,0 +1,148 @@
+"""What an open dashboard asks of EC2 by itself: a listing of VMs each interval, and nothing of each VM."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from backend.cache import open_cache
+from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.kinds import KINDS
+from backend.secret import Secret
+from tests.bench import content, endpoint
+from tests.tui.driving import World, booted, opened
+from tui.screens.details import DetailsScreen
+
+VM = KINDS["vm"]
+INTERVAL = 1.5
+"""Seconds between two listings, in place of 30."""
+PAGES = 5
+"""Calls that 5,000 VMs take, at 1,000 a page."""
+
+
+class Counting(endpoint.Server):
+    """The endpoint of the benchmark, in this process; it keeps what it was asked, and when."""
+
+    def __init__(self, vms: int) -> None:
+        super().__init__(endpoint.World(0, vms, 0, 0), 0)
+        self.asked: list[tuple[str, float]] = []
+
+    def note(self, action: str) -> None:
+        self.asked.append((action, monotonic()))
+
+    def since(self, place: int) -> list[str]:
+        """The actions that were asked from that place on."""
+        return [action for action, _ in self.asked[place:]]
+
+
+@contextmanager
+def serving(vms: int) -> Iterator[Counting]:
+    with Counting(vms) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def world_on(server: Counting, home: Path) -> World:
+    """A dashboard's world whose cloud is that endpoint, and whose other kinds are not stale for long."""
+    cloud = Cloud(
+        "bench",
+        endpoint=f"http://127.0.0.1:{server.server_address[1]}",
+        credentials=Credentials(Secret("x"), Secret("y")),
+        default=Defaults(location=content.REGION),
+    )
+    settings = Settings(
+        {cloud.name: cloud},
+        cloud.name,
+        mongodb=MongoDB(Secret("memory")),
+        max_age={name: INTERVAL if name == "vm" else 3_600.0 for name in KINDS},
+        poll=Poll(settled=INTERVAL),
+    )
+    return World(settings, open_cache(settings.mongodb, home), home)
+
+
+async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(tmp_path: Path) -> None:
+    """With 5,000 VMs and 30 s that is 15 calls in 90 s."""
+    with serving(1_000 * PAGES) as server:
+        world = world_on(server, tmp_path)
+        async with opened(world) as user:
+            await user.until(lambda: user.table.total == 1_000 * PAGES, seconds=60)
+            for kind in KINDS.values():  # each is listed once at the start
+                await user.until(lambda kind=kind: world.cache.refreshed(kind, world.scope).finished)  # type: ignore[misc]
+            begun = len(server.asked)
+            await user.until(lambda: len(server.asked) >= begun + 3 * PAGES, seconds=60)
+            assert set(server.since(begun)) == {"DescribeInstances"}
+            times = [when for action, when in server.asked if action == "DescribeInstances"]
+            listings = times[::PAGES]
+            assert len(times) == PAGES * len(listings)
+            assert min(later - earlier for earlier, later in pairwise(listings)) >= INTERVAL
+            assert "DescribeInstanceAttribute" not in server.since(0)
+
+
+async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> None:
+    """One call, behind what is shown; and none of others."""
+    native = booted(world, "kept")
+    world.provider.protect(native, True)
+    asked: list[str] = []
+
+    class Told:
+        def __init__(self, *hooks: object) -> None:
+            self._provider = world.connect(world.cloud, *hooks)
+
+        def protected(self, vm: str) -> bool:
+            asked.append(vm)
+            return self._provider.protected(vm)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._provider, name)
+
+    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
+        await user.run("vm refresh")
+        await user.go_to("kept")
+        assert user.named("kept", "protected") is None
+        assert asked == []
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.app.screen, DetailsScreen) and user.named("kept", "protected"))
+        assert asked == [native]
+        await user.until(lambda: "protected" in user.body and "True" in user.body)
+        await user.press("escape")
+        await user.back()
+        assert "protected" in user.line("kept")
+        await user.press("enter", "escape")  # left before it is told
+        await user.back()
+        await user.until(lambda: asked == [native, native])
+
+
+@pytest.mark.parametrize("how", ["refresh off", "terminated"])
+async def test_details_ask_nothing_where_there_is_nothing_to_ask(world: World, how: str) -> None:
+    native = booted(world, "gone")
+    if how == "terminated":
+        world.provider.delete_vm(native)
+    asked: list[str] = []
+
+    class Told:
+        def __init__(self, *hooks: object) -> None:
+            self._provider = world.connect(world.cloud, *hooks)
+
+        def __getattr__(self, name: str) -> object:
+            asked.append(name)
+            return getattr(self._provider, name)
+
+    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
+        await user.run("vm refresh")
+        await user.go_to("gone")
+        if how == "refresh off":
+            await user.run("refresh off")
+            await user.until(lambda: user.app.session is not None and not user.app.session.refresh)
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
+        await user.sees(native)
+        assert "protected" not in asked

@@ -1,0 +1,108 @@
+"""The rows that a command acts on when its key is pressed, and the reason where there are none for it."""
+
+from collections.abc import Callable, Sequence
+
+from backend.commands import COMMANDS, Command
+from backend.format import Flight, flight_text
+from backend.kinds import Kind, Row
+from backend.text import safe
+from tui.widgets.table import ResourceTable
+
+
+def selected(one: Command, table: ResourceTable) -> Sequence[str]:
+    """Return the ids of the rows that a command acts on: the marked ones that are shown; where none is marked, the
+    cursor's.
+
+    What takes several rows at once, as an export does, takes all that the filter shows instead of the cursor's, and ()
+    where there is no filter, for all rows. What only shows an object takes the cursor's, whatever is marked.
+    """
+    if one.effect == "reads" and not one.asks:
+        return () if table.cursor_id is None else (table.cursor_id,)
+    if not table.rows.marks and _takes_many(one, table):
+        return table.shown_ids if table.rows.words else ()
+    return table.selected_ids
+
+
+def scope(one: Command, table: ResourceTable) -> str:
+    """Return which rows a command acts on, as its dialog says it; "" where that is plain to see."""
+    kind, marks, hidden = table.kind, len(table.rows.marks), table.hidden_marks
+    left_out = f"Marked: {marks - hidden:,} shown, {hidden:,} hidden by the filter and left out." if hidden else ""
+    if not _takes_many(one, table):
+        return left_out
+    if marks:
+        return f"{_count(kind, marks - hidden)}: what is marked. {left_out}".rstrip()
+    if table.rows.words:
+        return f"{_count(kind, table.visible_count)}: what the filter {table.filter_text.strip()!r} shows."
+    return f"All {kind.nouns}: {table.total:,}."
+
+
+def usable(one: Command, table: ResourceTable) -> bool:
+    """Return whether there is a row that a command may work on."""
+    if _takes_many(one, table) and not table.rows.marks:
+        return not table.rows.words or (table.rows.ready and table.visible_count > 0)
+    rows = (table.rows.row(id) for id in selected(one, table))
+    return any(row is not None and fits(one, table.kind, row) for row in rows)
+
+
+def _takes_many(one: Command, table: ResourceTable) -> bool:
+    target = one.target(table.kind.name)
+    return target is not None and target.many
+
+
+def _count(kind: Kind, count: int) -> str:
+    return f"{count:,} {kind.noun if count == 1 else kind.nouns}"
+
+
+def fits(one: Command, kind: Kind, row: Row) -> bool:
+    """Return whether a command may work on a row, by its state and by what is under way."""
+    flight = _flight(kind, row)
+    if flight is not None and not flight.overdue and flight.action == one.words[-1]:
+        return False
+    return not one.impossible_in or kind.value(row, "state") not in one.impossible_in
+
+
+def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> str:
+    """Return why the key of a command that acts on rows cannot be used now, in one sentence.
+
+    `named` returns the name of a VM for its id.
+    """
+    kind, verb = table.kind, one.words[-1]
+    if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
+        return f"The filter is still looking at all {kind.nouns}: try again in a moment."
+    rows = [row for id in selected(one, table) if (row := table.rows.row(id)) is not None]
+    if not rows and table.rows.marks:
+        return f"{marks_text(table)}: Esc drops the filter that hides them, and then the marks."
+    if not rows:
+        return f"No {kind.noun} is shown, so there is nothing for {one.key} to {verb}."
+    if len(rows) > 1:
+        return f"None of the {len(rows):,} marked {kind.nouns} is one for {one.key} to {verb}."
+    (row,) = rows
+    name, flight = safe(str(kind.value(row, "name") or kind.value(row, "id"))), _flight(kind, row)
+    if flight is not None and not flight.overdue and flight.action == verb:
+        return f"{name}: its {verb} is under way already ({flight_text(flight)})."
+    if verb == "attach" and (held := kind.value(row, "vm")):
+        holders = ", ".join(safe(named(vm)) for vm in ((held,) if isinstance(held, str) else held))
+        return f"{name} is in use by {holders}; {_key_of(f'{kind.name} detach')} detaches it."
+    return f"{name} is {safe(str(kind.value(row, 'state')))}, so there is nothing for {one.key} to {verb}."
+
+
+def elsewhere(key: str, kind: Kind) -> str:
+    """Return what a key does on other tabs, "" where it is no command's."""
+    names = [one.name for one in COMMANDS if one.key == key and kind.name not in one.on]
+    return f"{key} does nothing on {kind.plural}: it is {', '.join(names)}." if names else ""
+
+
+def marks_text(table: ResourceTable) -> str:
+    """Return how many rows are marked and how many of these the filter hides: "2 marked, none shown"; "" for none."""
+    marks, hidden = len(table.rows.marks), table.hidden_marks
+    if hidden:
+        return f"{marks:,} marked, none shown" if hidden == marks else f"{marks:,} marked, {hidden:,} hidden"
+    return f"{marks:,} marked" if marks else ""
+
+
+def _flight(kind: Kind, row: Row) -> Flight | None:
+    return kind.value(row, "flight") if "flight" in kind.index else None
+
+
+def _key_of(name: str) -> str:
+    return next(one.key for one in COMMANDS if one.name == name)
