@@ -90,7 +90,7 @@ SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
     "help": lambda _app: HelpScreen([], []),
     "journal": lambda _app: JournalScreen(lambda _key: None),
     "choice": lambda _app: ChoiceScreen("Take back", [], []),
-    "dialog": lambda app: CommandDialog(command("volume create"), app.runner._session, app.rows),  # type: ignore[union-attr]
+    "dialog": lambda app: CommandDialog(command("volume create"), app.session, app.rows),  # type: ignore[arg-type]
     "palette": lambda _app: Palette(),
 }
 
@@ -113,6 +113,25 @@ async def test_a_screen_may_be_left_before_it_has_composed(world: World, name: s
             await user.back()
         await user.press("question_mark")
         await user.until(lambda: isinstance(user.app.screen, HelpScreen))
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_the_dashboard_may_be_left_before_a_screen_has_composed(
+    world: World, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level("INFO")
+    async with opened(world) as user:
+        screen = SCREENS[name](user.app)
+
+        def come_and_go() -> None:
+            user.app.push_screen(screen)
+            user.app.exit()
+
+        user.app.call_later(come_and_go)
+        async with asyncio.timeout(10):
+            while user.app.return_code is None:
+                await asyncio.sleep(0.005)
+    assert "failed" not in caplog.text
 
 
 def test_every_screen_is_of_the_one_kind() -> None:
