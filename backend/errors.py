@@ -110,7 +110,8 @@ class Cancelled(Exception):
     """Work was stopped because the user cancelled it."""
 
 
-def bug(what: str, error: BaseException) -> CloudmeshError:
-    """Return the sentence that a user gets for a mistake of ours; the log gets its traceback."""
-    message = f"{what} failed: {type(error).__name__}. This is a bug in cloudmesh-tui."
+def bug(what: str, error: BaseException | str) -> CloudmeshError:
+    """Return the sentence that a user gets for a bug: an exception or its name; the log gets its traceback."""
+    name = error if isinstance(error, str) else type(error).__name__
+    message = f"{what} failed: {name}. This is a bug in cloudmesh-tui."
     return CloudmeshError(message, "Run with --log-file FILE and report it.")

@@ -33,12 +33,17 @@ _STATUS = """\
 | 0 | done |
 | 1 | failed, or some kinds failed: the others were refreshed all the same |
 | 2 | the words or the configuration are wrong; nothing was done |
-| 130 | interrupted by Ctrl-C or SIGTERM |
+| 129 | the dashboard's terminal went away, or SIGHUP came |
+| 130 | interrupted by Ctrl-C or SIGINT |
+| 143 | ended by SIGTERM |
 
 Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. When
 stdout takes no more, such as on a full disk, that is said and the status is 1. Ctrl-C
 ends a listing at once and leaves the cache's old rows. While something is being changed in the cloud, it waits for the
-cloud's answer; a second one does not."""
+cloud's answer; a second one does not.
+
+The dashboard obeys each of these signals within two seconds, and restores the terminal, also while that does not read.
+In it Ctrl-Z suspends: the shell's `fg` comes back to the screen as it was."""
 
 _ENVIRONMENT = (
     ("`CLOUDMESH_CONFIG`", "names the configuration, where `--config` does not"),

@@ -1,6 +1,7 @@
 """What is written for people says what the program does."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from backend.commands import COMMANDS
 from backend.kinds import KINDS
 from tests import docs
-from tui.cli import INTERRUPTED, parser
+from tui.cli import parser
+from tui.ending import status
 
 TREE = Path(__file__).parents[1]
 README = TREE / "README.md"
@@ -55,7 +57,8 @@ def test_the_page_has_every_command_kind_and_column() -> None:
 def test_the_page_has_the_exit_statuses_of_help() -> None:
     section = docs.PATH.read_text(encoding="utf-8").partition("## Exit status")[2].partition("\n## ")[0]
     said = re.findall(r"\b\d+\b", parser().format_help().partition("Exit status:")[2])
-    assert re.findall(r"^\| (\d+) \|", section, re.M) == said == ["0", "1", "2", str(INTERRUPTED)]
+    signals = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    assert re.findall(r"^\| (\d+) \|", section, re.M) == said == ["0", "1", "2", *(str(status(one)) for one in signals)]
 
 
 def test_the_readme_leads_to_the_page_and_names_no_option_that_is_not_there() -> None:

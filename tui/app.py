@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -27,12 +26,13 @@ from backend.text import safe
 from backend.watch import Watcher
 from tui import mistakes
 from tui.alt import apart
-from tui.hangup import HUNG_UP, ending_with_terminal
+from tui.driver import TerminalDriver
+from tui.ending import ending
 from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
 from tui.listings import Listings
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
 from tui.orderly import Orderly
-from tui.palette import Commands
+from tui.palette import Commands, Palette
 from tui.runner import Runner
 from tui.screens.confirming import Pace
 from tui.screens.main import MainScreen
@@ -58,6 +58,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+SUSPEND = Binding(
+    "ctrl+z",
+    "suspend_process",
+    "suspend",
+    show=False,
+    priority=True,
+    tooltip="Suspend: back to the shell, whose fg comes back here",
+)
+
 PALETTE = Binding(
     "ctrl+p",
     "command_palette",
@@ -81,7 +90,7 @@ class CloudmeshApp(Orderly):
     TITLE = "cloudmesh"
     CSS_PATH: ClassVar = ["../styles/app.tcss", "../styles/table.tcss", "../styles/dialogs.tcss"]
     COMMANDS = App.COMMANDS | {Commands}
-    BINDINGS: ClassVar[list[BindingType]] = [PALETTE]
+    BINDINGS: ClassVar[list[BindingType]] = [PALETTE, SUSPEND]
 
     def __init__(
         self,
@@ -123,9 +132,6 @@ class CloudmeshApp(Orderly):
         """Show the screen at once; the cache is opened behind it."""
         if self.console.color_system in ("standard", None) and not self.is_headless:
             self.theme = "ansi-dark"  # the terminal's own sixteen colours, rather than the nearest to ours
-        if not self.is_headless:
-            for number in (signal.SIGHUP, signal.SIGTERM):  # a closed window ends the server and the demo too
-                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._strayed(context))
         if not gc.isenabled():
             self.set_timer(COLLECT_AFTER, _collect)
@@ -410,7 +416,7 @@ class CloudmeshApp(Orderly):
 
     def show_help(self) -> None:
         """Show every key and command."""
-        self._windows.help(PALETTE)
+        self._windows.help(PALETTE, SUSPEND)
 
     def say(self, text: str) -> None:
         """Show a result: in the status bar, or above it where it does not fit there."""
@@ -428,7 +434,30 @@ class CloudmeshApp(Orderly):
         """Take an error that is shown away when the cache is back: it was of something that is read again then."""
         self._passing = error
 
-    # --- mistakes of ours --------------------------------------------------------------------------------------------
+    # --- ending and suspending ---------------------------------------------------------------------------------------
+
+    def leave(self, status: int) -> None:
+        """End with an exit status, also while the terminal does not read. Of any thread."""
+        self.call_later(self.exit, status)  # not at once: textual fails where it is to end before it has composed
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.end()
+
+    def abandon(self) -> None:
+        """Give the terminal back while the dashboard hangs. Of any thread."""
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.abandon()
+
+    def action_command_palette(self) -> None:
+        """Open the palette."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def action_suspend_process(self) -> None:
+        """Give the terminal to the shell; its `fg` comes back to the screen as it was."""
+        if not isinstance(self._driver, TerminalDriver) or not self._driver.suspend(by_key=True):
+            self.say("No shell waits behind the dashboard that could bring it back: it goes on.")
+
+    # --- bugs --------------------------------------------------------------------------------------------------------
 
     def _strayed(self, context: dict[str, Any]) -> None:
         """Tell of an exception that the event loop has caught: asyncio would only log it."""
@@ -460,5 +489,5 @@ def run(launch: Starts, let_go: Callable[[], object]) -> int:
     sys.setswitchinterval(TURN)
     app = CloudmeshApp(launch)
     mistakes.told_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
-    with ending_with_terminal(lambda: app.exit(HUNG_UP), let_go):
-        return app.run() or app.return_code or 0  # the last where textual had to end it: that is a mistake of ours
+    with ending(app.leave, app.abandon, let_go):
+        return app.run() or app.return_code or 0  # the last where textual had to end it: that is a bug

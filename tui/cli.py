@@ -4,7 +4,6 @@ import argparse
 import gc
 import os
 import resource
-import signal
 import sys
 import tempfile
 import threading
@@ -22,14 +21,13 @@ from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
 from tui import mistakes, output
+from tui.interrupt import Interrupt
 from tui.output import OutputError
-
-INTERRUPTED = 130
 
 _EPILOG = """\
 COMMAND is one of the grammar, such as: vm list, vm boot ami-0123 --name web, volume create data --size 8.
 Every command: docs/commands.md, or ? in the dashboard.
-Exit status: 0 done, 1 failed, 2 usage or configuration, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 usage or configuration, 129, 130 or 143 ended by SIGHUP, Ctrl-C or SIGTERM.
 """
 
 _HELP = "cloudmesh-tui --help lists the options."
@@ -154,7 +152,7 @@ def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-Run = Callable[[argparse.Namespace, list[str]], int]
+Run = Callable[[argparse.Namespace, list[str], Interrupt], int]
 """Does what the options and the words after them ask for, and returns the exit status."""
 
 
@@ -191,12 +189,13 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
 def _guarded(argv: Sequence[str] | None, run: Run) -> int:
     known = parser()
     words: list[str] = []
+    interrupt = Interrupt()
     try:
         options, words = known.parse_known_args(argv)
         _start_log(options)
         if words and words[0].startswith("-"):
             raise known.unknown(words[0])
-        return run(options, words)
+        return run(options, words, interrupt)
     except (BrokenPipeError, OutputError):
         raise
     except CloudmeshError as error:
@@ -204,7 +203,7 @@ def _guarded(argv: Sequence[str] | None, run: Run) -> int:
     except (Cancelled, KeyboardInterrupt):
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return interrupt.exit_status
     except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
         log.logger.exception("the program failed")
         return _complain(bug(" ".join(words) or "cloudmesh-tui", error))
@@ -229,7 +228,8 @@ def _complain(error: CloudmeshError) -> int:
     return error.exit_status
 
 
-def _run(options: argparse.Namespace, words: list[str]) -> int:
+def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) -> int:
+    interrupt.listen()
     if options.refresh is None and not words:
         if options.json:
             raise UsageError("--json needs --refresh or a command.", _HELP)
@@ -242,9 +242,6 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             return run(launch, launch.closing.close)
     from tui import headless
 
-    interrupt = headless.Interrupt()
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
     # Wrong words are said before anything starts.
     job = headless.plan(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:

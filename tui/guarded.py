@@ -1,26 +1,51 @@
-"""An app that a mistake of ours ends with a sentence; its traceback is in the log."""
+"""An app that a bug ends with a sentence and the exit status 1; its traceback is in the log."""
 
 from rich.console import RenderableType
 from rich.text import Text
+from rich.traceback import Traceback
 from textual.app import App
 
-from backend.errors import bug
+from backend.errors import CloudmeshError, bug
 from backend.log import logger
+from tui.driver import TerminalDriver
 
 
 class Guarded(App[int]):
     """textual's own prints the traceback, with the values of all variables in it, keys included."""
 
+    def __init__(self) -> None:
+        super().__init__(driver_class=TerminalDriver)
+
     def _handle_exception(self, error: Exception) -> None:
+        if self._exit:  # textual fails on screens that it has just begun to make, and takes away
+            logger.info("failed while the dashboard ended", exc_info=error)
+            return
         logger.error("the dashboard failed", exc_info=error)
         super()._handle_exception(error)
 
-    def panic(self, *_renderables: RenderableType) -> None:
-        """End as after any other mistake, whatever an exception would show of itself."""
-        self._fatal_error()
+    def panic(self, *renderables: RenderableType) -> None:
+        """End as after any other bug, whatever an exception would show of itself.
+
+        A part of textual may have only a picture of what it has caught to give, and its text is not for the screen.
+        """
+        if self._exception is None:
+            self._return_code = 1
+            traces = [one.trace for one in renderables if isinstance(one, Traceback)]
+            stacks = [stack for trace in traces for stack in trace.stacks]
+            for stack in stacks:
+                logger.error("the dashboard failed: %s: %s", stack.exc_type, stack.exc_value)
+                for frame in stack.frames:
+                    logger.error("    %s, line %d, in %s", frame.filename, frame.lineno, frame.name)
+            name = stacks[0].exc_type if stacks else "it ended itself"
+            self._end_with(bug("The dashboard", name))
+        else:
+            self._fatal_error()
 
     def _fatal_error(self) -> None:
+        self._end_with(bug("The dashboard", self._exception) if self._exception else None)
+
+    def _end_with(self, error: CloudmeshError | None) -> None:
         self.bell()
-        if not self._exit_renderables and self._exception is not None:
-            self._exit_renderables.append(Text(str(bug("The dashboard", self._exception))))
+        if error is not None and not self._exit_renderables:
+            self._exit_renderables.append(Text(str(error)))
         self._close_messages_no_wait()

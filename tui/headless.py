@@ -1,10 +1,9 @@
 """Runs one refresh or one command without a screen and prints its result as text or JSON."""
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from shutil import get_terminal_size
@@ -20,7 +19,7 @@ from backend.commands import Outcome, Parsed, execute, losses, parse
 from backend.commands.listings import summary
 from backend.commands.recovery import recover
 from backend.commands.run import is_journalled
-from backend.errors import Cancelled, UsageError
+from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
@@ -29,43 +28,10 @@ from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe
 from tui import printing
+from tui.interrupt import Interrupt
 
 Job = Callable[[Session, bool], int]
 """Something to run: takes the session and whether JSON is wanted, returns the exit status."""
-
-
-class Interrupt:
-    """What SIGINT and SIGTERM do: raise Cancelled wherever the program is, but not in the middle of a change.
-
-    There the first one only makes `check` raise: what the cloud answers, such as a new private key, is not lost.
-    """
-
-    def __init__(self) -> None:
-        self._changing = self._wanted = False
-
-    def __call__(self, *_: object) -> None:
-        if self._wanted and self._changing:
-            raise KeyboardInterrupt  # not Cancelled, which says that nothing was done
-        if not self._changing:
-            raise Cancelled
-        self._wanted = True
-        os.write(
-            2, b"Stopping when the cloud has answered. Ctrl-C again stops now; the change may happen all the same.\n"
-        )
-
-    def check(self) -> None:
-        """Raise Cancelled when it was interrupted."""
-        if self._wanted:
-            raise Cancelled
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Note that something is being changed."""
-        self._changing = True
-        try:
-            yield
-        finally:
-            self._changing = False
 
 
 def plan(

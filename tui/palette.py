@@ -1,9 +1,9 @@
-"""The command palette's entries: every command, and every command for every VM that it fits."""
+"""The command palette, and its entries: every command, and every command for every VM that it fits."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.fuzzy import Matcher
 
@@ -11,6 +11,15 @@ from backend.commands import COMMANDS, Command, Parsed, allowed
 from backend.kinds import KINDS
 from backend.text import safe
 from tui.messages import Asked
+from tui.screens.steady import Steady
+
+
+class Palette(CommandPalette, Steady[None]):  # in this order: textual takes styles from the first
+    """textual's own, whose keys may come before it is laid out and after it was left."""
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region or action == "select":
+            super()._action_command_list(action)  # else there is no page to move by yet
 
 
 class Commands(Provider):

@@ -67,9 +67,9 @@ class Windows:
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
         self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
 
-    def help(self, palette: Binding) -> None:
-        """Show every key and command."""
-        own = [*OWN_BINDINGS, palette, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
+    def help(self, *bindings: Binding) -> None:
+        """Show every key and command; `bindings` are the app's own."""
+        own = [*OWN_BINDINGS, *bindings, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
         self._app.push_screen(HelpScreen(own, [one for one in COMMANDS if self._app.may(one)]))
 
     def journal(self, session: Session) -> None:

@@ -31,6 +31,7 @@ from tests.backend.cloud_parts import (
     states,
 )
 from tui import headless
+from tui.interrupt import Interrupt
 
 every_example = pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
 
@@ -132,7 +133,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
 
 
 def headlessly(session: Session, line: str) -> int:
-    return headless.plan(split(line), None, headless.Interrupt(), yes=True)(session, False)
+    return headless.plan(split(line), None, Interrupt(), yes=True)(session, False)
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -16,7 +16,7 @@ from backend.mongod import EmbeddedServer
 from tests.bench import report
 from tests.faults.model import Ground, Section
 
-SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "secrets", "monkey")
+SUITES: tuple[str, ...] = ("cloud", "cache", "kills", "crowd", "hostile", "stray", "secrets", "monkey")
 """Modules of this package, each with `sections(ground)`, which yields what it has tried."""
 
 PATH = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -27,8 +27,8 @@ _INTRODUCTION = """\
 <!-- Written by `make faults`. Run it again instead of changing this. -->
 
 `make faults` tries on the real program what goes wrong on a bad day: a simulated EC2 (moto) behind a proxy that fails,
-a real `mongod` that is stopped, killed or filled up, processes that are killed, text that strangers wrote, secrets that
-are planted and then searched for. A short form of all of it is part of `make test`."""
+a real `mongod` that is stopped, killed or filled up, processes that are killed, text that strangers wrote, bytes that
+nobody typed, secrets that are planted and then searched for. A short form of all of it is part of `make test`."""
 
 
 def main() -> int:

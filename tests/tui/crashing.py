@@ -11,6 +11,7 @@ from backend.config import Cloud, Credentials
 from backend.secret import Secret
 from backend.session import Session
 from tui import cli
+from tui.interrupt import Interrupt
 
 KEY = "planted/key+of-a-crash"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEplanted\n-----END RSA PRIVATE KEY-----"
@@ -64,7 +65,7 @@ PLACES: dict[str, Callable[[], int]] = {
 }
 
 
-def run(_options: argparse.Namespace, words: list[str]) -> int:
+def run(_options: argparse.Namespace, words: list[str], _interrupt: Interrupt) -> int:
     return PLACES[words[0]]()
 
 

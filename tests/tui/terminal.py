@@ -26,6 +26,8 @@ class Terminal:
     """`python -m tui`, with `--demo` or other words, in a terminal of 120 by 36 cells."""
 
     module = "tui"
+    controls = False
+    """Whether it is the terminal that controls its processes: one with a shell in it is."""
 
     def __init__(self, home: Path, *words: str, cwd: Path = ROOT, **environment: str) -> None:
         self.output = b""
@@ -43,8 +45,8 @@ class Terminal:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module, *self._words],
-            cwd=self._cwd, env=self._environment, start_new_session=True,
+            self.command(), cwd=self._cwd, env=self._environment, start_new_session=not self.controls,
+            preexec_fn=self._take_terminal if self.controls else None,  # noqa: PLW1509 - no thread forks here
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip
         return self
@@ -56,6 +58,14 @@ class Terminal:
         self.process.wait()
         os.close(self._master)
         os.close(self._slave)
+
+    def command(self) -> list[str]:
+        """Return what runs in it."""
+        return [sys.executable, "-m", self.module, *self._words]
+
+    def _take_terminal(self) -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     @property
     def text(self) -> str:
@@ -78,8 +88,8 @@ class Terminal:
         while self.read(seconds):
             pass
 
-    def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
+    def type(self, keys: str | bytes) -> None:
+        os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def read(self, seconds: float) -> bool:
         """Take in what is written within some seconds; return whether there was anything."""
@@ -126,6 +136,32 @@ class Terminal:
         os.close(self._master)
         self._master = os.open(os.devnull, os.O_RDWR)
 
+    @property
+    def state(self) -> str:
+        """The state of the process: T when it is stopped."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    def repainted(self, since: int) -> str:
+        """Return what a terminal shows that was empty when `since` bytes had been written."""
+        screen = pyte.Screen(COLUMNS, LINES)
+        pyte.ByteStream(screen).feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", self.output[since:]))
+        return "\n".join(screen.display)
+
+    def stall(self, seconds: float = 1.0) -> None:
+        """Have the program write more than fits while nobody reads, until it cannot write any more."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.type("jjjjkkkk4444")
+            time.sleep(0.005)
+
+    def modes(self) -> bool:
+        """Return whether the modes of the terminal are as they were."""
+        return bool(termios.tcgetattr(self._slave) == self._before)
+
+    def flow(self, *, on: bool) -> None:
+        """Stop the output, as Ctrl-S does, or let it go on."""
+        termios.tcflow(self._slave, termios.TCOON if on else termios.TCOOFF)
+
     def restored(self) -> bool:
         """Return whether the terminal is as it was: its modes, the main screen, the cursor, no mouse, no pastes."""
         modes = {1049: False, 25: True, 1000: False, 1003: False, 1006: False, 2004: False}
@@ -134,7 +170,7 @@ class Terminal:
             assert switched, number
             if (switched[-1] == b"h") is not on:
                 return False
-        return termios.tcgetattr(self._slave) == self._before
+        return self.modes()
 
     def ports(self) -> set[int]:
         """Return the TCP ports that the program listens on."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.traceback import Traceback
 
 from backend import log
 from tests.planted import Planted
@@ -91,4 +92,26 @@ async def test_what_the_event_loop_catches_is_told(world: World, tmp_path: Path)
     finally:
         log.logger.root.removeHandler(handler)
         handler.close()
+    check_log(tmp_path / "log")
+
+
+async def test_what_a_thread_of_textual_panics_about_is_told(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = log.write_to(tmp_path / "log")
+    try:
+        async with driven(world.app()) as user:
+            try:
+                crash()
+            except RuntimeError:
+                picture = Traceback(show_locals=True)
+            user.app.call_later(user.app.panic, picture)
+            async with asyncio.timeout(10):
+                while user.app.return_code is None:
+                    await asyncio.sleep(0.005)
+        assert user.app.return_code == 1
+    finally:
+        log.logger.root.removeHandler(handler)
+        handler.close()
+    assert f"The dashboard failed: RuntimeError. {BUG}" in " ".join(capsys.readouterr().err.split())
     check_log(tmp_path / "log")

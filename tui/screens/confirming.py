@@ -12,7 +12,8 @@ from textual.visual import VisualType
 from textual.widgets import Static
 
 from backend.text import safe
-from tui.screens.window import Answer, Window
+from tui.screens.steady import Answer
+from tui.screens.window import Window
 from tui.widgets.field import Field
 
 _LETTERS = 6

@@ -28,6 +28,7 @@ from backend.text import safe
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.widgets.field import Field
 from tui.widgets.losses import drawn
+from tui.widgets.picks import Picks
 from tui.widgets.tick import Tick
 
 RowsOf = Callable[[str], Iterable[Row]]
@@ -119,7 +120,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
                             yield Tick(param.help, bool(value), id=f"param-{param.name}")
                         else:
                             yield Field(value, placeholder=param.help, id=f"param-{param.name}")
-                yield OptionList(id="picks", markup=False)
+                yield Picks(id="picks", markup=False)
             with Horizontal(id="confirm-line"):  # below what scrolls: it is always in sight
                 yield Label("", id="confirm-label", markup=False)
                 yield Word(id="confirm")

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
 from backend.kinds import KINDS, Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
+from tui.screens.steady import Steady
 from tui.selection import elsewhere, scope, selected, usable, why_not
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field
@@ -118,7 +118,7 @@ class FilterLine(Field):
     ]
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Steady[None]):
     """Six tables of which one is shown. It knows nothing of clouds: it posts Asked, and the app gives it rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*_command_bindings(), *OWN_BINDINGS]

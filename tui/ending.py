@@ -1,0 +1,91 @@
+"""Ends the dashboard within two seconds when a signal says so or its terminal goes away, whatever it hangs on."""
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from backend.log import logger
+
+GRACE = 1.3
+"""Seconds that the dashboard has to end by itself."""
+
+CLOSING = 0.4
+"""Seconds that what it has opened has to be closed after that."""
+
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def status(number: int) -> int:
+    """Return the exit status of what a signal ends."""
+    return 128 + number
+
+
+HUNG_UP = status(signal.SIGHUP)
+
+
+@contextmanager
+def ending(
+    leave: Callable[[int], object], abandon: Callable[[], object], let_go: Callable[[], object]
+) -> Iterator[None]:
+    """Watch for signals and the terminal's end as long as the block runs: `leave` is called then, on a thread.
+
+    It takes the exit status. When the block does not end in time, `abandon` is called, which restores the terminal;
+    then `let_go`, which closes what was opened; and the process is ended whatever they hang on.
+    """
+    ended = threading.Event()
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def note(number: int, _frame: object) -> None:  # in the middle of anything: it takes no lock
+        os.write(tell, bytes([number]))
+
+    def watch() -> None:
+        assert sys.__stdin__ is not None  # noqa: S101 - for mypy: tui.cli has looked
+        poll = select.poll()
+        poll.register(told, select.POLLIN)
+        poll.register(sys.__stdin__.fileno(), 0)  # 0: it wakes for a hang-up alone, or where it cannot tell
+        while True:
+            found = dict(poll.poll())
+            if ended.is_set():
+                return
+            if told in found:
+                number = signal.Signals(os.read(told, 1)[0])
+                logger.info("ended by %s", number.name)
+                _end(status(number))
+                return
+            if found.get(sys.__stdin__.fileno(), 0) & select.POLLHUP:
+                logger.info("the terminal has gone away")
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                for file in (0, 1, 2):  # what is still drawn must not fail
+                    os.dup2(nowhere, file)
+                _end(HUNG_UP)
+                return
+            poll.unregister(sys.__stdin__.fileno())
+
+    def _end(with_status: int) -> None:
+        leave(with_status)
+        if ended.wait(GRACE):
+            return
+        abandon()
+        closing = threading.Thread(target=let_go, name="closing", daemon=True)
+        closing.start()
+        closing.join(CLOSING)
+        os._exit(with_status)
+
+    before = [(number, signal.signal(number, note)) for number in _SIGNALS]
+    watching = threading.Thread(target=watch, name="ending", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        ended.set()
+        os.write(tell, b"\0")
+        watching.join()
+        os.close(told)
+        os.close(tell)

@@ -1,0 +1,55 @@
+"""What Ctrl-C and SIGTERM do to the program where it has no screen."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backend.errors import Cancelled
+from tui.ending import status
+
+
+class Interrupt:
+    """What SIGINT and SIGTERM do: raise Cancelled wherever the program is, but not in the middle of a change.
+
+    There the first one only makes `check` raise: what the cloud answers, such as a new private key, is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._changing = self._wanted = False
+        self._number = signal.SIGINT
+
+    def __call__(self, number: int, _frame: object) -> None:
+        self._number = signal.Signals(number)
+        if self._wanted and self._changing:
+            raise KeyboardInterrupt  # not Cancelled, which says that nothing was done
+        if not self._changing:
+            raise Cancelled
+        self._wanted = True
+        os.write(
+            2, b"Stopping when the cloud has answered. Ctrl-C again stops now; the change may happen all the same.\n"
+        )
+
+    def listen(self) -> None:
+        """Be what the signals do from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)
+
+    @property
+    def exit_status(self) -> int:
+        """What the program ends with: it tells which signal came."""
+        return status(self._number)
+
+    def check(self) -> None:
+        """Raise Cancelled when it was interrupted."""
+        if self._wanted:
+            raise Cancelled
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Note that something is being changed."""
+        self._changing = True
+        try:
+            yield
+        finally:
+            self._changing = False
