@@ -72,11 +72,14 @@ _TASKS: tuple[tuple[tuple[bytes, float], ...], ...] = (
     ((b"6", 0.2), (b"A", 1.2), (b"\r", 0.5)),
     ((b"z", 1.2), (b"\t", 0.2), (b"\r", 0.5)),
     ((b"3", 0.2), (b"  ", 0.2), (b"t", 1.2), (b"\r", 0.5)),
+    ((b"3", 0.2), *((bytes([letter]), 0.2) for letter in b"dynamo"), (b"\r", 0.5)),
+    ((b"6", 0.2), *((bytes([letter]), 0.15) for letter in b"daily"), (b"\r", 0.5)),
 )
 """What a user does, with what may be lost of it; each step a write of its own, with the seconds after it."""
 
 _BURSTS = (
     b"3t" + b"k" * 150 + b"\r",
+    b"3o" + b"k" * 800 + b"\r\r",
     b"3d" + b"k" * 3000 + b"y",
     b"3d" + b"k" * 300 + b"\t\r",
     b"3dynamo",
@@ -99,6 +102,9 @@ _BURSTS = (
     b"3F\r\r",
 )
 
+_FIRST = 4
+"""Of these the first come before everything else, because each has stopped or deleted a VM unasked."""
+
 _STRAY = (
     b"\xe9", b"\xff\xfe", b"\xc3", b"\x1b[M \xa0\xa0", b"\x1b[1114112u", b"\x1b[99999999999u", b"\x00",
     b"\x1b[200~never ended", b"\x1b[201~", b"\x1b]11;rgb:zz\x07", b"\x1b[?2026;9$y", b"\x1b[<99999;99999;99999M",
@@ -118,6 +124,8 @@ def groups(seed: int) -> Iterator[Group]:
         (2, _stall), (1, _suspend), (4, _fault), (2, _pause),
     )  # fmt: skip
     weights, makers = [weight for weight, _ in kinds], [maker for _, maker in kinds]
+    for data in _BURSTS[:_FIRST]:
+        yield from _typed_at_once(0, data)
     number = 0
     while True:
         number += 1
@@ -138,9 +146,13 @@ def _task(dice: random.Random, who: int, _number: int) -> Iterator[Group]:
 
 
 def _burst(dice: random.Random, who: int, _number: int) -> Iterator[Group]:
+    yield from _typed_at_once(who, dice.choice(_BURSTS))
+
+
+def _typed_at_once(who: int, data: bytes) -> Iterator[Group]:
     yield Group(who, "write", LEAVE, wait=0.2)
     yield Group(who, "write", LEAVE, wait=0.2)
-    yield Group(who, "write", dice.choice(_BURSTS), wait=0.3, calm=True)
+    yield Group(who, "write", data, wait=1.0, calm=True)
 
 
 def _line(dice: random.Random, who: int, number: int) -> Iterator[Group]:
