@@ -319,6 +319,17 @@ def test_a_volume_on_several_vms_is_detached_from_none_that_nobody_named(both: t
     assert changed(proxy) == []
 
 
+def moved_by(proxy: Proxy, action: str, element: str) -> None:
+    """Have EC2 list a volume as `element` says once an action on it has come."""
+    later = listing("DescribeVolumes", "volumeSet", [element])
+
+    def answer(call: Call, _: Reply) -> Reply:
+        proxy.answers["DescribeVolumes"] = later
+        return Reply(f"<{call.action}Response/>")
+
+    proxy.spoilt[action] = answer
+
+
 def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
     both: tuple[Session, Proxy], cloud: Cloud
 ) -> None:
@@ -327,13 +338,19 @@ def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
     connect(cloud).tag(second, "Name", "web")
     element = attached("vol-0123456789", "attached", "attached", vms=(first, second))
     proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [element])
-    proxy.answers["DetachVolume"] = Reply(b"<DetachVolumeResponse/>")
+    left = attached("vol-0123456789", "attached", vms=[first])
     for line in ("vm refresh", "volume refresh"):
         run(session, line)
+    moved_by(proxy, "DetachVolume", left)
     outcome = run(session, "volume detach vol-0123456789 --vm web")
     assert outcome.message == f"Volume vol-0123456789 is being detached from {second}."
     assert outcome.undo == f"volume attach vol-0123456789 {second} --device /dev/sdg"
-    assert [call.params["InstanceId"] for call in proxy.calls if call.action == "DetachVolume"] == [second]
+    (sent,) = (call for call in proxy.calls if call.action == "DetachVolume")
+    assert sent.params["InstanceId"] == second
+    assert (cached(session, "vol-0123456789")["vm"], cached(session, "vol-0123456789")["state"]) == (
+        (first,),
+        "in-use",
+    )
 
 
 def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Proxy], cloud: Cloud) -> None:
@@ -342,9 +359,11 @@ def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Pr
     shared = "<multiAttachEnabled>true</multiAttachEnabled>"
     element = attached("vol-0123456789", "attached", vms=[first], more=shared)
     proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [element])
-    proxy.answers["AttachVolume"] = Reply(b"<AttachVolumeResponse/>")
     for line in ("vm refresh", "volume refresh"):
         run(session, line)
+    moved_by(
+        proxy, "AttachVolume", attached("vol-0123456789", "attached", "attached", vms=[first, second], more=shared)
+    )
     outcome = run(session, f"volume attach vol-0123456789 {second}")
     assert outcome.undo == f"volume detach vol-0123456789 --vm {second}"
     assert changed(proxy) == ["AttachVolume"]
@@ -371,7 +390,8 @@ def test_a_device_is_free_where_no_volume_has_it_on_this_vm(both: tuple[Session,
     for line in ("vm refresh", "volume refresh"):
         run(session, line)
     run(session, f"volume attach {volume} {second}")
-    assert [call.params["Device"] for call in proxy.calls if call.action == "AttachVolume"] == ["/dev/sdf"]
+    (sent,) = (call for call in proxy.calls if call.action == "AttachVolume")
+    assert sent.params["Device"] == "/dev/sdf"
 
 
 def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud: Cloud) -> None:
