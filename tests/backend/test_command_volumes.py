@@ -86,7 +86,7 @@ def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Sessi
         run(session, f"volume delete {root['id']}")
     assert f"Deleting volume {root['id']} failed" in caught.value.message
     assert f"currently attached to {vm}" in caught.value.message
-    assert row(session, "volume", root["id"])["vm"] == vm
+    assert row(session, "volume", root["id"])["vm"] == (vm,)
     made = ec2.create_volume("data", 1, "us-east-1a", "token")
     session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": vm, "state": "in-use"}])
     run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
