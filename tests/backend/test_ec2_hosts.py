@@ -20,10 +20,9 @@ def _all() -> list[tuple[str, str]]:
     return [
         (partition, region)
         for partition in SESSION.get_available_partitions()
-        for region in {
-            *SESSION.get_available_regions("ec2", partition, allow_non_regional=True),
-            *_listed(partition),
-        }
+        for region in sorted(
+            {*SESSION.get_available_regions("ec2", partition, allow_non_regional=True), *_listed(partition)}
+        )
     ]
 
 

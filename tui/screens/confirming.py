@@ -74,7 +74,8 @@ class Confirming(Window[Answer]):
         super().__init__()
         self.shown = Shown(content, id="question", markup=False)
         self.pace = pace
-        self._destroys = destroys
+        self.destroys = destroys
+        """Whether what it confirms cannot be undone: that wants more time to be read."""
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
         self._framed = False
@@ -121,7 +122,7 @@ class Confirming(Window[Answer]):
         at = self._input.time if self._input else monotonic()
         if at < readable:
             return f"Typed before this was shown; {again}."
-        if word_since is None and (self.is_in_word or (self._destroys and _within(self._earlier, at, self.pace.apart))):
+        if word_since is None and (self.is_in_word or (self.destroys and _within(self._earlier, at, self.pace.apart))):
             return f"Typed right after another key; {again}."
         return ""
 
@@ -161,7 +162,7 @@ class Confirming(Window[Answer]):
 
     @property
     def _stands(self) -> float:
-        return self.pace.stands if self._destroys else 0.0
+        return self.pace.stands if self.destroys else 0.0
 
     def _in_sight(self) -> bool:
         """Return whether a name or an id of what it acts on can be read."""

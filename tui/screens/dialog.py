@@ -196,6 +196,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         if not self._is_open:
             return
         self._preview = preview
+        self.destroys = self.destroys or preview.is_final
         acted_on = len(preview.acted_on)
         self.shown.show(Group(*self._opening(), Text(""), drawn(preview)))
         run = self.query_one("#run", Button)
