@@ -4,12 +4,12 @@ import shlex
 from pathlib import Path
 
 from backend import keyfiles
-from backend.commands.common import written
+from backend.commands.common import label, written
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.config import expanded
-from backend.errors import InVainError, RefusedError, UntoldError
+from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
 from backend.journal import here
 from backend.kinds import KINDS, is_id
 from backend.providers import Item, Provider
@@ -83,8 +83,12 @@ def delete(call: Call) -> Outcome:
     name, native = _KEYPAIR.value(row, "name"), _KEYPAIR.value(row, "id")
     provider = call.connect()
     item = _named(provider, name)
-    if item is not None and item["id"] == native:  # else the provider refuses it
-        check_production(call, _KEYPAIR, item)
+    if item is None or item["id"] != native:  # nothing is sent about what could not be looked at
+        where = f"cloud {call.session.cloud.name}, region {call.session.cloud.region}"
+        raise NotFoundError(
+            f"Keypair {label(name, native)} is not listed in {where}; nothing was done.", "Refresh keypairs."
+        )
+    check_production(call, _KEYPAIR, item)
     call.check()
     call.journal.sending(native, name=name)
     provider.delete_keypair(name, native)

@@ -11,9 +11,10 @@ from backend.commands import COMMANDS, execute, execute_all, parse, split
 from backend.commands.model import Call, Parsed
 from backend.commands.previews import keypairs, volumes
 from backend.config import Cloud
-from backend.errors import UsageError
+from backend.errors import NotFoundError, UsageError
 from backend.providers import connect
 from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+from tests.backend.ec2_faults import listing
 
 Made = tuple[str, str, Callable[[], bool]]
 """Name, id, and what tells whether it is still there."""
@@ -67,6 +68,20 @@ def test_production_is_destroyed_only_when_it_was_named(memory: Cache, cloud: Cl
         assert {entry["outcome"] for entry in memory.journal()} == {"failed"}
         execute(confirmed(f"{kind} delete {native}", name if kind != "vm" else native), session)
         assert not is_there()
+
+
+def test_a_keypair_that_is_not_listed_is_not_deleted_unseen(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """A listing that lags once would hide its tags from the guard, and not from the call that deletes it."""
+    _, native, is_there = keypair(cloud)
+    tag(cloud, native)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "keypair refresh")
+        empty = [listing("DescribeKeyPairs", "keySet", [])]
+        proxy.spoilt["DescribeKeyPairs"] = lambda _, reply: empty.pop() if empty else reply
+        with pytest.raises(NotFoundError, match=r"Keypair core \(key-\w+\) is not listed in cloud aws"):
+            run(session, "keypair delete core")
+        assert sent(proxy) == []
+    assert is_there()
 
 
 def test_of_several_the_one_that_was_not_named_stays(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
