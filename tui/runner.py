@@ -102,7 +102,7 @@ class Runner:
         changes something that was picked from a list rather than typed.
         """
         session, one = self.session, parsed.command
-        target = next((param for param in one.params if param.kind and param.required), None)
+        target = one.object
         if why := refusal(one, session):
             self._app.show_error(why)
         elif one.shows:
@@ -399,7 +399,7 @@ class Runner:
     def _again(self, commands: Sequence[Parsed]) -> None:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
         one = commands[0].command
-        target = next((param for param in one.params if param.kind and param.required), None)
+        target = one.object
         if target is None:
             self._dialog(one)
             return

@@ -19,6 +19,7 @@ from backend.errors import (
     UntoldError,
     UsageError,
 )
+from backend.format import counted
 from backend.journal import Entry, here
 from backend.kinds import KINDS, Kind
 from backend.log import logger
@@ -48,8 +49,8 @@ class Recovered:
         """A sentence that says how many are left, "" where none is."""
         if not self.left:
             return ""
-        what = "1 command is" if self.left == 1 else f"{self.left} commands are"
-        return f"{what} left from a run that ended, and not done."
+        are = "is" if self.left == 1 else "are"
+        return f"{counted(self.left, 'command')} {are} left from a run that ended, and not done."
 
 
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
@@ -257,7 +258,7 @@ def drop(call: Call) -> Outcome:
             entry.end("cancelled", "It was not done when its program ended, and given up later.")
         else:
             entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
-    what = "1 command" if len(entries) == 1 else f"{len(entries)} commands"
+    what = counted(len(entries), "command")
     return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 

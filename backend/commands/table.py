@@ -2,6 +2,7 @@
 
 from backend.commands import journals, keypairs, listings, previews, recovery, tagging, vms, volumes
 from backend.commands.model import Command, Param
+from backend.format import GONE
 from backend.kinds import KINDS, Kind
 
 _VM = Param("vm", "Id or unique name of the VM", kind="vm", required=True)
@@ -100,7 +101,7 @@ def _protection(on: bool) -> Command:
         key="p" if on else "P",
         minor=True,
         on=("vm",),
-        impossible_in=vms.GONE,
+        impossible_in=GONE,
         look=vms.came_of_protect(on),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from backend.commands.common import attachment
+from backend.commands.common import attachment, holders
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
@@ -43,11 +43,6 @@ def is_spot(vm: Item) -> bool:
 def has_ephemeral_root(vm: Item) -> bool:
     """Return whether a VM's root disk is an instance store: such a VM cannot be stopped."""
     return bool(vm["extra"].get("rootDeviceType") == "instance-store")
-
-
-def holders(volume: Item) -> list[str]:
-    """Return the ids of all VMs that a volume is attached to."""
-    return list(volume.get("vm") or ())
 
 
 def lost_address(provider: Provider, vm: Item) -> str:

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.format import counted
 from backend.kinds import KINDS, Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
@@ -315,7 +316,7 @@ class MainScreen(Steady[None]):
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
         elif count := self.table.clear_marks():
-            self._host.say(f"{count:,} {'row is' if count == 1 else 'rows are'} no longer marked.")
+            self._host.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:

@@ -5,6 +5,8 @@ import unicodedata
 from textual.events import Paste
 from textual.widgets import Input
 
+from backend.format import counted
+
 
 class Field(Input):
     """textual's own shows an escape sequence to the terminal, and what a bidi override makes of all after it."""
@@ -18,7 +20,7 @@ class Field(Input):
         first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
         event.text = first
         if others:
-            left = "1 more line was" if len(others) == 1 else f"{len(others)} more lines were"
+            left = f"{counted(len(others), 'more line')} {'was' if len(others) == 1 else 'were'}"
             self.app.notify(f"Only the first line was taken; {left} left out.", severity="warning", markup=False)
 
 
