@@ -111,7 +111,7 @@ class Watcher:
                 self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
         except Exception:  # noqa: BLE001
-            # A mistake of ours; without this thread no VM would ever be followed again.
+            # A bug; without this thread no VM would ever be followed again.
             logger.exception("the VM watcher failed")
             return self._poll.settled
         self._failed = ""
@@ -186,7 +186,7 @@ class Watcher:
             self._report(f"{native} {outcome}.")
 
     def _outcome(self, native: str, flight: Flight) -> str:
-        """Return what came of a flight that a refresh has ended; "" where the VM is gone."""
+        """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
         state = (self._cache.document(KINDS["vm"], self._scope, native) or {}).get("state")
         if not state:
             return ""

@@ -336,7 +336,7 @@ class CloudmeshApp(Orderly):
             runner.undo()
 
     def show_results(self) -> None:
-        """List what came of the last commands, and offer to do again what failed."""
+        """List the results of the last commands, and offer to do again what failed."""
         if runner := self._runner_or_error():
             runner.show_results()
 

@@ -204,7 +204,7 @@ def _guarded(argv: Sequence[str] | None, run: Run) -> int:
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
         return interrupt.exit_status
-    except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
+    except Exception as error:  # noqa: BLE001 - a bug; its traceback is for the log, not for the user
         log.logger.exception("the program failed")
         return _complain(bug(" ".join(words) or "cloudmesh-tui", error))
 

@@ -1,4 +1,4 @@
-"""Runs what the user asks for: opens dialogs where they are due, starts the commands, and tells what came of them."""
+"""Runs what the user asks for: opens dialogs where they are due, starts the commands, and shows their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ class Runner:
         self._lost: list[str] = []
         """What each of them does not give back, "" for nothing."""
         self._results: list[Result] = []
-        """What came of the last commands, where there were several or one failed."""
+        """The results of the last commands, where there were several or one failed."""
         self._stale: dict[str, CloudmeshError] = {}
         """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
         self._left: CloudmeshError | None = None
@@ -365,7 +365,7 @@ class Runner:
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def show_results(self) -> None:
-        """List what came of each of the last commands, and offer to do those that failed again."""
+        """List the result of each of the last commands, and offer to do those that failed again."""
         if not self._results:
             self._app.say("There are no results to list: J shows the journal.")
             return
@@ -492,5 +492,5 @@ def _kind_of(target: Param) -> Kind:
 
 
 def _parts(one: Result) -> Sequence[Result]:
-    """Return what came of each command that a command has run, or of itself."""
+    """Return the result of each command that a command has run, or of itself."""
     return one.outcome.parts if isinstance(one.outcome, Outcome) and one.outcome.parts else [one]

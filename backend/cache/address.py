@@ -22,7 +22,7 @@ _ALLOWED = {
     "readpreference": "primary, primaryPreferred, secondary, secondaryPreferred, nearest",
     "compressors": "snappy, zlib, zstd",
 }
-"""The values of options of which the driver's own words do not say them."""
+"""The values that an option may have, where the driver's own words do not list them."""
 
 _SECRET = ("password", "properties", "token")
 """What is in the name of an option whose value is not repeated."""

@@ -259,7 +259,7 @@ def _vm_named(call: Call, native: str) -> str:
 
 
 def keypairs(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do: those who log in with them still can."""
+    """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
     session = call.session
     provider = call.connect()
     items = {str(item["id"]): item for page in provider.keypairs() for item in page}
@@ -282,7 +282,7 @@ def keypairs(call: Call, ids: Sequence[str]) -> Preview:
         production = _is_production(item, session.settings.production)
         warnings = []
         if users:
-            warnings.append("Who holds its private key can still log in to those VMs; nobody can boot another with it.")
+            warnings.append("Its private key can still log in to those VMs, and boots no other.")
         if production:
             warnings.append("It is tagged as production.")
         targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))

@@ -31,7 +31,7 @@ FOREIGN = 3_600.0
 """Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
 
 ASKED_FOR = 86_400.0
-"""Seconds for which it is looked for what came of a command: EC2 tells of what is gone for an hour at most."""
+"""Seconds for which the outcome of a command is looked for: EC2 lists what is gone for an hour at most."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def left(session: Session) -> list[Entry]:
     """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
     They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
-    directories: whoever may write to the cache could have written them.
+    directories: any user of the cache could have written them.
     """
     return [entry for entry in _not_done(session) if entry.vouched]
 
@@ -263,7 +263,7 @@ def drop(call: Call) -> Outcome:
 
 
 def gathered(results: Sequence[Result]) -> Outcome:
-    """Return what came of several commands as one outcome."""
+    """Return the results of several commands as one outcome."""
     failed = [error for one in results if (error := one.error)]
     done = len(results) - len(failed)
     message = f"{done} of {len(results)} done." if failed else f"{done} done."

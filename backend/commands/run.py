@@ -36,7 +36,7 @@ from backend.session import Connect, Session
 from backend.text import safe
 
 Told = Callable[[int, Result], object]
-"""Called with the place of a command among the others and with what came of it."""
+"""Called with the place of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
 """Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
@@ -187,7 +187,11 @@ def says_what_became(error: CloudmeshError) -> bool:
 
 
 def may_resend(command: Command, entry: Entry) -> bool:
-    """Return whether a request that has done nothing is sent again: it is ours, nobody was told, EC2 knows it still."""
+    """Return whether a request that has done nothing is sent again.
+
+    It is of this data directory, EC2 still knows its token, and no user has read that its outcome is unknown: that one
+    may have repeated it.
+    """
     young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
     return command.resend is not None and entry.vouched and not entry.told and young
 
@@ -275,7 +279,7 @@ def execute_all(
     told: Told = ignore,
     entries: Sequence[Entry] | None = None,
 ) -> list[Result]:
-    """Run commands side by side and return what came of each, in their order; one that fails leaves the others run.
+    """Run commands side by side and return the result of each, in their order; one that fails leaves the others run.
 
     All are in the journal before the first is begun. `told` and `waits` are called on other threads. When `check`
     raises, those not yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told by one alone.
@@ -332,7 +336,7 @@ def _result(
         return Result(parsed, error)
     except Cancelled:
         return Result(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
-    except Exception as error:  # noqa: BLE001 - a mistake of ours costs its own command, not those that wait behind it
+    except Exception as error:  # noqa: BLE001 - a bug costs its own command, not those that wait behind it
         logger.exception("%s failed", safe(parsed.line))
         return Result(parsed, bug(parsed.line, error))
 

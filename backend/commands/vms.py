@@ -244,7 +244,7 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
 
 
 def came_of_protect(on: bool) -> Callable[[Call], Outcome | None]:
-    """Return what finds out what came of `vm protect` or `vm unprotect`."""
+    """Return what probes for the outcome of `vm protect` or `vm unprotect`."""
 
     def look(call: Call) -> Outcome | None:
         provider, item = present(call, _VM, call.journal.objects[0])

@@ -73,7 +73,7 @@ def _first_zone(call: Call) -> str:
         fetch(call, kind)
     rows = session.cache.rows(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
-    # An available one, else one of which the cloud says nothing bad: not every endpoint says EC2's words.
+    # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
     zones = [name for state, name in named if state == "available"] or [
         name for state, name in named if state not in ("impaired", "unavailable")
     ]
@@ -135,7 +135,7 @@ def attach(call: Call) -> Outcome:
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM because of which a volume surely cannot be attached to `vm`, None where the cloud decides.
+    """Return the VM that surely keeps a volume from being attached to `vm`, None where the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """

@@ -101,7 +101,7 @@ class Host(Protocol):
         """Offer to take back what was done last."""
 
     def show_results(self) -> None:
-        """List what came of the last commands."""
+        """List the results of the last commands."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -298,7 +298,7 @@ class MainScreen(Steady[None]):
         self._host.undo()
 
     def action_results(self) -> None:
-        """List what came of the last commands."""
+        """List the results of the last commands."""
         self._host.show_results()
 
     def action_cancel_work(self) -> None:

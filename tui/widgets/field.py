@@ -1,4 +1,4 @@
-"""An input that holds nothing that steers a terminal or is not seen, whoever pastes it: it is painted as it is."""
+"""An input that keeps out what steers a terminal or is not seen, pasted text included: a field is painted as it is."""
 
 import unicodedata
 
