@@ -147,6 +147,6 @@ def field_texts(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> list[tu
 
 
 def _with(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, Column | None]]:
-    """Yield each field with the column of several values that it is, if it is one: the others say themselves."""
+    """Yield each field with the column of several values that it is, if it is one."""
     columns = {column.name: column for column in kind.columns if column.type in ("list", "tags")} if kind else {}
     return ((name, value, columns.get(name)) for name, value in fields)

@@ -150,7 +150,7 @@ def _listed(
 def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
     """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
 
-    The one attribute that DescribeInstances leaves out: a call a VM, so no listing asks, but what shows or acts on one.
+    DescribeInstances leaves it out, and it costs a call for each VM: so no listing asks, but what shows or acts on one.
     """
     try:
         on = provider.protected(vm)

@@ -143,9 +143,9 @@ class Watcher:
     def _in_flight(self) -> str:
         """Return which actions are followed, in words."""
         acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._aloft.values()]
-        return (
-            f"{acts[0]}{f' and {len(acts) - 1} more' if len(acts) > 1 else ''}: sent, and" if acts else "VMs in flight"
-        )
+        if not acts:
+            return "VMs in flight"
+        return f"{acts[0]} and {len(acts) - 1} more were sent, but" if len(acts) > 1 else f"{acts[0]} was sent, but"
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""

@@ -258,7 +258,7 @@ _COLOURS = frozenset({"auto", "standard", "256", "truecolor", "windows"})
 
 
 def tune() -> None:
-    """Set, before textual is imported, what makes the dashboard start, and answer quickly."""
+    """Set, before textual is imported, what makes the dashboard start and answer quickly."""
     # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16

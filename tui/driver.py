@@ -138,9 +138,8 @@ class TerminalDriver(LinuxDriver):
         self._suspending = True
         self.suspend_application_mode()
         stopped = self._stop(by_key=by_key)
-        while (
-            stopped and not self._ending.is_set() and not in_front(self.fileno)
-        ):  # `bg`: it has nothing to do without a screen
+        # After `bg` it stops again: it has nothing to do without a screen.
+        while stopped and not self._ending.is_set() and not in_front(self.fileno):
             self._stop(by_key=by_key)
         self._suspending = False
         self._take_again()

@@ -290,7 +290,7 @@ class Runner:
             unit=unit,
             lets_go=reads,
             key=key or "",
-            line="settings" if first.command.sets else "",
+            queue="settings" if first.command.sets else "",
         )
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
@@ -306,7 +306,7 @@ class Runner:
             if (error := self._stale.pop(parsed.line, None)) is not None:
                 self._app.main.query_one(MessageBar).retract(error)
             if outcome.setting is not None:
-                self._app.set(outcome.setting)
+                self._app.apply(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
                 fields = field_texts(outcome.kind, outcome.fields)
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))

@@ -10,7 +10,7 @@ from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
-from backend.commands.run import allowed, execute_all, is_journalled, may_resend, says_what_became
+from backend.commands.run import allowed, execute_all, is_journalled, is_outcome, may_resend
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -71,7 +71,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         try:
             outcome = _look(entry, session, check, resend=resend and not session.locked)
         except (CloudError, RefusedError, UsageError) as error:
-            if says_what_became(error):
+            if is_outcome(error):
                 entry.end("failed", str(error))
                 failures.append(f"{entry.command}: {error}")
                 continue
@@ -239,7 +239,7 @@ def _check_paths(parsed: Parsed) -> None:
         value = parsed.given.get(param.name)
         if param.type == "path" and value and not value.startswith(("/", "~")):
             raise UsageError(
-                f"It names {safe(value)} in the folder where it was given, and which that was is not known.",
+                f"It names {safe(value)}, which belongs to the folder where it was given, and that is not recorded.",
                 "Give it again with a full path, and drop this one: journal drop.",
             )
 

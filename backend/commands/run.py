@@ -166,7 +166,7 @@ def _run(command: Command, call: Call) -> Outcome:
 
 
 def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
-    """Return that an object which a command is given was made a moment ago, None where none was.
+    """Return the error for an object of a command that was made a moment ago, None where none was.
 
     A listing may have it before the rest of the cloud knows it.
     """
@@ -181,7 +181,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     return None
 
 
-def says_what_became(error: CloudmeshError) -> bool:
+def is_outcome(error: CloudmeshError) -> bool:
     """Return whether the error of a probe is the outcome: the object is gone, or what was done is of no use."""
     return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
 
@@ -210,7 +210,7 @@ def _sent_before(command: Command, call: Call) -> Outcome | None:
     except UnsureError:
         raise
     except (CloudError, CacheError, Cancelled) as error:
-        if isinstance(error, CloudError) and says_what_became(error):
+        if isinstance(error, CloudError) and is_outcome(error):
             raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
@@ -229,7 +229,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             if outcome is None and command.resend and may_resend(command, call.journal):
                 outcome = command.resend(call)
         except (CloudError, CacheError) as error:
-            if says_what_became(error):
+            if is_outcome(error):
                 raise
             # That it cannot be looked up now says nothing of what was done.
             undone, why = False, _why_unknown(lost, error)

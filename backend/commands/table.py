@@ -269,7 +269,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "resume"),
-        "Run what a program that ended has left not done",
+        "Run what an earlier run left unfinished",
         recovery.resume,
         params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
         effect="destroys",
@@ -278,7 +278,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "drop"),
-        "Give up what a program that ended has left not done",
+        "Give up what an earlier run left unfinished",
         recovery.drop,
         effect="changes",
         journalled=False,

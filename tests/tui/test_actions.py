@@ -182,7 +182,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
         await user.dialog("vm delete")
         session = user.app.session
         assert session is not None
-        user.app.set(SettingChange(cloud="demo-west"))
+        user.app.apply(SettingChange(cloud="demo-west"))
         await user.press("y")
         await user.back()
         await user.sees("The cloud was switched meanwhile, so nothing was done.")
