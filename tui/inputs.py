@@ -103,7 +103,7 @@ class Inputs:
         return set(target.ancestors_with_self)
 
     def _done(self, *, inside: bool = False) -> bool:
-        """Return whether nothing is under way; `inside`: but the event that the app handles now, the last in its queue."""
+        """Return whether nothing is under way; `inside`: but what the app handles now, the last in its queue."""
         app: App[int] = self._app
         if not app.is_running:
             return True

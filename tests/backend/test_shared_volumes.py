@@ -18,7 +18,7 @@ NATIVE = "vol-0123456789abcdef0"
 
 
 def shared(proxy: Proxy, first: str, second: str) -> None:
-    """Let EC2 list one volume that outlives the first of its VMs and is deleted with the second, if that is the last."""
+    """Let EC2 list one volume that outlives its first VM, and is deleted with its second if that is the last."""
     attachments = "".join(
         f"<item><volumeId>{NATIVE}</volumeId><instanceId>{vm}</instanceId><device>{device}</device>"
         f"<status>attached</status><deleteOnTermination>{dies}</deleteOnTermination></item>"
