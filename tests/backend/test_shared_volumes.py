@@ -18,7 +18,7 @@ NATIVE = "vol-0123456789abcdef0"
 
 
 def shared(proxy: Proxy, first: str, second: str) -> None:
-    """Let EC2 list one volume that outlives its first VM, and is deleted with its second if that is the last."""
+    """Let EC2 list one volume on two VMs, which is deleted with the second one where that is its last."""
     attachments = "".join(
         f"<item><volumeId>{NATIVE}</volumeId><instanceId>{vm}</instanceId><device>{device}</device>"
         f"<status>attached</status><deleteOnTermination>{dies}</deleteOnTermination></item>"
@@ -38,8 +38,7 @@ def test_the_preview_of_each_vm_has_the_volume(both: tuple[Session, Proxy], clou
     (one,) = previews.vms(Call(session, {}), [first]).targets
     assert (len(one.losses), len(one.stays)) == (0, 1)
     (other,) = previews.vms(Call(session, {}), [second]).targets
-    assert other.losses == ()  # it stays as long as the first VM has it
-    assert other.stays == (f"volume {NATIVE}, 8 GiB, attached to {first} too",)
+    assert (other.losses, other.stays) == ((), (f"volume {NATIVE}, 8 GiB, attached to {first} too",))
     together = previews.vms(Call(session, {}), [first, second])
     assert [(len(one.losses), len(one.stays)) for one in together.targets] == [(0, 1), (1, 0)]
     assert [total for total in together.totals if "volume" in total] == ["1 volume (8 GiB) deleted with them."]
