@@ -27,7 +27,7 @@ PASTE_MOST = 100_000
 """Bytes of a paste that are kept."""
 
 BURST = 32
-"""Bytes at once after a paste without an end that nobody has typed: they are the rest of the paste."""
+"""Bytes in one read, after a paste without an end, that are the rest of the paste: nobody types so many at once."""
 
 _START, _END = b"\x1b[200~", b"\x1b[201~"
 

@@ -96,7 +96,7 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
         return None
     except CloudError as error:
         raise RefusedError(
-            f"{safe(parsed.line)} was not done, for what it would lose could not be looked at: {error.message}",
+            f"{safe(parsed.line)} was not done, because it could not be seen what it would lose: {error.message}",
             error.cure,
         ) from error
 
