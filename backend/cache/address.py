@@ -50,7 +50,7 @@ def place_of(uri: str) -> str:
 def _parsed(uri: str) -> Any:
     """Return what the driver reads in an address. Raises its errors, ValueError, and OSError for a file it names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it takes with a word of warning, it takes
+        warnings.simplefilter("ignore")  # what the driver only warns of is accepted
         if not uri.startswith(_SRV):
             return parse_uri(uri)
         # Parsed as a plain one: as what it is, the DNS would be asked.

@@ -43,7 +43,7 @@ def rights(database: Any, collections: Iterable[str]) -> Rights:
             return Rights()
         raise
     users = status.get("authenticatedUsers") or []
-    if not users:  # whether the server lets anybody in shows when it is read
+    if not users:  # it has none, or wants one and refuses the first read
         return Rights()
     privileges = status.get("authenticatedUserPrivileges") or []
     lacks: set[str] = set()

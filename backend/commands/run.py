@@ -250,7 +250,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
         if undone
         else UnsureError(f"{lost.message}{why}", lost.cure)
     )
-    ended.doing = lost.doing  # with which it begins
+    ended.doing = lost.doing  # its message begins with that
     raise ended
 
 
