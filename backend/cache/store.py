@@ -321,21 +321,13 @@ class Cache(Refreshes, Journal):
             self.announce(Change(kind.name, scope, removed=tuple(left)))
         return removed
 
-    def set_flight(self, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
-        """Set the flight of a VM whatever it is now, together with the state in the cloud's answer."""
-        kind = KINDS["vm"]
-        with self.use():
-            update = {"$set": _flight_fields(flight, state)}
-            self.database[kind.plural].update_one({"_id": scope.key(vm)}, update)
-        self._announce_row(kind, scope, vm)
-
     def claim(
         self, scope: Scope, vm: str, flight: Flight | None, instead: Flight | None, state: str | None = None
     ) -> bool:
         """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
 
         Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is as in `set_flight`.
+        `state` is that of the cloud's answer, where it has one.
         """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}

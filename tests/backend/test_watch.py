@@ -14,7 +14,20 @@ from backend.config import Poll
 from backend.errors import CloudError
 from backend.providers import Page
 from backend.watch import Watcher
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, Heard, ago, eventually, fly, ids, item, vm_of
+from tests.backend.cache_parts import (
+    ELSEWHERE,
+    HERE,
+    VM,
+    FakeCloud,
+    Heard,
+    ago,
+    eventually,
+    fly,
+    ids,
+    item,
+    put_flight,
+    vm_of,
+)
 
 POLL = Poll(in_flight=2, settled=30, give_up=600)
 
@@ -324,7 +337,7 @@ def test_a_flight_that_a_refresh_has_ended_is_told_of(
     if state is None:
         cache.remove(VM, HERE, ["a"])
     else:
-        cache.set_flight(HERE, "a", None, state)
+        put_flight(cache, HERE, "a", None, state)
     assert watcher.step() is None
     assert said == words
     assert watcher.step() is None
