@@ -38,8 +38,8 @@ class BegunAnew(Exception):
 class Lease:
     """The right to refresh a kind, which lasts until `end`; a thread keeps it while a page is waited for.
 
-    It runs out by itself when its process is killed or cut off. A refresh that lost it must restart: another refresh may
-    have listed since what this one never saw.
+    It runs out by itself when its process is killed or cut off. A refresh that lost it restarts: another may have
+    listed since what this one never saw.
     """
 
     def __init__(self, cache: "Cache", kind: Kind, scope: Scope, record: RefreshRecord) -> None:
