@@ -71,6 +71,11 @@ class Kind:
         return self.word or self.name
 
     @property
+    def titled(self) -> str:
+        """One of them, at the beginning of a sentence."""
+        return f"{self.noun[0].upper()}{self.noun[1:]}"
+
+    @property
     def nouns(self) -> str:
         """Several of them, in a sentence."""
         return f"{self.word}s" if self.word else self.plural

@@ -47,6 +47,7 @@ def plan(
     `production` is what confirms that production objects are destroyed: names or ids, or several joined by commas.
     """
     if refresh is not None:
+        _check_confirms_nothing("--refresh", production)
         # `words` are kinds too: an option may stand between --refresh and them.
         kinds = [kind_named(word) for word in (*refresh, *words)] or list(KINDS.values())
         return partial(_refresh, list(dict.fromkeys(kinds)))
@@ -55,10 +56,16 @@ def plan(
         raise UsageError(
             f"{parsed.line} destroys something, and there is no screen to confirm it on.", "Add --yes to do it."
         )
-    if production and parsed.command.effect != "destroys":
-        raise UsageError(f"{parsed.line} destroys nothing, so --production confirms nothing.", "Leave it out.")
-    named = frozenset(name for word in production for name in (word, *word.split(",")) if name)
-    return partial(_command, replace(parsed, production=named), interrupt)
+    if parsed.command.effect != "destroys":
+        _check_confirms_nothing(parsed.line, production)
+    # A name may have commas and blanks itself.
+    named = frozenset(name for word in production for part in (word, *word.split(",")) for name in (part, part.strip()))
+    return partial(_command, replace(parsed, production=named - {""}), interrupt)
+
+
+def _check_confirms_nothing(what: str, production: Sequence[str]) -> None:
+    if production:
+        raise UsageError(f"{what} destroys nothing, so --production confirms nothing.", "Leave it out.")
 
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
@@ -190,7 +197,7 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
         )
         for at, column in enumerate(kind.columns)
     ]
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():  # None: it was closed before the start
         printing.write(columns)
         return
     columns, missing = printing.fitted(columns, room := get_terminal_size().columns)

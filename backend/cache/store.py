@@ -6,90 +6,25 @@ from itertools import chain, islice
 from typing import Any
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError
 
 from backend.cache.connection import SOON, UNCLEAR, chunks, of
-from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_row, understood, validator
-from backend.cache.faults import ROLES
+from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_row, understood
 from backend.cache.journalling import Journal
 from backend.cache.known import Hashes, Known
 from backend.cache.places import Document, Scope
+from backend.cache.preparing import Preparing
 from backend.cache.refreshes import Refreshes
-from backend.cache.rights import READS, WRITES, extra, rights
-from backend.errors import CacheError
 from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Kind, Row
-from backend.text import safe
 
 
-class Cache(Refreshes, Journal):
+class Cache(Preparing, Refreshes, Journal):
     """One cache database. Safe for use by several threads; every method may block and raise CacheError.
 
     `mode` says what kind of server it is on; `place` names it without its credentials; `note` is a sentence for the
     user where the cache is not the one that the configuration asked for.
     """
-
-    def prepare(self) -> None:
-        """Create what is missing of the collections, their indexes and validators, as far as the user may.
-
-        These are extras. Where the user may only read, `refusal` says so, and nothing is created. Raises CacheError
-        where the user may not even read.
-        """
-        with self.use():
-            if self.mode == "mongodb":
-                self._look_at_rights()
-            if self.refusal:
-                return
-            existing: dict[str, Document] = {}
-            with extra("list the collections"):
-                existing = {found["name"]: found.get("options", {}) for found in self._collections()}
-            for kind in KINDS.values():
-                # Moderate: what does not fit already may be written to all the same, else it could not be put right.
-                schema = {"validator": validator(kind), "validationLevel": "moderate"}
-                if self.mode != "memory" and not schema.items() <= existing.get(kind.plural, {}).items():
-                    self._validate(kind.plural, schema)
-                # Of equal keys the server keeps the order in which they came, which an index by name would not. An
-                # index that is there costs a fraction of a millisecond.
-                self._index(kind.plural, [("cloud", 1), ("region", 1)])
-            self._index("journal", [("at", -1), ("place", -1)])
-
-    def _look_at_rights(self) -> None:
-        """Note in `refusal` and `note` that the user may only read."""
-        collections = [*(kind.plural for kind in KINDS.values()), "refreshes", "journal"]
-        found = rights(self.database, collections)
-        if not found.user:
-            self.find_one("refreshes", "")  # a server that wants a user says so here
-        who = f"The user {safe(found.user)} of the cache (MongoDB at {self.place})"
-        missing = f"lacks the privileges {{}} on database {self.database.name}"
-        if lacks := found.lacks & READS:
-            raise CacheError(f"{who} may not read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
-        if lacks := found.lacks & WRITES:
-            self.refusal = CacheError(f"{who} may only read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
-            self.note = (
-                f"{self.refusal.message} What others refresh is shown; nothing is refreshed or changed from here."
-            )
-
-    def _validate(self, collection: str, schema: Document) -> None:
-        """Give a collection its validator, as it is made where it is missing: readWrite may make one, not alter one."""
-        with extra(f"create the collection {collection}"):
-            try:
-                self.database.create_collection(collection, check_exists=False, **schema)
-                return
-            except OperationFailure as error:
-                if error.code != _EXISTS:
-                    raise
-        with extra(f"set the validator of {collection}, which takes the privilege collMod of the role dbAdmin"):
-            self.database.command("collMod", collection, **schema)
-
-    def _index(self, collection: str, keys: list[tuple[str, int]]) -> None:
-        with extra(f"create the index of {collection}"):
-            self.database[collection].create_index(keys)
-
-    def _collections(self) -> Iterable[Document]:
-        if self.mode == "memory":  # mongomock does not know their options
-            return ()
-        found: Iterable[Document] = self.database.list_collections()
-        return found
 
     # --- rows --------------------------------------------------------------------------------------------------------
 
@@ -327,7 +262,7 @@ class Cache(Refreshes, Journal):
         """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
 
         Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is that of the cloud's answer, where it has one.
+        `state` is what the cloud's answer told.
         """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}
@@ -388,8 +323,6 @@ def _stored(moment: datetime) -> datetime:
 
 
 _DUPLICATE = 11000
-_EXISTS = 48
-"""What a server answers that has the collection already, with other options."""
 
 _UNHASHED: Document = {
     "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]

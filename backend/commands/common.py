@@ -58,7 +58,7 @@ def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
     if native not in session.cache.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
         return None
     return NotListedError(
-        f"{kind.noun} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
+        f"{kind.titled} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
         f"{session.cloud.name}, region {session.cloud.region}.",
         "Try again in a moment.",
     )
@@ -79,7 +79,7 @@ def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[
             raise early
         session.cache.remove(kind, session.scope, [native])
         raise NotFoundError(
-            f"{kind.noun} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
+            f"{kind.titled} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
         )
     session.cache.put(kind, session.scope, [item])
     check_name(kind, word, item)

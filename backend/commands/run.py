@@ -176,7 +176,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
             kind = KINDS[param.kind]
             native = id_of(call, kind, str(word))
             if call.session.cache.made_since(kind, call.session.scope, native, since):
-                early = f"{kind.noun} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+                early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
                 return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
 

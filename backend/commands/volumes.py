@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from backend.commands.common import attachment, holders, label, listed, present, with_row, written, zone
 from backend.commands.listings import fetch
-from backend.commands.lookup import id_of
+from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
-from backend.kinds import KINDS, Row
+from backend.kinds import KINDS, Row, is_id
 from backend.providers import Item, Provider
 from backend.text import safe
 
@@ -175,9 +175,9 @@ def _holder(call: Call, volume: Item) -> str:
     if not vms:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
     if word := call.args["vm"]:
-        vm = id_of(call, _VM, word)
-        if vm not in vms:
-            where = ", ".join(vms)
+        vm = word if is_id(word) else str(_VM.value(find(call, "vm", word), "id"))
+        if vm not in holders:
+            where = ", ".join(holders)
             raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
         return vm
     if len(vms) > 1:

@@ -149,7 +149,7 @@ def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
     if not is_region(cloud.region):
         raise ConfigError(
             f"Cloud {cloud.name} has {cloud.region!r} as its location, which is not a region or an availability zone.",
-            "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml.",
+            "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml, or in AWS_REGION where that names none.",
         )
     return True, host_of(cloud.region), 443, "/"
 

@@ -301,7 +301,7 @@ def rule_for(name: str, status: int, words: str) -> Rule:
 def _candidates(name: str, status: int) -> Iterator[str]:
     if status == 501:  # whatever the code is: the endpoint says that it has no such action
         yield "HTTP 501"
-    yield name
+    yield re.sub(r"^(?:Client|Server)\.", "", name)  # as EC2's SOAP API had it, and old endpoints have it still
     if status:
         yield f"HTTP {status}"
 

@@ -67,6 +67,12 @@ def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
     return sorted(kind.value(row, "id") for row in cache.rows(kind, scope))
 
 
+def set_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
+    """Set or, with None, end the flight of a VM whatever it is now, with the state that a cloud's answer told."""
+    before = next((VM.value(row, "flight") for row in cache.named(VM, scope, vm)), None)
+    assert cache.claim(scope, vm, flight, before, state)
+
+
 def vm_of(cache: Cache, native: str) -> dict[str, Any]:
     """A VM's row by column."""
     (row,) = cache.named(VM, HERE, native)
@@ -85,7 +91,7 @@ def put_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state
 
 def fly(cache: Cache, native: str, action: str, seconds: float = 0, state: str | None = None) -> None:
     """Begin a flight some seconds ago."""
-    put_flight(cache, HERE, native, Flight(action, ago(seconds)), state)
+    set_flight(cache, HERE, native, Flight(action, ago(seconds)), state)
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:

@@ -17,7 +17,7 @@ from tests.backend.cache_parts import (
     ids,
     item,
     items,
-    put_flight,
+    set_flight,
     vm_of,
 )
 
@@ -35,16 +35,16 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
     assert vm_of(cache, "a")["flight"] == flight
     assert VM.value(told[0].upserts[0], "flight") == flight
     assert [VM.value(row, "id") for row in cache.flights(HERE)] == ["a"]
-    put_flight(cache, HERE, "a", flight._replace(overdue=True))
+    set_flight(cache, HERE, "a", flight._replace(overdue=True))
     assert vm_of(cache, "a")["flight"].overdue is True
-    put_flight(cache, HERE, "a", None)
+    set_flight(cache, HERE, "a", None)
     assert vm_of(cache, "a")["flight"] is None
     assert cache.flights(HERE) == []
 
 
 def test_a_flight_knows_the_state_before(cache: Cache) -> None:
     cache.put(VM, HERE, [item(VM, "a", state="running")])
-    put_flight(cache, HERE, "a", Flight("stop", ago(0), before="running"), "stopping")
+    set_flight(cache, HERE, "a", Flight("stop", ago(0), before="running"), "stopping")
     assert vm_of(cache, "a")["flight"].before == "running"
     # One of an earlier version did not say it; one of a later version may say more.
     with cache.use():
@@ -68,7 +68,7 @@ def test_one_alone_claims_a_vm(cache: Cache) -> None:
         assert not cache.claim(HERE, "b", second, claimed)
         assert not cache.claim(HERE, "nobody", second, None)
         assert not cache.claim(ELSEWHERE, "a", second, None)
-        put_flight(cache, HERE, "a", claimed._replace(overdue=True))
+        set_flight(cache, HERE, "a", claimed._replace(overdue=True))
         assert cache.claim(HERE, "a", second, claimed)  # of one that was given up on meanwhile
     assert vm_of(cache, "a")["flight"].action == "delete"
     assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["stop", "stop", "delete"]
@@ -125,7 +125,7 @@ def test_a_vm_that_reboots_has_the_state_that_ec2_says(cache: Cache) -> None:
 
 
 def test_taking_off_makes_no_row(cache: Cache) -> None:
-    put_flight(cache, HERE, "nobody", Flight("stop", ago(0)))
+    assert not cache.claim(HERE, "nobody", Flight("stop", ago(0)), None)
     assert cache.rows(VM, HERE) == []
 
 

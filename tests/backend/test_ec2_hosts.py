@@ -62,8 +62,9 @@ def test_a_region_that_is_newer_has_the_domain_of_its_partition(region: str, exp
 
 @pytest.mark.parametrize("location", ["us_east_1", "evil.example", "US-EAST-1", "us-east-1/x"])
 def test_what_is_no_region_makes_no_host(location: str) -> None:
-    with pytest.raises(ConfigError, match="which is not a region or an availability zone"):
+    with pytest.raises(ConfigError, match="which is not a region or an availability zone") as caught:
         Driver(Cloud("aws", default=Defaults(location=location)))
+    assert "in cloudmesh.yaml, or in AWS_REGION" in caught.value.cure
 
 
 def test_an_endpoint_takes_any_region() -> None:

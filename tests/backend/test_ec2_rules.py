@@ -38,6 +38,9 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
 @pytest.mark.parametrize(
     ("code", "words", "kind", "says", "cure"),
     [
+        # as EC2's SOAP API had it
+        ("Client.UnauthorizedOperation", "x", PermissionDeniedError, "may not do ec2:StopInstances", "administrator"),
+        ("Server.InsufficientInstanceCapacity", "x", CloudError, "cannot offer that here", "another location"),
         # AuthFailure
         ("AuthFailure", "AWS was not able to validate the provided access credentials",
          CredentialsError, "does not know these keys", "EC2_ACCESS_KEY"),

@@ -13,7 +13,7 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
 from backend.kinds import KINDS
 from backend.providers import Provider, connect
-from tests.backend.cache_parts import put_flight
+from tests.backend.cache_parts import set_flight
 from tests.backend.cloud_parts import (
     AMI,
     EXAMPLES,
@@ -95,7 +95,7 @@ def test_what_was_done_without_a_reply_can_be_taken_back(
         proxy.cut(one.action)
         undo = run(session, one.on(stage)).undo
         if one.name in ("vm start", "vm stop"):
-            put_flight(memory, session.scope, undo.split()[-1], None)  # as the watch does when the VM has settled
+            set_flight(memory, session.scope, undo.split()[-1], None)  # as the watch does when the VM has settled
         run(session, undo)
         assert account(cloud) == before
 

@@ -25,7 +25,7 @@ from tests.backend.cache_parts import (
     fly,
     ids,
     item,
-    put_flight,
+    set_flight,
     vm_of,
 )
 
@@ -337,7 +337,7 @@ def test_a_flight_that_a_refresh_has_ended_is_told_of(
     if state is None:
         cache.remove(VM, HERE, ["a"])
     else:
-        put_flight(cache, HERE, "a", None, state)
+        set_flight(cache, HERE, "a", None, state)
     assert watcher.step() is None
     assert said == words
     assert watcher.step() is None

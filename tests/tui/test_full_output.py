@@ -64,6 +64,17 @@ def test_what_was_done_is_done_and_in_the_journal(
     assert [entry["outcome"] for entry in database.journal.find()] == ["done"]
 
 
+def test_an_output_that_was_closed_before_the_start(forgetful: Shell) -> None:
+    for words in (
+        ("location", "list"),
+        ("location", "list", "--json"),
+        ("--refresh", "locations"),
+        ("keypair", "list"),
+    ):
+        result = forgetful.run(*words, preexec_fn=lambda: os.close(1))
+        assert (result.returncode, result.stderr) == (0, ""), words
+
+
 def test_a_full_disk_behind_the_log_or_stderr_is_no_matter(forgetful: Shell) -> None:
     assert json.loads(forgetful.done("--log-file", "/dev/full", "--log-level", "debug", "location", "list", "--json"))
     with open("/dev/full", "w", encoding="utf-8") as full:
@@ -78,5 +89,6 @@ def test_a_full_disk_behind_an_export(forgetful: Shell) -> None:
 
     result = forgetful.run("location", "export", "out.csv", preexec_fn=full)
     assert (result.returncode, result.stdout) == (1, "")
-    assert re.match(r"The locations could not be written to /.+/out\.csv: File too large\.", sentence(result))
+    out = forgetful.config.parent / "out.csv"
+    assert sentence(result).startswith(f"The locations could not be written to {out}: File too large.")
     assert "out.csv" not in os.listdir(forgetful.config.parent)

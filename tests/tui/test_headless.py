@@ -109,11 +109,12 @@ def test_production_is_deleted_only_with_its_name(
         assert f"The VM core, 1 ({ids['core, 1']}) is tagged as production (env=prod)" in said
         assert "--production 'core, 1' confirms it" in said
     assert "TerminateInstances" not in proxy.asked
-    unneeded = shell.run("--production", "other", "vm", "stop", "other")
-    assert (unneeded.returncode, unneeded.stdout) == (2, "")
-    assert "destroys nothing" in sentence(unneeded)
+    for words in (("vm", "stop", "other"), ("vm", "list"), ("--refresh", "vms")):
+        unneeded = shell.run("--production", "other", *words)
+        assert (unneeded.returncode, unneeded.stdout) == (2, "")
+        assert "destroys nothing, so --production confirms nothing" in sentence(unneeded)
     assert "deleted" in shell.done("--yes", "--production", "core, 1", "vm", "delete", "core, 1")
-    assert "deleted" in shell.done("vm", "delete", ids["other"], "--yes", f"--production=x,{ids['other']}")
+    assert "deleted" in shell.done("vm", "delete", ids["other"], "--yes", f"--production=x, {ids['other']}")
     assert {vm["state"] for vm in every(provider.vms())} == {"terminated"}
 
 
