@@ -262,7 +262,7 @@ class Cache(Preparing, Refreshes, Journal):
         """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
 
         Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is what the cloud's answer told.
+        `state` is that of the cloud's answer, where it has one.
         """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}

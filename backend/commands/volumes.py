@@ -176,8 +176,8 @@ def _holder(call: Call, volume: Item) -> str:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
     if word := call.args["vm"]:
         vm = word if is_id(word) else str(_VM.value(find(call, "vm", word), "id"))
-        if vm not in holders:
-            where = ", ".join(holders)
+        if vm not in vms:
+            where = ", ".join(vms)
             raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
         return vm
     if len(vms) > 1:
