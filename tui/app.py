@@ -330,15 +330,15 @@ class CloudmeshApp(Orderly):
         elif self.session is not None:
             self._windows.journal(self.session)
 
-    def undo(self) -> None:
-        """Offer to take back what was done last."""
-        if runner := self._runner_or_error():
-            runner.undo()
+    def undo(self) -> bool:
+        """Offer to take back what was done last; return whether there is anything."""
+        runner = self._runner_or_error()
+        return runner is not None and runner.undo()
 
-    def show_results(self) -> None:
-        """List the results of the last commands, and offer to do again what failed."""
-        if runner := self._runner_or_error():
-            runner.show_results()
+    def show_results(self) -> bool:
+        """List the results of the last commands, and offer to do again what failed; return whether there is anything."""
+        runner = self._runner_or_error()
+        return runner is not None and runner.show_results()
 
     def enter(self, line: str) -> None:
         """Run a typed line."""

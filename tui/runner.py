@@ -364,11 +364,13 @@ class Runner:
 
     # --- what follows ------------------------------------------------------------------------------------------------
 
-    def show_results(self) -> None:
-        """List the result of each of the last commands, and offer to do those that failed again."""
+    def show_results(self) -> bool:
+        """List the result of each of the last commands, and offer to do those that failed again; return whether there is
+        anything.
+        """
         if not self._results:
             self._app.say("There are no results to list: J shows the journal.")
-            return
+            return False
         unsure = [one for one in self._results if isinstance(one.outcome, UnsureError)]
         partly = [one for one in self._results if isinstance(one.outcome, Outcome | InVainError) and one.error]
         failed = [one for one in self._results if one.error and one not in (*unsure, *partly)]
@@ -395,14 +397,15 @@ class Runner:
         title = f"{self._results[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
         self._app.push_screen(ChoiceScreen(title, lines, answers, pace=self._app.pace), chosen)
+        return True
 
-    def _again(self, commands: Sequence[Parsed]) -> None:
+    def _again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
         one = commands[0].command
         target = one.object
         if target is None:
             self._dialog(one)
-            return
+            return True
         kind = _kind_of(target)
         words = {parsed.given[target.name] for parsed in commands}
         rows = [row for row in self._app.rows(kind.name) if words & {kind.called(row), str(kind.value(row, "id"))}]
@@ -410,17 +413,17 @@ class Runner:
             self._dialog(one, targets=rows, target=target)
         else:
             self._app.say("None of them is there any more.")
+        return bool(rows)
 
-    def undo(self) -> None:
-        """Show what would take back what was done last, and run it on a yes."""
+    def undo(self) -> bool:
+        """Show what would take back what was done last, and run it on a yes; return whether there is anything."""
         if not self._undo:
             self._app.say("There is nothing to take back.")
-            return
+            return False
         commands = self._undo
         one = commands[0].command
         if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: say what
-            self._again(commands)
-            return
+            return self._again(commands)
 
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._closed:
@@ -435,6 +438,7 @@ class Runner:
         answers = [("undo", "Take back")]
         screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._app.pace, destroys=destroys)
         self._app.push_screen(screen, chosen)
+        return True
 
     def _named(self, parsed: Parsed) -> str:
         """Return the names of the objects that a command names by id."""

@@ -227,6 +227,7 @@ async def test_what_was_done_is_taken_back_by_a_key_and_a_yes(world: World, cloc
     async with opened(world) as user:
         await user.press("z")
         await user.until(lambda: user.result == "There is nothing to take back.")
+        await user.press("escape")  # what is typed right after it is not taken for something else then
         await marked(user, "back-1", "back-2")
         await user.press("T")
         await user.dialog("vm tag")

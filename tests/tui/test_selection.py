@@ -223,6 +223,24 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
     assert world.changing == []
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("z", "There is nothing to take back."), ("F", "There are no results to list: J shows the journal.")],
+)
+async def test_what_is_typed_for_a_window_that_has_nothing_to_show_runs_nothing(
+    world: World, key: str, said: str
+) -> None:
+    async with opened(world) as user:
+        native = await user.go_to("web-2")
+        typed(user, f"{key}* j\rx", pause=PAUSE / 2)
+        await user.until(lambda: user.result == "Nothing is under way.")  # x, which comes after Enter, acts
+        assert user.app.screen is user.app.main
+        assert not user.table.rows.marks
+        assert user.table.cursor_id == native
+        await user.press(key)
+        assert user.result == said
+
+
 @pytest.mark.parametrize("end", ["escape", "down", "slash", "pause"])
 async def test_keys_act_again_after_a_pause_escape_or_a_key_that_is_no_text(world: World, end: str) -> None:
     async with opened(world) as user:

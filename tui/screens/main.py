@@ -97,11 +97,11 @@ class Host(Protocol):
     def show_help(self) -> None:
         """Show the help."""
 
-    def undo(self) -> None:
-        """Offer to take back what was done last."""
+    def undo(self) -> bool:
+        """Offer to take back what was done last; return whether there is anything."""
 
-    def show_results(self) -> None:
-        """List the results of the last commands."""
+    def show_results(self) -> bool:
+        """List the results of the last commands; return whether there is anything."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -128,6 +128,8 @@ class MainScreen(Steady[None]):
         super().__init__()
         self._host = host
         self.lost_keys = LostKeys()
+        self._typed = 0.0
+        """When the last key was typed."""
         self._painted = False
         self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in KINDS.values()}
 
@@ -241,6 +243,7 @@ class MainScreen(Steady[None]):
         """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
         if not isinstance(self.focused, ResourceTable):
             return
+        self._typed = event.time
         self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
         if self.lost_keys.take(event):
             event.stop()
@@ -295,11 +298,13 @@ class MainScreen(Steady[None]):
 
     def action_undo(self) -> None:
         """Offer to take back what was done last."""
-        self._host.undo()
+        if not self._host.undo():
+            self.lost_keys.begin(self._typed)
 
     def action_results(self) -> None:
         """List the results of the last commands."""
-        self._host.show_results()
+        if not self._host.show_results():
+            self.lost_keys.begin(self._typed)
 
     def action_cancel_work(self) -> None:
         """Cancel what is under way."""
