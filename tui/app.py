@@ -336,7 +336,7 @@ class CloudmeshApp(Orderly):
         return runner is not None and runner.undo()
 
     def show_results(self) -> bool:
-        """List the results of the last commands, and offer to do again what failed; return whether there is anything."""
+        """List the results of the last commands, and offer to do again what failed; return whether there are any."""
         runner = self._runner_or_error()
         return runner is not None and runner.show_results()
 
