@@ -181,16 +181,15 @@ async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: Wor
         return cast(Provider, Waiting(providers.connect(cloud, *hooks), world.changing))
 
     async with opened(world, world.app(connect, pace=Pace())) as user:
-        await user.go_to("ci-runner-1")
+        await user.go_to("db-replica")
         await user.press("t")
-        await user.sees("Looking at what would be lost", "ci-runner-1")
-        dialog = user.app.screen
-        assert isinstance(dialog, CommandDialog)
+        await user.sees("Looking at what would be lost", "db-replica")
+        dialog = cast(CommandDialog, user.app.screen)
         await user.press("enter")
         assert user.app.screen is dialog
         assert said(user) == "Typed before this was shown; press Enter again."
         gate.set()
-        await user.until(lambda: dialog.painted)
+        await user.until(lambda: dialog.seen)
         await typed(user, ("enter", 0.5))
         await user.back()
         await user.until(lambda: world.changing == ["stop"])
