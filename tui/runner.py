@@ -365,8 +365,9 @@ class Runner:
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def show_results(self) -> bool:
-        """List the result of each of the last commands, and offer to do those that failed again; return whether there is
-        anything.
+        """List the result of each of the last commands, and offer to do those that failed again.
+
+        Returns whether there are any.
         """
         if not self._results:
             self._app.say("There are no results to list: J shows the journal.")
