@@ -12,7 +12,7 @@ from backend.config import MongoDB
 from backend.errors import CacheError
 from backend.kinds import KINDS, Kind
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items
+from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items, put_flight
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
@@ -44,7 +44,7 @@ def test_a_refused_update_is_a_sentence(embedded: Cache) -> None:
     embedded.put(VM, HERE, items(VM, "a"))
     wrong: Any = 80
     with pytest.raises(CacheError, match="does not fit the schema") as caught:
-        embedded.set_flight(HERE, "a", None, wrong)
+        put_flight(embedded, HERE, "a", None, wrong)
     assert caught.value.cure
     assert caught.value.__cause__ is None
 

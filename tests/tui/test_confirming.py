@@ -126,7 +126,7 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
     world: World, key: str, keys: int, confirms: str
 ) -> None:
     async with opened(world) as user:
-        await user.go_to("gpu-train-01")
+        await user.go_to("ci-runner-1")
         user.send([key, *["k"] * keys, confirms])
         await user.acted(60)
         await user.sees("press Enter again." if confirms == "enter" else "press y again.")

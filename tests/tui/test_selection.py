@@ -294,12 +294,12 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
 
     async with opened(world, world.app(unreachable)) as user:
         native = await user.go_to("web-1")
-        await user.press("t")
-        await user.dialog("vm stop")
+        await user.press("o")
+        await user.dialog("vm reboot")
         await user.press("enter")
         await user.back()
         bar = user.app.main.query_one(MessageBar)
-        said = f"stop of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
+        said = f"reboot of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
         await user.until(lambda: said in str(bar.content))
         assert user.app.runner is not None
         behind = [parse(["vm", "refresh"])]
@@ -311,7 +311,7 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         user.app.runner.run(behind, quiet=True)
         await user.until(lambda: "Listing VMs failed" in str(bar.content))
     (entry,) = world.cache.journal()
-    assert entry["error"].startswith(f"stop of web-1 ({native}) failed")
+    assert entry["error"].startswith(f"reboot of web-1 ({native}) failed")
 
 
 async def test_a_long_result_is_said_once(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What every window that confirms something shares: nothing that was typed before it could be read says yes."""
+"""What every window that confirms something shares: no key typed before it could be read confirms anything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Pace:
     """How slowly something is confirmed, in seconds."""
 
     stands: float = 0.8
-    """What confirms that something is destroyed is typed so long after its dialog was painted."""
+    """From when the dialog was painted to the key that destroys something."""
     apart: float = 0.4
-    """The key before it is so much older: a word that is typed confirms nothing."""
+    """From the key before to that key: a word that is typed confirms nothing."""
 
 
 class Shown(Static):
@@ -79,7 +79,7 @@ class Confirming(Window[Answer]):
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
         self._framed = False
-        """Whether it was painted at all since it has all that."""
+        """Whether it was painted since then, its names in sight or not."""
         self._input: Key | MouseDown | None = None
         """The last key or press of the mouse that no field has taken for text."""
         self._earlier: float | None = None

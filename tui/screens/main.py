@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.format import counted
 from backend.kinds import KINDS, Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
@@ -100,7 +101,7 @@ class Host(Protocol):
         """Offer to take back what was done last."""
 
     def show_results(self) -> None:
-        """List what came of the last commands."""
+        """List the results of the last commands."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -297,7 +298,7 @@ class MainScreen(Steady[None]):
         self._host.undo()
 
     def action_results(self) -> None:
-        """List what came of the last commands."""
+        """List the results of the last commands."""
         self._host.show_results()
 
     def action_cancel_work(self) -> None:
@@ -315,7 +316,7 @@ class MainScreen(Steady[None]):
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
         elif count := self.table.clear_marks():
-            self._host.say(f"{count:,} {'row is' if count == 1 else 'rows are'} no longer marked.")
+            self._host.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:
