@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, open_cache
-from backend.cache.documents import validator
+from backend.cache.documents import to_document, validator
 from backend.config import MongoDB
 from backend.errors import CacheError
 from backend.kinds import KINDS, Kind
@@ -16,13 +16,12 @@ from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, 
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
-    "flag": "yes", "flight": {"action": "stop"}, "list": [1], "tags": ["x"],
+    "flag": "yes", "flight": {"action": "stop"}, "list": ["x"], "tags": ["x"],
 }  # fmt: skip
 
 
 def valid(kind: Kind) -> dict[str, Any]:
-    keys = {"_id": HERE.key("a"), "cloud": "aws", "region": "us-east-1", "extra": {}, "refreshed": SAMPLES["time"]}
-    return {**item(kind, "a"), **keys}
+    return to_document(kind, HERE, item(kind, "a"), SAMPLES["time"])
 
 
 @every_kind
