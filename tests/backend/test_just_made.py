@@ -64,9 +64,8 @@ def test_it_is_waited_for_and_its_row_stays(memory: Cache, cloud: Cloud, tmp_pat
         assert f"{noun} {native} was made a moment ago, and {said}" in caught.value.message
         assert caught.value.cure == "Try again in a moment."
         looks = [call for call in proxy.calls if call.action == LISTS[kind]]
-        assert len(looks) == (2 if kind == "keypair" else 1) * (
-            1 + len(session.looks)
-        )  # the tags of a keypair are asked
+        # A keypair's tags are looked at before it is deleted, and its id as it is.
+        assert len(looks) == (1 + len(session.looks)) * (2 if kind == "keypair" else 1)
         assert {call.action for call in proxy.calls} == {LISTS[kind]}  # nothing was sent
         assert ids(memory, KINDS[kind], session.scope) == [native]
         assert outcomes(memory)[-1] == (line.format(native), "failed")
