@@ -1,4 +1,4 @@
-"""The callback of whoever does not want to be told."""
+"""The callback that does nothing."""
 
 
 def ignore(*_: object) -> None:

@@ -38,8 +38,8 @@ class BegunAnew(Exception):
 class Lease:
     """The right to refresh a kind, which lasts until `end`; a thread keeps it while a page is waited for.
 
-    It runs out by itself when its process is killed or cut off. Who has lost it must begin anew: another refresh may
-    have listed since what this one never saw.
+    It runs out by itself when its process is killed or cut off. A refresh that lost it restarts: another may have
+    listed since what this one never saw.
     """
 
     def __init__(self, cache: "Cache", kind: Kind, scope: Scope, record: RefreshRecord) -> None:
@@ -81,7 +81,7 @@ class Lease:
         self._renew(on_disk=True)
         self.hold()
         if self._server is not None and self._server != self._cache.server():
-            raise BegunAnew("The cache's server was started anew, and may have lost some of it.")
+            raise BegunAnew("The cache's server was restarted, and may have lost some of it.")
 
     def end(self, entry: RefreshRecord) -> None:
         """Write how it ended, and let others refresh. Raises BegunAnew."""

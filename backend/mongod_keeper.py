@@ -184,7 +184,7 @@ class Keeper:
         with contextlib.suppress(OSError):
             if os.path.getsize(self._log) > LOG_BYTES:
                 os.replace(self._log, self._log + ".1")
-                child.send_signal(signal.SIGUSR1)  # mongod opens its log anew
+                child.send_signal(signal.SIGUSR1)  # mongod opens its log again
 
     def end_server(self) -> None:
         """End mongod: politely, then not."""

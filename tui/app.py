@@ -223,7 +223,7 @@ class CloudmeshApp(Orderly):
         self.show_place()
         self.main.refresh_bindings()
 
-    def set(self, change: SettingChange) -> None:
+    def apply(self, change: SettingChange) -> None:
         """Change a setting of the session that there is now."""
         if self.session is None or self.runner is None or self._listings is None:
             return
@@ -330,15 +330,15 @@ class CloudmeshApp(Orderly):
         elif self.session is not None:
             self._windows.journal(self.session)
 
-    def undo(self) -> None:
-        """Offer to take back what was done last."""
-        if runner := self._runner_or_error():
-            runner.undo()
+    def undo(self) -> bool:
+        """Offer to take back what was done last; return whether there is anything."""
+        runner = self._runner_or_error()
+        return runner is not None and runner.undo()
 
-    def show_results(self) -> None:
-        """List what came of the last commands, and offer to do again what failed."""
-        if runner := self._runner_or_error():
-            runner.show_results()
+    def show_results(self) -> bool:
+        """List the results of the last commands, and offer to do again what failed; return whether there are any."""
+        runner = self._runner_or_error()
+        return runner is not None and runner.show_results()
 
     def enter(self, line: str) -> None:
         """Run a typed line."""
@@ -455,7 +455,7 @@ class CloudmeshApp(Orderly):
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` comes back to the screen as it was."""
         if not isinstance(self._driver, TerminalDriver) or not self._driver.suspend(by_key=True):
-            self.say("No shell waits behind the dashboard that could bring it back: it goes on.")
+            self.say("The dashboard is not suspended: no shell could bring it back.")
 
     # --- bugs --------------------------------------------------------------------------------------------------------
 

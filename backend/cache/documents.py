@@ -26,7 +26,7 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Change:
-    """Something in the cache changed, whoever wrote it.
+    """Something in the cache changed, by this process or another.
 
     `upserts` and `removed` are the rows and ids themselves for kinds that are followed by row; `reread` says that the
     whole snapshot must be read again. `record` is set when a refresh began, went on or ended.

@@ -108,7 +108,7 @@ class Refreshes(Connection):
         return {"$expr": {"$or": [{"$lt": [until, "$$NOW"]}, {"$gt": [until, last]}]}}
 
     def server(self) -> Any:
-        """Return what is another value when the server was started anew, or another has become the primary."""
+        """Return a value that changes when the server restarts, or another becomes the primary."""
         if self.mode == "memory":
             return None
         with self.use():

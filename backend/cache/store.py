@@ -91,7 +91,7 @@ class Cache(Preparing, Refreshes, Journal):
             }
 
     def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
-        """Yield id and hash of each row; of what is none nothing is known, so that a listing writes it anew."""
+        """Yield id and hash of each row; a document that is no row has none, so that a listing writes it again."""
         found = self.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
         return (one for one in found if is_of(scope, one))
 
@@ -262,7 +262,7 @@ class Cache(Preparing, Refreshes, Journal):
         """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
 
         Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is what the cloud's answer told.
+        `state` is that of the cloud's answer, where it has one.
         """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}

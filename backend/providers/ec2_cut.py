@@ -9,7 +9,7 @@ from xml.sax.saxutils import unescape
 from backend.providers.ec2_xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Malformed, Reader, composed, whole
 
 FORMAT = b"2"
-"""Part of every digest: change it when other things are made of the same bytes, and all items are read anew."""
+"""Part of every digest: change it when other things are made of the same bytes, and all items are read again."""
 
 OPEN, CLOSE = b"<item>", b"</item>"
 _OTHER_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*['\"](?!utf-?8\b)", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Sends one call and hands out its answer, so that whoever waits can be cancelled and no answer trickles for ever."""
+"""Sends one call and hands out its answer, so that waiting for it can be cancelled and no answer trickles for ever."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing

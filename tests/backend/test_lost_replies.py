@@ -1,4 +1,4 @@
-"""A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
+"""A reply that is lost: the outcome of the command is found, and nothing is ever done twice."""
 
 import re
 from dataclasses import replace

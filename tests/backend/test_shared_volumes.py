@@ -1,30 +1,20 @@
 """A volume that is attached to several VMs: every attachment counts in previews, export and what a name means."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from backend.cache import Cache
 from backend.commands import previews
 from backend.commands.model import Call
 from backend.commands.volumes import is_shared
 from backend.config import Cloud
 from backend.kinds import KINDS
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy, boot_many, run
+from tests.backend.cloud_parts import boot_many, run
 from tests.backend.ec2_faults import listing
 from tests.ec2_proxy import Proxy
 
 VOLUME = KINDS["volume"]
 NATIVE = "vol-0123456789abcdef0"
-
-
-@pytest.fixture
-def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
-    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        yield session, proxy
 
 
 def shared(proxy: Proxy, first: str, second: str) -> None:

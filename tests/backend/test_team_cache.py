@@ -1,4 +1,4 @@
-"""The cache on a team's MongoDB: users who may write, only look, or neither; TLS with an authority of one's own."""
+"""The cache on a team's MongoDB: users who may write, only read, or neither; TLS with an authority of its own."""
 
 import logging
 from contextlib import closing

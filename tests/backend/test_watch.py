@@ -224,10 +224,10 @@ def test_trouble_is_told_once(cache: Cache) -> None:
     watcher, said = watcher_of(cache, account)
     account.broken = CloudError("No answer.", "Wait.")
     assert [watcher.step() for _ in range(3)] == [30, 30, 30]
-    assert said == ["stop of vm a: sent, and cannot be followed now. No answer. Wait."]
+    assert said == ["stop of vm a was sent, but cannot be followed now. No answer. Wait."]
     account.broken = CloudError("Not allowed.")
     watcher.step()
-    assert said[1:] == ["stop of vm a: sent, and cannot be followed now. Not allowed."]
+    assert said[1:] == ["stop of vm a was sent, but cannot be followed now. Not allowed."]
     account.broken = None
     assert watcher.step() == 2
     account.broken = CloudError("Not allowed.")  # it had gone: this is news
@@ -462,7 +462,7 @@ def test_trouble_does_not_end_it(cache: Cache) -> None:
     fly(cache, "a", "stop")
     account.broken = CloudError("No answer.")
     with watching(cache, account, Poll(in_flight=0.05, settled=0.2)) as (_, said):
-        said.until(lambda all_: all_ == ["stop of vm a: sent, and cannot be followed now. No answer."])
+        said.until(lambda all_: all_ == ["stop of vm a was sent, but cannot be followed now. No answer."])
         account.broken = None
         said.until(lambda all_: all_[1:] == ["vm a is stopped."])
 

@@ -1,12 +1,17 @@
 """What confirms an action, and when: by the time at which a key was typed, and that at which the dialog was painted."""
 
 import string
+import threading
+from typing import Any, cast
 
 import pytest
 from textual.events import Key
 from textual.widgets import Button, Static
 
-from tests.tui.driving import User, World, booted, opened
+from backend import providers
+from backend.config import Cloud
+from backend.providers import Provider
+from tests.tui.driving import Noting, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog
@@ -60,7 +65,7 @@ async def test_what_destroys_is_confirmed_by_what_was_typed_after_it_was_read(wo
         await asked(user, "d", "read")
         for early in (-0.1, 0.0, 0.3, 0.79):
             await typed(user, ("y", early))
-            assert said(user) == "Typed before this was shown; press y again."
+            assert said(user) == f"Typed {'before' if early < 0 else 'too soon after'} this was shown; press y again."
         assert world.changing == []
         await typed(user, ("y", 0.79 + 0.41))
         await user.back()
@@ -80,7 +85,21 @@ async def test_a_word_typed_on_the_list_destroys_nothing(world: World, gap: floa
     assert world.changing == []
 
 
-@pytest.mark.parametrize(("before", "key"), [("k", "y"), ("k", "enter"), ("f5", "y")])
+@pytest.mark.parametrize("gap", [0.41, 0.6, 0.79])
+async def test_a_word_typed_slowly_on_the_list_destroys_nothing(world: World, gap: float) -> None:
+    booted(world, "slow-word")
+    async with opened(world, world.app(pace=Pace())) as user:
+        dialog = await asked(user, "d", "slow-word")
+        await typed(user, *((letter, number * gap) for number, letter in enumerate("elay", 1)))
+        assert user.app.screen is dialog
+        assert said(user) == "Typed right after another key; press y again."
+        assert world.changing == []
+        await typed(user, ("y", 4 * gap + 0.41))  # the same key again is no word
+        await user.back()
+        await user.until(lambda: world.changing == ["delete_vm"])
+
+
+@pytest.mark.parametrize(("before", "key"), [("f4", "y"), ("f4", "enter"), ("f5", "y")])
 async def test_a_burst_destroys_nothing(world: World, before: str, key: str) -> None:
     booted(world, "burst")
     async with opened(world, world.app(pace=Pace())) as user:
@@ -99,7 +118,7 @@ async def test_the_button_is_clicked_after_it_was_read(world: World) -> None:
     async with opened(world, world.app(pace=Pace())) as user:
         dialog = await asked(user, "d", "clicked")
         await user.pilot.click("#run")
-        assert said(user) == "Typed before this was shown; click again."
+        assert said(user) == "Typed too soon after this was shown; click again."
         assert world.changing == []
         await user.until(lambda: dialog.seen)
         await user.pilot.click("#run")
@@ -113,7 +132,7 @@ async def test_a_word_that_must_be_typed_may_be_typed_fast(world: World) -> None
     async with opened(world, world.app(pace=Pace())) as user:
         dialog = await asked(user, "d", "two-1", "two-2")
         await typed(user, ("2", 0.5), ("enter", 1.5))
-        assert said(user) == "Typed before this was shown; type it again."
+        assert said(user) == "Typed too soon after this was shown; type it again."
         assert dialog.query_one(Word).value == ""
         assert world.changing == []
         await typed(user, ("2", 2.0), ("enter", 2.05))
@@ -126,7 +145,7 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
     world: World, key: str, keys: int, confirms: str
 ) -> None:
     async with opened(world) as user:
-        await user.go_to("gpu-train-01")
+        await user.go_to("ci-runner-1")
         user.send([key, *["k"] * keys, confirms])
         await user.acted(60)
         await user.sees("press Enter again." if confirms == "enter" else "press y again.")
@@ -145,6 +164,33 @@ async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(
         assert said(user) == "Typed before this was shown; press Enter again."
         assert world.changing == []
         await typed(user, ("enter", 0.01))
+        await user.back()
+        await user.until(lambda: world.changing == ["stop"])
+
+
+async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: World) -> None:
+    """It does not cancel without a word what it was typed for."""
+    gate = threading.Event()
+
+    class Waiting(Noting):
+        def addresses(self, vms: list[str]) -> dict[str, list[str]]:
+            assert gate.wait(30)
+            return self._provider.addresses(vms)
+
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Waiting(providers.connect(cloud, *hooks), world.changing))
+
+    async with opened(world, world.app(connect, pace=Pace())) as user:
+        await user.go_to("db-replica")
+        await user.press("t")
+        await user.sees("Looking at what would be lost", "db-replica")
+        dialog = cast(CommandDialog, user.app.screen)
+        await user.press("enter")
+        assert user.app.screen is dialog
+        assert said(user) == "Typed before this was shown; press Enter again."
+        gate.set()
+        await user.until(lambda: dialog.seen)
+        await typed(user, ("enter", 0.5))
         await user.back()
         await user.until(lambda: world.changing == ["stop"])
 
@@ -199,6 +245,13 @@ async def test_y_stands_on_the_button_that_it_presses(world: World, key: str, bu
         dialog = await asked(user, key, "gpu-train-01")
         assert str(dialog.query_one("#run", Button).label) == button
     assert world.changing == []
+
+
+async def test_a_button_that_does_nothing_names_no_letter(world: World) -> None:
+    async with opened(world) as user:
+        dialog = await asked(user, "d", "db-primary")
+        assert "There is nothing that this would act on." in user.window
+        assert str(dialog.query_one("#run", Button).label) == "Delete"
 
 
 async def test_no_other_letter_confirms_anything(world: World) -> None:

@@ -109,8 +109,8 @@ def test_production_is_deleted_only_with_its_name(
         assert f"The VM core, 1 ({ids['core, 1']}) is tagged as production (env=prod)" in said
         assert "--production 'core, 1' confirms it" in said
     assert "TerminateInstances" not in proxy.asked
-    for words in (("vm", "stop", "other"), ("vm", "list"), ("--refresh", "vms")):
-        unneeded = shell.run("--production", "other", *words)
+    for harmless in (("vm", "stop", "other"), ("vm", "list"), ("--refresh", "vms")):
+        unneeded = shell.run("--production", "other", *harmless)
         assert (unneeded.returncode, unneeded.stdout) == (2, "")
         assert "destroys nothing, so --production confirms nothing" in sentence(unneeded)
     assert "deleted" in shell.done("--yes", "--production", "core, 1", "vm", "delete", "core, 1")

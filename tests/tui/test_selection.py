@@ -223,6 +223,24 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
     assert world.changing == []
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("z", "There is nothing to take back."), ("F", "There are no results to list: J shows the journal.")],
+)
+async def test_what_is_typed_for_a_window_that_has_nothing_to_show_runs_nothing(
+    world: World, key: str, said: str
+) -> None:
+    async with opened(world) as user:
+        native = await user.go_to("web-2")
+        typed(user, f"{key}* j\rx", pause=PAUSE / 2)
+        await user.until(lambda: user.result == "Nothing is under way.")  # x, which comes after Enter, acts
+        assert user.app.screen is user.app.main
+        assert not user.table.rows.marks
+        assert user.table.cursor_id == native
+        await user.press(key)
+        assert user.result == said
+
+
 @pytest.mark.parametrize("end", ["escape", "down", "slash", "pause"])
 async def test_keys_act_again_after_a_pause_escape_or_a_key_that_is_no_text(world: World, end: str) -> None:
     async with opened(world) as user:
@@ -294,12 +312,12 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
 
     async with opened(world, world.app(unreachable)) as user:
         native = await user.go_to("web-1")
-        await user.press("t")
-        await user.dialog("vm stop")
+        await user.press("o")
+        await user.dialog("vm reboot")
         await user.press("enter")
         await user.back()
         bar = user.app.main.query_one(MessageBar)
-        said = f"stop of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
+        said = f"reboot of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
         await user.until(lambda: said in str(bar.content))
         assert user.app.runner is not None
         behind = [parse(["vm", "refresh"])]
@@ -311,7 +329,7 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         user.app.runner.run(behind, quiet=True)
         await user.until(lambda: "Listing VMs failed" in str(bar.content))
     (entry,) = world.cache.journal()
-    assert entry["error"].startswith(f"stop of web-1 ({native}) failed")
+    assert entry["error"].startswith(f"reboot of web-1 ({native}) failed")
 
 
 async def test_a_long_result_is_said_once(world: World) -> None:

@@ -1,7 +1,8 @@
-"""What every window that confirms something shares: nothing that was typed before it could be read says yes."""
+"""What every window that confirms something shares: no key typed before it could be read confirms anything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 
 from textual.errors import NoWidget
@@ -25,9 +26,11 @@ class Pace:
     """How slowly something is confirmed, in seconds."""
 
     stands: float = 0.8
-    """What confirms that something is destroyed is typed so long after its dialog was painted."""
+    """From when the dialog was painted to the key that destroys something."""
     apart: float = 0.4
-    """The key before it is so much older: a word that is typed confirms nothing."""
+    """From the key before to that key: neither a burst nor a word confirms anything. From a letter that is not the one
+    which confirms it is `stands`: words are typed slowly, too.
+    """
 
 
 class Shown(Static):
@@ -79,13 +82,11 @@ class Confirming(Window[Answer]):
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
         self._framed = False
-        """Whether it was painted at all since it has all that."""
+        """Whether it was painted since then, its names in sight or not."""
         self._input: Key | MouseDown | None = None
         """The last key or press of the mouse that no field has taken for text."""
-        self._earlier: float | None = None
-        """When the one before that was typed."""
-        self._letter: float | None = None
-        """When a letter before that was typed."""
+        self._before: Key | MouseDown | None = None
+        """The one before that."""
 
     # --- for subclasses ----------------------------------------------------------------------------------------------
 
@@ -118,11 +119,11 @@ class Confirming(Window[Answer]):
             return f"Typed before this was shown; {again}."
         readable = self.painted + self._stands
         if word_since is not None and word_since < readable:
-            return "Typed before this was shown; type it again."
+            return f"{_early(word_since, self.painted)}; type it again."
         at = self._input.time if self._input else monotonic()
         if at < readable:
-            return f"Typed before this was shown; {again}."
-        if word_since is None and (self.is_in_word or (self.destroys and _within(self._earlier, at, self.pace.apart))):
+            return f"{_early(at, self.painted)}; {again}."
+        if word_since is None and (self.is_in_word or (self.destroys and self._is_hurried)):
             return f"Typed right after another key; {again}."
         return ""
 
@@ -136,7 +137,27 @@ class Confirming(Window[Answer]):
     @property
     def is_in_word(self) -> bool:
         """Whether what was typed last followed a letter so fast that both are of a word meant for something else."""
-        return self._input is not None and _within(self._letter, self._input.time, self.pace.apart)
+        return self._follows_letter and self._since_key < self.pace.apart
+
+    @property
+    def _is_hurried(self) -> bool:
+        """Whether what was typed last followed another key so fast that both are of a burst, or of a word.
+
+        Words may be typed slowly; a second press of the same key is none.
+        """
+        is_new = isinstance(self._before, Key) and isinstance(self._input, Key) and self._before.key != self._input.key
+        return self._since_key < (self.pace.stands if self._follows_letter and is_new else self.pace.apart)
+
+    @property
+    def _follows_letter(self) -> bool:
+        return isinstance(self._before, Key) and self._before.is_printable
+
+    @property
+    def _since_key(self) -> float:
+        """Seconds between the key before what was typed last, and that."""
+        if self._input is None or not isinstance(self._before, Key):
+            return inf
+        return self._input.time - self._before.time
 
     # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -182,19 +203,15 @@ class Confirming(Window[Answer]):
 
     def on_key(self, event: Key) -> None:
         """Note a key that no field has taken for text; what is bound to it runs after this."""
-        last = self._input
-        self._earlier = last.time if isinstance(last, Key) else None
-        self._letter = self._earlier if isinstance(last, Key) and last.is_printable else None
-        self._input = event
+        self._before, self._input = self._input, event
 
     def on_mouse_down(self, event: MouseDown) -> None:
         """Note a press of the mouse: the click that it may become is made later."""
-        self._earlier = self._letter = None
-        self._input = event
+        self._before, self._input = None, event
 
 
-def _within(before: float | None, at: float, seconds: float) -> bool:
-    return before is not None and at - before < seconds
+def _early(at: float, painted: float) -> str:
+    return f"Typed {'before' if at < painted else 'too soon after'} this was shown"
 
 
 def _again(typed: Key | MouseDown | None) -> str:

@@ -62,6 +62,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown", "scroll(10)", show=False),
         Binding("y", "confirm", "Yes", show=False),
+        Binding("enter", "confirm", show=False),  # only where nothing has the focus: before its preview has come
         Binding("n", "no", "No", show=False),
     ]
 
@@ -142,16 +143,21 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     @property
     def _by_letter(self) -> bool:
         """Whether y confirms it: no field would take it for text, and nothing else must be typed."""
-        waits = self.previewed and self._preview is None
-        return not self._asked and not waits and not (self._preview and self._preview.typed)
+        if self._asked or (self.previewed and self._preview is None):
+            return False
+        return self._preview is None or (bool(self._preview.acted_on) and not self._preview.typed)
 
     def on_mount(self) -> None:
-        """Begin where Enter does no harm: on the first field, else on Cancel where something is destroyed."""
+        """Begin where Enter does no harm: on the first field, else on Cancel where something is destroyed.
+
+        What only changes something begins nowhere until its preview has come: an Enter that was too fast is answered,
+        and does not cancel without a word what it was typed for.
+        """
         self.query_one("#dialog-error").display = bool(self._error)
         self.query_one("#picks").display = False
         self.query_one("#confirm-line").display = False
         if self.previewed:
-            self.set_focus(self.query_one("#cancel"))
+            self.set_focus(self.query_one("#cancel") if self.destroys else None)
             return
         fields = list(self.query(".field Input").results(Input))
         if fields:
@@ -215,12 +221,16 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.set_focus(self.query_one(Word))
         elif acted_on and not preview.is_final:
             self.set_focus(run)
+        elif self.focused is None:
+            self.set_focus(self.query_one("#cancel"))
 
     def show_no_preview(self, error: CloudmeshError) -> None:
         """Say why it cannot be shown what would be lost; then nothing can be destroyed either."""
         if self._is_open:
             self._blind = True
             self.shown.show(self._question(""))
+            if self.focused is None:
+                self.set_focus(self.query_one("#cancel"))
             self.complain(f"It cannot be shown what would be lost, so nothing can be done. {error}")
 
     @property

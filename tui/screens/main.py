@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.format import counted
 from backend.kinds import KINDS, Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
@@ -96,11 +97,11 @@ class Host(Protocol):
     def show_help(self) -> None:
         """Show the help."""
 
-    def undo(self) -> None:
-        """Offer to take back what was done last."""
+    def undo(self) -> bool:
+        """Offer to take back what was done last; return whether there is anything."""
 
-    def show_results(self) -> None:
-        """List what came of the last commands."""
+    def show_results(self) -> bool:
+        """List the results of the last commands; return whether there is anything."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -127,6 +128,8 @@ class MainScreen(Steady[None]):
         super().__init__()
         self._host = host
         self.lost_keys = LostKeys()
+        self._typed = 0.0
+        """When the last key was typed."""
         self._painted = False
         self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in KINDS.values()}
 
@@ -240,6 +243,7 @@ class MainScreen(Steady[None]):
         """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
         if not isinstance(self.focused, ResourceTable):
             return
+        self._typed = event.time
         self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
         if self.lost_keys.take(event):
             event.stop()
@@ -294,11 +298,13 @@ class MainScreen(Steady[None]):
 
     def action_undo(self) -> None:
         """Offer to take back what was done last."""
-        self._host.undo()
+        if not self._host.undo():
+            self.lost_keys.begin(self._typed)
 
     def action_results(self) -> None:
-        """List what came of the last commands."""
-        self._host.show_results()
+        """List the results of the last commands."""
+        if not self._host.show_results():
+            self.lost_keys.begin(self._typed)
 
     def action_cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -315,7 +321,7 @@ class MainScreen(Steady[None]):
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
         elif count := self.table.clear_marks():
-            self._host.say(f"{count:,} {'row is' if count == 1 else 'rows are'} no longer marked.")
+            self._host.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:
