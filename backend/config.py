@@ -27,8 +27,8 @@ _ZONE = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)")
 """A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number."""
 
 
-STATED_REGION = "us-east-1"
-"""The region of an `endpoint` where nothing names another: such a cloud has mostly one, whatever it is called."""
+ENDPOINT_REGION = "us-east-1"
+"""The region of an `endpoint` where nothing names another: most such clouds have one region, by any name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Credentials:
 class Defaults:
     """What `vm boot` and `volume create` take where the command says nothing."""
 
-    location: str = STATED_REGION
+    location: str = ENDPOINT_REGION
     """A region or an availability zone; "" where neither the configuration nor the environment names one."""
     image: str | None = None
     size: str = "t2.micro"
@@ -304,7 +304,7 @@ class _Reader:
             {"location": self._location, **dict.fromkeys(("image", "size", "keypair"), self._text)},
         )
         location = default.pop("location", None) or self._region_of_environment()
-        location = location or (STATED_REGION if "endpoint" in found else "")
+        location = location or (ENDPOINT_REGION if "endpoint" in found else "")
         defaults = Defaults(location=location, **default)
         return Cloud(name=name, credentials=Credentials(key, secret, token), default=defaults, **found)
 

@@ -123,7 +123,7 @@ class DemoCloud:
 def _moto_imports_well() -> Iterator[None]:
     """Make moto's first import and use in this process quick and quiet, and put back what that takes.
 
-    At import moto makes four botocore sessions to list the regions. Each parses the 11 MB description of EC2 anew,
+    At import moto makes four botocore sessions to list the regions. Each parses the 11 MB description of EC2 again,
     which holds the interpreter's lock for a tenth of a second; here all share the first one's. A session also refuses
     to be made when $AWS_PROFILE names a profile that does not exist. moto's own variables may name files that are gone,
     or another account than the one that is filled; they are dropped for good, because the demo is all that moto is for

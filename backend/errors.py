@@ -76,7 +76,7 @@ class NotFoundError(CloudError):
 
 
 class NotListedError(NotFoundError):
-    """A command made the object a moment ago, and the cloud does not know it yet: it says nothing of the object."""
+    """A command made the object a moment ago, and the cloud does not list it yet: that says nothing about it."""
 
 
 class UnsureError(CloudError):

@@ -74,6 +74,11 @@ def joined(value: tuple[Any, ...], column: Column) -> str:
     return ", ".join(f"{key}={said}" for key, said in value) if column.type == "tags" else ", ".join(value)
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun: "1 VM", "2,000 VMs", "2 entries"."""
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
 def flight_text(flight: Flight, now: datetime | None = None) -> str:
     """Return "running → stopping 12 s", with "!" in front when the VM did not settle in time."""
     seconds = ((now or datetime.now(UTC)) - flight.since).total_seconds()
@@ -142,6 +147,6 @@ def field_texts(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> list[tu
 
 
 def _with(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, Column | None]]:
-    """Yield each field with the column of several values that it is, if it is one: the others say themselves."""
+    """Yield each field with the column of several values that it is, if it is one."""
     columns = {column.name: column for column in kind.columns if column.type in ("list", "tags")} if kind else {}
     return ((name, value, columns.get(name)) for name, value in fields)

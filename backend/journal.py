@@ -48,7 +48,7 @@ class Entry:
         """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
         self.owner_host = str(document.get("owner_host", ""))
-        """Where the process runs that it is in the hands of; whoever gave the command keeps `host`."""
+        """The host of the process that has taken it over; `host` stays that of the command."""
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
         self.told = self.outcome == "unknown"
@@ -58,7 +58,7 @@ class Entry:
         self.objects: list[str] = list(document["objects"])
         """Ids of what it acts on."""
         self.request: dict[str, Any] = dict(document.get("request") or {})
-        """What was sent, as far as it takes that to find out what came of it."""
+        """What was sent, as far as it is needed to find out the outcome."""
         self.vouched = fits(home, sealed(document), document.get("seal"))
         """This data directory has written what it says was asked for: no other's is ever sent to a cloud from here."""
         self._taken_from: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class Entry:
         return True
 
     def give_back(self) -> None:
-        """Leave an entry that was taken over as it was, for whoever may do more about it."""
+        """Leave an entry that was taken over as it was, for a process that may do more about it."""
         self._write(self._taken_from)
 
     def sending(self, *objects: str, **request: Any) -> None:
@@ -108,7 +108,7 @@ class Entry:
         self._write(fields)
 
     def release(self) -> None:
-        """Let it wait, with what is known of it, for whoever takes it over."""
+        """Let it wait, with what is known of it, for the process that takes it over."""
         self.outcome, self.owner = "waiting", ""
         self._write({"outcome": "waiting", "owner": ""})
 
@@ -140,7 +140,7 @@ class Entry:
             error = str(failure) or "It was interrupted before the cloud had answered."
             raise
         except Exception as failure:
-            error = redacted(str(failure)) or type(failure).__name__  # a mistake of ours has not been through there
+            error = redacted(str(failure)) or type(failure).__name__  # the words of a bug have not been through there
             details = failure.details if isinstance(failure, CloudmeshError) else ""
             raise
         finally:

@@ -58,7 +58,7 @@ class Difference:
     def as_object(self) -> dict[str, Any]:
         """Return the object that `--refresh --json` prints."""
         said = asdict(self) | {"seconds": round(self.seconds, 3)}
-        del said["shared"]  # the rows are the same, whoever has listed them
+        del said["shared"]  # the rows are the same, whichever process listed them
         return said
 
 
@@ -75,7 +75,7 @@ def refresh(
 
     Rows are written as their page arrives; rows that are gone are removed only when the whole listing has come. A
     refresh that fails or is cancelled leaves the old rows, notes why, and raises what ended it. While another refresh
-    of the kind is under way, whoever runs it, that is waited for, and its difference returned.
+    of the kind is under way, in any process, that is waited for, and its difference returned.
     """
     began = time.monotonic()
 
@@ -150,7 +150,7 @@ def _listed(
 def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
     """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
 
-    The one attribute that DescribeInstances leaves out: a call a VM, so no listing asks, but what shows or acts on one.
+    DescribeInstances leaves it out, and it costs a call for each VM: so no listing asks, but what shows or acts on one.
     """
     try:
         on = provider.protected(vm)
@@ -178,7 +178,7 @@ def refresh_many(
     """Refresh several kinds side by side and return their differences in the order of `kinds`.
 
     One that fails leaves the others refreshed; its difference says why. `progress` and `waits` are called on other
-    threads, `done` on this one. When `check`, a signal or a mistake of ours raises, the threads are told to end and are
+    threads, `done` on this one. When `check`, a signal or a bug raises, the threads are told to end and are
     waited for a half a second at most.
     """
     stop = threading.Event()
@@ -201,7 +201,7 @@ def refresh_many(
                 results.put(refresh(kind, connect(stopped, waits), cache, scope, check=stopped, progress=progress))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
-            except BaseException as error:  # noqa: BLE001 - cancelled, or a mistake of ours: raised where it is waited for
+            except BaseException as error:  # noqa: BLE001 - cancelled, or a bug: raised where it is waited for
                 results.put(error)
                 return
 
@@ -243,7 +243,7 @@ _OTHERWISE_SECONDS = 20.0
 
 
 NEW_FOR = 300.0
-"""Seconds for which an object that a command has made, and that no listing has had, is not listed *yet*."""
+"""Seconds for which an object that a command has made, and that no listing has had, counts as not listed yet."""
 
 
 def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
@@ -262,7 +262,7 @@ def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
 
 
 def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
-    """End the flights of the VMs that have come to rest and return (id, what came of it) of each."""
+    """End the flights of the VMs that have come to rest and return (id, how it ended) of each."""
     vm = KINDS["vm"]
     now = now or datetime.now(UTC)
     settled = []

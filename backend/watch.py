@@ -111,7 +111,7 @@ class Watcher:
                 self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
         except Exception:  # noqa: BLE001
-            # A mistake of ours; without this thread no VM would ever be followed again.
+            # A bug; without this thread no VM would ever be followed again.
             logger.exception("the VM watcher failed")
             return self._poll.settled
         self._failed = ""
@@ -143,9 +143,9 @@ class Watcher:
     def _in_flight(self) -> str:
         """Return which actions are followed, in words."""
         acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._aloft.values()]
-        return (
-            f"{acts[0]}{f' and {len(acts) - 1} more' if len(acts) > 1 else ''}: sent, and" if acts else "VMs in flight"
-        )
+        if not acts:
+            return "VMs in flight"
+        return f"{acts[0]} and {len(acts) - 1} more were sent, but" if len(acts) > 1 else f"{acts[0]} was sent, but"
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""
@@ -186,7 +186,7 @@ class Watcher:
             self._report(f"{native} {outcome}.")
 
     def _outcome(self, native: str, flight: Flight) -> str:
-        """Return what came of a flight that a refresh has ended; "" where the VM is gone."""
+        """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
         state = (self._cache.document(KINDS["vm"], self._scope, native) or {}).get("state")
         if not state:
             return ""

@@ -37,13 +37,14 @@ _STATUS = """\
 | 130 | interrupted by Ctrl-C or SIGINT |
 | 143 | ended by SIGTERM |
 
-Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. When
-stdout takes no more, such as on a full disk, that is said and the status is 1. Ctrl-C
-ends a listing at once and leaves the cache's old rows. While something is being changed in the cloud, it waits for the
-cloud's answer; a second one does not.
+Results go to stdout, everything else to stderr: what failed, warnings, and progress when stderr is a terminal. Where
+stdout cannot be written, such as on a full disk, a sentence says so and the status is 1.
 
-The dashboard obeys each of these signals within two seconds, and restores the terminal, also while that does not read.
-In it Ctrl-Z suspends: the shell's `fg` comes back to the screen as it was."""
+Ctrl-C ends a listing at once and leaves the cache's old rows. While something is being changed in the cloud, it waits
+for the cloud's answer; a second one does not.
+
+The dashboard ends within two seconds of each of these signals and restores the terminal, also while that does not read.
+Ctrl-Z suspends it, and the shell's `fg` comes back to the screen as it was."""
 
 _ENVIRONMENT = (
     ("`CLOUDMESH_CONFIG`", "names the configuration, where `--config` does not"),
@@ -87,17 +88,17 @@ _KEYS = """\
 
 - **The marked rows** that the filter shows; where no row is marked, the cursor's row. Where rows are marked and the
   filter hides all of them, a key acts on nothing and says so (`2 marked, none shown`). Where it hides some, the dialog
-  says how many are shown and how many are left out; these stay marked. What only shows an object takes
-  the cursor's row.
+  says how many are shown and how many are left out; these stay marked. A key that only shows an object takes the
+  cursor's row.
 - **An export** (`e`) is of the marked rows that are shown; where none is marked, of all rows that the filter shows. Its
   dialog says how many before anything is written.
 - **`space`** marks the row and goes down to the next one.
 - **The row that a filter has found** is the cursor's row, also when the filter goes. `Esc` drops one thing at a time:
   the message, the filter, the marks. The cursor stays on its row through all of them.
-- **A dim key** says why it cannot be used. Letters that are typed right after it, half a second apart at most, were
-  meant for its dialog, and run nothing; `Esc`, `Enter` and a pause end that.
-- **What was made** by `b` or `c` gets the cursor, on its own tab.
-- **Settings** (`refresh on|off`, `set default`) are carried out in the order in which they are asked for, and `refresh
+- **A dim key** says why it cannot be used. Letters typed right after it, at most half a second apart, were meant
+  for its dialog and run nothing; `Esc`, `Enter` and a pause end that.
+- **The cursor** goes to what `b` or `c` has made, on its own tab.
+- **Settings** (`refresh on|off`, `set default`) take effect in the order in which they are asked for, and `refresh
   on|off` keeps what can be undone."""
 
 _KINDS = """\
@@ -106,9 +107,9 @@ _KINDS = """\
 `KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing; a list is always
 an array and tags are always an object. CSV joins the entries of both by commas, as tables do.
 
-On a terminal a table is as wide as it: the widest texts are cut with `…`, never ids and addresses, and where that is
-not enough columns are left out and named on stderr. In a pipe or a file nothing is cut; a text of more than 80 cells
-moves its own line alone.
+A table fits the terminal: the widest texts are cut with `…`, never ids and addresses. Where that is not enough, columns
+are left out and named on stderr. In a pipe or a file nothing is cut, and a text of more than 80 cells widens only its
+own line.
 
 `--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
 `added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""

@@ -223,7 +223,7 @@ class CloudmeshApp(Orderly):
         self.show_place()
         self.main.refresh_bindings()
 
-    def set(self, change: SettingChange) -> None:
+    def apply(self, change: SettingChange) -> None:
         """Change a setting of the session that there is now."""
         if self.session is None or self.runner is None or self._listings is None:
             return
@@ -336,7 +336,7 @@ class CloudmeshApp(Orderly):
         return runner is not None and runner.undo()
 
     def show_results(self) -> bool:
-        """List what came of the last commands, and offer to do again what failed; return whether there is anything."""
+        """List the last results, and offer to do again what failed; return whether there are any."""
         runner = self._runner_or_error()
         return runner is not None and runner.show_results()
 
@@ -418,12 +418,12 @@ class CloudmeshApp(Orderly):
         """Show every key and command."""
         self._windows.help(PALETTE, SUSPEND)
 
-    def say(self, text: str) -> None:
-        """Show a result: in the status bar, or above it where it does not fit there."""
+    def say(self, text: str, *, done: bool = True) -> None:
+        """Show a result, or why nothing was done: in the status bar, or above it where it does not fit there."""
         status = self._status
         status.result, status.elsewhere = safe(text), not status.fits(text)
         if status.elsewhere:
-            self.main.query_one(MessageBar).tell(text)
+            self.main.query_one(MessageBar).tell(text, done=done)
 
     def show_error(self, error: CloudmeshError, *, behind: bool = False) -> None:
         """Show an error until it is dismissed; one `behind` what is shown does not take its place."""
@@ -455,7 +455,7 @@ class CloudmeshApp(Orderly):
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` comes back to the screen as it was."""
         if not isinstance(self._driver, TerminalDriver) or not self._driver.suspend(by_key=True):
-            self.say("No shell waits behind the dashboard that could bring it back: it goes on.")
+            self.say("The dashboard is not suspended: no shell could bring it back.")
 
     # --- bugs --------------------------------------------------------------------------------------------------------
 

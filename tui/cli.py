@@ -204,7 +204,7 @@ def _guarded(argv: Sequence[str] | None, run: Run) -> int:
         log.logger.info("interrupted")
         print("Interrupted.", file=sys.stderr)
         return interrupt.exit_status
-    except Exception as error:  # noqa: BLE001 - a mistake of ours; its traceback is for the log, not for the user
+    except Exception as error:  # noqa: BLE001 - a bug; its traceback is for the log, not for the user
         log.logger.exception("the program failed")
         return _complain(bug(" ".join(words) or "cloudmesh-tui", error))
 
@@ -258,7 +258,7 @@ _COLOURS = frozenset({"auto", "standard", "256", "truecolor", "windows"})
 
 
 def tune() -> None:
-    """Set, before textual is imported, what makes the dashboard start, and answer quickly."""
+    """Set, before textual is imported, what makes the dashboard start and answer quickly."""
     # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16

@@ -1,4 +1,4 @@
-"""The terminal of the dashboard: reads whatever comes, stops and comes back with the job, and is left as it was."""
+"""The terminal: reads any input, stops and continues as a job of its shell, and restores the terminal at the end."""
 
 import os
 import select
@@ -24,7 +24,7 @@ _LEAVING = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[
 
 
 class TerminalDriver(LinuxDriver):
-    """textual's own, with another reader and writer, and which stops as a job of a shell does."""
+    """textual's own driver with another reader and writer; it stops as a job of a shell does."""
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -138,9 +138,8 @@ class TerminalDriver(LinuxDriver):
         self._suspending = True
         self.suspend_application_mode()
         stopped = self._stop(by_key=by_key)
-        while (
-            stopped and not self._ending.is_set() and not in_front(self.fileno)
-        ):  # `bg`: it has nothing to do without a screen
+        # After `bg` it stops again: it has nothing to do without a screen.
+        while stopped and not self._ending.is_set() and not in_front(self.fileno):
             self._stop(by_key=by_key)
         self._suspending = False
         self._take_again()

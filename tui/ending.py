@@ -1,4 +1,4 @@
-"""Ends the dashboard within two seconds when a signal says so or its terminal goes away, whatever it hangs on."""
+"""Ends the dashboard within two seconds of a signal, or of the loss of its terminal, even while it hangs."""
 
 import os
 import select
@@ -34,7 +34,7 @@ def ending(
     """Watch for signals and the terminal's end as long as the block runs: `leave` is called then, on a thread.
 
     It takes the exit status. When the block does not end in time, `abandon` is called, which restores the terminal;
-    then `let_go`, which closes what was opened; and the process is ended whatever they hang on.
+    then `let_go`, which closes what was opened; and the process is ended even while they hang.
     """
     ended = threading.Event()
     told, tell = os.pipe()

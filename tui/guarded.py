@@ -24,9 +24,9 @@ class Guarded(App[int]):
         super()._handle_exception(error)
 
     def panic(self, *renderables: RenderableType) -> None:
-        """End as after any other bug, whatever an exception would show of itself.
+        """End as after any other bug.
 
-        A part of textual may have only a picture of what it has caught to give, and its text is not for the screen.
+        Parts of textual hand over a rendered traceback alone: its text is for the log, and not for the screen.
         """
         if self._exception is None:
             self._return_code = 1

@@ -196,7 +196,7 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
     columns, missing = printing.fitted(columns, room := get_terminal_size().columns)
     printing.write(columns, padded=room)
     if missing:
-        print(f"Not shown, for the terminal is too narrow: {', '.join(missing)}. --json has all.", file=sys.stderr)
+        print(f"Left out, because the terminal is too narrow: {', '.join(missing)}. --json has all.", file=sys.stderr)
 
 
 def _print_summary(done: Sequence[Difference]) -> None:

@@ -15,14 +15,14 @@ from textual.widgets import Input
 Opening = Callable[[], float | None]
 """Returns when work began that opens a window at its end, None where there is none."""
 
-_PATIENCE = 1.0
+_OPENS_WITHIN = 1.0
 """Seconds that input waits for a window that is about to open."""
 
 _EAGER = 0.05
-"""Seconds in which it is looked at every turn of the event loop whether all is done."""
+"""Seconds for which every turn of the event loop checks whether all is done."""
 
 _PAUSE = 0.002
-"""Seconds between looks after that."""
+"""Seconds between checks after that."""
 
 
 class Inputs:
@@ -84,7 +84,7 @@ class Inputs:
         try:
             while not self._done():
                 await asyncio.sleep(0 if monotonic() - began < _EAGER else _PAUSE)
-        finally:  # whatever happens, the keyboard lives on
+        finally:  # input goes on, even after an error
             self._settling = None
             if self._waiting:
                 self._released = self._waiting.popleft()
@@ -103,7 +103,7 @@ class Inputs:
         return set(target.ancestors_with_self)
 
     def _done(self, *, inside: bool = False) -> bool:
-        """Return whether nothing is under way; `inside` an event that the app handles, of which it is the last."""
+        """Return whether nothing is under way; `inside`: but what the app handles now, the last in its queue."""
         app: App[int] = self._app
         if not app.is_running:
             return True
@@ -119,7 +119,7 @@ class Inputs:
             return False
         if not screen.is_mounted and not screen._closing:  # its fields are not there yet
             return False
-        if (began := self._opening()) is not None and monotonic() - began < _PATIENCE:
+        if (began := self._opening()) is not None and monotonic() - began < _OPENS_WITHIN:
             return False
         # textual's palette searches on workers of its own: letters need not wait for what they find, Enter must.
         following = self._waiting[0] if self._waiting else None

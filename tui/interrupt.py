@@ -31,13 +31,13 @@ class Interrupt:
         )
 
     def listen(self) -> None:
-        """Be what the signals do from now on."""
+        """Handle the signals from now on."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self)
 
     @property
     def exit_status(self) -> int:
-        """What the program ends with: it tells which signal came."""
+        """The exit status of a program that the last signal has ended."""
         return status(self._number)
 
     def check(self) -> None:

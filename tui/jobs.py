@@ -44,16 +44,16 @@ class Job:
     lets_go: bool = True
     """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
     opens: bool = False
-    """It ends with a window: what is typed meanwhile waits for that, for a moment."""
+    """It ends with a window; what is typed meanwhile waits a moment for that."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
-    line: str = ""
-    """Jobs of one line run one after the other, in the order in which they were started."""
+    queue: str = ""
+    """Jobs of one queue run one after the other, in the order in which they were started."""
     number: int = field(default_factory=lambda: next(_numbers))
     began: float = field(default_factory=time.monotonic)
     progress: dict[str, Progress] = field(default_factory=dict)
     begun: bool = False
-    """Whether its turn has come; see `line`."""
+    """Whether its turn has come; see `queue`."""
     waiting: Waiting | None = None
     """What it waited for last, to ask the cloud again."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -134,8 +134,8 @@ class Jobs:
         return True
 
     def _begin_next(self, job: Job) -> None:
-        """Begin a job that stands in no line, or the first of its line, where that has not begun."""
-        first = next((other for other in self._running.values() if job.line and other.line == job.line), job)
+        """Begin a job that is in no queue, else the first of its queue, where that has not begun."""
+        first = next((other for other in self._running.values() if job.queue and other.queue == job.queue), job)
         if not first.begun and first.number in self._running:
             first.begun = True
             threading.Thread(
@@ -143,7 +143,7 @@ class Jobs:
             ).start()
 
     def ended(self, job: Job) -> bool:
-        """Forget a job whose end has come, and begin the next of its line.
+        """Forget a job whose end has come, and begin the next of its queue.
 
         Returns False where it was forgotten before. Called on the event loop.
         """
@@ -169,7 +169,7 @@ class Jobs:
 
     def _run(self, job: Job) -> None:
         try:
-            job.check()  # it may have been cancelled while it stood in line
+            job.check()  # it may have been cancelled while it was in the queue
             self._post(JobEnded(job, result=job.work(job)))
         except Cancelled:
             self._post(JobEnded(job, cancelled=True))

@@ -27,7 +27,7 @@ PASTE_MOST = 100_000
 """Bytes of a paste that are kept."""
 
 BURST = 32
-"""Bytes at once after a paste without an end that nobody has typed: they are the rest of the paste."""
+"""Bytes in one read, after a paste without an end, that are the rest of the paste: nobody types so many at once."""
 
 _START, _END = b"\x1b[200~", b"\x1b[201~"
 
@@ -82,7 +82,7 @@ class Keyboard:
         return max(0.0, self._last + limit - self._now())
 
     def tick(self) -> Iterator[Message]:
-        """Yield what the time makes of what is held: the Esc key, or the paste that has no end."""
+        """Yield what has been held too long: the Esc key, or a paste without its end."""
         if self.wait != 0:
             return
         held, self._held = self._held, b""
@@ -145,7 +145,7 @@ class Keyboard:
         self._paste = None
         return events.Paste("".join(char for char in text if char in "\t\n\r" or not _is_control(char)))
 
-    # --- what is -----------------------------------------------------------------------------------------------------
+    # --- what is whole -----------------------------------------------------------------------------------------------
 
     def _typed(self, data: bytes, *, whole: bool) -> Iterator[Message]:
         for char in self._decode(data, whole):
@@ -189,7 +189,7 @@ class Keyboard:
             yield from self._keys(sequence)
             return
         keys = list(self._textual._sequence_to_key_events(char, alt=True))
-        if char.isdigit() or not all(key.key.startswith("alt+") for key in keys):
+        if not all(key.key.startswith("alt+") for key in keys):
             yield _escape()
             keys = list(self._keys(char))
         yield from keys

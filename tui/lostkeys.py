@@ -7,17 +7,17 @@ PAUSE = 0.5
 
 
 class LostKeys:
-    """Takes what is typed on after a key whose dialog does not open, until a pause, Enter, or a key that is no text.
+    """Drops what is typed after a key whose dialog does not open; a pause, Enter or a key that is no text ends that.
 
-    What counts is when each key was typed, not when the dashboard comes to it. The keys that open a field end it too:
-    what is typed then is text.
+    What counts is when each key was typed, not when it is handled. The keys that open a field end it too: what is
+    typed then is text.
     """
 
     def __init__(self) -> None:
         self._last: float | None = None
 
     def begin(self, at: float) -> None:
-        """Take the keys that were typed right after `at`, by the clock of events."""
+        """Drop the keys that were typed right after `at`, by the clock of events."""
         self._last = at
 
     def take(self, event: Key) -> bool:
@@ -28,5 +28,5 @@ class LostKeys:
         return taken
 
     def end(self) -> None:
-        """Take no more: what is typed now is typed for something else."""
+        """Drop no more: what is typed now is meant for something else."""
         self._last = None

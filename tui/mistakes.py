@@ -1,4 +1,4 @@
-"""What becomes of a mistake of ours that nothing has caught: a sentence for the user, and its traceback in the log."""
+"""Reports a bug that nothing has caught: a sentence for the user, and its traceback in the log."""
 
 import sys
 import threading

@@ -54,7 +54,7 @@ class Orderly(Guarded):
         await super().on_event(event)
 
     def _repeats(self, event: Key) -> bool:
-        """Return whether a key is the one that has just closed a dialog, once more: it is not for what lies below."""
+        """Return whether a key repeats the one that has just closed a dialog: it is not meant for the screen below."""
         before, self._last = self._last, (event, self.screen)
         if before is None or isinstance(self.screen, Confirming):  # a dialog has rules of its own
             return False

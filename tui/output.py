@@ -1,4 +1,4 @@
-"""Makes one sentence of it when stdout takes no more, a full disk for example; on stderr there is nobody to tell."""
+"""Turns an stdout that cannot be written, such as on a full disk, into one error; what stderr cannot take is lost."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ class OutputError(CloudmeshError):
 
 
 class _Stream:
-    """A text stream whose failures are ours; a reader that has gone away stays a BrokenPipeError."""
+    """A text stream whose failures are OutputErrors; a reader that has gone away stays a BrokenPipeError."""
 
     def __init__(self, stream: IO[str], lossy: bool) -> None:
         self._stream = stream
@@ -50,7 +50,7 @@ class _Stream:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Have what the block prints raise OutputError where stdout takes no more; what stderr does not take is lost.
+    """Have what the block prints raise OutputError where stdout cannot be written; what stderr cannot take is lost.
 
     Either may be None, in a program that was started with it closed.
     """

@@ -1,4 +1,4 @@
-"""Runs what the user asks for: opens dialogs where they are due, starts the commands, and tells what came of them."""
+"""Runs what the user asks for: opens dialogs where they are due, starts the commands, and shows their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ class Runner:
         self._lost: list[str] = []
         """What each of them does not give back, "" for nothing."""
         self._results: list[Result] = []
-        """What came of the last commands, where there were several or one failed."""
+        """The results of the last commands, where there were several or one failed."""
         self._stale: dict[str, CloudmeshError] = {}
         """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
         self._left: CloudmeshError | None = None
@@ -102,7 +102,7 @@ class Runner:
         changes something that was picked from a list rather than typed.
         """
         session, one = self.session, parsed.command
-        target = next((param for param in one.params if param.kind and param.required), None)
+        target = one.object
         if why := refusal(one, session):
             self._app.show_error(why)
         elif one.shows:
@@ -290,7 +290,7 @@ class Runner:
             unit=unit,
             lets_go=reads,
             key=key or "",
-            line="settings" if first.command.sets else "",
+            queue="settings" if first.command.sets else "",
         )
         if not self._app.start(job) and not quiet:
             self._app.say(f"{job.title} is under way already.")
@@ -306,7 +306,7 @@ class Runner:
             if (error := self._stale.pop(parsed.line, None)) is not None:
                 self._app.main.query_one(MessageBar).retract(error)
             if outcome.setting is not None:
-                self._app.set(outcome.setting)
+                self._app.apply(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
                 fields = field_texts(outcome.kind, outcome.fields)
                 self._app.push_screen(DetailsScreen(parsed.command.name, fields))
@@ -365,8 +365,9 @@ class Runner:
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def show_results(self) -> bool:
-        """List what came of each of the last commands, and offer to do those that failed again; return whether there is
-        anything.
+        """List the result of each of the last commands, and offer to do those that failed again.
+
+        Returns whether there is any.
         """
         if not self._results:
             self._app.say("There are no results to list: J shows the journal.")
@@ -402,7 +403,7 @@ class Runner:
     def _again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
         one = commands[0].command
-        target = next((param for param in one.params if param.kind and param.required), None)
+        target = one.object
         if target is None:
             self._dialog(one)
             return True
@@ -496,5 +497,5 @@ def _kind_of(target: Param) -> Kind:
 
 
 def _parts(one: Result) -> Sequence[Result]:
-    """Return what came of each command that a command has run, or of itself."""
+    """Return the result of each command that a command has run, or of itself."""
     return one.outcome.parts if isinstance(one.outcome, Outcome) and one.outcome.parts else [one]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from backend.commands import COMMANDS, Command
-from backend.format import Flight, flight_text
+from backend.format import Flight, counted, flight_text
 from backend.kinds import Kind, Row
 from backend.text import safe
 from tui.widgets.table import ResourceTable
@@ -30,9 +30,10 @@ def scope(one: Command, table: ResourceTable) -> str:
     if not _takes_many(one, table):
         return left_out
     if marks:
-        return f"{_count(kind, marks - hidden)}: what is marked. {left_out}".rstrip()
+        return f"{counted(marks - hidden, kind.noun, kind.nouns)}: what is marked. {left_out}".rstrip()
     if table.rows.words:
-        return f"{_count(kind, table.visible_count)}: what the filter {table.filter_text.strip()!r} shows."
+        shown = counted(table.visible_count, kind.noun, kind.nouns)
+        return f"{shown}: what the filter {table.filter_text.strip()!r} shows."
     return f"All {kind.nouns}: {table.total:,}."
 
 
@@ -47,10 +48,6 @@ def usable(one: Command, table: ResourceTable) -> bool:
 def _takes_many(one: Command, table: ResourceTable) -> bool:
     target = one.target(table.kind.name)
     return target is not None and target.many
-
-
-def _count(kind: Kind, count: int) -> str:
-    return f"{count:,} {kind.noun if count == 1 else kind.nouns}"
 
 
 def fits(one: Command, kind: Kind, row: Row) -> bool:

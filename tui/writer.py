@@ -11,7 +11,7 @@ from typing import TextIO
 
 from backend.log import logger
 
-PATIENCE = 0.5
+GRACE = 0.5
 """Seconds that the end of the dashboard waits for a terminal that does not read."""
 
 _PIECE = 1 << 16
@@ -80,9 +80,9 @@ class Output:
             self._lose(error)
 
     def hurry(self) -> None:
-        """Wait no longer than PATIENCE from now: what the terminal has not read by then is dropped. Of any thread."""
+        """Wait no longer than GRACE from now: what the terminal has not read by then is dropped. Of any thread."""
         if self._until is None:
-            self._until = monotonic() + PATIENCE
+            self._until = monotonic() + GRACE
 
     def take_time(self) -> None:
         """Wait again for as long as it takes."""

@@ -22,7 +22,7 @@ _ALLOWED = {
     "readpreference": "primary, primaryPreferred, secondary, secondaryPreferred, nearest",
     "compressors": "snappy, zlib, zstd",
 }
-"""The values of options of which the driver's own words do not say them."""
+"""The values that an option may have, where the driver's own words do not list them."""
 
 _SECRET = ("password", "properties", "token")
 """What is in the name of an option whose value is not repeated."""
@@ -50,7 +50,7 @@ def place_of(uri: str) -> str:
 def _parsed(uri: str) -> Any:
     """Return what the driver reads in an address. Raises its errors, ValueError, and OSError for a file it names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it takes with a word of warning, it takes
+        warnings.simplefilter("ignore")  # what the driver only warns of is accepted
         if not uri.startswith(_SRV):
             return parse_uri(uri)
         # Parsed as a plain one: as what it is, the DNS would be asked.

@@ -26,7 +26,7 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Change:
-    """Something in the cache changed, whoever wrote it.
+    """Something in the cache changed, by this process or another.
 
     `upserts` and `removed` are the rows and ids themselves for kinds that are followed by row; `reread` says that the
     whole snapshot must be read again. `record` is set when a refresh began, went on or ended.
@@ -54,7 +54,7 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
     }
     for _, column, field in kind.gathered:
         if column.type == "list":
-            document[field] = _stored(document[field])
+            document[field] = _stored(document[field], column.type)
     extra = dict(get("extra") or ())
     if isinstance(tags := extra.get("tags"), dict):
         # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
@@ -144,7 +144,7 @@ def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
     if to_row(kind, scope, document) is None:
         return None
     typed = {
-        name: _stored(_TYPED[column.type](document[name], column.type))
+        name: _stored(_TYPED[column.type](document[name], column.type), column.type)
         for column, name in zip(kind.columns, kind.fields, strict=True)
         if name in document and column.type != "flight"
     }
@@ -191,8 +191,8 @@ def _flag(value: Any, _type: Type) -> bool | None:
 
 
 def _list(value: Any, _type: Type) -> tuple[str, ...] | None:
-    if isinstance(value, str):  # earlier versions wrote the first entry alone
-        value = (value,)
+    if isinstance(value, str):
+        value = value.split(_BETWEEN)
     if not isinstance(value, (list, tuple)):
         return None
     return tuple(one for one in value if isinstance(one, str) and one) or None
@@ -221,11 +221,19 @@ def _tag_order(tag: tuple[str, str]) -> tuple[bool, str]:
     return key == "Name" or key.startswith("aws:"), key
 
 
-def _stored(value: Any) -> Any:
+_BETWEEN = ", "
+"""What stands between the entries of a list (ids, addresses) in a document.
+
+They are one text there: the validators that earlier versions have left on a team's server let a volume's VM be a text
+alone, as they wrote it, and a user with the role readWrite cannot alter them. One entry is what those versions wrote.
+"""
+
+
+def _stored(value: Any, kind: Type) -> Any:
     """Return a list or tags of a row as a document has them, any other value as it is."""
     if type(value) is not tuple:
         return value
-    return [{"key": one[0], "value": one[1]} if type(one) is tuple else one for one in value]
+    return _BETWEEN.join(value) if kind == "list" else [{"key": key, "value": said} for key, said in value]
 
 
 def _flight(value: Any, _type: Type) -> Flight | None:
@@ -278,7 +286,7 @@ _BSON: dict[Type, dict[str, Any]] = {
         "required": ["action", "since"],
         "properties": {"action": {"bsonType": "string"}, "since": {"bsonType": "date"}},
     },
-    "list": {"bsonType": ["array", "null"], "items": {"bsonType": "string"}},
+    "list": {"bsonType": ["string", "null"]},
     "tags": {"bsonType": ["array", "null"], "items": {"bsonType": "object"}},
 }
 

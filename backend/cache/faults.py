@@ -27,7 +27,7 @@ _CODES = {
     8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
     121: (
         "refuses a document that does not fit the schema",
-        "Another version has made the collection: let a user with the role dbAdmin start this one once, or drop it.",
+        "Something else has set its validator: start this once as a user with dbAdmin, or drop the collection.",
     ),
     64: ("has not written it on most of its members in time", "See whether they all run."),
     14031: ("has no disk space left", "Free some, then try again."),

@@ -1,4 +1,4 @@
-"""Follows the cache: tells of every change, whoever wrote it, and of the connection when it goes and comes."""
+"""Follows the cache: reports every change by any process, and when the connection is lost or back."""
 
 import queue
 import threading
@@ -81,7 +81,7 @@ class Feed:
         self._cache.unlisten(self._rows_told_here)
 
     def _start(self, name: str, part: Callable[[], None]) -> None:
-        """Run a part on a thread of its own; when it ends by a mistake of ours, say that nothing is followed now."""
+        """Run a part on a thread of its own; when a bug ends it, say that nothing is followed now."""
 
         def run() -> None:
             try:
@@ -214,7 +214,7 @@ def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) 
     for event in events:
         try:
             change = _change(event, grown)
-        except Exception:  # noqa: BLE001 - a mistake of ours costs its own event, not those that come with it
+        except Exception:  # noqa: BLE001 - a bug costs its own event, not those that come with it
             logger.exception("what has changed in the cache was not understood")
             continue
         if change is None:

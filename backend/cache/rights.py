@@ -29,13 +29,13 @@ class Rights:
     """What a user may do with the collections of the cache."""
 
     user: str = ""
-    """Who it is; "" where the server asks nobody."""
+    """The name; "" where the server wants no user."""
     lacks: frozenset[str] = frozenset()
     """The actions of READS and WRITES that are missing on one of the collections or more."""
 
 
 def rights(database: Any, collections: Iterable[str]) -> Rights:
-    """Return what the user of a connection may do (command connectionStatus); all where the server does not tell."""
+    """Return what the user of a connection may do (connectionStatus); everything where the server does not say."""
     try:
         status = database.command("connectionStatus", showPrivileges=True)["authInfo"]
     except OperationFailure as error:
@@ -43,7 +43,7 @@ def rights(database: Any, collections: Iterable[str]) -> Rights:
             return Rights()
         raise
     users = status.get("authenticatedUsers") or []
-    if not users:  # whether the server lets anybody in shows when it is read
+    if not users:  # it has none, or wants one and refuses the first read
         return Rights()
     privileges = status.get("authenticatedUserPrivileges") or []
     lacks: set[str] = set()

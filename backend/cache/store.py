@@ -32,8 +32,8 @@ class Cache(Refreshes, Journal):
     def prepare(self) -> None:
         """Create what is missing of the collections, their indexes and validators, as far as the user may.
 
-        These are extras. Where the user may not write `refusal` says so, and nothing is created; one who may not even
-        read gets CacheError.
+        These are extras. Where the user may only read, `refusal` says so, and nothing is created. Raises CacheError
+        where the user may not even read.
         """
         with self.use():
             if self.mode == "mongodb":
@@ -48,8 +48,8 @@ class Cache(Refreshes, Journal):
                 schema = {"validator": validator(kind), "validationLevel": "moderate"}
                 if self.mode != "memory" and not schema.items() <= existing.get(kind.plural, {}).items():
                     self._validate(kind.plural, schema)
-                # Of equal keys the server keeps the order in which they came, which an index by name would not. One
-                # that is there is passed over in a fraction of a millisecond.
+                # Of equal keys the server keeps the order in which they came, which an index by name would not. An
+                # index that is there costs a fraction of a millisecond.
                 self._index(kind.plural, [("cloud", 1), ("region", 1)])
             self._index("journal", [("at", -1), ("place", -1)])
 
@@ -156,7 +156,7 @@ class Cache(Refreshes, Journal):
             }
 
     def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
-        """Yield id and hash of each row; of what is none nothing is known, so that a listing writes it anew."""
+        """Yield id and hash of each row; a document that is no row has none, so that a listing writes it again."""
         found = self.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
         return (one for one in found if is_of(scope, one))
 
@@ -321,21 +321,13 @@ class Cache(Refreshes, Journal):
             self.announce(Change(kind.name, scope, removed=tuple(left)))
         return removed
 
-    def set_flight(self, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
-        """Set the flight of a VM whatever it is now, together with the state that the cloud's answer told."""
-        kind = KINDS["vm"]
-        with self.use():
-            update = {"$set": _flight_fields(flight, state)}
-            self.database[kind.plural].update_one({"_id": scope.key(vm)}, update)
-        self._announce_row(kind, scope, vm)
-
     def claim(
         self, scope: Scope, vm: str, flight: Flight | None, instead: Flight | None, state: str | None = None
     ) -> bool:
         """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
 
         Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is as in `set_flight`.
+        `state` is that of the cloud's answer, where it has one.
         """
         kind = KINDS["vm"]
         query: Document = {"_id": scope.key(vm)}

@@ -20,6 +20,11 @@ def label(name: str | None, native: str) -> str:
     return f"{safe(name)} ({native})" if name else native
 
 
+def holders(volume: Item) -> list[str]:
+    """Return the ids of all VMs that a volume is attached to."""
+    return list(volume.get("vm") or ())
+
+
 def attachment(volume: Item, vm: str) -> dict[str, Any]:
     """Return what EC2 says of a volume's attachment to one VM (device, status …), nothing where it has none."""
     found = volume["extra"].get("attachmentSet")

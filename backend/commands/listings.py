@@ -7,6 +7,7 @@ from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.config import expanded
 from backend.errors import CloudmeshError
+from backend.format import counted
 from backend.kinds import KINDS, Kind
 from backend.refresh import Difference, refresh, refresh_many
 from backend.session import SettingChange, cloud_named
@@ -50,7 +51,7 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
         else:
             rows = call.session.cache.rows(kind, call.session.scope)
         export.write(kind, rows, path)
-        what = f"1 {kind.noun}" if len(rows) == 1 else f"{len(rows):,} {kind.nouns}"
+        what = counted(len(rows), kind.noun, kind.nouns)
         return Outcome(f"{what} written to {path}.", failure=failure)
 
     return run

@@ -108,12 +108,12 @@ class Outcome:
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
     parts: tuple["Result", ...] = ()
-    """What came of each of the commands that it ran."""
+    """The result of each of the commands that it ran."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one command."""
+    """The result of one command."""
 
     parsed: "Parsed"
     outcome: Outcome | CloudmeshError

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from backend import keyfiles
-from backend.commands.common import label, not_yet
+from backend.commands.common import holders, label, not_yet
 from backend.commands.lookup import id_of, known
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.production import production_tag, tags_of
-from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, holders, is_spot
-from backend.format import cell, duration
+from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.format import GONE, cell, counted, duration
 from backend.kinds import KINDS, Kind
 from backend.providers import Item
 from backend.text import safe
@@ -48,7 +48,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
     if production:
         warnings.append("It is tagged as production.")
     left_out = ""
-    if state in ("shutting-down", "terminated"):
+    if state in GONE:
         left_out = f"it is {safe(state)} already"
     elif protected:
         left_out = f"it is protected; vm unprotect {native} lifts that"
@@ -80,18 +80,18 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
     going = [one.id for one in targets if not one.left_out]
     if not going:
         return
-    yield f"{_count(len(going), 'VM')}: {_cost(seen, going, 'now')}."
+    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'now')}."
     them = "them" if len(going) > 1 else "it"
     for ends, some in (
         ("deleted with", seen.volumes_of(going, die=True)),
         ("left by", seen.volumes_of(going, die=False)),
     ):
         if some:
-            yield f"{_count(len(some), 'volume')} ({_gib(some)}) {ends} {them}."
+            yield f"{counted(len(some), 'volume')} ({_gib(some)}) {ends} {them}."
     if stores := sum(bool(seen.store(native)) for native in going):
-        yield f"{_count(stores, 'instance store')} lost with {them}."
+        yield f"{counted(stores, 'instance store')} lost with {them}."
     if addresses := sum(len(seen.addresses.get(native, ())) for native in going):
-        yield f"{_count(addresses, 'elastic IP')} left, billed while unused."
+        yield f"{counted(addresses, 'elastic IP')} left, billed while unused."
     if back := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{back} would come back: Auto Scaling groups boot others."
     if production := sum(one.production for one in targets if not one.left_out):
@@ -140,13 +140,13 @@ def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
     going = [one.id for one in targets if not one.left_out]
     if not going:
         return
-    yield f"{_count(len(going), 'VM')}: {_cost(seen, going, 'less')}."
+    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'less')}."
     if volumes := seen.volumes_of(going):
-        yield f"{_count(len(volumes), 'volume')} ({_gib(volumes)}) still billed."
+        yield f"{counted(len(volumes), 'volume')} ({_gib(volumes)}) still billed."
     if stores := sum(bool(seen.store(native)) for native in going):
-        yield f"{_count(stores, 'instance store')} lost."
+        yield f"{counted(stores, 'instance store')} lost."
     if addresses := sum(bool(seen.lost_address(native)) for native in going):
-        yield f"{_count(addresses, 'public address', 'es')} lost: not elastic."
+        yield f"{counted(addresses, 'public address', 'public addresses')} lost: not elastic."
     if replaced := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{replaced} replaced: Auto Scaling groups delete what is stopped."
 
@@ -183,10 +183,6 @@ def _absent(call: Call, kind: Kind, word: str) -> Target:
     return Target(word, safe(str(name or word)), left_out=why)
 
 
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
-
-
 def _gib(volumes: Iterable[Item]) -> str:
     return f"{sum(volume.get('size') or 0 for volume in volumes):,} GiB"
 
@@ -220,7 +216,7 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
         for native in dict.fromkeys(natives)
     ]
     going = [items[one.id] for one in targets if not one.left_out]
-    total = f"{_count(len(going), 'volume')} ({_gib(going)}) would be deleted, with all that is on them."
+    total = f"{counted(len(going), 'volume')} ({_gib(going)}) would be deleted, with all that is on them."
     return Preview(tuple(targets), (total,) if going else ())
 
 
@@ -263,7 +259,7 @@ def _vm_named(call: Call, native: str) -> str:
 
 
 def keypairs(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do: those who log in with them still can."""
+    """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
     session = call.session
     provider = call.connect()
     items = {str(item["id"]): item for page in provider.keypairs() for item in page}
@@ -286,9 +282,9 @@ def keypairs(call: Call, ids: Sequence[str]) -> Preview:
         production = _is_production(item, session.settings.production)
         warnings = []
         if users:
-            warnings.append("Who holds its private key can still log in to those VMs; nobody can boot another with it.")
+            warnings.append("Its private key can still log in to those VMs, and boots no other.")
         if production:
             warnings.append("It is tagged as production.")
         targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
     going = sum(not one.left_out for one in targets)
-    return Preview(tuple(targets), (f"{_count(going, 'keypair')} would be deleted.",) if going else ())
+    return Preview(tuple(targets), (f"{counted(going, 'keypair')} would be deleted.",) if going else ())

@@ -10,7 +10,7 @@ from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
-from backend.commands.run import allowed, execute_all, is_journalled, may_resend, says_what_became
+from backend.commands.run import allowed, execute_all, is_journalled, is_outcome, may_resend
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -19,6 +19,7 @@ from backend.errors import (
     UntoldError,
     UsageError,
 )
+from backend.format import counted
 from backend.journal import Entry, here
 from backend.kinds import KINDS, Kind
 from backend.log import logger
@@ -30,7 +31,7 @@ FOREIGN = 3_600.0
 """Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
 
 ASKED_FOR = 86_400.0
-"""Seconds for which it is looked for what came of a command: EC2 tells of what is gone for an hour at most."""
+"""Seconds for which the outcome of a command is looked for: EC2 lists what is gone for an hour at most."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Recovered:
         """A sentence that says how many are left, "" where none is."""
         if not self.left:
             return ""
-        what = "1 command is" if self.left == 1 else f"{self.left} commands are"
-        return f"{what} left from a run that ended, and not done."
+        are = "is" if self.left == 1 else "are"
+        return f"{counted(self.left, 'command')} {are} left from a run that ended, and not done."
 
 
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
@@ -70,7 +71,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         try:
             outcome = _look(entry, session, check, resend=resend and not session.locked)
         except (CloudError, RefusedError, UsageError) as error:
-            if says_what_became(error):
+            if is_outcome(error):
                 entry.end("failed", str(error))
                 failures.append(f"{entry.command}: {error}")
                 continue
@@ -136,7 +137,7 @@ def left(session: Session) -> list[Entry]:
     """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
     They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
-    directories: whoever may write to the cache could have written them.
+    directories: any user of the cache could have written them.
     """
     return [entry for entry in _not_done(session) if entry.vouched]
 
@@ -238,7 +239,7 @@ def _check_paths(parsed: Parsed) -> None:
         value = parsed.given.get(param.name)
         if param.type == "path" and value and not value.startswith(("/", "~")):
             raise UsageError(
-                f"It names {safe(value)} in the folder where it was given, and which that was is not known.",
+                f"It names {safe(value)}, which belongs to the folder where it was given, and that is not recorded.",
                 "Give it again with a full path, and drop this one: journal drop.",
             )
 
@@ -257,12 +258,12 @@ def drop(call: Call) -> Outcome:
             entry.end("cancelled", "It was not done when its program ended, and given up later.")
         else:
             entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
-    what = "1 command" if len(entries) == 1 else f"{len(entries)} commands"
+    what = counted(len(entries), "command")
     return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 
 def gathered(results: Sequence[Result]) -> Outcome:
-    """Return what came of several commands as one outcome."""
+    """Return the results of several commands as one outcome."""
     failed = [error for one in results if (error := one.error)]
     done = len(results) - len(failed)
     message = f"{done} of {len(results)} done." if failed else f"{done} done."

@@ -36,7 +36,7 @@ from backend.session import Connect, Session
 from backend.text import safe
 
 Told = Callable[[int, Result], object]
-"""Called with the place of a command among the others and with what came of it."""
+"""Called with the place of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
 """Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
@@ -96,7 +96,7 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
         return None
     except CloudError as error:
         raise RefusedError(
-            f"{safe(parsed.line)} was not done, for what it would lose could not be looked at: {error.message}",
+            f"{safe(parsed.line)} was not done, because it could not be seen what it would lose: {error.message}",
             error.cure,
         ) from error
 
@@ -166,7 +166,7 @@ def _run(command: Command, call: Call) -> Outcome:
 
 
 def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
-    """Return that an object which a command is given was made a moment ago, None where none was.
+    """Return the error for an object of a command that was made a moment ago, None where none was.
 
     A listing may have it before the rest of the cloud knows it.
     """
@@ -181,13 +181,17 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     return None
 
 
-def says_what_became(error: CloudmeshError) -> bool:
+def is_outcome(error: CloudmeshError) -> bool:
     """Return whether the error of a probe is the outcome: the object is gone, or what was done is of no use."""
     return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
 
 
 def may_resend(command: Command, entry: Entry) -> bool:
-    """Return whether a request that has done nothing is sent again: it is ours, nobody was told, EC2 knows it still."""
+    """Return whether a request that has done nothing is sent again.
+
+    It is of this data directory, EC2 still knows its token, and no user has read that its outcome is unknown: that one
+    may have repeated it.
+    """
     young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
     return command.resend is not None and entry.vouched and not entry.told and young
 
@@ -206,7 +210,7 @@ def _sent_before(command: Command, call: Call) -> Outcome | None:
     except UnsureError:
         raise
     except (CloudError, CacheError, Cancelled) as error:
-        if isinstance(error, CloudError) and says_what_became(error):
+        if isinstance(error, CloudError) and is_outcome(error):
             raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
@@ -225,7 +229,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             if outcome is None and command.resend and may_resend(command, call.journal):
                 outcome = command.resend(call)
         except (CloudError, CacheError) as error:
-            if says_what_became(error):
+            if is_outcome(error):
                 raise
             # That it cannot be looked up now says nothing of what was done.
             undone, why = False, _why_unknown(lost, error)
@@ -246,7 +250,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
         if undone
         else UnsureError(f"{lost.message}{why}", lost.cure)
     )
-    ended.doing = lost.doing  # with which it begins
+    ended.doing = lost.doing  # its message begins with that
     raise ended
 
 
@@ -275,7 +279,7 @@ def execute_all(
     told: Told = ignore,
     entries: Sequence[Entry] | None = None,
 ) -> list[Result]:
-    """Run commands side by side and return what came of each, in their order; one that fails leaves the others run.
+    """Run commands side by side and return the result of each, in their order; one that fails leaves the others run.
 
     All are in the journal before the first is begun. `told` and `waits` are called on other threads. When `check`
     raises, those not yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told by one alone.
@@ -332,7 +336,7 @@ def _result(
         return Result(parsed, error)
     except Cancelled:
         return Result(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
-    except Exception as error:  # noqa: BLE001 - a mistake of ours costs its own command, not those that wait behind it
+    except Exception as error:  # noqa: BLE001 - a bug costs its own command, not those that wait behind it
         logger.exception("%s failed", safe(parsed.line))
         return Result(parsed, bug(parsed.line, error))
 

@@ -2,6 +2,7 @@
 
 from backend.commands import journals, keypairs, listings, previews, recovery, tagging, vms, volumes
 from backend.commands.model import Command, Param
+from backend.format import GONE
 from backend.kinds import KINDS, Kind
 
 _VM = Param("vm", "Id or unique name of the VM", kind="vm", required=True)
@@ -100,7 +101,7 @@ def _protection(on: bool) -> Command:
         key="p" if on else "P",
         minor=True,
         on=("vm",),
-        impossible_in=vms.GONE,
+        impossible_in=GONE,
         look=vms.came_of_protect(on),
     )
 
@@ -268,7 +269,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "resume"),
-        "Run what a program that ended has left not done",
+        "Run what an earlier run left unfinished",
         recovery.resume,
         params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
         effect="destroys",
@@ -277,7 +278,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("journal", "drop"),
-        "Give up what a program that ended has left not done",
+        "Give up what an earlier run left unfinished",
         recovery.drop,
         effect="changes",
         journalled=False,

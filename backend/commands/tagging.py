@@ -30,7 +30,7 @@ def untag(kind: Kind) -> Callable[[Call], Outcome]:
 
 
 def came_of_tag(kind: Kind) -> Callable[[Call], Outcome | None]:
-    """Return what finds out what came of `KIND tag` and `KIND untag`."""
+    """Return what probes for the outcome of `KIND tag` and `KIND untag`."""
 
     def look(call: Call) -> Outcome | None:
         sent = call.journal.request

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from backend.commands.common import attachment
+from backend.commands.common import attachment, holders
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
@@ -43,11 +43,6 @@ def is_spot(vm: Item) -> bool:
 def has_ephemeral_root(vm: Item) -> bool:
     """Return whether a VM's root disk is an instance store: such a VM cannot be stopped."""
     return bool(vm["extra"].get("rootDeviceType") == "instance-store")
-
-
-def holders(volume: Item) -> list[str]:
-    """Return the ids of all VMs that a volume is attached to."""
-    return list(volume.get("vm") or ())
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
@@ -128,7 +123,7 @@ class Facts:
         return "" if address in self.addresses.get(native, ()) else safe(address)
 
     def dies(self, volume: Item, native: str) -> bool:
-        """Return whether a volume is deleted with a VM; one of which nothing says so counts as lost.
+        """Return whether a volume is deleted with a VM; where nothing says so it counts as lost.
 
         One that is attached to other VMs too stays while any of them does.
         """
@@ -155,8 +150,8 @@ class Facts:
 def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
     """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
 
-    `protection` says whether it is asked who is protected, a call a VM. What these keys may not look at, or what fails
-    by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
+    `protection`: ask of each VM whether it is protected, a call for each. What these keys may not look at, or what
+    fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
     """
     session = call.session
     natives = list(dict.fromkeys(id_of(call, _VM, word) for word in words))

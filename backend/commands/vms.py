@@ -10,7 +10,7 @@ from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.commands.vm_facts import lost_address, lost_by_stop
 from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
-from backend.format import Flight, flight_text
+from backend.format import GONE, Flight, flight_text
 from backend.kinds import KINDS, Row
 from backend.providers import Boot, Item, Provider
 from backend.refresh import TARGET, is_over
@@ -216,7 +216,6 @@ _PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": 
 
 _BUSY = frozenset({"pending", "running"})
 _RESTING = frozenset({"stopping", "stopped"})
-GONE = frozenset({"shutting-down", "terminated"})
 
 START = Act("start", "starting", lambda provider, vm: provider.start(vm), _BUSY | GONE, _BUSY, reverse="stop")
 STOP = Act("stop", "stopping", lambda provider, vm: provider.stop(vm), _RESTING | GONE, _RESTING, reverse="start")
@@ -245,7 +244,7 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
 
 
 def came_of_protect(on: bool) -> Callable[[Call], Outcome | None]:
-    """Return what finds out what came of `vm protect` or `vm unprotect`."""
+    """Return what probes for the outcome of `vm protect` or `vm unprotect`."""
 
     def look(call: Call) -> Outcome | None:
         provider, item = present(call, _VM, call.journal.objects[0])

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import replace
 
-from backend.commands.common import attachment, label, listed, present, with_row, written, zone
+from backend.commands.common import attachment, holders, label, listed, present, with_row, written, zone
 from backend.commands.listings import fetch
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Outcome
@@ -73,7 +73,7 @@ def _first_zone(call: Call) -> str:
         fetch(call, kind)
     rows = session.cache.rows(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
-    # An available one, else one of which the cloud says nothing bad: not every endpoint says EC2's words.
+    # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
     zones = [name for state, name in named if state == "available"] or [
         name for state, name in named if state not in ("impaired", "unavailable")
     ]
@@ -135,21 +135,21 @@ def attach(call: Call) -> Outcome:
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM because of which a volume surely cannot be attached to `vm`, None where the cloud decides.
+    """Return the VM that surely keeps a volume from being attached to `vm`, None where the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """
-    holders = volume.get("vm") or []
+    vms = holders(volume)
     if volume["extra"].get("multiAttachEnabled") == "true":
-        return vm if vm in holders else None
-    return holders[0] if holders else None
+        return vm if vm in vms else None
+    return vms[0] if vms else None
 
 
 def came_of_attach(call: Call) -> Outcome | None:
     """Look whether a volume is attached where it should be."""
     native, vm = call.journal.objects
     _, volume = present(call, _VOLUME, native)
-    return _attached(call, volume, vm, call.journal.request["device"]) if vm in (volume.get("vm") or ()) else None
+    return _attached(call, volume, vm, call.journal.request["device"]) if vm in holders(volume) else None
 
 
 def _attached(call: Call, volume: Item, vm: str, device: str) -> Outcome:
@@ -171,21 +171,21 @@ def detach(call: Call) -> Outcome:
 
 def _holder(call: Call, volume: Item) -> str:
     """Return the VM that a volume is to be detached from. Raises RefusedError where there is none, or no single one."""
-    named, holders = label(volume.get("name"), volume["id"]), volume.get("vm") or []
-    if not holders:
+    named, vms = label(volume.get("name"), volume["id"]), holders(volume)
+    if not vms:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
     if word := call.args["vm"]:
         vm = id_of(call, _VM, word)
-        if vm not in holders:
-            where = ", ".join(holders)
+        if vm not in vms:
+            where = ", ".join(vms)
             raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
         return vm
-    if len(holders) > 1:
+    if len(vms) > 1:
         raise RefusedError(
-            f"Volume {named} is attached to {len(holders)} VMs: {', '.join(holders)}; nothing was done.",
+            f"Volume {named} is attached to {len(vms)} VMs: {', '.join(vms)}; nothing was done.",
             "Name the VM to detach it from with --vm VM.",
         )
-    return str(holders[0])
+    return vms[0]
 
 
 def is_shared(row: Row) -> bool:
@@ -197,7 +197,7 @@ def came_of_detach(call: Call) -> Outcome | None:
     """Look whether a volume is no longer attached where it was."""
     native, vm = call.journal.objects
     _, volume = present(call, _VOLUME, native)
-    gone = vm not in (volume.get("vm") or ()) or attachment(volume, vm).get("status") in _LEAVING
+    gone = vm not in holders(volume) or attachment(volume, vm).get("status") in _LEAVING
     return _detached(call, volume, vm, call.journal.request["device"]) if gone else None
 
 

@@ -76,7 +76,7 @@ class EC2Provider:
         zones: dict[str, list[str]] | None = None
         price, date = prices(self._cloud.region)
         for number, page in enumerate(self._calls.pages(FLAVORS)):
-            if number == 0:  # not before there are flavors: why those cannot be listed is what counts
+            if number == 0:  # only when flavors are there: else the error is that of listing them
                 zones = self._zones()
             for item in page:
                 item["price"] = price.get(item["id"])

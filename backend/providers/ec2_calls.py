@@ -214,7 +214,7 @@ class Calls:
                 "Put EC2_ACCESS_KEY and EC2_SECRET_KEY into cloudmesh.yaml, or AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY into the environment.",
             )
-        if not self._free:  # not when a call is given up on: that this fails must not stand for why that did
+        if not self._free:  # now, not when a call is given up: a failure here must not hide the reason of that
             self._driver, self._free = self._connected(), True
         patience = self._patience
         sent = patience.clock()

@@ -1,4 +1,4 @@
-"""Says which certificates are trusted over TLS, and loads libcloud where its own rule about that would end it."""
+"""Says which certificates are trusted over TLS, and imports libcloud even where its own check of them fails."""
 
 import os
 import ssl

@@ -77,9 +77,15 @@ def ago(seconds: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
+def put_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
+    """Set the flight of a VM whatever it is now, or end it; `state` is as in `Cache.claim`."""
+    rows = cache.named(VM, scope, vm)
+    cache.claim(scope, vm, flight, VM.value(rows[0], "flight") if rows else None, state)
+
+
 def fly(cache: Cache, native: str, action: str, seconds: float = 0, state: str | None = None) -> None:
     """Begin a flight some seconds ago."""
-    cache.set_flight(HERE, native, Flight(action, ago(seconds)), state)
+    put_flight(cache, HERE, native, Flight(action, ago(seconds)), state)
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:

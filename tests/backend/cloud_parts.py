@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from backend.cache import Cache, RefreshRecord, Scope
 from backend.commands import Outcome, execute, parse, split
+from backend.commands.preview import Preview, Target
 from backend.config import Cloud, Settings
 from backend.journal import Entry, plan, sealed
 from backend.kinds import KINDS
@@ -22,6 +23,13 @@ from tests.ec2_proxy import Proxy
 
 AMI = "ami-03cf127a"
 BOOT = f"vm boot {AMI} --name web"
+GROUP = {
+    "TagSpecification.1.ResourceType": "instance",
+    "TagSpecification.1.Tag.1.Key": "aws:autoscaling:groupName",
+    "TagSpecification.1.Tag.1.Value": "workers",
+}
+"""A tag that only Auto Scaling can set: CreateTags refuses it."""
+
 STOCK: dict[str, list[Item]] = {
     "image": [{"id": AMI, "name": "ubuntu", "architecture": "x86_64"}],
     "flavor": [{"id": "t2.micro", "name": "t2.micro", "architecture": "x86_64", "price": 0.0116}],
@@ -104,6 +112,11 @@ def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
 def booted(cloud: Cloud, entry: Entry) -> str:
     """Boot what an abandoned boot has sent."""
     return str(connect(cloud).boot(Boot(**entry.request, token=entry.token))["id"])
+
+
+def only(preview: Preview) -> Target:
+    (target,) = preview.targets
+    return target
 
 
 def entry_of(session: Session, entry: Entry) -> dict[str, Any]:

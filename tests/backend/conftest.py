@@ -11,7 +11,9 @@ from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.providers import Provider, connect
 from backend.secret import Secret
 from backend.session import Session
+from tests.backend.cloud_parts import behind_proxy
 from tests.backend.command_parts import fill, untouched
+from tests.ec2_proxy import Proxy
 
 
 @pytest.fixture
@@ -45,3 +47,10 @@ def offline(memory: Cache, tmp_path: Path) -> Session:
 def ec2(session: Session) -> Provider:
     """The cloud itself, to look behind the cache."""
     return connect(session.cloud)
+
+
+@pytest.fixture
+def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
+    """A session whose requests go through a proxy, and that proxy."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        yield session, proxy

@@ -104,6 +104,9 @@ def refusal(status: int, code: str, message: str = "No.", xmlns: str = "") -> Re
     return Reply(f"<Response{space}>{error}<RequestID>r</RequestID></Response>", status)
 
 
+DENIED = refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
+
+
 class Faults:
     """A context manager: serves `replies` in turn, the last one for ever; over TLS where it has a context for that."""
 

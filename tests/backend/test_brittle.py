@@ -21,7 +21,7 @@ from backend.secret import Secret
 from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
-from tests.backend.cache_parts import Heard
+from tests.backend.cache_parts import Heard, put_flight
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing, refusal
 from tests.brittle import DAMAGES, HERE, LISTED, Report, damaged, every_damage, listed
 
@@ -88,7 +88,7 @@ def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_o
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
         memory.put(vm, HERE, every(impatient(cloud).vms()))
-        memory.set_flight(HERE, "i-1", flown)
+        put_flight(memory, HERE, "i-1", flown)
         watcher = Watcher(memory, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), told)
         assert watcher.step() is not None
         (row,) = memory.rows(vm, HERE)

@@ -7,7 +7,19 @@ import pytest
 
 from backend.cache import Cache
 from backend.format import Flight
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, ago, fly, following_locally, ids, item, items, vm_of
+from tests.backend.cache_parts import (
+    ELSEWHERE,
+    HERE,
+    VM,
+    ago,
+    fly,
+    following_locally,
+    ids,
+    item,
+    items,
+    put_flight,
+    vm_of,
+)
 
 
 def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
@@ -23,16 +35,16 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
     assert vm_of(cache, "a")["flight"] == flight
     assert VM.value(told[0].upserts[0], "flight") == flight
     assert [VM.value(row, "id") for row in cache.flights(HERE)] == ["a"]
-    cache.set_flight(HERE, "a", flight._replace(overdue=True))
+    put_flight(cache, HERE, "a", flight._replace(overdue=True))
     assert vm_of(cache, "a")["flight"].overdue is True
-    cache.set_flight(HERE, "a", None)
+    put_flight(cache, HERE, "a", None)
     assert vm_of(cache, "a")["flight"] is None
     assert cache.flights(HERE) == []
 
 
 def test_a_flight_knows_the_state_before(cache: Cache) -> None:
     cache.put(VM, HERE, [item(VM, "a", state="running")])
-    cache.set_flight(HERE, "a", Flight("stop", ago(0), before="running"), "stopping")
+    put_flight(cache, HERE, "a", Flight("stop", ago(0), before="running"), "stopping")
     assert vm_of(cache, "a")["flight"].before == "running"
     # One of an earlier version did not say it; one of a later version may say more.
     with cache.use():
@@ -56,7 +68,7 @@ def test_one_alone_claims_a_vm(cache: Cache) -> None:
         assert not cache.claim(HERE, "b", second, claimed)
         assert not cache.claim(HERE, "nobody", second, None)
         assert not cache.claim(ELSEWHERE, "a", second, None)
-        cache.set_flight(HERE, "a", claimed._replace(overdue=True))
+        put_flight(cache, HERE, "a", claimed._replace(overdue=True))
         assert cache.claim(HERE, "a", second, claimed)  # of one that was given up on meanwhile
     assert vm_of(cache, "a")["flight"].action == "delete"
     assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["stop", "stop", "delete"]
@@ -113,7 +125,7 @@ def test_a_vm_that_reboots_has_the_state_that_ec2_says(cache: Cache) -> None:
 
 
 def test_taking_off_makes_no_row(cache: Cache) -> None:
-    cache.set_flight(HERE, "nobody", Flight("stop", ago(0)))
+    put_flight(cache, HERE, "nobody", Flight("stop", ago(0)))
     assert cache.rows(VM, HERE) == []
 
 

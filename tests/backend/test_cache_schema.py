@@ -7,22 +7,21 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, open_cache
-from backend.cache.documents import validator
+from backend.cache.documents import to_document, validator
 from backend.config import MongoDB
 from backend.errors import CacheError
 from backend.kinds import KINDS, Kind
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items
+from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items, put_flight
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",
-    "flag": "yes", "flight": {"action": "stop"}, "list": [1], "tags": ["x"],
+    "flag": "yes", "flight": {"action": "stop"}, "list": ["x"], "tags": ["x"],
 }  # fmt: skip
 
 
 def valid(kind: Kind) -> dict[str, Any]:
-    keys = {"_id": HERE.key("a"), "cloud": "aws", "region": "us-east-1", "extra": {}, "refreshed": SAMPLES["time"]}
-    return {**item(kind, "a"), **keys}
+    return to_document(kind, HERE, item(kind, "a"), SAMPLES["time"])
 
 
 @every_kind
@@ -44,7 +43,7 @@ def test_a_refused_update_is_a_sentence(embedded: Cache) -> None:
     embedded.put(VM, HERE, items(VM, "a"))
     wrong: Any = 80
     with pytest.raises(CacheError, match="does not fit the schema") as caught:
-        embedded.set_flight(HERE, "a", None, wrong)
+        put_flight(embedded, HERE, "a", None, wrong)
     assert caught.value.cure
     assert caught.value.__cause__ is None
 

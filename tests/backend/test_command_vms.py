@@ -12,6 +12,7 @@ from backend.format import Flight, as_object
 from backend.kinds import JOURNAL, KINDS
 from backend.providers import Provider, connect
 from backend.session import Session
+from tests.backend.cache_parts import put_flight
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, row, untouched, vms
 
@@ -104,7 +105,7 @@ def flying(session: Session, action: str, seconds: float = 3, **more: Any) -> st
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
     since = datetime.now(UTC) - timedelta(seconds=seconds)
-    session.cache.set_flight(session.scope, vm, Flight(action, since, before="running", **more))
+    put_flight(session.cache, session.scope, vm, Flight(action, since, before="running", **more))
     return vm
 
 
@@ -158,7 +159,7 @@ def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
 
     def meanwhile(change: Change) -> None:
         if change.kind == JOURNAL.name and JOURNAL.value(change.upserts[0], "outcome") == "unfinished":
-            session.cache.set_flight(session.scope, vm, theirs)
+            put_flight(session.cache, session.scope, vm, theirs)
 
     session.cache.listen(meanwhile)
     with pytest.raises(RefusedError, match=rf"Somebody else acts on web \({vm}\) at this moment; nothing was done"):
@@ -261,6 +262,6 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
             return None
 
     blind = replace(session, connector=lambda cloud, *hooks: Blind(connect(cloud, *hooks)))
-    session.cache.set_flight(session.scope, vm, None)
+    put_flight(session.cache, session.scope, vm, None)
     assert run(blind, "vm reboot web").message == f"web ({vm}) is rebooting."
     assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")

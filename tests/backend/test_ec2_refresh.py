@@ -15,7 +15,7 @@ from backend.providers.ec2 import EC2Provider
 from backend.providers.ec2_calls import RESTARTS
 from backend.refresh import Difference, refresh
 from backend.session import Session
-from tests.backend.cache_parts import HERE, IMAGE, VM, ids
+from tests.backend.cache_parts import HERE, IMAGE, VM, ids, put_flight
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
 
 
@@ -285,8 +285,8 @@ def test_vms_are_told_apart_too(cache: Cache) -> None:
 
 def test_a_vm_whose_state_a_command_wrote_is_confirmed_or_removed_by_the_next_listing(cache: Cache) -> None:
     assert fetched_vms(cache, vms(a="running", b="running", c="running")) == (3, 3, 0, 0)
-    cache.set_flight(HERE, "a", None, "stopping")
-    cache.set_flight(HERE, "b", None, "running")
+    put_flight(cache, HERE, "a", None, "stopping")
+    put_flight(cache, HERE, "b", None, "running")
     assert fetched_vms(cache, vms(a="running", b="running", c="running")) == (3, 0, 1, 0)
     first, second = (cache.document(VM, HERE, native) for native in "ab")
     assert first is not None
@@ -294,6 +294,6 @@ def test_a_vm_whose_state_a_command_wrote_is_confirmed_or_removed_by_the_next_li
     assert (first["state"], second["state"]) == ("running", "running")
     assert None not in (first["hash"], second["hash"])
     for native in "ab":
-        cache.set_flight(HERE, native, None, "stopping")
+        put_flight(cache, HERE, native, None, "stopping")
     assert fetched_vms(cache, vms(c="running")) == (1, 0, 0, 2)
     assert ids(cache, VM) == ["c"]

@@ -20,7 +20,7 @@ from backend.providers import connect
 from backend.refresh import settle
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, vm_of
+from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, put_flight, vm_of
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, row
 
@@ -88,7 +88,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
 def test_settling_leaves_the_flight_that_another_has_just_begun(shared: Any) -> None:
     cache, other = shared
     cache.put(VM, HERE, [item(VM, "i-1", state="stopped")])
-    cache.set_flight(HERE, "i-1", Flight("stop", ago(30)))
+    put_flight(cache, HERE, "i-1", Flight("stop", ago(30)))
     cache.meanwhile = lambda: other("start")
     assert settle(cache, HERE) == []
     assert vm_of(cache, "i-1")["flight"].action == "start"
@@ -97,7 +97,7 @@ def test_settling_leaves_the_flight_that_another_has_just_begun(shared: Any) -> 
 def test_a_flight_that_has_ended_does_not_come_back_as_overdue(shared: Any) -> None:
     cache, other = shared
     cache.put(VM, HERE, [item(VM, "i-1", state="stopping")])
-    cache.set_flight(HERE, "i-1", Flight("stop", ago(700)))
+    put_flight(cache, HERE, "i-1", Flight("stop", ago(700)))
     said: list[str] = []
     cloud = FakeCloud(vms=[[item(VM, "i-1", state="stopping")]])
     # It reads them before it asks the cloud, to settle them, and to judge what has not settled.
@@ -119,7 +119,7 @@ def test_a_flight_is_found_by_its_own_time(cache: Cache) -> None:
 def test_a_state_is_written_only_with_the_flight_that_it_belongs_to(cache: Cache) -> None:
     cache.put(VM, HERE, [item(VM, "a", state="stopped")])
     ended, begun = Flight("stop", ago(30)), Flight("start", ago(1))
-    cache.set_flight(HERE, "a", begun)
+    put_flight(cache, HERE, "a", begun)
     assert not cache.claim(HERE, "a", ended, ended, "stopping")
     assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"].action) == ("stopped", "start")
     assert cache.claim(HERE, "a", begun, begun, "pending")
@@ -128,7 +128,7 @@ def test_a_state_is_written_only_with_the_flight_that_it_belongs_to(cache: Cache
 
 def test_a_boot_found_again_leaves_the_flight_that_has_begun_since(cache: Cache) -> None:
     cache.put(VM, HERE, [item(VM, "a", state="pending")])
-    cache.set_flight(HERE, "a", Flight("delete", ago(1)))
+    put_flight(cache, HERE, "a", Flight("delete", ago(1)))
     with following_locally(cache) as told:
         cache.put(VM, HERE, [item(VM, "a", state="pending")], flight=Flight("boot", ago(0)))
     assert vm_of(cache, "a")["flight"].action == "delete"
@@ -155,7 +155,7 @@ def test_what_the_cloud_refuses_ends_its_own_flight_alone(session: Session) -> N
     theirs = Flight("delete", ago(0), before="running")
 
     def begun() -> None:
-        session.cache.set_flight(session.scope, vm, theirs)
+        put_flight(session.cache, session.scope, vm, theirs)
 
     refusing = replace(session, connector=lambda cloud, *hooks: Refusing(connect(cloud, *hooks), begun))
     with pytest.raises(CloudError, match="No"):

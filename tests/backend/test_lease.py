@@ -20,7 +20,7 @@ from backend.errors import Cancelled, CloudError
 from backend.lease import here
 from backend.providers import Page
 from backend.refresh import Difference, Progress, refresh
-from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items
+from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, put_flight
 
 TREE = Path(__file__).parents[2]
 
@@ -166,7 +166,7 @@ def test_one_that_was_overtaken_changes_nothing(cache: Cache, pool: ThreadPoolEx
 
 def test_what_others_write_while_it_lists_is_not_removed(cache: Cache, pool: ThreadPoolExecutor) -> None:
     cache.put(VM, HERE, items(VM, "changed", "unhashed", "gone"))
-    cache.set_flight(HERE, "unhashed", None, "running")
+    put_flight(cache, HERE, "unhashed", None, "running")
     held = Held([])
     with refreshing(pool, cache, held) as first:
         cache.put(VM, HERE, [item(VM, "changed", name="later"), item(VM, "unhashed", name="later"), item(VM, "new")])
@@ -177,7 +177,7 @@ def test_what_others_write_while_it_lists_is_not_removed(cache: Cache, pool: Thr
 
 def test_what_is_written_between_looking_and_removing_stays(cache: Cache) -> None:
     cache.put(VM, HERE, items(VM, "a", "b", "c"))
-    cache.set_flight(HERE, "c", None, "running")
+    put_flight(cache, HERE, "c", None, "running")
     left = cache.left(VM, HERE, cache.known(VM, HERE))
     assert set(left) == {"a", "b", "c"}
     cache.put(VM, HERE, [item(VM, "b", name="later"), item(VM, "c", name="later")])

@@ -1,4 +1,4 @@
-"""A reply that is lost: it is found out what came of the command, and nothing is ever done twice."""
+"""A reply that is lost: the outcome of the command is found, and nothing is ever done twice."""
 
 import re
 from dataclasses import replace
@@ -13,6 +13,7 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
 from backend.kinds import KINDS
 from backend.providers import Provider, connect
+from tests.backend.cache_parts import put_flight
 from tests.backend.cloud_parts import (
     AMI,
     EXAMPLES,
@@ -94,7 +95,7 @@ def test_what_was_done_without_a_reply_can_be_taken_back(
         proxy.cut(one.action)
         undo = run(session, one.on(stage)).undo
         if one.name in ("vm start", "vm stop"):
-            memory.set_flight(session.scope, undo.split()[-1], None)  # as the watch does when the VM has settled
+            put_flight(memory, session.scope, undo.split()[-1], None)  # as the watch does when the VM has settled
         run(session, undo)
         assert account(cloud) == before
 

@@ -1,7 +1,6 @@
 """What a destroying command shows before it does anything: all that it would take along, as the cloud says it now."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,33 +16,15 @@ from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
 from backend.kinds import KINDS
 from backend.providers import connect
 from backend.session import Session
-from tests.backend.cloud_parts import account, behind_proxy, boot_many, run, told
-from tests.backend.ec2_faults import listing, refusal
+from tests.backend.cloud_parts import GROUP, account, behind_proxy, boot_many, only, run, told
+from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
 
-DENIED = refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
 NOWHERE = "i-0123456789abcdef0"
-GROUP = {
-    "TagSpecification.1.ResourceType": "instance",
-    "TagSpecification.1.Tag.1.Key": "aws:autoscaling:groupName",
-    "TagSpecification.1.Tag.1.Value": "workers",
-}
-"""A tag that only Auto Scaling can set: CreateTags refuses it."""
-
-
-@pytest.fixture
-def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
-    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        yield session, proxy
 
 
 def shown(session: Session, *ids: str) -> Preview:
     return previews.vms(Call(session, {}), ids)
-
-
-def only(preview: Preview) -> Target:
-    (target,) = preview.targets
-    return target
 
 
 def texts(preview: Preview) -> list[str]:

@@ -1,45 +1,24 @@
 """What stopping a VM loses: said before by its preview, and after by its outcome and by that of the start after it."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache
 from backend.commands import execute, parse, previews, recovery
 from backend.commands.model import Call
-from backend.commands.preview import Preview, Target
+from backend.commands.preview import Preview
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
 from backend.kinds import KINDS
 from backend.providers import connect
 from backend.session import Session
-from tests.backend.cloud_parts import abandoned, behind_proxy, boot_many, run, sent, told
-from tests.backend.ec2_faults import listing, refusal
+from tests.backend.cloud_parts import GROUP, abandoned, boot_many, only, run, sent, told
+from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
-
-GROUP = {
-    "TagSpecification.1.ResourceType": "instance",
-    "TagSpecification.1.Tag.1.Key": "aws:autoscaling:groupName",
-    "TagSpecification.1.Tag.1.Value": "workers",
-}
-DENIED = refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
-
-
-@pytest.fixture
-def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
-    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        yield session, proxy
 
 
 def shown(session: Session, *ids: str) -> Preview:
     return previews.stops(Call(session, {}), ids)
-
-
-def only(preview: Preview) -> Target:
-    (target,) = preview.targets
-    return target
 
 
 def public_ip(cloud: Cloud, native: str) -> str:

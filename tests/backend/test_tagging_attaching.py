@@ -1,6 +1,6 @@
 """Tags, volumes on VMs, protection and dry runs: each is done as it was said, and taken back as it was before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,6 @@ from backend.session import Session
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import XMLNS, Reply, listing, refusal
 from tests.ec2_proxy import Call, Proxy
-
-
-@pytest.fixture
-def both(memory: Cache, cloud: Cloud, tmp_path: Path) -> Iterator[tuple[Session, Proxy]]:
-    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        yield session, proxy
 
 
 def made(cloud: Cloud, name: str = "data", zone: str = "us-east-1a") -> str:

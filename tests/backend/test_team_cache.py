@@ -1,4 +1,4 @@
-"""The cache on a team's MongoDB: users who may write, only look, or neither; TLS with an authority of one's own."""
+"""The cache on a team's MongoDB: users who may write, only read, or neither; TLS with an authority of its own."""
 
 import logging
 from contextlib import closing
@@ -20,6 +20,8 @@ from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, 
 from tests.backend.cloud_parts import run
 from tests.backend.command_parts import untouched
 from tests.backend.team_server import DATABASE, TeamServer
+
+VOLUME = KINDS["volume"]
 
 
 def opened(uri: str) -> Cache:
@@ -58,6 +60,24 @@ def test_an_ordinary_user_goes_on_with_the_validators_of_another_version(
         assert cache.put(VM, HERE, items(VM, "a")) == (1, 0)
         assert cache.database["vms"].options()["validator"] == old
     assert "may not set the validator of vms, which takes the privilege collMod of the role dbAdmin" in caplog.text
+
+
+def test_an_ordinary_user_refreshes_what_an_earlier_version_took_for_one_text(team: TeamServer) -> None:
+    """Its validators stay, for this user cannot alter them: a volume's VM was a text there."""
+    text = {"bsonType": ["string", "null"]}
+    old = {"$jsonSchema": {"properties": {column.name: text for column in VOLUME.columns if column.name != "size"}}}
+    del old["$jsonSchema"]["properties"]["created"], old["$jsonSchema"]["properties"]["tags"]
+    with team.administered() as client:
+        client[DATABASE].create_collection("volumes", validator=old, validationLevel="moderate")
+        earlier = {"_id": HERE.key("vol-0"), "cloud": HERE.cloud, "region": HERE.region, "id": "vol-0", "vm": "i-1"}
+        client[DATABASE]["volumes"].insert_one(earlier)
+    with closing(opened(team.uri("writer"))) as cache:
+        holders = {"vol-1": ("i-1",), "vol-2": ("i-1", "i-2"), "vol-3": ("i-1", "i-2", "i-3"), "vol-4": None}
+        cache.put(VOLUME, HERE, [item(VOLUME, native, vm=vms) for native, vms in holders.items()])
+        found = {VOLUME.value(row, "id"): VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)}
+        assert found == holders | {"vol-0": ("i-1",)}
+        assert cache.database["volumes"].find_one({"id": "vol-1"})["vm"] == "i-1", "earlier versions read it so"
+        assert cache.database["volumes"].options()["validator"] == old
 
 
 def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.LogCaptureFixture) -> None:

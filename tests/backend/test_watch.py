@@ -14,7 +14,20 @@ from backend.config import Poll
 from backend.errors import CloudError
 from backend.providers import Page
 from backend.watch import Watcher
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, Heard, ago, eventually, fly, ids, item, vm_of
+from tests.backend.cache_parts import (
+    ELSEWHERE,
+    HERE,
+    VM,
+    FakeCloud,
+    Heard,
+    ago,
+    eventually,
+    fly,
+    ids,
+    item,
+    put_flight,
+    vm_of,
+)
 
 POLL = Poll(in_flight=2, settled=30, give_up=600)
 
@@ -211,10 +224,10 @@ def test_trouble_is_told_once(cache: Cache) -> None:
     watcher, said = watcher_of(cache, account)
     account.broken = CloudError("No answer.", "Wait.")
     assert [watcher.step() for _ in range(3)] == [30, 30, 30]
-    assert said == ["stop of vm a: sent, and cannot be followed now. No answer. Wait."]
+    assert said == ["stop of vm a was sent, but cannot be followed now. No answer. Wait."]
     account.broken = CloudError("Not allowed.")
     watcher.step()
-    assert said[1:] == ["stop of vm a: sent, and cannot be followed now. Not allowed."]
+    assert said[1:] == ["stop of vm a was sent, but cannot be followed now. Not allowed."]
     account.broken = None
     assert watcher.step() == 2
     account.broken = CloudError("Not allowed.")  # it had gone: this is news
@@ -324,7 +337,7 @@ def test_a_flight_that_a_refresh_has_ended_is_told_of(
     if state is None:
         cache.remove(VM, HERE, ["a"])
     else:
-        cache.set_flight(HERE, "a", None, state)
+        put_flight(cache, HERE, "a", None, state)
     assert watcher.step() is None
     assert said == words
     assert watcher.step() is None
@@ -449,7 +462,7 @@ def test_trouble_does_not_end_it(cache: Cache) -> None:
     fly(cache, "a", "stop")
     account.broken = CloudError("No answer.")
     with watching(cache, account, Poll(in_flight=0.05, settled=0.2)) as (_, said):
-        said.until(lambda all_: all_ == ["stop of vm a: sent, and cannot be followed now. No answer."])
+        said.until(lambda all_: all_ == ["stop of vm a was sent, but cannot be followed now. No answer."])
         account.broken = None
         said.until(lambda all_: all_[1:] == ["vm a is stopped."])
 

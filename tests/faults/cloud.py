@@ -195,7 +195,7 @@ def bench(ground: Ground) -> Iterator[Bench]:
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Yield what came of each trouble, and how soon a wait for the cloud ends."""
+    """Yield the outcome of each trouble, and how soon a wait for the cloud ends."""
     section = Section(
         "Faults of the cloud",
         "All kinds but flavors are refreshed while the fault is on, and once more after it; the account has changed in "

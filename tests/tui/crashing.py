@@ -1,4 +1,4 @@
-"""The program with a part that fails as only a mistake of ours can: python -m tests.tui.crashing WHERE [OPTION ...]."""
+"""The program with a part that fails as only a bug can: python -m tests.tui.crashing WHERE [OPTION ...]."""
 
 import argparse
 import sys

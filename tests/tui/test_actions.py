@@ -182,7 +182,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
         await user.dialog("vm delete")
         session = user.app.session
         assert session is not None
-        user.app.set(SettingChange(cloud="demo-west"))
+        user.app.apply(SettingChange(cloud="demo-west"))
         await user.press("y")
         await user.back()
         await user.sees("The cloud was switched meanwhile, so nothing was done.")
@@ -482,7 +482,7 @@ async def test_deleting_a_keypair_and_a_volume_says_what_uses_them(world: World)
         await user.go_to("AWS1")
         await user.press("d")
         await user.dialog("keypair delete")
-        await user.sees("Used by", "web-1", "Who holds its private key can still log in")
+        await user.sees("Used by", "web-1", "Its private key can still log in")
         await user.press("escape")
         await user.back()
         await user.show("volume")

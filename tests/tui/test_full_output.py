@@ -77,5 +77,6 @@ def test_a_full_disk_behind_an_export(forgetful: Shell) -> None:
 
     result = forgetful.run("location", "export", "out.csv", preexec_fn=full)
     assert (result.returncode, result.stdout) == (1, "")
-    assert sentence(result).startswith("The locations could not be written to out.csv: File too large.")
+    path = forgetful.config.parent / "out.csv"
+    assert sentence(result).startswith(f"The locations could not be written to {path}: File too large.")
     assert "out.csv" not in os.listdir(forgetful.config.parent)

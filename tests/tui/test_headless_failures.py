@@ -32,7 +32,7 @@ from tests.tui.shell import SECRET, TOKEN, Shell, sentence
         (["--json"], "--json needs --refresh or a command."),
         (["--refresh", "--json", "vmss"], "There is no kind 'vmss'. Did you mean 'vms'?"),
         (["--cloud", "wst", "vm", "list"], "Did you mean 'west'?"),
-        (["--config", "no.yaml", "vm", "list"], "The configuration no.yaml that --config names does not exist."),
+        (["--config", "no.yaml", "vm", "list"], "no.yaml that --config names does not exist."),
         (["vm", "list", "--config"], "expected one argument"),
         (["--log-file", "/nonexistent/log", "vm", "list"], "The log file /nonexistent/log cannot be written"),
         (["--log-level", "debug", "vm", "list"], "--log-level needs --log-file FILE."),
@@ -74,7 +74,7 @@ def test_a_configuration_that_others_may_read_is_warned_about(bare: Shell, proxy
     bare.configure(proxy.endpoint, "memory", mode=0o644)
     result = bare.run("location", "list", "--json")
     assert result.returncode == 0
-    assert f"chmod 600 {bare.config.name}" in result.stderr
+    assert f"chmod 600 {bare.config}" in result.stderr
     assert len(json.loads(result.stdout)) > 0
 
 

@@ -46,7 +46,7 @@ def _name(event: Message) -> str:
         (b"\x1b[122;5u\x1b[105;;105u", ["ctrl+z", "i"]),
         ("né日".encode(), ["n", "é", "日"]),
         (b"\x1by", ["alt+y"]),
-        (b"\x1b3\x1b\r", ["escape", "3", "escape", "enter"]),
+        (b"\x1b3\x1b\r", ["alt+3", "escape", "enter"]),
         (b"\x1b[<0;5;5M", ["MouseDown"]),
         (b"\x1b[200~a\x1b[Bb\ny\x1b[201~q", ["paste 'a[Bb\\ny'", "q"]),
     ],

@@ -167,7 +167,7 @@ def world(tmp_path: Path) -> World:
             finished = ago(seconds=AGES[name])
             record = RefreshRecord(SCOPE.cloud, SCOPE.region, name, finished, finished, len(items))
             cache.note_refresh(kind, SCOPE, record)
-    # As they are after commands of ours; not by set_flight, whose times are those of the commands.
+    # As they are after commands of ours; not by Cache.claim, whose times are those of the commands.
     for number, flight in (
         (2, {"action": "boot", "since": ago(seconds=7)}),
         (6, {"action": "stop", "since": ago(minutes=14), "overdue": True}),

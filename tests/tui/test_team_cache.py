@@ -1,4 +1,4 @@
-"""A team's MongoDB, in the shell and on the screen: who may only read looks at everything, and is told why no more."""
+"""A team's MongoDB, in the shell and on the screen: what a user sees who may only read."""
 
 from collections.abc import Iterator
 from contextlib import closing

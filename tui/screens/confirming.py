@@ -1,4 +1,4 @@
-"""What every window that confirms something shares: nothing that was typed before it could be read says yes."""
+"""What every window that confirms something shares: no key typed before it could be read confirms anything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Pace:
     """How slowly something is confirmed, in seconds."""
 
     stands: float = 0.8
-    """What confirms that something is destroyed is typed so long after its dialog was painted."""
+    """From when the dialog was painted to the key that destroys something."""
     apart: float = 0.4
-    """The key before it is so much older: a burst confirms nothing, nor does a word. A letter that is not the one
-    which confirms is older by `stands`: words are typed slowly, too.
+    """From the key before to that key: neither a burst nor a word confirms anything. From a letter that is not the one
+    which confirms it is `stands`: words are typed slowly, too.
     """
 
 
@@ -82,7 +82,7 @@ class Confirming(Window[Answer]):
         self.painted: float | None = None
         """When it was painted with all that it waits for."""
         self._framed = False
-        """Whether it was painted at all since it has all that."""
+        """Whether it was painted since then, its names in sight or not."""
         self._input: Key | MouseDown | None = None
         """The last key or press of the mouse that no field has taken for text."""
         self._before: Key | MouseDown | None = None

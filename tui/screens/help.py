@@ -22,7 +22,7 @@ _PLACES = (
 
 
 _DIALOGS = [
-    ("y  enter", "Press the button in focus, y where it stands on the button; not in the instant in which it appears"),
+    ("y  enter", "Press the button in focus, once the dialog can be read; y where the button shows it"),
     ("n  esc", "Cancel"),
     ("tab  arrows", "The next field or button; typing into a filled field replaces what is in it"),
 ]

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Footer, Input, Static
 
+from backend.format import counted
 from backend.kinds import JOURNAL, Row
 from tui.screens.main import FilterLine
 from tui.screens.window import Window
@@ -77,7 +78,7 @@ class JournalScreen(Window[None]):
     @on(ResourceTable.Counted)
     def _count(self) -> None:
         shown, total = self.table.visible_count, self.table.total
-        entries = f"{total:,} {'entry' if total == 1 else 'entries'}"
+        entries = counted(total, "entry", "entries")
         parts = [f"{shown:,} of {total:,}" if self.table.filter_text.strip() else entries]
         # Of all, also of those that the filter hides: what is not known to have ended is not to be overlooked.
         if count := sum(JOURNAL.value(row, "outcome") in _OPEN for row in self.table.rows.all()):

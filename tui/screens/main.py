@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
 from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.format import counted
 from backend.kinds import KINDS, Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
@@ -78,8 +79,8 @@ class Host(Protocol):
     def refusal(self, one: Command) -> str:
         """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
 
-    def say(self, text: str) -> None:
-        """Show a result."""
+    def say(self, text: str, *, done: bool = True) -> None:
+        """Show a result, or why nothing was done."""
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows; `scope` says which these are, where it is not plain to see."""
@@ -100,7 +101,7 @@ class Host(Protocol):
         """Offer to take back what was done last; return whether there is anything."""
 
     def show_results(self) -> bool:
-        """List what came of the last commands; return whether there is anything."""
+        """List the results of the last commands; return whether there is anything."""
 
     def cancel_work(self) -> None:
         """Cancel what is under way."""
@@ -249,7 +250,7 @@ class MainScreen(Steady[None]):
         elif reason := self._refusal(event.key):
             event.stop()
             self.lost_keys.begin(event.time)
-            self._host.say(reason)
+            self._host.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
         """Return why a key does nothing now, "" where it does something or is no command's."""
@@ -301,7 +302,7 @@ class MainScreen(Steady[None]):
             self.lost_keys.begin(self._typed)
 
     def action_results(self) -> None:
-        """List what came of the last commands."""
+        """List the results of the last commands."""
         if not self._host.show_results():
             self.lost_keys.begin(self._typed)
 
@@ -320,7 +321,7 @@ class MainScreen(Steady[None]):
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
         elif count := self.table.clear_marks():
-            self._host.say(f"{count:,} {'row is' if count == 1 else 'rows are'} no longer marked.")
+            self._host.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:

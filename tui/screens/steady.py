@@ -27,7 +27,7 @@ _NEEDS_WIDGETS = (
     OptionList.OptionHighlighted,
     OptionList.OptionSelected,
 )
-"""What a screen acts on by means of its widgets, which it may never have had, or not have any more."""
+"""What a screen answers by means of its widgets, which may not be there yet or no longer."""
 
 
 class Steady(Screen[Answer]):

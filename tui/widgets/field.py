@@ -1,9 +1,11 @@
-"""An input that holds nothing that steers a terminal or is not seen, whoever pastes it: it is painted as it is."""
+"""An input that keeps out what steers a terminal or is not seen, pasted text included: a field is painted as it is."""
 
 import unicodedata
 
 from textual.events import Paste
 from textual.widgets import Input
+
+from backend.format import counted
 
 
 class Field(Input):
@@ -18,7 +20,7 @@ class Field(Input):
         first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
         event.text = first
         if others:
-            left = "1 more line was" if len(others) == 1 else f"{len(others)} more lines were"
+            left = f"{counted(len(others), 'more line')} {'was' if len(others) == 1 else 'were'}"
             self.app.notify(f"Only the first line was taken; {left} left out.", severity="warning", markup=False)
 
 

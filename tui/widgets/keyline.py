@@ -9,7 +9,7 @@ from textual.widgets._footer import FooterKey
 
 
 class KeyLine(Footer):
-    """textual's footer, which makes its keys anew once for many changes, and only where they look otherwise.
+    """textual's footer, which makes its keys once for many changes, and only where they look otherwise.
 
     textual's own makes them for every change of focus and of the cursor's row: eight times while the screen opens, on
     the event loop, while the worker imports what the cache needs.

@@ -1,4 +1,4 @@
-"""A list to pick from whose keys may come before it is laid out."""
+"""A list to pick from that takes keys even before it is laid out."""
 
 from textual._widget_navigation import Direction
 from textual.widgets import OptionList
