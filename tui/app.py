@@ -418,12 +418,12 @@ class CloudmeshApp(Orderly):
         """Show every key and command."""
         self._windows.help(PALETTE, SUSPEND)
 
-    def say(self, text: str) -> None:
-        """Show a result: in the status bar, or above it where it does not fit there."""
+    def say(self, text: str, *, done: bool = True) -> None:
+        """Show a result, or why nothing was done: in the status bar, or above it where it does not fit there."""
         status = self._status
         status.result, status.elsewhere = safe(text), not status.fits(text)
         if status.elsewhere:
-            self.main.query_one(MessageBar).tell(text)
+            self.main.query_one(MessageBar).tell(text, done=done)
 
     def show_error(self, error: CloudmeshError, *, behind: bool = False) -> None:
         """Show an error until it is dismissed; one `behind` what is shown does not take its place."""

@@ -201,6 +201,14 @@ async def test_a_key_that_cannot_be_used_says_why(world: World, kind: str, name:
         assert user.app.screen is user.app.main
 
 
+async def test_a_reason_is_no_success(world: World) -> None:
+    async with opened(world, size=(60, 24)) as user:
+        await user.go_to("web-1")
+        await user.press("u")
+        await user.sees("· web-1 is running, so there is nothing for u to start.")
+        assert "✓" not in user.screen
+
+
 async def test_a_dim_key_that_is_clicked_says_why(world: World) -> None:
     async with opened(world) as user:
         await user.go_to("web-1")

@@ -79,8 +79,8 @@ class Host(Protocol):
     def refusal(self, one: Command) -> str:
         """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
 
-    def say(self, text: str) -> None:
-        """Show a result."""
+    def say(self, text: str, *, done: bool = True) -> None:
+        """Show a result, or why nothing was done."""
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows; `scope` says which these are, where it is not plain to see."""
@@ -250,7 +250,7 @@ class MainScreen(Steady[None]):
         elif reason := self._refusal(event.key):
             event.stop()
             self.lost_keys.begin(event.time)
-            self._host.say(reason)
+            self._host.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
         """Return why a key does nothing now, "" where it does something or is no command's."""

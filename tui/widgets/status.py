@@ -45,9 +45,9 @@ class MessageBar(Static):
         if self._error is error:
             self.dismiss()
 
-    def tell(self, text: str) -> None:
-        """Show a result that is too long for the status bar, likewise."""
-        self._show("✓", text, "")
+    def tell(self, text: str, *, done: bool) -> None:
+        """Show what is too long for the status bar, likewise: a result, or else why nothing was done."""
+        self._show("✓" if done else "·", text, "")
 
     def _show(self, sign: str, message: str, cure: str) -> None:
         self._error, self._behind = None, False
@@ -55,7 +55,7 @@ class MessageBar(Static):
         if cure:
             text.append(f" {safe(cure)}", style="not bold")
         text.append("  Esc dismisses.", style="not bold dim")
-        self.set_class(sign == "✓", "result")
+        self.set_class(sign != "✕", "result")
         self.update(text)
         self.display = True
 
