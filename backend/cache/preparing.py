@@ -10,11 +10,17 @@ from backend.cache.faults import ROLES
 from backend.cache.places import Document
 from backend.cache.rights import READS, WRITES, extra, rights
 from backend.errors import CacheError
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Kind
 from backend.text import safe
 
 _EXISTS = 48
 """What a server answers that has the collection already, with other options."""
+
+
+def _schema(kind: Kind) -> Document:
+    """Return the options of a kind's collection."""
+    # Moderate: what does not fit already may be written to all the same, else it could not be put right.
+    return {"validator": validator(kind), "validationLevel": "moderate"}
 
 
 class Preparing(Connection):
@@ -34,13 +40,15 @@ class Preparing(Connection):
             existing: dict[str, Document] = {}
             with extra("list the collections"):
                 existing = {found["name"]: found.get("options", {}) for found in self._collections()}
+            stale = [
+                kind for kind in KINDS.values() if not _schema(kind).items() <= existing.get(kind.plural, {}).items()
+            ]
+            if not stale and "journal" in existing:  # the last that is made: all is there
+                return
             for kind in KINDS.values():
-                # Moderate: what does not fit already may be written to all the same, else it could not be put right.
-                schema = {"validator": validator(kind), "validationLevel": "moderate"}
-                if self.mode != "memory" and not schema.items() <= existing.get(kind.plural, {}).items():
-                    self._validate(kind.plural, schema)
-                # Of equal keys the server keeps the order in which they came, which an index by name would not. One
-                # that is there is passed over in a fraction of a millisecond.
+                if self.mode != "memory" and kind in stale:
+                    self._validate(kind.plural, _schema(kind))
+                # Of equal keys the server keeps the order in which they came, which an index by name would not.
                 self._index(kind.plural, [("cloud", 1), ("region", 1)])
             self._index("journal", [("at", -1), ("place", -1)])
 
