@@ -111,7 +111,7 @@ class Inputs:
             screen: Screen[object] = app.screen
         except ScreenStackError:
             return True
-        if inside and app.message_queue_size:
+        if inside and queued(app):
             return False
         if any(_at_work(place) for place in self._path if not (inside and place is app)):
             return False
@@ -133,7 +133,12 @@ def _at_work(pump: MessagePump) -> bool:
     """Return whether a message waits at a widget or is handled there; one that is closing may never get to it."""
     if not pump.is_running or pump._closing or pump._closed:
         return False
-    if pump.message_queue_size:
+    if queued(pump):
         return True
     waiters: object = vars(pump._message_queue.ready_event)["_waiters"]
     return not waiters  # it handles a message, or else it would wait for the next
+
+
+def queued(pump: MessagePump) -> bool:
+    """Return whether a message waits at a widget; textual takes the next one out of the queue to look at it."""
+    return pump.message_queue_size > 0 or pump._pending_message is not None

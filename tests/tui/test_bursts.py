@@ -1,12 +1,14 @@
 """Keys that come all at once, as over a slow ssh or from a macro: each acts where the one before it has led."""
 
+import asyncio
 import re
 from pathlib import Path
 
 from textual.command import CommandPalette
-from textual.events import Paste
+from textual.events import Callback, Paste
 
 from tests.tui.driving import User, World, opened
+from tui.inputs import queued
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
@@ -110,3 +112,18 @@ def test_no_focus_is_moved_later_than_at_once() -> None:
     sources = (Path(__file__).parents[2] / "tui").rglob("*.py")
     # Widget.focus() waits its turn, and takes the focus from what the next key opens.
     assert [source.name for source in sources if re.search(r"\.focus\(\)", source.read_text())] == []
+
+
+async def test_a_message_that_textual_has_taken_out_to_look_at_still_waits(world: World) -> None:
+    """Else a key would act before the one that stands between them, and be lost with the window that this closes."""
+    async with opened(world, world.app(refresh=False)) as user:
+        app, seen = user.app, list[tuple[int, bool]]()
+
+        async def look() -> None:
+            seen.append((app.message_queue_size, queued(app)))
+
+        for callback in (look, lambda: None):
+            app.post_message(Callback(callback=callback))
+        while not seen:  # a pause of the pilot's would post messages of its own
+            await asyncio.sleep(0)
+        assert seen == [(0, True)]
