@@ -38,10 +38,10 @@ STOCK: dict[str, list[Item]] = {
 """What moto takes seconds to list."""
 
 
-def stocked(cache: Cache, scope: Scope) -> None:
+def stocked(cache: Cache, scope: Scope, stock: Mapping[str, list[Item]] = STOCK) -> None:
     """Write the stock as a refresh a moment ago would have."""
     now = datetime.now(UTC)
-    for name, items in STOCK.items():
+    for name, items in stock.items():
         kind = KINDS[name]
         cache.put(kind, scope, items)
         cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
@@ -69,6 +69,20 @@ def boot_many(cloud: Cloud, count: int, **more: str) -> list[str]:
         pass
     answer.close()
     return sorted(states(cloud))
+
+
+def volume_in(cloud: Cloud, name: str = "data", zone: str = "us-east-1a") -> str:
+    """Create a volume without a word to anybody and return its id."""
+    return str(connect(cloud).create_volume(name, 1, zone, name)["id"])
+
+
+def in_cloud(cloud: Cloud, native: str) -> Item:
+    """Return a VM or a volume as it is in the cloud."""
+    ec2 = connect(cloud)
+    (item,) = (
+        item for page in (ec2.vms([native]) if native.startswith("i-") else ec2.volumes([native])) for item in page
+    )
+    return item
 
 
 def states(cloud: Cloud) -> dict[str, str]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import pytest
 
-from backend.cache import Cache, RefreshRecord, Scope
+from backend.cache import Cache
 from backend.commands import Command, Parsed
 from backend.config import Cloud
 from backend.kinds import KINDS
@@ -33,15 +32,6 @@ STOCK: dict[str, list[Item]] = {
     ],
 }
 """What a test's cache has been told of what never changes; moto takes seconds to list all of it."""
-
-
-def fill(cache: Cache, scope: Scope) -> None:
-    """Write the stock as a refresh a moment ago would have."""
-    for name, items in STOCK.items():
-        kind = KINDS[name]
-        cache.put(kind, scope, items)
-        now = datetime.now(UTC)
-        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
 
 
 def defaulting(session: Session, **defaults: str) -> Session:

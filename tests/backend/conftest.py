@@ -11,8 +11,8 @@ from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.providers import Provider, connect
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy
-from tests.backend.command_parts import fill, untouched
+from tests.backend.cloud_parts import behind_proxy, stocked
+from tests.backend.command_parts import STOCK, untouched
 from tests.ec2_proxy import Proxy
 
 
@@ -30,7 +30,7 @@ def session(cloud: Cloud, memory: Cache, tmp_path: Path) -> Session:
     other = replace(cloud, name="other", default=Defaults("eu-west-1"))
     settings = Settings({"aws": cloud, "other": other}, "aws", tmp_path / "cloudmesh.yaml")
     made = Session(settings, cloud, memory, tmp_path / "home", looks=(0.0, 0.1, 0.1))
-    fill(memory, made.scope)
+    stocked(memory, made.scope, STOCK)
     return made
 
 
@@ -39,7 +39,7 @@ def offline(memory: Cache, tmp_path: Path) -> Session:
     """A session whose test fails when the cloud is asked anything."""
     cloud = Cloud("aws")
     made = Session(Settings({"aws": cloud}, "aws"), cloud, memory, tmp_path / "home", connector=untouched)
-    fill(memory, made.scope)
+    stocked(memory, made.scope, STOCK)
     return made
 
 

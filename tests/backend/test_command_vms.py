@@ -1,19 +1,21 @@
-"""Starting, stopping, rebooting and deleting a VM: once, when it fits, and with nobody else at it."""
+"""Starting, stopping, rebooting, deleting and protecting a VM: once, when it fits, and with nobody else at it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from backend.cache import Change
+from backend.cache import Cache, Change
+from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.format import Flight, as_object
 from backend.kinds import JOURNAL, KINDS
 from backend.providers import Provider, connect
 from backend.session import Session
 from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import AMI, run
+from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent, states
 from tests.backend.command_parts import booted, row, untouched, vms
 
 NOWHERE = "i-0123456789abcdef0"
@@ -265,3 +267,35 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
     set_flight(session.cache, session.scope, vm, None)
     assert run(blind, "vm reboot web").message == f"web ({vm}) is rebooting."
     assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")
+
+
+# --- protection ------------------------------------------------------------------------------------------------------
+
+
+def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    (native,) = boot_many(cloud, 1)
+    connect(cloud).tag(native, "Name", "web")
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        idle = run(session, "vm unprotect web")
+        assert idle.message == f"web ({native}) is not protected; nothing was done."
+        assert (idle.undo, sent(proxy)) == ("", [])
+        outcome = run(session, "vm protect web")
+        assert outcome.message == f"web ({native}) is protected from being deleted."
+        assert account(cloud).vms[native][2]
+        assert row(session, "vm", native)["protected"] is True
+        assert dict(outcome.fields) == row(session, "vm", native)
+        again = run(session, "vm protect web")
+        assert again.message == f"web ({native}) is protected already; nothing was done."
+        assert (again.undo, sent(proxy)) == ("", ["ModifyInstanceAttribute"])
+
+        with pytest.raises(CloudError, match="it is protected"):
+            run(session, "vm delete web")
+        assert states(cloud) == {native: "running"}
+        assert row(session, "vm", native)["flight"] is None
+
+        back = run(session, outcome.undo)
+        assert back.message == f"web ({native}) is no longer protected from being deleted."
+        assert not account(cloud).vms[native][2]
+        assert row(session, "vm", native)["protected"] is False
+        run(session, back.undo)
+        assert account(cloud).vms[native][2]

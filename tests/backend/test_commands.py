@@ -19,8 +19,8 @@ from backend.mongod import find_binary
 from backend.providers import Provider
 from backend.secret import Secret
 from backend.session import Session, SettingChange
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, everything, fill, full, listed, row, untouched, vms
+from tests.backend.cloud_parts import AMI, run, stocked
+from tests.backend.command_parts import STOCK, booted, everything, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def server() -> Iterator[Cache]:
 def embedded(server: Cache, session: Session) -> Session:
     for name in server.database.list_collection_names():
         server.database[name].delete_many({})
-    fill(server, session.scope)
+    stocked(server, session.scope, STOCK)
     return replace(session, cache=server)
 
 

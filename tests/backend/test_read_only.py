@@ -17,8 +17,7 @@ from backend.journal import plan
 from backend.kinds import KINDS
 from backend.providers import Boot, Provider, connect
 from backend.session import Session, SettingChange
-from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, staged
-from tests.ec2_proxy import Proxy
+from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
 LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
 """The calls of a provider that change nothing."""
@@ -32,10 +31,6 @@ def locked(session: Session, by: str) -> Session:
     if by == "--read-only":
         return replace(session, read_only=True)
     return replace(session, cloud=replace(session.cloud, read_only=True))
-
-
-def changed(proxy: Proxy) -> list[str]:
-    return [action for action in proxy.asked if not action.startswith("Describe")]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -96,7 +91,7 @@ def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
         (entry,) = plan(memory, session.scope, tmp_path, [parsed.line])
         with pytest.raises(RefusedError, match="cloud aws is read-only here"):
             parsed.command.run(Call(session, parsed.bind(session), entry=entry))
-        assert changed(proxy) == []
+        assert sent(proxy) == []
         assert account(cloud) == before
         assert not list(tmp_path.rglob("*.pem"))
         assert memory.flights(session.scope) == []  # nothing is under way that could refuse the next command
@@ -140,7 +135,7 @@ def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
             getattr(ec2, name)(*arguments(getattr(Provider, name), keypair["id"]))
         assert "is refused: cloud aws is read-only here." in caught.value.message
         assert "read_only" in caught.value.cure
-        assert changed(proxy) == []
+        assert sent(proxy) == []
         assert account(cloud) == before
 
 
@@ -153,7 +148,7 @@ def test_the_provider_of_a_read_only_cloud_looks(memory: Cache, cloud: Cloud, tm
         assert ec2.protected(stage.protected)
         assert ec2.addresses([stage.vm]) == {}
         assert ec2.booted(Boot(AMI, "t2.micro", "token")) is None
-        assert changed(proxy) == []
+        assert sent(proxy) == []
 
 
 def test_a_cloud_that_is_not_read_only_is_written(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
