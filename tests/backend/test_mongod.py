@@ -22,6 +22,7 @@ from pymongo import MongoClient
 
 from backend.errors import CacheError, Cancelled
 from backend.mongod import EmbeddedServer, MongodError, find_binary
+from tests.backend.cache_parts import eventually
 from tests.backend.server_parts import keeper_of, mongod_of, processes, small_disk
 
 BINARY = find_binary()
@@ -42,15 +43,6 @@ print(server.start(), flush=True)
 sys.stdin.read()
 server.stop()
 """
-
-
-def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
-    """Look again until something is true, and answer it."""
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, f"still not true after {seconds} s"
-        time.sleep(0.02)
-    return found
 
 
 def another_mongod(home: Path, than: int | None, or_none: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Drives the dashboard in tests: what opens it, keys as fast as they come, waiting for what is to be seen."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -78,6 +79,18 @@ class Noting:
         return getattr(self._provider, name)
 
 
+class Held(Noting):
+    """A provider that does not look for elastic IPs before a gate is open, so that no preview is complete before."""
+
+    def __init__(self, provider: Provider, changing: list[str], gate: threading.Event) -> None:
+        super().__init__(provider, changing)
+        self._gate = gate
+
+    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+        assert self._gate.wait(30)
+        return self._provider.addresses(vms)
+
+
 class World:
     """What a test of the dashboard works on: a demo's clouds, a cache and a data directory of its own."""
 
@@ -101,6 +114,10 @@ class World:
     def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
         """Return the real provider, whose changing calls are noted."""
         return cast(Provider, Noting(providers.connect(cloud, *hooks), self.changing))
+
+    def held(self, gate: threading.Event) -> Connect:
+        """Return what connects as `connect` does, and completes no preview before the gate is open."""
+        return lambda cloud, *hooks: cast(Provider, Held(providers.connect(cloud, *hooks), self.changing, gate))
 
     @property
     def provider(self) -> Provider:

@@ -120,15 +120,7 @@ async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World
     booted(world, clock, "slow")
     gate = threading.Event()
 
-    class Waiting(Noting):
-        def addresses(self, vms: list[str]) -> dict[str, list[str]]:
-            assert gate.wait(30)
-            return self._provider.addresses(vms)
-
-    def connect(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Waiting(providers.connect(cloud, *hooks), world.changing))
-
-    async with opened(world, world.app(connect)) as user:
+    async with opened(world, world.app(world.held(gate))) as user:
         await marked(user)
         await user.go_to("slow")
         await user.press("d")

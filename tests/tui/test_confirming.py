@@ -2,16 +2,13 @@
 
 import string
 import threading
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from textual.events import Key
 from textual.widgets import Button, Static
 
-from backend import providers
-from backend.config import Cloud
-from backend.providers import Provider
-from tests.tui.driving import Noting, User, World, booted, opened
+from tests.tui.driving import User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog
@@ -172,15 +169,7 @@ async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: Wor
     """It does not cancel without a word what it was typed for."""
     gate = threading.Event()
 
-    class Waiting(Noting):
-        def addresses(self, vms: list[str]) -> dict[str, list[str]]:
-            assert gate.wait(30)
-            return self._provider.addresses(vms)
-
-    def connect(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Waiting(providers.connect(cloud, *hooks), world.changing))
-
-    async with opened(world, world.app(connect, pace=Pace())) as user:
+    async with opened(world, world.app(world.held(gate), pace=Pace())) as user:
         await user.go_to("db-replica")
         await user.press("t")
         await user.sees("Looking at what would be lost", "db-replica")
