@@ -333,27 +333,27 @@ class CloudmeshApp(Orderly):
     def undo(self) -> bool:
         """Offer to take back what was done last; return whether there is anything."""
         runner = self._runner_or_error()
-        return runner is not None and runner.undo()
+        return runner is not None and runner.results.undo()
 
     def show_results(self) -> bool:
         """List the results of the last commands, and offer to do again what failed; return whether there are any."""
         runner = self._runner_or_error()
-        return runner is not None and runner.show_results()
+        return runner is not None and runner.results.show()
 
     def enter(self, line: str) -> None:
         """Run a typed line."""
         if runner := self._runner_or_error():
-            runner.enter(line)
+            runner.asking.enter(line)
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
         if runner := self._runner_or_error():
-            runner.ask(one, target, ids, scope)
+            runner.asking.ask(one, target, ids, scope)
 
     @on(Asked)
     def _asked(self, message: Asked) -> None:
         if runner := self._runner_or_error():
-            runner.asked(message.parsed)
+            runner.asking.asked(message.parsed)
 
     def _runner_or_error(self) -> Runner | None:
         if self.runner is None:
