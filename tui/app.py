@@ -392,6 +392,8 @@ class CloudmeshApp(Orderly):
                 for kind in KINDS:
                     self.main.table_of(kind).notice = "The cache is not open. Any command, such as :vm list, opens it."
         elif message.error is not None:
+            if job.opens:
+                self.main.lost_keys.begin(job.began)
             job.failed(message.error)
         else:
             job.then(message.result)

@@ -27,7 +27,7 @@ PASTE_MOST = 100_000
 """Bytes of a paste that are kept."""
 
 BURST = 32
-"""Bytes in one read, after a paste without an end, that are the rest of the paste: nobody types so many at once."""
+"""Letters in one read, after a paste without an end, that are the rest of the paste: nobody types so many at once."""
 
 _START, _END = b"\x1b[200~", b"\x1b[201~"
 
@@ -98,7 +98,7 @@ class Keyboard:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the events that are whole with these bytes."""
         yield from self.tick()
-        if self._paste is None and self._endless and len(data) >= BURST:
+        if self._paste is None and self._endless and _continues_paste(data):
             self._paste = bytearray()
         self._last = self._now()
         data, self._held = self._held + data, b""
@@ -202,6 +202,11 @@ def _escape() -> events.Key:
 def _begun(end: bytes, data: bytes) -> bytes:
     """Return as much of the end of the data as may be the begin of `end`."""
     return next((end[:size] for size in range(len(end) - 1, 0, -1) if data.endswith(end[:size])), b"")
+
+
+def _continues_paste(data: bytes) -> bool:
+    """Return whether bytes are the rest of a paste, which many keys and reports of the mouse at once are not."""
+    return data.find(_END) > 0 or len(_WHOLE.sub(b"", data)) >= BURST
 
 
 def _is_control(char: str) -> bool:

@@ -12,6 +12,7 @@ from backend.kinds import KINDS
 from backend.text import safe
 from tui.messages import Asked
 from tui.screens.steady import Steady
+from tui.selection import fits
 
 
 class Palette(CommandPalette, Steady[None]):  # in this order: textual takes styles from the first
@@ -23,7 +24,7 @@ class Palette(CommandPalette, Steady[None]):  # in this order: textual takes sty
 
 
 class Commands(Provider):
-    """Searches COMMANDS, and the VMs by name and id with the commands that fit their state."""
+    """Searches COMMANDS, and the VMs by name and id with the commands that fit their state and what is under way."""
 
     async def discover(self) -> Hits:
         """Offer every command before anything is typed."""
@@ -60,11 +61,11 @@ class Commands(Provider):
             if "vm" in command.on and (target := command.target("vm")) and target.required
         ]
         for row in self.app.rows("vm"):  # type: ignore[attr-defined]
-            native, name, state = (kind.value(row, column) for column in ("id", "name", "state"))
+            native, name = kind.value(row, "id"), kind.value(row, "name")
             label = f"{name} {native}".casefold() if name else native
             if any(word in label for word in words):
                 for command, target in commands:
-                    if state not in command.impossible_in:
+                    if fits(command, kind, row):
                         parsed = Parsed(command, {target.name: native})
                         yield parsed, safe(f"{command.name} {name or ''} {native}")
 

@@ -364,7 +364,7 @@ class Rows:
 
     def marked(self, *, shown: bool = False) -> list[str]:
         """Return the ids of the marked rows in order of arrival; `shown`: without those that the filter hides."""
-        ids: Iterable[str] = self.marks
-        if shown and self.words:
-            ids = (id for id in ids if self.position(id) is not None)
-        return sorted(ids, key=self._slots.__getitem__)
+        slots = sorted(self._slots[id] for id in self.marks)
+        if shown and self.words:  # by its text: to look for the place of each would take longer, above all where sorted
+            slots = self._matching(slots, self.words)
+        return [str(self._rows[slot][self._id]) for slot in slots]

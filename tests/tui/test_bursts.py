@@ -9,6 +9,7 @@ from textual.events import Callback, Paste
 
 from tests.tui.driving import User, World, opened
 from tui.inputs import queued
+from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
@@ -49,6 +50,17 @@ async def test_what_follows_a_filter_goes_to_the_rows(world: World) -> None:
         vms = user.app.main.table_of("vm")
         assert vms.filter_text == "web-"
         assert len(vms.rows.marks) == 1
+
+
+async def test_what_follows_a_command_whose_dialog_does_not_open_runs_nothing(world: World) -> None:
+    async with opened(world, world.app(refresh=False)) as user:
+        await sent(user, ":vm delete nosuch", "enter", "dy6")
+        await user.sees("There is no VM 'nosuch'")
+        assert user.app.screen is user.app.main
+        assert user.app.main.kind == "vm"
+        await asyncio.sleep(PAUSE)
+        await user.press("6")
+        assert user.app.main.kind == "volume"
 
 
 async def test_what_follows_the_key_of_a_dialog_goes_to_its_field(world: World) -> None:

@@ -215,6 +215,15 @@ async def test_filter_and_what_escape_does(size: tuple[int, int]) -> None:
         await reader.until(lambda: not reader.open)
 
 
+@pytest.mark.parametrize("leave", [["enter", "escape"], ["escape"]])
+async def test_the_cursor_stays_on_the_entry_that_the_filter_found(leave: list[str]) -> None:
+    async with reading([entry(1), entry(2, error="Insufficient capacity"), entry(3)]) as reader:
+        assert reader.at == name(3)
+        await reader.press("slash", *"capacity", *leave)
+        assert reader.at == name(2)
+        assert len(reader.shown) == 3
+
+
 async def test_escape_leaves_the_filter_while_it_is_typed_and_closes_nothing() -> None:
     async with reading(entries(3)) as reader:
         for text in ("qJ/", ""):

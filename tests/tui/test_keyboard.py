@@ -88,6 +88,15 @@ def test_the_rest_of_a_paste_that_was_late_is_not_typed() -> None:
     assert sent(b"\x1b[200~a", late, b"\x1b[201~q", apart=0.6) == ["paste 'a'", f"paste {late.decode()!r}", "q"]
 
 
+def test_the_mouse_and_held_keys_go_on_after_a_paste_without_its_end() -> None:
+    moves, downs = b"".join(b"\x1b[<35;%d;9M" % column for column in range(1, 9)), b"\x1b[B" * BURST
+    assert sent(b"\x1b[200~a", moves, downs, apart=0.6) == ["paste 'a'", *["MouseMove"] * 8, *["down"] * BURST]
+
+
+def test_the_end_of_a_paste_that_was_late_is_not_typed_however_short_it_is() -> None:
+    assert sent(b"\x1b[200~a", b"dy\x1b[201~q", apart=0.6) == ["paste 'a'", "paste 'dy'", "q"]
+
+
 def test_a_paste_is_kept_to_a_size() -> None:
     assert sent(b"\x1b[200~" + b"a" * 2 * PASTE_MOST + b"\x1b[201~q") == [f"paste {'a' * PASTE_MOST!r}", "q"]
 

@@ -205,6 +205,7 @@ def test_marks_go_with_their_rows_and_outlive_filters() -> None:
     rows.toggle_mark("c")
     rows.toggle_mark("nobody")
     assert rows.marked() == ["a", "b", "c"]
+    assert rows.marked(shown=True) == ["c"]
     rows.toggle_mark("c")
     rows.apply([], ["a"])
     assert rows.marked() == ["b"]

@@ -164,3 +164,19 @@ async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World)
         verbs = {verb for entry in entries for verb in re.findall(r"vm (\w+)", entry)}
         assert verbs == {"start", "delete", "protect", "unprotect", "tag"}
         await user.press("escape")
+
+
+async def test_the_palette_does_not_offer_what_is_under_way(world: World, clock: Clock) -> None:
+    native = booted(world, "palette-vm")
+    clock.now += DELAY
+    async with opened(world) as user:
+        await user.press("r")
+        await user.until(lambda: user.named("palette-vm", "state") == "running")
+        await user.run(f"vm reboot {native}")
+        await user.until(lambda: user.named("palette-vm", "flight"))
+        await palette(user, "palette-vm", "palette-vm")
+        found = user.app.screen.query_one(CommandList)
+        entries = [str(found.get_option_at_index(index).prompt) for index in range(found.option_count)]
+        assert any("vm stop palette-vm" in entry for entry in entries)
+        assert not any("vm reboot palette-vm" in entry for entry in entries)
+        await user.press("escape")

@@ -119,6 +119,7 @@ class JournalScreen(Window[None]):
 
     def action_leave_filter(self) -> None:
         """Go to the rows; the filter stays."""
+        self.table.keep_cursor()
         self.query_one("#filter-line").display = bool(self.table.filter_text)
         self.set_focus(self.table)
 
@@ -127,6 +128,7 @@ class JournalScreen(Window[None]):
         if not self.query_one("#filter-line").display:
             self.dismiss()
             return
+        self.table.keep_cursor()
         field = self.query_one(FilterLine)
         with self.prevent(Input.Changed):
             field.value = ""
