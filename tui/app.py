@@ -340,10 +340,10 @@ class CloudmeshApp(Orderly):
         runner = self._runner_or_error()
         return runner is not None and runner.results.show()
 
-    def enter(self, line: str) -> None:
-        """Run a typed line."""
-        if runner := self._runner_or_error():
-            runner.asking.enter(line)
+    def enter(self, line: str) -> bool:
+        """Run a typed line; return False where it is refused at once."""
+        runner = self._runner_or_error()
+        return runner is not None and runner.asking.enter(line)
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""

@@ -29,22 +29,25 @@ class Asking:
         self._app = app
         self._runner = runner
 
-    def enter(self, line: str) -> None:
-        """Run a typed line."""
+    def enter(self, line: str) -> bool:
+        """Run a typed line; return False where it is refused at once."""
         try:
-            self.asked(parse(split(line)), typed=True)
+            parsed = parse(split(line))
         except CloudmeshError as error:
             self._app.show_error(error)
+            return False
+        return self.asked(parsed, typed=True)
 
-    def asked(self, parsed: Parsed, *, typed: bool = False) -> None:
+    def asked(self, parsed: Parsed, *, typed: bool = False) -> bool:
         """Run a command, or open its dialog first: when it lacks something, when it destroys something, and when it
-        changes something that was picked from a list rather than typed.
+        changes something that was picked from a list rather than typed. Return False where it is refused at once.
         """
         session, one = self._runner.session, parsed.command
         target = one.object
         if why := refusal(one, session):
             self._app.show_error(why)
-        elif one.shows:
+            return False
+        if one.shows:
             self._app.show(one.shows)
         elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):
             self.dialog(one, given=parsed.given)
@@ -57,6 +60,7 @@ class Asking:
             self._unless_final(parsed, target)
         else:
             self._runner.run([parsed])
+        return True
 
     def _confirm(self, parsed: Parsed, target: Param) -> None:
         """Find the one row that a command names, and show it before anything happens."""
@@ -88,7 +92,8 @@ class Asking:
                 self._runner.run([parsed])
 
         title = f"Looking at what {safe(parsed.line)} loses"
-        self._app.start(Job(title, lambda job: losses(parsed, session, job.check), then, self._app.show_error))
+        work = Job(title, lambda job: losses(parsed, session, job.check), then, self._app.show_error, opens=True)
+        self._app.start(work)
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""

@@ -44,7 +44,7 @@ class Job:
     lets_go: bool = True
     """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
     opens: bool = False
-    """It ends with a window; what is typed meanwhile waits a moment for that."""
+    """It may end with a window; what is typed meanwhile waits a moment for that."""
     key: str = ""
     """Two jobs of one key never run at once: the second is not started."""
     queue: str = ""

@@ -4,6 +4,7 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
 from textual.command import CommandPalette
 from textual.events import Callback, Paste
 
@@ -52,15 +53,31 @@ async def test_what_follows_a_filter_goes_to_the_rows(world: World) -> None:
         assert len(vms.rows.marks) == 1
 
 
-async def test_what_follows_a_command_whose_dialog_does_not_open_runs_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("vm delete nosuch", "There is no VM 'nosuch'"), ("vm delet web-2", "Did you mean 'vm delete'?")],
+)
+async def test_what_follows_a_command_whose_dialog_does_not_open_runs_nothing(
+    world: World, line: str, said: str
+) -> None:
     async with opened(world, world.app(refresh=False)) as user:
-        await sent(user, ":vm delete nosuch", "enter", "dy6")
-        await user.sees("There is no VM 'nosuch'")
+        await sent(user, f":{line}", "enter", "dy6")
+        await user.sees(said)
         assert user.app.screen is user.app.main
         assert user.app.main.kind == "vm"
         await asyncio.sleep(PAUSE)
         await user.press("6")
         assert user.app.main.kind == "volume"
+
+
+async def test_what_follows_a_command_that_loses_something_goes_to_its_dialog(world: World) -> None:
+    async with opened(world) as user:
+        await sent(user, ":vm stop gpu-train-01", "enter", "6")
+        await user.dialog("vm stop")
+        assert user.app.main.kind == "vm"
+        await user.press("escape")
+        await user.back()
+    assert world.changing == []
 
 
 async def test_what_follows_the_key_of_a_dialog_goes_to_its_field(world: World) -> None:

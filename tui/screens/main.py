@@ -85,8 +85,8 @@ class Host(Protocol):
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows; `scope` says which these are, where it is not plain to see."""
 
-    def enter(self, line: str) -> None:
-        """Run a typed line."""
+    def enter(self, line: str) -> bool:
+        """Run a typed line; return False where it is refused at once."""
 
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""
@@ -391,8 +391,9 @@ class MainScreen(Steady[None]):
 
     @on(CommandLine.Entered)
     def enter_command(self, event: CommandLine.Entered) -> None:
-        """Run the line that was entered."""
-        self._host.enter(event.line)
+        """Run the line that was entered; what is typed on after one that is refused runs nothing."""
+        if not self._host.enter(event.line):
+            self.lost_keys.begin(event.time)
 
     def _complete(self, line: str) -> list[str]:
         return self._host.completions(line)
