@@ -10,6 +10,7 @@ from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.production import production_tag, tags_of
 from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.commands.vms import STOP
 from backend.format import GONE, cell, counted, duration
 from backend.kinds import KINDS, Kind
 from backend.providers import Item
@@ -116,6 +117,11 @@ def _stopped(seen: Facts, native: str) -> Target:
         warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
     if is_spot(item):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
+    left_out = ""
+    if (state := str(item.get("state"))) in STOP.impossible_in:
+        left_out = f"it is {safe(state)} already"
+    elif has_ephemeral_root(item):
+        left_out = "its root disk is an instance store, and EC2 cannot stop such a VM"
     return Target(
         native,
         safe(item.get("name") or native),
@@ -129,9 +135,7 @@ def _stopped(seen: Facts, native: str) -> Target:
             *(f"elastic IP {safe(one)}, still billed" for one in seen.addresses.get(native, ())),
         ),
         warnings=tuple(warnings),
-        left_out="its root disk is an instance store, and EC2 cannot stop such a VM"
-        if has_ephemeral_root(item)
-        else "",
+        left_out=left_out,
         final=bool(store or group),
     )
 

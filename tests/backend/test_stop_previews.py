@@ -96,6 +96,19 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
     assert only(previews.vms(Call(session, {}), [native])).losses == ("its root disk, which is an instance store",)
 
 
+def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    stopped, running, gone = boot_many(cloud, 3, InstanceType="m5d.large", **GROUP)
+    connect(cloud).stop(stopped)
+    connect(cloud).delete_vm(gone)
+    preview = shown(session, stopped, running, gone)
+    assert [one.left_out for one in preview.targets] == ["it is stopped already", "", "it is terminated already"]
+    assert [one.id for one in preview.acted_on] == [running]
+    assert "1 instance store lost." in preview.totals
+    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert not shown(session, stopped).is_final
+
+
 def test_an_auto_scaling_group_deletes_what_is_stopped(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     (native,) = boot_many(cloud, 1, **GROUP)
