@@ -46,7 +46,7 @@ def has_ephemeral_root(vm: Item) -> bool:
     return bool(vm["extra"].get("rootDeviceType") == "instance-store")
 
 
-def is_lent(vm: Item) -> bool:
+def has_amazons_address(vm: Item) -> bool:
     """Return whether EC2 itself says of a VM's public address that it is not elastic."""
     interfaces = _dicts(vm["extra"].get("networkInterfaceSet"))
     return "amazon" in ((one.get("association") or {}).get("ipOwnerId") for one in interfaces)
@@ -55,7 +55,7 @@ def is_lent(vm: Item) -> bool:
 def lost_address(provider: Provider, vm: Item) -> str:
     """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
     address = str(vm.get("public_ip") or "")
-    if not address or is_lent(vm):
+    if not address or has_amazons_address(vm):
         return address
     try:
         elastic = provider.addresses([vm["id"]]).get(vm["id"], ())
@@ -129,7 +129,7 @@ class Facts:
     def lost_address(self, native: str) -> str | None:
         """Return the public address that is not elastic, "" where there is none, None where that is not known."""
         address = str(self.items[native].get("public_ip") or "")
-        if address and self.addresses is None and not is_lent(self.items[native]):
+        if address and self.addresses is None and not has_amazons_address(self.items[native]):
             return None
         return "" if address in self.elastic(native) else safe(address)
 
