@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from backend import plainyaml
 from backend.cleartext import in_clear
-from backend.errors import ConfigError
+from backend.errors import ConfigError, UsageError
 from backend.folders import is_trusted
 from backend.kinds import KINDS
 from backend.names import closest
@@ -139,9 +139,16 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 def expanded(name: str) -> Path:
     """Return the absolute path that `name` means, a leading ~ expanded where it names a user.
 
-    Absolute from the moment it is read: what is kept of it must mean the same in every folder.
+    Absolute from the moment it is read: what is kept of it must mean the same in every folder. Raises UsageError where
+    it begins at the present folder, and that is gone.
     """
-    return Path(os.path.expanduser(name)).absolute()  # Path.expanduser raises RuntimeError for an unknown user
+    path = Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{safe(name)} names no file: the present folder no longer exists.", "Give the full path, or cd elsewhere."
+        ) from None
 
 
 def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -155,14 +162,14 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
             if not path.is_file():
                 raise ConfigError(f"The configuration {path} that {where} names does not exist.", _NO_CONFIG_CURE)
             return path
-    places = [Path(NAME).absolute(), home(environ) / NAME]
-    for path in places:
-        if path.is_file():
-            if path == places[0]:
-                _check_ours(path)
-            return path
+    here, own = Path(NAME), home(environ) / NAME
+    if here.is_file():
+        _check_ours(here)
+        return here.absolute()
+    if own.is_file():
+        return own
     raise ConfigError(
-        f"There is no configuration: neither ./{NAME} nor {places[1]} exists, and $CLOUDMESH_CONFIG is not set.",
+        f"There is no configuration: neither ./{NAME} nor {own} exists, and $CLOUDMESH_CONFIG is not set.",
         _NO_CONFIG_CURE,
     )
 

@@ -1,5 +1,7 @@
 """The errors a user may see: one clear sentence each, with the exit status they end a headless run with."""
 
+import re
+
 from backend.redact import redacted
 
 
@@ -29,9 +31,10 @@ class CloudmeshError(Exception):
 
         `called` is the object's name and id, `name` what it is known by; `undone`: nothing was done.
         """
-        if action in self.message or (called and called in self.message):
-            return
         is_step = bool(self.doing) and self.message.startswith(f"{self.doing} failed")
+        said = self.doing if is_step else self.message  # what follows has names of clouds and regions
+        if action in self.message or (called and re.search(rf"(?<!\w){re.escape(called)}(?!\w)", said)):
+            return
         if is_step and not self.reading:  # the action itself
             if name and name not in self.doing.split():
                 self.message = redacted(f"{action}{self.message.removeprefix(self.doing)}")

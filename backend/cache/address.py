@@ -24,6 +24,9 @@ _ALLOWED = {
 }
 """The values that an option may have, where the driver's own words do not list them."""
 
+_WRONG = (PyMongoError, ValueError, TypeError)
+"""What the driver raises for an address; TypeError for some options that must be numbers."""
+
 _SECRET = ("password", "properties", "token")
 """What is in the name of an option whose value is not repeated."""
 
@@ -36,7 +39,7 @@ def place_of(uri: str) -> str:
     """
     try:
         nodes = _parsed(uri)["nodelist"]
-    except (PyMongoError, ValueError) as error:
+    except _WRONG as error:
         what, cure = _fault(uri) or (f"its parts do not fit together: {_words(error)}", "Check its options.")
         raise ConfigError(f"mongodb.uri in the configuration is not a valid MongoDB address: {what}.", cure) from None
     except OSError as error:
@@ -156,7 +159,7 @@ def _raised(uri: str) -> Exception | None:
     with suppress(OSError):
         try:
             _parsed(uri)
-        except (PyMongoError, ValueError) as error:
+        except _WRONG as error:
             return error
     return None
 

@@ -1,11 +1,12 @@
 """Opens the cache that the configuration asks for, or the best there is."""
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 
 from backend.cache.address import place_of
 from backend.cache.connection import Mode
@@ -75,9 +76,11 @@ def _connected(
 ) -> Cache:
     try:
         client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TOLERANT, **_TIMEOUTS)
-    except (PyMongoError, ValueError) as error:
+    except (PyMongoError, ValueError, OSError) as error:
         close()
-        raise sentence(error if isinstance(error, PyMongoError) else PyMongoError(), place) from None
+        if isinstance(error, ssl.SSLError):
+            error = ConfigurationError("mongodb.uri names a file of certificates that has none")
+        raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), place) from None
     cache = Cache(client, settings.database, mode, place, close=close, revive=revive, full=full)
     try:
         cache.prepare()

@@ -10,6 +10,7 @@ from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.production import production_tag, tags_of
 from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.commands.vms import STOP
 from backend.format import GONE, cell, counted, duration
 from backend.kinds import KINDS, Kind
 from backend.providers import Item
@@ -19,9 +20,6 @@ _VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]
 
 NEW = timedelta(hours=1)
 """A volume that was created empty less than this ago, and that nothing has attached since, holds no data."""
-
-_NO_COMPUTE = "{state}: no compute is billed, {its} volumes are"
-
 
 # --- VMs -------------------------------------------------------------------------------------------------------------
 
@@ -37,7 +35,7 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
 
 
 def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
-    item, protected, addresses = seen.items[native], seen.protected.get(native), seen.addresses.get(native, ())
+    item, protected, addresses = seen.items[native], seen.protected.get(native), seen.elastic(native)
     state, group = str(item.get("state")), group_of(item)
     production = _is_production(item, rules)
     warnings = []
@@ -59,7 +57,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         (
             *_facts(seen, native),
             ("Protected", "unknown" if protected is None else "yes" if protected else "no"),
-            ("Elastic IP", ", ".join(map(safe, addresses)) or "none"),
+            ("Elastic IP", "unknown" if seen.addresses is None else ", ".join(map(safe, addresses)) or "none"),
             ("Auto Scaling", safe(group) or "no group"),
         ),
         losses=(
@@ -90,7 +88,7 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
             yield f"{counted(len(some), 'volume')} ({_gib(some)}) {ends} {them}."
     if stores := sum(bool(seen.store(native)) for native in going):
         yield f"{counted(stores, 'instance store')} lost with {them}."
-    if addresses := sum(len(seen.addresses.get(native, ())) for native in going):
+    if addresses := sum(len(seen.elastic(native)) for native in going):
         yield f"{counted(addresses, 'elastic IP')} left, billed while unused."
     if back := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{back} would come back: Auto Scaling groups boot others."
@@ -116,6 +114,11 @@ def _stopped(seen: Facts, native: str) -> Target:
         warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
     if is_spot(item):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
+    left_out = ""
+    if (state := str(item.get("state"))) in STOP.impossible_in:
+        left_out = f"it is {safe(state)} already"
+    elif has_ephemeral_root(item):
+        left_out = "its root disk is an instance store, and EC2 cannot stop such a VM"
     return Target(
         native,
         safe(item.get("name") or native),
@@ -123,15 +126,14 @@ def _stopped(seen: Facts, native: str) -> Target:
         losses=(
             *([store] if store else []),
             *([f"public address {address} is not elastic: it is lost"] if address else []),
+            *(["its public address is lost unless it is elastic"] if address is None else []),
         ),
         stays=(
             *([f"its {_volumes(volumes)}, still billed"] if volumes else []),
-            *(f"elastic IP {safe(one)}, still billed" for one in seen.addresses.get(native, ())),
+            *(f"elastic IP {safe(one)}, still billed" for one in seen.elastic(native)),
         ),
         warnings=tuple(warnings),
-        left_out="its root disk is an instance store, and EC2 cannot stop such a VM"
-        if has_ephemeral_root(item)
-        else "",
+        left_out=left_out,
         final=bool(store or group),
     )
 
@@ -160,7 +162,7 @@ def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
         ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
         ("Location", safe(str(item.get("location") or "unknown"))),
         ("Flavor", safe(str(item.get("flavor") or "unknown"))),
-        ("USD/hour", running if seen.is_billed(native) else _NO_COMPUTE.format(state=state, its="its")),
+        ("USD/hour", running if seen.is_billed(native) else _unbilled(state, "its")),
     )
 
 
@@ -170,7 +172,11 @@ def _cost(seen: Facts, going: Sequence[str], when: str) -> str:
     known = [price for price in prices if price]
     cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
-    return ", ".join(cost) or _NO_COMPUTE.format(state="stopped", its="its" if len(going) == 1 else "their")
+    return ", ".join(cost) or _unbilled("stopped", "its" if len(going) == 1 else "their")
+
+
+def _unbilled(state: str, its: str) -> str:
+    return f"{state}: no compute is billed" if state in GONE else f"{state}: no compute is billed, {its} volumes are"
 
 
 def _absent(call: Call, kind: Kind, word: str) -> Target:

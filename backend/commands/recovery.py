@@ -1,6 +1,6 @@
 """Looks for the outcome of commands whose process ended before they did, and goes on with those not begun."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ from backend.format import counted
 from backend.journal import Entry, here
 from backend.kinds import KINDS, Kind
 from backend.log import logger
-from backend.providers import Item, Provider
+from backend.providers import Item, Page, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -211,10 +211,13 @@ def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
-    """Return what of these the cloud lists at this moment."""
-    listing = {"vm": provider.vms, "volume": provider.volumes}.get(kind)
-    pages = listing(ids) if listing else provider.keypairs()
-    return [item for page in pages for item in page if item["id"] in ids]
+    """Return what of these the cloud lists at this moment. Raises KeyError for a kind that nothing destroys."""
+    listings: dict[str, Callable[[], Iterator[Page]]] = {
+        "vm": lambda: provider.vms(ids),
+        "volume": lambda: provider.volumes(ids),
+        "keypair": provider.keypairs,
+    }
+    return [item for page in listings[kind]() for item in page if item["id"] in ids]
 
 
 def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:

@@ -11,6 +11,7 @@ from backend.commands.common import attachment, holders
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
+from backend.format import GONE
 from backend.kinds import KINDS
 from backend.log import logger
 from backend.providers import Item, Provider
@@ -45,12 +46,16 @@ def has_ephemeral_root(vm: Item) -> bool:
     return bool(vm["extra"].get("rootDeviceType") == "instance-store")
 
 
+def has_amazons_address(vm: Item) -> bool:
+    """Return whether EC2 itself says of a VM's public address that it is not elastic."""
+    interfaces = _dicts(vm["extra"].get("networkInterfaceSet"))
+    return "amazon" in ((one.get("association") or {}).get("ipOwnerId") for one in interfaces)
+
+
 def lost_address(provider: Provider, vm: Item) -> str:
     """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
     address = str(vm.get("public_ip") or "")
-    if not address or "amazon" in (
-        (one.get("association") or {}).get("ipOwnerId") for one in _dicts(vm["extra"].get("networkInterfaceSet"))
-    ):
+    if not address or has_amazons_address(vm):
         return address
     try:
         elastic = provider.addresses([vm["id"]]).get(vm["id"], ())
@@ -92,8 +97,8 @@ class Facts:
     items: Mapping[str, Item]
     volumes: Mapping[str, Sequence[Item]]
     """A volume that is attached to several of them is with each."""
-    addresses: Mapping[str, Sequence[str]]
-    """Elastic ones."""
+    addresses: Mapping[str, Sequence[str]] | None
+    """Elastic ones; None where they could not be looked at."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
@@ -107,8 +112,8 @@ class Facts:
         return price
 
     def is_billed(self, native: str) -> bool:
-        """Return whether compute is billed: EC2 bills none for a VM that is stopped or on its way there."""
-        return self.items[native].get("state") not in ("stopping", "stopped")
+        """Return whether compute is billed: EC2 bills none for a VM that is stopped, deleted or on its way there."""
+        return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
         """Return how a VM's instance store is called among what it loses, "" where it has none."""
@@ -117,17 +122,23 @@ class Facts:
             return f"instance store of {flavor}, {size:,} GB, and all that is on it"
         return "its root disk, which is an instance store" if has_ephemeral_root(self.items[native]) else ""
 
-    def lost_address(self, native: str) -> str:
-        """Return the public address that is not elastic, "" where there is none."""
+    def elastic(self, native: str) -> Sequence[str]:
+        """Return the elastic addresses of a VM that are known."""
+        return self.addresses.get(native, ()) if self.addresses else ()
+
+    def lost_address(self, native: str) -> str | None:
+        """Return the public address that is not elastic, "" where there is none, None where that is not known."""
         address = str(self.items[native].get("public_ip") or "")
-        return "" if address in self.addresses.get(native, ()) else safe(address)
+        if address and self.addresses is None and not has_amazons_address(self.items[native]):
+            return None
+        return "" if address in self.elastic(native) else safe(address)
 
     def dies(self, volume: Item, native: str) -> bool:
         """Return whether a volume is deleted with a VM; where nothing says so it counts as lost.
 
-        One that is attached to other VMs too stays while any of them does.
+        One that is attached to other VMs too stays while any of them does, as one that is protected does.
         """
-        if not set(holders(volume)) <= {native, *self.items}:
+        if not set(holders(volume)) <= {native, *(one for one in self.items if not self.protected.get(one))}:
             return False
         mapped = [one.get("ebs") for one in _dicts(self.items[native]["extra"].get("blockDeviceMapping"))]
         for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, native)}):
@@ -174,7 +185,7 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
         return otherwise
 
     no_volumes: dict[str, list[Item]] = {}
-    no_addresses: dict[str, list[str]] = {}
+    no_addresses: dict[str, list[str]] | None = None if there else {}
     unknown: dict[str, bool] = {}
     flavors = _known_flavors(call, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(

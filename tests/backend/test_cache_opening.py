@@ -79,6 +79,11 @@ def test_a_server_that_is_down() -> None:
             "",
         ),
         ("mongodb://db/?connectTimeoutMS=soon", "connectTimeoutMS is wrong: connecttimeoutms must be an integer", ""),
+        (
+            "mongodb://db/?zlibCompressionLevel=best",
+            "zlibCompressionLevel is wrong: zlibcompressionlevel must be an",
+            "",
+        ),
         ("mongodb://db/?readPreference=any", "its option readPreference is wrong", "primary, primaryPreferred"),
         ("mongodb://user:hush@db/?authMechanism=no", "authmechanism must be in (", ""),
         ("mongodb://db/?authMechanismProperties=hush", "authMechanismProperties has a value that is not allowed", ""),
@@ -102,6 +107,20 @@ def test_a_file_of_certificates_that_is_not_there() -> None:
     uri = "mongodb://user:hush@db.example.org/?tls=true&tlsCAFile=/nonexistent/ca.pem"
     with pytest.raises(ConfigError, match=r"names a file that cannot be read: /nonexistent/ca\.pem: No such file"):
         open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+
+
+def test_what_the_driver_finds_wrong_when_it_opens_an_address(tmp_path: Path) -> None:
+    empty = tmp_path / "ca.pem"
+    empty.touch()
+    for uri, what in (
+        (
+            f"mongodb://db.example.org/?tls=true&tlsCAFile={empty}",
+            "mongodb.uri names a file of certificates that has none",
+        ),
+        ("mongodb://user@db.example.org/?authMechanism=MONGODB-X509&authSource=x", "authentication source must be"),
+    ):
+        with pytest.raises(CacheError, match=rf"db\.example\.org:27017\) cannot be used: {what}.*mongodb\.uri"):
+            open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
 
 
 def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_in_two() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.config import find, home, load
-from backend.errors import ConfigError
+from backend.config import expanded, find, home, load
+from backend.errors import ConfigError, UsageError
 from tests.backend.config_parts import document, one, read
 
 TREE = Path(__file__).parents[2]
@@ -85,6 +85,18 @@ def test_no_file_at_all(tmp_path: Path) -> None:
         find(None, {"CLOUDMESH_HOME": str(tmp_path / "data")})
     for part in ("./cloudmesh.yaml", str(tmp_path / "data" / "cloudmesh.yaml"), "--demo", "cloudmesh.yaml.example"):
         assert part in str(caught.value)
+
+
+def test_the_present_folder_may_be_gone(tmp_path: Path, path: Path) -> None:
+    path.touch()
+    environ = {"CLOUDMESH_HOME": str(tmp_path)}
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with contextlib.chdir(gone):
+        gone.rmdir()
+        assert find(None, environ) == path == find(str(path), {})
+        with pytest.raises(UsageError, match=r"key\.pem names no file: the present folder no longer exists\."):
+            expanded("key.pem")
 
 
 def test_unreadable_files(tmp_path: Path, path: Path) -> None:

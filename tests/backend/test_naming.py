@@ -36,6 +36,8 @@ def test_an_action_whose_listing_fails_names_itself(session: Session, ec2: Provi
     [
         ("keypair create mine", "create of keypair mine"),
         ("volume create data", "create of volume data"),
+        ("keypair create aws", "create of keypair aws"),  # as the cloud is called that fails
+        ("volume create on", "create of volume on"),
     ],
 )
 def test_what_makes_something_says_what(session: Session, line: str, said: str) -> None:

@@ -294,6 +294,7 @@ def test_what_the_cloud_will_not_tell_is_said(
         assert all(bool(one.losses) == (what != "Volumes") for one in preview.targets)
         for one in preview.targets:
             assert (dict(one.facts)["Protected"] == "unknown") == (what == "Termination protection")
+            assert (dict(one.facts)["Elastic IP"] == "unknown") == (what == "Elastic IPs")
 
 
 def test_without_the_vms_themselves_there_is_no_preview(both: tuple[Session, Proxy], cloud: Cloud) -> None:

@@ -96,6 +96,19 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
     assert only(previews.vms(Call(session, {}), [native])).losses == ("its root disk, which is an instance store",)
 
 
+def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    stopped, running, gone = boot_many(cloud, 3, InstanceType="m5d.large", **GROUP)
+    connect(cloud).stop(stopped)
+    connect(cloud).delete_vm(gone)
+    preview = shown(session, stopped, running, gone)
+    assert [one.left_out for one in preview.targets] == ["it is stopped already", "", "it is terminated already"]
+    assert [one.id for one in preview.acted_on] == [running]
+    assert "1 instance store lost." in preview.totals
+    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert not shown(session, stopped).is_final
+
+
 def test_an_auto_scaling_group_deletes_what_is_stopped(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     (native,) = boot_many(cloud, 1, **GROUP)
@@ -123,6 +136,8 @@ def test_what_may_not_be_looked_at_is_said_and_stops_nothing(both: tuple[Session
     assert [note.partition(" could not")[0] for note in preview.notes] == ["Volumes", "Elastic IPs", "Instance stores"]
     assert len(preview.acted_on) == 2
     # Whether its address is elastic is not known.
+    assert {one.losses for one in preview.targets} == {("its public address is lost unless it is elastic",)}
+    assert not any("address" in total for total in preview.totals)
     assert run(session, f"vm stop {ids[0]}").lost == "Its volume is still billed."
     proxy.answers["DescribeInstances"] = DENIED
     with pytest.raises(PermissionDeniedError):
@@ -181,6 +196,9 @@ def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Sess
     prices = [dict(one.facts)["USD/hour"] for one in preview.targets]
     assert prices == ["stopped: no compute is billed, its volumes are", "0.0116"]
     assert preview.totals[0] == "2 VMs: 0.0116 USD/hour now."
+    connect(cloud).delete_vm(running)
+    gone = previews.vms(Call(session, {}), [running]).targets[0]
+    assert dict(gone.facts)["USD/hour"] == "terminated: no compute is billed"
     alone = previews.vms(Call(session, {}), [stopped])
     assert alone.totals[0] == "1 VM: stopped: no compute is billed, its volumes are."
 
@@ -212,6 +230,9 @@ def test_a_volume_of_several_vms_is_with_each_and_goes_with_the_last(both: tuple
     preview = previews.vms(call, [first, second])
     assert "1 volume (8 GiB) deleted with them." in preview.totals
     assert preview.targets[1].losses == (f"volume {volume}, 8 GiB, attached to {first} too",)
+    connect(cloud).protect(first, True)  # and so it is left out, and keeps the volume
+    assert "1 volume (8 GiB) left by it." in previews.vms(call, [first, second]).totals
+    connect(cloud).protect(first, False)
     left = only(previews.volumes(call, [volume])).left_out
     assert left == f"it is attached to {first}, {second}; detach it first"
     assert "1 volume (8 GiB) still billed." in shown(session, first, second).totals
