@@ -31,13 +31,15 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
     targets = tuple(
         _deleted(seen, native, rules) if native in seen.items else _absent(call, _VM, native) for native in natives
     )
-    return Preview(targets, tuple(_deleted_totals(seen, targets)), notes=seen.notes)
+    return Preview(targets, tuple(_deleted_totals(seen, targets, rules)), notes=seen.notes)
 
 
 def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
     item, protected, addresses = seen.items[native], seen.protected.get(native), seen.elastic(native)
     state, group = str(item.get("state")), group_of(item)
     production = _is_production(item, rules)
+    dying = seen.volumes_of([native], die=True)
+    guarded = [one for one in dying if _is_production(one, rules)]
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
@@ -45,6 +47,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         warnings.append(f"Its spot request {safe(str(request))} boots another in its place if it is persistent.")
     if production:
         warnings.append("It is tagged as production.")
+    warnings += [f"Volume {label(one.get('name'), one['id'])} goes with it: tagged as production." for one in guarded]
     left_out = ""
     if state in GONE:
         left_out = f"it is {safe(state)} already"
@@ -61,7 +64,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
             ("Auto Scaling", safe(group) or "no group"),
         ),
         losses=(
-            *(_volume_line(one, native) for one in seen.volumes_of([native], die=True)),
+            *(_volume_line(one, native) for one in dying),
             *([store] if store else []),
         ),
         stays=(
@@ -70,11 +73,11 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         ),
         warnings=tuple(warnings),
         left_out=left_out,
-        production=production,
+        production=production or bool(guarded),
     )
 
 
-def _deleted_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
+def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]) -> Iterable[str]:
     going = [one.id for one in targets if not one.left_out]
     if not going:
         return
@@ -93,7 +96,8 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
     if back := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{back} would come back: Auto Scaling groups boot others."
     if production := sum(one.production for one in targets if not one.left_out):
-        yield f"{production} tagged as production."
+        itself = sum(_is_production(seen.items[native], rules) for native in going)
+        yield f"{production} tagged as production{', or with a volume that is' if itself < production else ''}."
 
 
 def stops(call: Call, ids: Sequence[str]) -> Preview:

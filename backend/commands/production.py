@@ -25,18 +25,26 @@ def tags_of(item: Item) -> Mapping[str, str]:
     return tags
 
 
-def check_production(call: Call, kind: Kind, *items: Item) -> None:
+def check_production(call: Call, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
     """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
 
-    Every command that destroys something calls this right before it sends anything, whatever asked for the command.
+    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every command that
+    destroys something calls this right before it sends anything, whatever asked for the command.
     """
     for item in items:
         tag = production_tag(tags_of(item), call.session.settings.production)
         name, native = str(item.get("name") or ""), str(item["id"])
-        if tag and not call.production & ({name, safe(name), native} - {""}):
+        if tag and not call.production & (_words(item) | (_words(goes_with) if goes_with else set())):
             word = name if name and safe(name) == name else native
+            because = f"goes with {label(goes_with.get('name'), goes_with['id'])}, " if goes_with else ""
             raise UsageError(
-                f"The {kind.noun} {label(name, native)} is tagged as production ({safe(tag)}), and it was not named "
-                "to confirm that it shall be deleted; nothing was done.",
+                f"The {kind.noun} {label(name, native)} {because}is tagged as production ({safe(tag)}), and it was not "
+                "named to confirm that it shall be deleted; nothing was done.",
                 f"Without a screen, --production {shlex.quote(word)} confirms it.",
             )
+
+
+def _words(item: Item) -> set[str]:
+    """Return the words that confirm an object: its name, as it is and as it is shown, and its id."""
+    name = str(item.get("name") or "")
+    return {name, safe(name), str(item["id"])} - {""}

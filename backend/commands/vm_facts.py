@@ -82,6 +82,21 @@ def lost_by_stop(call: Call, vm: Item, address: str) -> str:
     return " ".join(said)
 
 
+def dies(volume: Item, vm: Item) -> bool:
+    """Return whether a volume is marked as deleted with a VM that it is attached to; where nothing says so it is."""
+    mapped = [one.get("ebs") for one in _dicts(vm["extra"].get("blockDeviceMapping"))]
+    for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, vm["id"])}):
+        if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
+            return str(one["deleteOnTermination"]).lower() != "false"
+    return True
+
+
+def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
+    """Return the volumes that are deleted with a VM, as the cloud lists them now; those of other VMs too stay."""
+    attached = (one for page in provider.volumes(vms=[vm["id"]]) for one in page)
+    return [one for one in attached if set(holders(one)) <= {vm["id"]} and dies(one, vm)]
+
+
 def _dicts(value: Any) -> list[dict[str, Any]]:
     """Return the structures in a list of EC2's; what is none is left out."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
@@ -140,11 +155,7 @@ class Facts:
         """
         if not set(holders(volume)) <= {native, *(one for one in self.items if not self.protected.get(one))}:
             return False
-        mapped = [one.get("ebs") for one in _dicts(self.items[native]["extra"].get("blockDeviceMapping"))]
-        for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, native)}):
-            if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
-                return str(one["deleteOnTermination"]).lower() != "false"
-        return True
+        return dies(volume, self.items[native])
 
     def volumes_of(self, ids: Sequence[str], *, die: bool | None = None) -> list[Item]:
         """Return the volumes of these VMs, each once; with `die` only those that are deleted with one, or are not."""

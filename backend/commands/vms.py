@@ -8,10 +8,19 @@ from backend.commands.common import check_name, label, listed, present, with_row
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
-from backend.commands.vm_facts import lost_address, lost_by_stop
-from backend.errors import Cancelled, CloudmeshError, NotFoundError, RefusedError, UnsureError, UntoldError
+from backend.commands.vm_facts import dying_volumes, lost_address, lost_by_stop
+from backend.errors import (
+    Cancelled,
+    CloudmeshError,
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedError,
+    UnsureError,
+    UntoldError,
+)
 from backend.format import GONE, Flight, flight_text
 from backend.kinds import KINDS, Row
+from backend.log import logger
 from backend.providers import Boot, Item, Provider
 from backend.refresh import TARGET, is_over
 from backend.text import safe
@@ -127,6 +136,7 @@ class Act:
             raise RefusedError(f"{named} is {state}, so there is nothing to {self.verb}; nothing was done.")
         if self.verb == "delete":
             check_production(call, _VM, item)
+            _check_volumes(call, provider, item)
         losses = self._losses(call, provider, item)
         call.check()
         call.journal.sending(native, before=state, name=item.get("name"), **losses)
@@ -197,6 +207,18 @@ class Act:
             f"{named} cannot be {_PAST[self.verb]} now: its {flight.action} is under way ({what}); nothing was done.",
             "Wait until it has settled.",
         )
+
+
+def _check_volumes(call: Call, provider: Provider, vm: Item) -> None:
+    """Raise UsageError where deleting a VM deletes a volume that is production and not confirmed."""
+    if not call.session.settings.production:
+        return
+    try:
+        volumes = dying_volumes(provider, vm)
+    except PermissionDeniedError as error:  # their tags are not for these keys; the preview says so
+        logger.info("the volumes of %s are not known: %s", vm["id"], error)
+        return
+    check_production(call, KINDS["volume"], *volumes, goes_with=vm)
 
 
 def _address_before(call: Call, native: str) -> str:

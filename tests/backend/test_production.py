@@ -9,12 +9,12 @@ import pytest
 from backend.cache import Cache
 from backend.commands import COMMANDS, execute, execute_all, parse, split
 from backend.commands.model import Call, Parsed
-from backend.commands.previews import keypairs, volumes
+from backend.commands.previews import keypairs, vms, volumes
 from backend.config import Cloud
 from backend.errors import NotFoundError, UsageError
 from backend.providers import connect
 from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
-from tests.backend.ec2_faults import listing
+from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]
 """Name, id, and what tells whether it is still there."""
@@ -92,6 +92,45 @@ def test_of_several_the_one_that_was_not_named_stays(memory: Cache, cloud: Cloud
         results = execute_all([parse(["vm", "delete", native]) for native in (core, plain)], session)
         assert [isinstance(one.error, UsageError) for one in results] == [True, False]
     assert states(cloud) == {core: "running", plain: "terminated"}
+
+
+@pytest.mark.parametrize("word", ["data", "core", "id"])
+def test_a_volume_that_is_production_and_goes_with_its_vm_is_named_too(
+    memory: Cache, cloud: Cloud, tmp_path: Path, word: str
+) -> None:
+    name, native, is_there = vm(cloud)
+    (root,) = (item["id"] for page in connect(cloud).volumes(vms=[native]) for item in page)
+    connect(cloud).tag(root, "Name", "data")
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        assert vms(Call(session, {}), [native]).typed == ""
+        tag(cloud, root)
+        preview = vms(Call(session, {}), [native])
+        assert preview.typed == name
+        assert f"Volume data ({root}) goes with it: tagged as production." in preview.targets[0].warnings
+        assert "1 tagged as production, or with a volume that is." in preview.totals
+        with pytest.raises(UsageError, match=rf"volume data \({root}\) goes with core \({native}\), is tagged as"):
+            run(session, f"vm delete {native}")
+        assert sent(proxy) == []
+        assert is_there()
+        execute(confirmed(f"vm delete {native}", native if word == "id" else word), session)
+        assert not is_there()
+
+
+def test_a_volume_that_stays_or_is_not_for_these_keys_needs_no_name(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    first, second = boot_many(cloud, 2)
+    stays = str(connect(cloud).create_volume("data", 1, "us-east-1a", "t")["id"])
+    connect(cloud).attach(stays, first, "/dev/sdf")
+    (root,) = (item["id"] for page in connect(cloud).volumes(vms=[second]) for item in page)
+    tag(cloud, stays)
+    tag(cloud, root)
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, f"vm delete {first}")
+        proxy.answers["DescribeVolumes"] = DENIED
+        assert any("Volumes could not be looked at" in note for note in vms(Call(session, {}), [second]).notes)
+        run(session, f"vm delete {second}")
+    assert states(cloud) == {first: "terminated", second: "terminated"}
 
 
 def test_nothing_is_resumed_while_some_of_it_is_production_and_not_named(
