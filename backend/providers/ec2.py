@@ -10,6 +10,7 @@ from backend.providers import Boot, Item, Page, Waiting
 from backend.providers import ec2_rows as rows
 from backend.providers.ec2_calls import Calls, Listing
 from backend.providers.ec2_errors import Call, Refusal
+from backend.providers.ec2_hosts import signed_as
 from backend.providers.ec2_params import booting, filtered, named, numbered
 from backend.providers.ec2_prices import prices
 from backend.providers.ec2_xml import Malformed
@@ -74,7 +75,7 @@ class EC2Provider:
             yield from self._of(FLAVORS, "instance-type", ids)
             return
         zones: dict[str, list[str]] | None = None
-        price, date = prices(self._cloud.region)
+        price, date = prices(signed_as(self._cloud.region))
         for number, page in enumerate(self._calls.pages(FLAVORS)):
             if number == 0:  # only when flavors are there: else the error is that of listing them
                 zones = self._zones()

@@ -117,6 +117,12 @@ def test_flavors_whose_locations_cannot_be_listed_have_unknown_ones(reply: Reply
     assert item["price"] == pytest.approx(0.0104)
 
 
+def test_flavors_of_a_fips_endpoint_cost_what_they_cost_in_its_region() -> None:
+    with Faults(TYPES, listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", [])) as faults:
+        (item,) = every(impatient(at(faults, region="fips-us-east-1")).flavors())
+    assert item["price"] == pytest.approx(0.0104)
+
+
 def test_flavors_that_cannot_be_listed_are_not_asked_for_their_locations() -> None:
     with Faults(refusal(403, "UnauthorizedOperation")) as faults, pytest.raises(CloudError, match="Listing flavors"):
         every(impatient(at(faults)).flavors())
