@@ -13,6 +13,7 @@ from backend.kinds import KINDS, Kind, Row
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.jobs import Job
+from tui.widgets.keyline import FRAME
 from tui.widgets.tabbar import Label, TabBar
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class Listings:
             self._counted(kind_name)
             if kind_name not in self._waiting:
                 self.freshen(kind_name)
-            self._app.call_after_refresh(self.load)  # these rows are painted before others are read
+            # These rows are painted before others are read; call_after_refresh would be lost with a window that closes.
+            self._app.set_timer(FRAME, self.load)
 
         def fail(error: CloudmeshError) -> None:
             if self._closed:

@@ -56,7 +56,10 @@ class Orderly(Guarded):
     def _repeats(self, event: Key) -> bool:
         """Return whether a key repeats the one that has just closed a dialog: it is not meant for the screen below."""
         before, self._last = self._last, (event, self.screen)
-        if before is None or isinstance(self.screen, Confirming):  # a dialog has rules of its own
+        if before is None:
+            return False
+        if isinstance(self.screen, Confirming):  # which has rules of its own
+            self.screen.follow(event, before[0])
             return False
         key, screen = before
         closed = isinstance(screen, Confirming) and screen not in self.screen_stack

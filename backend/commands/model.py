@@ -147,6 +147,8 @@ class Command:
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None
     """The kind whose tab shows the same in the dashboard, or "journal"."""
+    lifts_guard: bool = False
+    """Whether it takes away what keeps an object from being destroyed: it is confirmed as slowly as what destroys."""
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None

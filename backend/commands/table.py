@@ -102,6 +102,7 @@ def _protection(on: bool) -> Command:
         minor=True,
         on=("vm",),
         impossible_in=GONE,
+        lifts_guard=not on,
         look=vms.came_of_protect(on),
     )
 

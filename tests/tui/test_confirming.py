@@ -2,13 +2,14 @@
 
 import string
 import threading
+from time import monotonic
 from typing import cast
 
 import pytest
 from textual.events import Key
 from textual.widgets import Button, Static
 
-from tests.tui.driving import User, World, booted, opened
+from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog
@@ -156,13 +157,71 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
 
 async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(world: World) -> None:
     async with opened(world, world.app(pace=Pace())) as user:
-        await asked(user, "t", "ci-runner-1")
+        await asked(user, "o", "web-1")
         await typed(user, ("enter", -0.01))
         assert said(user) == "Typed before this was shown; press Enter again."
         assert world.changing == []
-        await typed(user, ("enter", 0.01))
+        await typed(user, ("enter", 0.41))  # of the key that has opened it, which was typed before it was painted
         await user.back()
-        await user.until(lambda: world.changing == ["stop"])
+        await user.until(lambda: world.changing == ["reboot"])
+
+
+async def word(user: User, text: str, gap: float) -> None:
+    """Type the letters of a word at an even pace: the first opens a window, which is painted before the second."""
+    began = monotonic() + 3
+    for number, char in enumerate(text):
+        key = Key({"\r": "enter"}.get(char, char), char)
+        key.time = began + number * gap
+        user.app.post_message(key)
+        await user.acted()
+        if number == 0:
+            window = user.app.screen
+            assert isinstance(window, Confirming)
+            await user.until(lambda: cast(Confirming[object], user.app.screen).painted is not None)
+            assert window.painted is not None
+            assert window.painted < began
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.12, 0.3, 0.39])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("web-1", "oyster"),
+        ("web-1", "o\r"),
+        ("db-primary", "Pyramid"),
+        ("web-1", "pyramid"),
+        ("class-student-07", "uyb"),
+        ("class-student-07", "u\r"),
+        ("ci-runner-1", "tyler"),
+        ("ci-runner-1", "t\r"),
+        ("web-1", "bye\r"),
+    ],
+)
+async def test_a_word_typed_on_the_list_changes_nothing(world: World, name: str, text: str, gap: float) -> None:
+    async with opened(world, world.app(pace=Pace())) as user:
+        await user.press("r")
+        await user.go_to(name)
+        await word(user, text, gap)
+        answer = "Enter" if text.endswith("\r") else "y"
+        await user.until(lambda: said(user) == f"Typed right after another key; press {answer} again.")
+        assert isinstance(user.app.screen, CommandDialog)
+    assert world.changing == []
+
+
+@pytest.mark.parametrize("key", ["P", "t"])
+async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: World, clock: Clock, key: str) -> None:
+    native = booted(world, f"read-{key}")
+    clock.now += DELAY
+    if key == "P":
+        world.provider.protect(native, True)
+    async with opened(world, world.app(pace=Pace())) as user:
+        await asked(user, key, f"read-{key}")
+        await typed(user, ("y", 0.79))
+        assert said(user) == "Typed too soon after this was shown; press y again."
+        assert world.changing == []
+        await typed(user, ("y", 0.81 + 0.41))
+        await user.back()
+        await user.until(lambda: world.changing == ["protect" if key == "P" else "stop"])
 
 
 async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: World) -> None:
@@ -178,8 +237,7 @@ async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: Wor
         assert user.app.screen is dialog
         assert said(user) == "Typed before this was shown; press Enter again."
         gate.set()
-        await user.until(lambda: dialog.seen)
-        await typed(user, ("enter", 0.5))
+        await typed(user, ("enter", 0.81))
         await user.back()
         await user.until(lambda: world.changing == ["stop"])
 

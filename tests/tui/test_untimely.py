@@ -53,6 +53,22 @@ async def test_two_clicks_beside_the_palette_close_it(world: World) -> None:
         await user.until(lambda: isinstance(user.app.screen, HelpScreen))
 
 
+@pytest.mark.parametrize("burst", [("question_mark", "escape"), ("enter", "escape"), ("J", "escape")])
+async def test_the_line_of_keys_follows_after_a_window_that_was_closed_at_once(
+    world: World, burst: tuple[str, ...]
+) -> None:
+    """What it waits for is lost with a window that it waits at."""
+    async with opened(world) as user:
+        for _ in range(3):
+            user.send(burst)
+            await user.acted()
+            await user.back()
+        await user.press("6")
+        await user.until(lambda: "detach" in user.screen.splitlines()[-1])
+        await user.press("3")
+        await user.until(lambda: "reboot" in user.screen.splitlines()[-1])
+
+
 @pytest.mark.parametrize("action", ["page_up", "page_down"])
 async def test_a_list_that_is_not_laid_out_has_no_page(world: World, action: str) -> None:
     async with opened(world) as user:

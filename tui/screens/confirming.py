@@ -87,6 +87,8 @@ class Confirming(Window[Answer]):
         """The last key or press of the mouse that no field has taken for text."""
         self._before: Key | MouseDown | None = None
         """The one before that."""
+        self._goes_on: bool | None = None
+        """Whether the last key goes on with a word whose first letter has opened the window; None before any key."""
 
     # --- for subclasses ----------------------------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class Confirming(Window[Answer]):
     @property
     def is_in_word(self) -> bool:
         """Whether what was typed last followed a letter so fast that both are of a word meant for something else."""
-        return self._follows_letter and self._since_key < self.pace.apart
+        return bool(self._goes_on) or (self._follows_letter and self._since_key < self.pace.apart)
 
     @property
     def _is_hurried(self) -> bool:
@@ -201,13 +203,22 @@ class Confirming(Window[Answer]):
 
     # --- what is typed -----------------------------------------------------------------------------------------------
 
+    def follow(self, event: Key, before: Key) -> None:
+        """Note whether a key and the one before it are of one word; called by the app before the key is handled.
+
+        A word that was meant for a filter opens a window with one letter and answers it with the next ones, in a field
+        too. A pause ends it.
+        """
+        of_one_word = before.is_printable and event.time - before.time < self.pace.apart
+        self._goes_on = of_one_word and self._goes_on is not False
+
     def on_key(self, event: Key) -> None:
         """Note a key that no field has taken for text; what is bound to it runs after this."""
         self._before, self._input = self._input, event
 
     def on_mouse_down(self, event: MouseDown) -> None:
         """Note a press of the mouse: the click that it may become is made later."""
-        self._before, self._input = None, event
+        self._before, self._input, self._goes_on = None, event, False
 
 
 def _early(at: float, painted: float) -> str:

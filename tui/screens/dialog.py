@@ -79,7 +79,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         scope: str = "",
         pace: Pace,
     ) -> None:
-        super().__init__(pace, "", destroys=command.effect == "destroys")
+        super().__init__(pace, "", destroys=command.effect == "destroys" or command.lifts_guard)
         self.command = command
         self._scope = scope
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
@@ -202,7 +202,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         if not self._is_open:
             return
         self._preview = preview
-        self.destroys = self.destroys or preview.is_final
+        self.destroys = self.destroys or any(one.losses or one.final for one in preview.acted_on)
         acted_on = len(preview.acted_on)
         self.shown.show(Group(*self._opening(), Text(""), drawn(preview)))
         run = self.query_one("#run", Button)

@@ -7,6 +7,9 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
+FRAME = 1 / 60
+"""Seconds between two paintings of the screen."""
+
 
 class KeyLine(Footer):
     """textual's footer, which makes its keys once for many changes, and only where they look otherwise.
@@ -28,10 +31,13 @@ class KeyLine(Footer):
         yield from super().compose()
 
     def bindings_changed(self, screen: Screen[object]) -> None:
-        """Look at the keys when all that is under way has been painted."""
+        """Look at the keys a frame later, at what has changed until then.
+
+        Not by call_after_refresh: that waits at the screen in front, and is lost when a window closes meanwhile.
+        """
         if screen is self.screen and self.app.app_focus and self.is_attached and not self._due:
             self._due = True
-            self.call_after_refresh(self._renew)
+            self.set_timer(FRAME, self._renew)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Press a dim key all the same: the screen says why it cannot be used."""
