@@ -108,8 +108,8 @@ _KINDS = """\
 an array and tags are always an object. CSV joins the entries of both by commas, as tables do.
 
 A table fits the terminal: the widest texts are cut with `…`, never ids and addresses. Where that is not enough, columns
-are left out and named on stderr. In a pipe or a file nothing is cut, and a text of more than 80 cells widens only its
-own line.
+are left out; those of them that say something are named on stderr. In a pipe or a file nothing is cut, and a text of
+more than 80 cells widens only its own line.
 
 `--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
 `added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""

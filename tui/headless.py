@@ -153,8 +153,11 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields)}))
     else:
         print(safe(outcome.message))
+        failed = sum(part.error is not None for part in outcome.parts)
         for part in outcome.parts:
-            said = part.error or (part.outcome.message if isinstance(part.outcome, Outcome) else "")
+            # Why one alone has failed is said on stderr; of several, each line has its own reason.
+            why = part.error if failed > 1 else "failed"
+            said = why if part.error else part.outcome.message if isinstance(part.outcome, Outcome) else ""
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
         if outcome.undo:
             print(f"To take it back: {safe(outcome.undo)}")

@@ -166,18 +166,22 @@ def _run(command: Command, call: Call) -> Outcome:
 
 
 def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
-    """Return the error for an object of a command that was made a moment ago, None where none was.
+    """Return the error for an object of a command that was made a moment ago, None where it is another that is missing.
 
     A listing may have it before the rest of the cloud knows it.
     """
     since = datetime.now(UTC) - timedelta(seconds=NEW_FOR)
-    for param in command.params:
-        if param.kind and not param.many and (word := call.args.get(param.name)):
-            kind = KINDS[param.kind]
-            native = id_of(call, kind, str(word))
-            if call.session.cache.made_since(kind, call.session.scope, native, since):
-                early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
-                return NotListedError(f"{error.message} {early}", "Try again in a moment.")
+    given = [
+        (KINDS[param.kind], str(word))
+        for param in command.params
+        if param.kind and not param.many and (word := call.args.get(param.name))
+    ]
+    objects = [(kind, word, id_of(call, kind, word)) for kind, word in given]
+    meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
+    for kind, _, native in meant or objects:  # the cloud may not say which
+        if call.session.cache.made_since(kind, call.session.scope, native, since):
+            early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+            return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
 
 

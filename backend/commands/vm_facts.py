@@ -131,7 +131,9 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none."""
+        """Return how a VM's instance store is called among what it loses, "" where it has none, or none any more."""
+        if self.items[native].get("state") == "stopped":
+            return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
         if size:
             return f"instance store of {flavor}, {size:,} GB, and all that is on it"

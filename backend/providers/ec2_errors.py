@@ -97,7 +97,7 @@ def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int 
         "host": host,
         "place": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
         if cloud.endpoint
-        else f"that {cloud.region} is a region of EC2 (`location` in cloudmesh.yaml)",
+        else f"that {cloud.region} is a region of EC2 (`location` in cloudmesh.yaml, else AWS_REGION)",
         "action": call.action,
         "denied": _short(denied[1] or denied[2]) if denied else f"ec2:{call.action}",
         "policy": _short(policy),

@@ -18,7 +18,7 @@ from backend.refresh import NEW_FOR, refresh
 from backend.session import Session
 from backend.watch import Watcher
 from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
-from tests.backend.cloud_parts import BOOT, behind_proxy, outcomes, run, states
+from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
 
@@ -183,3 +183,19 @@ def test_a_keypair_that_ec2_does_not_know_yet_boots_a_moment_later(memory: Cache
         tokens = [call.params["ClientToken"] for call in proxy.calls if call.action == "RunInstances"]
         assert len(tokens) == 1 + len(session.looks) + 1
         assert len(set(tokens)) == 2  # one a command
+
+
+@pytest.mark.parametrize("image", ["ami-12345678", AMI])
+def test_an_image_that_does_not_exist_is_not_blamed_on_a_new_keypair(
+    memory: Cache, cloud: Cloud, tmp_path: Path, image: str
+) -> None:
+    """The first is not in the cache, and the second is no longer in EC2."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        run(session, "keypair create mine")
+        words = f"The image id '[{AMI}]' does not exist"
+        proxy.answers["RunInstances"] = refusal(400, "InvalidAMIID.NotFound", words)
+        with pytest.raises(NotFoundError) as caught:
+            run(session, f"vm boot {image} --keypair mine")
+        assert not isinstance(caught.value, NotListedError)
+        assert "a moment ago" not in str(caught.value)
+        assert proxy.asked.count("RunInstances") == (image == AMI)

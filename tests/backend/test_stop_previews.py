@@ -80,6 +80,10 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
     going = previews.vms(Call(session, {}), [native])
     assert store in only(going).losses
     assert "1 instance store lost with it." in going.totals
+    connect(cloud).stop(native)  # which has lost it
+    stopped = previews.vms(Call(session, {}), [native])
+    assert store not in only(stopped).losses
+    assert not any("instance store" in total for total in stopped.totals)
 
 
 def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Session, Proxy]) -> None:

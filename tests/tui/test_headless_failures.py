@@ -5,10 +5,16 @@ import os
 import re
 import socket
 import stat
+from typing import Any
 
 import pytest
+from pymongo.database import Database
 
+from backend.cache import Cache
+from backend.config import Cloud, Defaults, Settings
 from backend.providers.ec2 import EC2Provider
+from backend.session import Session
+from tests.backend.cloud_parts import abandoned
 from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import SECRET, TOKEN, Shell, sentence
@@ -168,3 +174,19 @@ def test_a_wrong_address_of_the_cache_says_which_part_of_it(bare: Shell, proxy: 
     assert (result.returncode, result.stdout, proxy.asked) == (2, "", [])
     assert said in sentence(result)
     assert "hush" not in result.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_why_what_is_resumed_has_failed_is_said_once(shell: Shell, database: Database[Any], count: int) -> None:
+    cloud = Cloud("east", default=Defaults(location="us-east-1"))
+    cache = Cache(database.client, database.name, "mongodb", "here")
+    session = Session(Settings({"east": cloud}, "east"), cloud, cache, shell.home)
+    lines = [f"vm stop i-0123456789abcdef{number}" for number in range(count)]
+    for line in lines:
+        abandoned(session, line, outcome="waiting")
+    result = shell.run("--yes", "journal", "resume")
+    assert result.returncode == 1
+    assert f"{count} of {count} failed: " in result.stderr
+    for line in lines:
+        assert f"  {line}: " in result.stdout
+        assert (result.stdout + result.stderr).count(f"There is no VM {line.split()[-1]!r}") == count
