@@ -245,8 +245,8 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
     if kind.name == "flavor":
         replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
-        cache.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
-    found = {kind.value(row, "id"): row for row in cache.rows(kind, HERE)}
+        cache.rows.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
+    found = {kind.value(row, "id"): row for row in cache.rows.snapshot(kind, HERE)}
     for number in range(3):
         said = dict(zip(kind.index, found.get(kept.native.format(n=number), ()), strict=False))
         if {name: value for name, value in said.items() if value is not None} != kept.row(number):

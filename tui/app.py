@@ -181,6 +181,7 @@ class CloudmeshApp(Orderly):
 
         feed = Feed(
             session.cache,
+            KINDS.values(),
             lambda change: self.post_message(CacheChanged(change)),
             lambda lost: self.post_message(CacheConnection(lost)),
         )

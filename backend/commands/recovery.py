@@ -155,7 +155,9 @@ def _is_resendable(entry: Entry) -> bool:
 
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
-    entries = (Entry(session.cache, session.home, document) for document in session.cache.unsettled(session.scope))
+    entries = (
+        Entry(session.cache, session.home, document) for document in session.cache.journal.unsettled(session.scope)
+    )
     return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
 
 

@@ -72,7 +72,7 @@ def _done(call: Call, kind: Kind, item: Item) -> Outcome:
         kind,
         native,
         Outcome(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
-        lambda: call.session.cache.put(kind, call.session.scope, [now]),
+        lambda: call.session.cache.rows.put(kind, call.session.scope, [now]),
     )
 
 

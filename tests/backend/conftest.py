@@ -8,6 +8,7 @@ import pytest
 
 from backend.cache import Cache, open_cache
 from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.kinds import KINDS
 from backend.providers import Provider, connect
 from backend.secret import Secret
 from backend.session import Session
@@ -19,7 +20,7 @@ from tests.ec2_proxy import Proxy
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Cache]:
     """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path, KINDS.values())
     yield opened
     opened.close()
 

@@ -41,10 +41,10 @@ KEYS = [
 def test_any_tags_are_written_changed_and_read(
     cache: Cache, kind: Kind, first: dict[str, str], then: dict[str, str]
 ) -> None:
-    cache.remove(kind, HERE, ["x"])
+    cache.rows.remove(kind, HERE, ["x"])
     for tags in (first, then, dict.fromkeys(KEYS, "")):
-        cache.put(kind, HERE, [item(kind, "x", extra={"tags": tags})])
-        document = cache.document(kind, HERE, "x")
+        cache.rows.put(kind, HERE, [item(kind, "x", extra={"tags": tags})])
+        document = cache.rows.document(kind, HERE, "x")
         assert document is not None
         assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == tags
         shown = list(flatten({"tags": document["extra"]["tags"]}))

@@ -65,7 +65,7 @@ def test_production_is_destroyed_only_when_it_was_named(memory: Cache, cloud: Cl
             assert refused.value.cure == "Without a screen, --production core confirms it."
         assert sent(proxy) == []
         assert is_there()
-        assert {entry["outcome"] for entry in memory.journal()} == {"failed"}
+        assert {entry["outcome"] for entry in memory.journal.newest()} == {"failed"}
         execute(confirmed(f"{kind} delete {native}", name if kind != "vm" else native), session)
         assert not is_there()
 

@@ -69,7 +69,7 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
 ) -> None:
     session, proxy = both
     if known:
-        session.cache.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
+        session.cache.rows.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
     (native,) = boot_many(cloud, 1, InstanceType="m5d.large")
     store = "instance store of m5d.large, 75 GB, and all that is on it"
     preview = shown(session, native)

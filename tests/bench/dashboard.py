@@ -93,11 +93,11 @@ def prepare(home: Path, database: str) -> None:
         now = datetime.now(UTC)
         for kind in KINDS.values():
             if kind.name != "vm":
-                cache.note_refresh(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
+                cache.refreshes.write(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
 
 
 def _cache(home: Path, database: str) -> Cache:
-    return open_cache(MongoDB(database=database), home)
+    return open_cache(MongoDB(database=database), home, KINDS.values())
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

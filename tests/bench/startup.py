@@ -94,9 +94,9 @@ def _fill(home: Path, file: Path) -> str:
         settings = load(file)
         cloud, kind = settings.clouds[settings.cloud], KINDS["image"]
         scope = Scope(cloud.name, cloud.region)
-        with closing(open_cache(settings.mongodb, home)) as cache:
+        with closing(open_cache(settings.mongodb, home, KINDS.values())) as cache:
             refresh(kind, providers.connect(cloud), cache, scope)
-            image = str(kind.value(cache.rows(kind, scope)[0], "id"))
+            image = str(kind.value(cache.rows.snapshot(kind, scope)[0], "id"))
     _until_down(home)
     return image
 

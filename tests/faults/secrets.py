@@ -25,6 +25,7 @@ from backend.commands import parse
 from backend.commands.run import execute
 from backend.config import Cloud, Credentials, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
+from backend.kinds import KINDS
 from backend.providers import ec2_rules
 from backend.providers.ec2 import EC2Provider
 from backend.secret import Secret
@@ -178,7 +179,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     cloud = _cloud(ground, planted)
     mongodb = MongoDB(Secret(_uri(planted, "127.0.0.1:1")))
     settings = Settings({"east": cloud}, "east", mongodb=mongodb)
-    cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+    cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
     session = Session(settings, cloud, cache, ground.folder)
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb.uri.reveal(), connect=False)
     provider = session.connect()
@@ -205,7 +206,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
         for line in ("keypair create mine", "volume create data --size 1 --location us-east-1a"):
             with suppress(CloudmeshError):
                 execute(parse(line.split()), failing)
-    journal = list(cache.database["journal"].find())
+    journal = list(cache.store.database["journal"].find())
     assert len(journal) == 2, journal
     pile.add("journal", *journal)
     cache.close()
@@ -218,7 +219,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
     with Faults(refusal(400, "Odd", html.escape(_echo(planted)))) as faults:
         cloud = _cloud(ground, planted, faults.url)
         settings = Settings({"east": cloud}, "east", mongodb=MongoDB(Secret(_uri(planted, "127.0.0.1:1"))))
-        cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+        cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
         session = Session(settings, cloud, cache, ground.folder / "home")
         app = CloudmeshApp(Launch(lambda: session))
         async with driven(app) as user:
@@ -228,7 +229,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
                 await user.sees("You sent ***")
                 pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.run("keypair create mine")
-            await user.until(lambda: cache.database["journal"].count_documents({"outcome": "failed"}))
+            await user.until(lambda: cache.store.database["journal"].count_documents({"outcome": "failed"}))
             pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.press("J")
             await user.sees("keypair create mine")
