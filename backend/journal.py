@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from backend import owner
-from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
+from backend.kinds import Scope
 from backend.redact import redacted
 from backend.seal import fits, seal
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backend.ahead import ahead
-from backend.cache import RefreshRecord, Scope
+from backend.cache import RefreshRecord
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
-from backend.kinds import KINDS, Kind
+from backend.kinds import KINDS, Kind, Scope
 from backend.lease import BegunAnew, Lease, take
 from backend.log import logger
 from backend.providers import Provider, Waiting

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend import providers
-from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds import Kind
+from backend.kinds import Kind, Scope
 from backend.names import closest
 from backend.providers import Provider, Waiting
 

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
 from backend.format import MOVING, Flight
-from backend.kinds import KINDS, Row
+from backend.kinds import KINDS, Row, Scope
 from backend.log import logger
 from backend.providers import Provider
 from backend.refresh import TARGET, not_listed_yet, settle

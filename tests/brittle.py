@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from backend.cache import Cache, Scope
-from backend.kinds import Kind, Row
+from backend.cache import Cache
+from backend.kinds import Kind, Row, Scope
 from backend.providers import ec2
 from backend.providers.ec2_calls import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing

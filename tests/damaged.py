@@ -12,8 +12,8 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import strategies as st
 from pymongo.errors import WriteError
 
-from backend.cache import Cache, RefreshRecord, Scope
-from backend.kinds import KINDS, Kind, Type
+from backend.cache import Cache, RefreshRecord
+from backend.kinds import KINDS, Kind, Scope, Type
 from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")

@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from backend.cache.documents import to_rows
-from backend.cache.places import Document, Scope
+from backend.cache.places import Document
 from backend.cache.store import Store, of
 from backend.format import MOVING, Flight
-from backend.kinds import Kind, Row
+from backend.kinds import Kind, Row, Scope
 
 
 class Flights:

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pytest
 from pymongo import MongoClient
 
-from backend.cache import Cache, Change, Scope
+from backend.cache import Cache, Change
 from backend.cache.feed import Feed
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Type
+from backend.kinds import KINDS, Kind, Scope, Type
 from backend.mongod import find_binary
 from backend.providers import Boot, Item, Page
 

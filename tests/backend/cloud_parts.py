@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from backend.cache import Cache, RefreshRecord, Scope
+from backend.cache import Cache, RefreshRecord
 from backend.commands import Outcome, execute, parse, split
 from backend.commands.preview import Preview, Target
 from backend.config import Cloud, Settings
 from backend.journal import Entry, plan, sealed
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.providers import Boot, Item, connect
 from backend.providers.ec2_driver import Driver
 from backend.seal import seal

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from backend import state
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.commands import COMMANDS, Command, Parsed, allowed, command, execute
 from backend.config import MongoDB
 from backend.errors import CloudmeshError, ConfigError
 from backend.format import Flight
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.mongod import find_binary
 from backend.providers import Provider
 from backend.secret import Secret

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import pytest
 
-from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, Change, RefreshRecord, open_cache
 from backend.cache.feed import Feed
 from backend.cache.places import EVERYWHERE
 from backend.config import MongoDB
-from backend.kinds import JOURNAL, KINDS, Kind
+from backend.kinds import JOURNAL, KINDS, Kind, Scope
 from backend.mongod import find_binary
 from backend.refresh import refresh
 from backend.secret import Secret

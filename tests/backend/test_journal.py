@@ -155,7 +155,8 @@ def test_a_data_directory_that_cannot_be_written(cache: Cache, tmp_path: Path) -
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds import Scope
 from backend.config import MongoDB
 from backend.journal import plan
 from backend.kinds import KINDS

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.commands.recovery import FOREIGN, Recovered, left, recover
 from backend.config import Cloud
 from backend.journal import plan
+from backend.kinds import Scope
 from backend.providers import Provider, connect
 from tests.backend.cache_parts import ago
 from tests.backend.cloud_parts import (

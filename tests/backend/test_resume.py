@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.commands import Parsed, command, execute, parse, recovery, split
 from backend.commands.model import Call
 from backend.commands.recovery import Recovered, left, recover
 from backend.config import Cloud
 from backend.errors import RefusedError, UnsureError
 from backend.journal import plan
-from backend.kinds import JOURNAL
+from backend.kinds import JOURNAL, Scope
 from backend.providers import connect
 from tests.backend.cloud_parts import (
     BOOT,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from backend import providers
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.mongod import EmbeddedServer
 from backend.refresh import refresh
 from tests.bench.endpoint import serving

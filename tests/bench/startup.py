@@ -17,9 +17,9 @@ from contextlib import closing
 from pathlib import Path
 
 from backend import providers
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
 from backend.config import load
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.mongod import EmbeddedServer
 from backend.mongod_keeper import try_lock
 from backend.refresh import refresh

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
-from backend.cache import Cache, Scope, open_cache
+from backend.cache import Cache, open_cache
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.mongod import EmbeddedServer
 from backend.providers import Boot, Provider, Waiting
 from backend.providers.ec2 import EC2Provider

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from backend.cache import Cache, Scope, open_cache
+from backend.cache import Cache, open_cache
 from backend.commands.recovery import recover
 from backend.config import MongoDB
 from backend.errors import CacheError, CloudmeshError
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, ids, items
@@ -42,7 +42,8 @@ ACTIONS = (
 _PAGES = """
 import sys
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds import Scope
 from backend.config import MongoDB
 from backend.kinds import KINDS
 from backend.refresh import refresh

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.config import Cloud, Poll, Settings
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Scope
 from backend.providers import connect
 from backend.providers.ec2 import EC2Provider
 from backend.refresh import refresh_many

@@ -18,9 +18,9 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from backend import providers
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row
+from backend.kinds import KINDS, Row, Scope
 from backend.providers import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp

@@ -10,10 +10,10 @@ from typing import Any
 from textual.screen import Screen
 from wcwidth import wcwidth
 
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS, Kind
+from backend.kinds import KINDS, Kind, Scope
 from backend.providers import Item
 from backend.secret import Secret
 from backend.text import safe

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from backend.cache import Cache, Scope
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.cache import Cache
+from backend.kinds import JOURNAL, KINDS, Kind, Row, Scope
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
 from tests.tui.driving import World, copied, driven
 from tui.screens.details import DetailsScreen

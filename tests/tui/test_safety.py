@@ -11,13 +11,13 @@ import pytest
 from textual.widgets import Button
 
 from backend import providers
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.cache.rows import Rows
 from backend.cache.store import Store
 from backend.commands import execute, parse, split
 from backend.config import Cloud
 from backend.errors import CacheError, CacheLostError, ConfigError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds import KINDS, Kind, Row, Scope
 from backend.providers import Page, Provider
 from backend.refresh import CANCELLED
 from backend.session import Session
