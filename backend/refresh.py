@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from backend.ahead import ahead
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
@@ -17,7 +16,8 @@ from backend.format import Flight
 from backend.kinds import KINDS, Kind
 from backend.lease import BegunAnew, Lease, take
 from backend.log import logger
-from backend.providers import Provider, Waiting
+from backend.prefetch import prefetch
+from backend.providers.protocol import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -117,7 +117,7 @@ def _listed(
     try:
         listing = getattr(provider, kind.plural)
         known = cache.rows.known(kind, scope)
-        for page in ahead(listing(known.hashes) if kind.vast else listing()):
+        for page in prefetch(listing(known.hashes) if kind.vast else listing()):
             check()
             lease.hold()
             new, different = cache.rows.put(kind, scope, page, known)

@@ -11,7 +11,7 @@ from backend.errors import Cancelled, CloudmeshError
 from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Row
 from backend.log import logger
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from backend.refresh import TARGET, not_listed_yet, settle
 from backend.text import safe
 

@@ -11,7 +11,7 @@ from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError
 from backend.kinds import KINDS, Kind, Row
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 from backend.text import safe
 from tui.jobs import Job

@@ -7,7 +7,7 @@ from backend.callbacks import ignore
 from backend.commands import Parsed, Result, execute_all
 from backend.commands.recovery import Recovered, recover
 from backend.errors import CloudmeshError
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 from backend.session import Session
 from backend.text import safe

@@ -9,7 +9,7 @@ from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
 from backend.kinds import KINDS, Kind
-from backend.providers import Item, Page, Provider
+from backend.providers.protocol import Item, Page, Provider
 from backend.refresh import NEW_FOR
 from backend.session import Session
 from backend.text import safe

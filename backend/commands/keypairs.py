@@ -12,7 +12,7 @@ from backend.config import expanded
 from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
 from backend.journal import here
 from backend.kinds import KINDS, is_id
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
 _KEYPAIR = KINDS["keypair"]

@@ -13,7 +13,7 @@ from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root
 from backend.commands.vms import STOP
 from backend.format import GONE, cell, counted, duration
 from backend.kinds import KINDS, Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.text import safe
 
 _VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]

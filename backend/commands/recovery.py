@@ -23,7 +23,7 @@ from backend.format import counted
 from backend.journal import Entry, here
 from backend.kinds import KINDS, Kind
 from backend.log import logger
-from backend.providers import Item, Page, Provider
+from backend.providers.protocol import Item, Page, Provider
 from backend.session import Session
 from backend.text import safe
 

@@ -30,7 +30,7 @@ from backend.errors import (
 from backend.journal import Entry, plan
 from backend.kinds import KINDS
 from backend.log import logger
-from backend.providers import Provider, Waiting
+from backend.providers.protocol import Provider, Waiting
 from backend.refresh import NEW_FOR, Progress
 from backend.session import Connect, Session
 from backend.text import safe

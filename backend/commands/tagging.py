@@ -6,7 +6,7 @@ from collections.abc import Callable
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Call, Outcome
 from backend.kinds import Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.text import safe
 
 

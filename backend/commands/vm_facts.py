@@ -14,7 +14,7 @@ from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.format import GONE
 from backend.kinds import KINDS
 from backend.log import logger
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
 from backend.text import safe
 

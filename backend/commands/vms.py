@@ -21,7 +21,7 @@ from backend.errors import (
 from backend.format import GONE, Flight, flight_text
 from backend.kinds import KINDS, Row
 from backend.log import logger
-from backend.providers import Boot, Item, Provider
+from backend.providers.protocol import Boot, Item, Provider
 from backend.refresh import TARGET, is_over
 from backend.text import safe
 

@@ -10,7 +10,7 @@ from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
 from backend.kinds import KINDS, Row, is_id
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
 _VOLUME, _VM = KINDS["volume"], KINDS["vm"]

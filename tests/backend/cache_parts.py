@@ -20,7 +20,7 @@ from backend.cache.feed import Feed
 from backend.format import Flight
 from backend.kinds import KINDS, Kind, Type
 from backend.mongod import find_binary
-from backend.providers import Boot, Item, Page
+from backend.providers.protocol import Boot, Item, Page
 
 HERE = Scope("aws", "us-east-1")
 ELSEWHERE = Scope("aws", "eu-west-1")

@@ -14,8 +14,9 @@ from backend.commands.preview import Preview, Target
 from backend.config import Cloud, Settings
 from backend.journal import Entry, plan, sealed
 from backend.kinds import KINDS
-from backend.providers import Boot, Item, connect
-from backend.providers.ec2_driver import Driver
+from backend.providers.ec2.driver import Driver
+from backend.providers.protocol import Boot, Item
+from backend.providers.registry import connect
 from backend.seal import seal
 from backend.session import Session
 from tests.backend.cache_parts import ago

@@ -16,9 +16,9 @@ from backend.commands.model import Call
 from backend.commands.recovery import recover
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
-from backend.providers import connect
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.registry import connect
+from backend.providers.retry import RetryPolicy
 from tests.backend.cache_parts import eventually
 from tests.backend.cloud_parts import behind_proxy, boot_many, outcomes, run, states
 from tests.ec2_proxy import Proxy
@@ -219,7 +219,9 @@ def test_throttled_for_good(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(1, seed=1, actions={"StopInstances"})
-        hasty = replace(session, connector=lambda at, check, _: EC2Provider(at, check, Patience(unread=3, first=0.01)))
+        hasty = replace(
+            session, connector=lambda at, check, _: EC2Provider(at, check, RetryPolicy(unread=3, first=0.01))
+        )
         with pytest.raises(CloudError, match=r"throttling\) \(asked 3 times\)"):
             run(hasty, f"vm stop {native}")
         proxy.throttle(0, seed=1)

@@ -11,7 +11,7 @@ from backend.commands.volumes import DEVICES
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import (
     behind_proxy,

@@ -12,7 +12,7 @@ from backend.commands import COMMANDS, Command, execute
 from backend.errors import Cancelled, CloudError
 from backend.journal import plan
 from backend.kinds import JOURNAL
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, full, listed, vms

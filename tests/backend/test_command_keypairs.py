@@ -17,7 +17,8 @@ from backend.commands.recovery import recover
 from backend.config import Cloud
 from backend.errors import CloudError, CloudmeshError, NotFoundError
 from backend.kinds import KINDS
-from backend.providers import Provider, connect
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from backend.seal import seal
 from backend.session import Session
 from tests.backend.cloud_parts import abandoned, behind_proxy, run

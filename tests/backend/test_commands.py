@@ -16,7 +16,7 @@ from backend.errors import CloudmeshError, ConfigError
 from backend.format import Flight
 from backend.kinds import KINDS
 from backend.mongod import find_binary
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session, SettingChange
 from tests.backend.cloud_parts import AMI, run, stocked

@@ -18,7 +18,7 @@ from backend.config import Poll
 from backend.errors import CloudError
 from backend.format import Flight
 from backend.kinds import KINDS, Kind, Row
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.refresh import settle
 from backend.session import Session
 from backend.watch import Watcher

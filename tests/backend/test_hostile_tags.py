@@ -11,7 +11,7 @@ from backend.cache import Cache
 from backend.cache.documents import flatten
 from backend.config import Cloud
 from backend.kinds import KINDS, Kind
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.text import safe
 from tests.backend.cache_parts import HERE, item
 from tests.backend.cloud_parts import behind_proxy, boot_many, run

@@ -13,7 +13,8 @@ from backend.commands.model import Call
 from backend.config import Cloud, Poll
 from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
 from backend.kinds import KINDS, Kind
-from backend.providers import Provider, connect
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from backend.refresh import NEW_FOR, refresh
 from backend.session import Session
 from backend.watch import Watcher

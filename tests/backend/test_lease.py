@@ -18,7 +18,7 @@ from backend.callbacks import ignore
 from backend.commands.listings import summary
 from backend.errors import Cancelled, CloudError
 from backend.lease import here
-from backend.providers import Page
+from backend.providers.protocol import Page
 from backend.refresh import Difference, Progress, refresh
 from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, set_flight
 

@@ -14,7 +14,7 @@ from backend.commands.preview import Preview, Target
 from backend.config import PRODUCTION, Cloud
 from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, account, behind_proxy, boot_many, only, run, sent, told
 from tests.backend.ec2_faults import DENIED, listing

@@ -12,7 +12,7 @@ from backend.commands.model import Call, Parsed
 from backend.commands.previews import keypairs, vms, volumes
 from backend.config import Cloud
 from backend.errors import NotFoundError, UsageError
-from backend.providers import connect
+from backend.providers.registry import connect
 from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
 from tests.backend.ec2_faults import DENIED, listing
 

@@ -15,7 +15,8 @@ from backend.config import Cloud
 from backend.errors import RefusedError
 from backend.journal import plan
 from backend.kinds import KINDS
-from backend.providers import Boot, Provider, connect
+from backend.providers.protocol import Boot, Provider
+from backend.providers.registry import connect
 from backend.session import Session, SettingChange
 from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged

@@ -11,7 +11,7 @@ from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, UnsureError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from tests.backend.cache_parts import VM, ago
 from tests.backend.cloud_parts import (
     AMI,

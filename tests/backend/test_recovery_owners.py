@@ -12,7 +12,8 @@ from backend.cache import Cache, Scope
 from backend.commands.recovery import FOREIGN, Recovered, left, recover
 from backend.config import Cloud
 from backend.journal import plan
-from backend.providers import Provider, connect
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from tests.backend.cache_parts import ago
 from tests.backend.cloud_parts import (
     abandoned,

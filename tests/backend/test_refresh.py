@@ -20,7 +20,7 @@ from backend.errors import (
 )
 from backend.format import Flight
 from backend.kinds import KINDS
-from backend.providers import Page
+from backend.providers.protocol import Page
 from backend.refresh import (
     Difference,
     Progress,

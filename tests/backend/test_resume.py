@@ -13,7 +13,7 @@ from backend.config import Cloud
 from backend.errors import RefusedError, UnsureError
 from backend.journal import plan
 from backend.kinds import JOURNAL
-from backend.providers import connect
+from backend.providers.registry import connect
 from tests.backend.cloud_parts import (
     BOOT,
     abandoned,

@@ -10,7 +10,7 @@ from backend.commands.preview import Preview
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, abandoned, boot_many, only, run, sent, told
 from tests.backend.ec2_faults import DENIED, listing

@@ -19,7 +19,8 @@ from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
 from backend.journal import plan
 from backend.kinds import KINDS
-from backend.providers import Boot, Item, Provider, connect
+from backend.providers.protocol import Boot, Item, Provider
+from backend.providers.registry import connect
 from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 

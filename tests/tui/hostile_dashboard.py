@@ -14,7 +14,7 @@ from backend.cache import Cache, RefreshRecord, Scope, open_cache
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudmeshError
 from backend.kinds import KINDS, Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe
 from tests.hostile import MARK, Tally, sent

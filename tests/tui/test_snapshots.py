@@ -15,7 +15,7 @@ from backend.cache.documents import to_document
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
 from backend.kinds import KINDS
-from backend.providers import Page, Provider
+from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import AT_ONCE, Launch, User, World

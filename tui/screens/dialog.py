@@ -22,7 +22,7 @@ from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.format import cell
 from backend.kinds import KINDS, Kind, Row
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
 from tui.screens.confirming import Confirming, Pace, Word
