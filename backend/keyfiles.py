@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from backend.errors import CloudmeshError, RefusedError
 from backend.folders import close_to_others, make_private
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 
 
 def folder(home: Path) -> Path:

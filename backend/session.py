@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend import providers
 from backend.callbacks import ignore
 from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds import Kind, Scope
+from backend.kinds.model import Kind, Scope
 from backend.names import closest
-from backend.providers import Provider, Waiting
+from backend.providers import registry
+from backend.providers.protocol import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -42,7 +42,7 @@ class Session:
     """Whether listings fetch what is stale; see `refresh on|off`."""
     read_only: bool = False
     """Whether the user has said, for all clouds, that nothing shall be changed."""
-    connector: Connect = providers.connect
+    connector: Connect = registry.connect
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
     looks: tuple[float, ...] = (0.5, 2.0, 5.0)
@@ -77,7 +77,7 @@ class Session:
         for column in kind.columns:  # one that has a field of another name is called as in the table
             if column.field in shown:
                 shown[column.name] = shown.pop(column.field)
-        return shown | {"extra": providers.opened(kind, document["extra"])}
+        return shown | {"extra": registry.opened(kind, document["extra"])}
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with a setting changed, and all others as they are now."""

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from backend.cache import Cache
-from backend.kinds import Kind, Row, Scope
-from backend.providers import ec2
-from backend.providers.ec2_calls import Listing
+from backend.kinds.model import Kind, Row, Scope
+from backend.providers.ec2 import provider as ec2
+from backend.providers.ec2.calls import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
 
 HERE = Scope("aws", "us-east-1")

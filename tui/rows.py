@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
-from backend.kinds import Column, Kind, Ref, Row, Scope
+from backend.kinds.model import Column, Kind, Ref, Row, Scope
 from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from backend.commands import COMMANDS, Command
+from backend.commands.model import Command
+from backend.commands.table import COMMANDS
 from backend.format import Flight, counted, flight_text
-from backend.kinds import Kind, Ref, Row
+from backend.kinds.model import Kind, Ref, Row
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 

@@ -10,7 +10,8 @@ from backend.cache.documents import Change
 from backend.cache.entries import entry, to_entry
 from backend.cache.places import Document
 from backend.cache.store import Store, chunks, of
-from backend.kinds import JOURNAL, Row, Scope
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row, Scope
 
 _T = TypeVar("_T")
 

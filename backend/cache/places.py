@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 
 log = logging.getLogger(__name__)
 

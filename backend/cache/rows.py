@@ -14,7 +14,7 @@ from backend.cache.known import Hashes, Known
 from backend.cache.places import Document
 from backend.cache.store import SOON, UNCLEAR, Store, chunks, of
 from backend.format import Flight
-from backend.kinds import Kind, Ref, Row, Scope
+from backend.kinds.model import Kind, Ref, Row, Scope
 
 
 class Rows:

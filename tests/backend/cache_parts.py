@@ -17,10 +17,11 @@ from pymongo import MongoClient
 
 from backend.cache import Cache, Change
 from backend.cache.feed import Feed
+from backend.catalog import KINDS
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Scope, Type
+from backend.kinds.model import Kind, Scope, Type
 from backend.mongod import find_binary
-from backend.providers import Boot, Item, Page
+from backend.providers.protocol import Boot, Item, Page
 
 HERE = Scope("aws", "us-east-1")
 ELSEWHERE = Scope("aws", "eu-west-1")

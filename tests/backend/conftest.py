@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
-from backend.providers import Provider, connect
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cloud_parts import behind_proxy, stocked

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Outcome, execute_all, parse, previews
-from backend.commands.model import Call
-from backend.commands.recovery import recover
+from backend.commands.grammar import parse
+from backend.commands.model import Call, Outcome
+from backend.commands.run import execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
-from backend.providers import connect
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.journal.recovery import recover
+from backend.kinds.vm import preview as vm_preview
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.registry import connect
+from backend.providers.retry import RetryPolicy
 from tests.backend.cache_parts import eventually
 from tests.backend.cloud_parts import behind_proxy, boot_many, outcomes, run, states
 from tests.ec2_proxy import Proxy
@@ -29,9 +31,10 @@ WORKER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute_all, parse
+from backend.commands.run import execute_all
+from backend.commands.grammar import parse
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, *ids = sys.argv[1:]
@@ -61,7 +64,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
     with behind_proxy(cloud, embedded, server_home) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(0.05, seed=7)
-        preview = previews.vms(Call(session, {}), ids)
+        preview = vm_preview.deleting(Call(session, {}), ids)
         assert {one.id for one in preview.left_out} == protected
         assert all("it is protected" in one.left_out for one in preview.left_out)
         assert preview.typed == "180"
@@ -219,7 +222,9 @@ def test_throttled_for_good(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(1, seed=1, actions={"StopInstances"})
-        hasty = replace(session, connector=lambda at, check, _: EC2Provider(at, check, Patience(unread=3, first=0.01)))
+        hasty = replace(
+            session, connector=lambda at, check, _: EC2Provider(at, check, RetryPolicy(unread=3, first=0.01))
+        )
         with pytest.raises(CloudError, match=r"throttling\) \(asked 3 times\)"):
             run(hasty, f"vm stop {native}")
         proxy.throttle(0, seed=1)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import parse
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError, UsageError
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import behind_proxy, boot_many, in_cloud, outcomes, run, sent, volume_in
 from tests.backend.command_parts import row

@@ -8,11 +8,13 @@ from typing import Any, NoReturn
 import pytest
 
 from backend.cache import Cache, Change
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.format import Flight, as_object
-from backend.kinds import JOURNAL, KINDS
-from backend.providers import Provider, connect
+from backend.journal.model import JOURNAL
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cache_parts import set_flight
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent, states

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from backend.cache import open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
-from backend.kinds import KINDS
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cloud_parts import run

@@ -11,8 +11,8 @@ from backend.cache.documents import flatten
 from backend.callbacks import ignore
 from backend.config import Cloud, Defaults, Settings
 from backend.errors import Cancelled, CloudError, TransientError
-from backend.providers.ec2 import EC2Provider
-from backend.providers.ec2_calls import RESTARTS
+from backend.providers.ec2.calls import RESTARTS
+from backend.providers.ec2.provider import EC2Provider
 from backend.refresh import Difference, refresh
 from backend.session import Session
 from tests.backend.cache_parts import HERE, IMAGE, VM, ids, set_flight
@@ -21,7 +21,7 @@ from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, imp
 
 def refreshed(cache: Cache, faults: Faults, check: Callable[[], None] = ignore) -> Difference:
     """Refresh the images from that endpoint."""
-    provider = EC2Provider(at(faults), check, Time().patience())
+    provider = EC2Provider(at(faults), check, Time().policy())
     return refresh(IMAGE, provider, cache, HERE, check=check)
 
 

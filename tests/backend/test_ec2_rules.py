@@ -11,8 +11,8 @@ import pytest
 from backend.cache import Cache
 from backend.config import Cloud
 from backend.errors import CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
-from backend.providers import Boot
-from backend.providers.ec2_rules import RULES, policy
+from backend.providers.ec2.rules import RULES, policy
+from backend.providers.protocol import Boot
 from tests.backend.cloud_parts import behind_proxy, run
 from tests.backend.ec2_faults import Faults, at, every, impatient, refusal
 

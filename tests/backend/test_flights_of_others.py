@@ -14,11 +14,12 @@ import pytest
 from backend.cache import Cache
 from backend.cache.flights import Flights
 from backend.cache.store import Store
+from backend.catalog import KINDS
 from backend.config import Poll
 from backend.errors import CloudError
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Row, Scope
-from backend.providers import connect
+from backend.kinds.model import Kind, Row, Scope
+from backend.providers.registry import connect
 from backend.refresh import settle
 from backend.session import Session
 from backend.watch import Watcher
@@ -31,10 +32,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from backend.cache import open_cache
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 from backend.config import MongoDB
 from backend.format import Flight
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import settle
 from backend.secret import Secret
 what, database, home = sys.argv[1:]

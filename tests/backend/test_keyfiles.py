@@ -18,7 +18,7 @@ import pytest
 from backend.config import Cloud, Settings
 from backend.errors import CloudError, CloudmeshError, ConfigError
 from backend.keyfiles import folder, place, reserved
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 from backend.state import recall, remember
 
 SCOPE = Scope("aws", "us-west-1")

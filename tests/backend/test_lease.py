@@ -18,7 +18,7 @@ from backend.callbacks import ignore
 from backend.commands.listings import summary
 from backend.errors import Cancelled, CloudError
 from backend.lease import here
-from backend.providers import Page
+from backend.providers.protocol import Page
 from backend.refresh import Difference, Progress, refresh
 from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, set_flight
 
@@ -248,7 +248,7 @@ from pathlib import Path
 from backend.cache import open_cache
 from backend.config import MongoDB
 from backend.refresh import refresh
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.secret import Secret
 from tests.backend.cache_parts import *
 cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]), KINDS.values())

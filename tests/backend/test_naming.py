@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from backend.errors import CloudError, CloudmeshError
-from backend.providers import Provider, connect
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, vms

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.commands.recovery import FOREIGN, Recovered, left, recover
 from backend.config import Cloud
-from backend.journal import plan
-from backend.kinds import Scope
-from backend.providers import Provider, connect
+from backend.journal.entry import plan
+from backend.journal.recovery import FOREIGN, Recovered, left, recover
+from backend.kinds.model import Scope
+from backend.providers.protocol import Provider
+from backend.providers.registry import connect
 from tests.backend.cache_parts import ago
 from tests.backend.cloud_parts import (
     abandoned,

@@ -12,7 +12,7 @@ import pytest
 from backend.cache import Cache, Change, RefreshRecord
 from backend.config import Poll
 from backend.errors import CloudError
-from backend.providers import Page
+from backend.providers.protocol import Page
 from backend.watch import Watcher
 from tests.backend.cache_parts import (
     ELSEWHERE,

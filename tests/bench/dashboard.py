@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import providers
 from backend.cache import Cache, RefreshRecord, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS, Scope
+from backend.kinds.model import Scope
 from backend.mongod import EmbeddedServer
+from backend.providers import registry
 from backend.refresh import refresh
 from tests.bench.endpoint import serving
 from tests.bench.processes import run
@@ -84,7 +85,7 @@ def play(scene: str, home: Path, endpoint: str, database: str, **options: Any) -
 def fill(home: Path, database: str, images: int) -> None:
     """Fill a cache with images by a refresh."""
     with serving(images=images) as endpoint, closing(_cache(home, database)) as cache:
-        refresh(KINDS["image"], providers.connect(cloud(endpoint)), cache, SCOPE)
+        refresh(KINDS["image"], registry.connect(cloud(endpoint)), cache, SCOPE)
 
 
 def prepare(home: Path, database: str) -> None:

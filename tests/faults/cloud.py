@@ -12,13 +12,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
-from backend.kinds import KINDS, Scope
+from backend.kinds.model import Scope
 from backend.mongod import EmbeddedServer
-from backend.providers import Boot, Provider, Waiting
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot, Provider, Waiting
+from backend.providers.retry import RetryPolicy
 from backend.refresh import Difference, refresh_many
 from backend.secret import Secret
 from tests.backend.ec2_faults import Reply, refusal
@@ -119,7 +120,7 @@ TROUBLES = (
     Trouble("no TLS where TLS is expected", endpoint=lambda url: url.replace("http:", "https:")),
 )
 
-HASTY = Patience(first=0.02, deadline=2.5, silence=1.0)
+HASTY = RetryPolicy(first=0.02, deadline=2.5, silence=1.0)
 
 
 @dataclass
@@ -129,7 +130,7 @@ class Bench:
     cloud: Cloud
     proxy: Proxy
     cache: Cache
-    patience: Patience
+    policy: RetryPolicy
 
     @property
     def scope(self) -> Scope:
@@ -140,15 +141,15 @@ class Bench:
         return replace(self.cloud, endpoint=self.proxy.endpoint)
 
     def refresh(self, cloud: Cloud, waits: Callable[[Waiting], None]) -> list[Difference]:
-        """Refresh everything with the patience that faults are met with."""
+        """Refresh everything with the retry policy that faults are met with."""
 
         def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
-            return EC2Provider(cloud, check, self.patience, told)
+            return EC2Provider(cloud, check, self.policy, told)
 
         return refresh_many(LISTED, connect, self.cache, self.scope, waits=waits)
 
     def refreshed(self, cache: Cache) -> list[str]:
-        """Refresh everything with all the patience that a busy machine takes, and return why what failed did."""
+        """Refresh everything with a policy that gives a busy machine time, and return why what failed did."""
         done = refresh_many(LISTED, lambda *hooks: EC2Provider(self.cloud, *hooks[:1]), cache, self.scope)
         return [one.error for one in done if one.error]
 
@@ -186,7 +187,7 @@ def bench(ground: Ground) -> Iterator[Bench]:
     cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home, KINDS.values())
     try:
         with Proxy(ground.moto) as proxy:
-            made = Bench(cloud, proxy, cache, Patience() if ground.long else HASTY)
+            made = Bench(cloud, proxy, cache, RetryPolicy() if ground.long else HASTY)
             assert made.refreshed(cache) == []
             yield made
     finally:
@@ -264,7 +265,7 @@ STUCK = {
 def _cancelling(at: Bench) -> Section:
     section = Section(
         "Cancelling",
-        "A listing is cancelled half a second after EC2 was asked; the patience is the real one.",
+        "A listing is cancelled half a second after EC2 was asked; the retry policy is the real one.",
         ("What it waits for", "Seconds until it has ended"),
     )
     for name, spoil in STUCK.items():

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache, open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, CloudmeshError
-from backend.kinds import KINDS, Scope
+from backend.journal.recovery import recover
+from backend.kinds.model import Scope
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, ids, items
@@ -43,9 +44,9 @@ _PAGES = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, items

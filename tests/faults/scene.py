@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
-from backend.kinds import KINDS, Scope
-from backend.providers import connect
-from backend.providers.ec2 import EC2Provider
+from backend.kinds.model import Scope
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.registry import connect
 from backend.refresh import refresh_many
 from tests.ec2_proxy import Proxy
 from tests.faults.model import Ground

@@ -21,13 +21,13 @@ from pymongo import MongoClient
 
 from backend import log
 from backend.cache import open_cache
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.config import Cloud, Credentials, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
-from backend.kinds import KINDS
-from backend.providers import ec2_rules
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2 import rules
+from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import Standalone
@@ -117,10 +117,10 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
 
 
 def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
-    """Yield an answer for every rule of backend.providers.ec2_rules that an answer can meet."""
+    """Yield an answer for every rule of backend.providers.ec2.rules that an answer can meet."""
     words = _echo(planted)
     lengths = range(0, 320, 40) if long else (0,)
-    for patterns, _rule in ec2_rules.RULES:
+    for patterns, _rule in rules.RULES:
         for pattern in patterns if long else patterns[:1]:
             name = pattern.replace("???", "00").replace("??", "03").replace("*", "Odd")
             if name.startswith("HTTP "):
@@ -146,7 +146,7 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
     )
     for reply in _replies(planted, long=ground.long):
         with Faults(reply) as faults:
-            provider = EC2Provider(_cloud(ground, planted, faults.url), patience=Time().patience(tries=2, unread=2))
+            provider = EC2Provider(_cloud(ground, planted, faults.url), policy=Time().policy(tries=2, unread=2))
             for call in calls:
                 _fail(pile, lambda call=call, provider=provider: call(provider))  # type: ignore[misc]
             asked = {f"{one.method} {one.path}" for one in faults.asked}
@@ -155,7 +155,7 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
         for endpoint in ("http://127.0.0.1:1", faults.url.replace("http", "https"), "http://no-such-host.invalid")[
             : 3 if ground.long else 1
         ]:
-            broken = EC2Provider(_cloud(ground, planted, endpoint), patience=Time().patience(tries=1))
+            broken = EC2Provider(_cloud(ground, planted, endpoint), policy=Time().policy(tries=1))
             _fail(pile, lambda broken=broken: [*broken.vms()])  # type: ignore[misc]
 
 
@@ -325,7 +325,7 @@ def _refusing(folder: Path) -> Iterator[Standalone]:
 
 
 def _codes() -> list[str]:
-    return [name for patterns, _ in ec2_rules.RULES for name in patterns if name.isalpha() and name[0].isupper()]
+    return [name for patterns, _ in rules.RULES for name in patterns if name.isalpha() and name[0].isupper()]
 
 
 def _configure(shell: Shell, planted: Planted, endpoint: str, mongodb: str) -> None:

@@ -17,11 +17,12 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backend import providers
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row, Scope
-from backend.providers import Boot, Provider
+from backend.kinds.model import Row, Scope
+from backend.providers import registry
+from backend.providers.protocol import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
@@ -113,16 +114,16 @@ class World:
 
     def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
         """Return the real provider, whose changing calls are noted."""
-        return cast(Provider, Noting(providers.connect(cloud, *hooks), self.changing))
+        return cast(Provider, Noting(registry.connect(cloud, *hooks), self.changing))
 
     def held(self, gate: threading.Event) -> Connect:
         """Return what connects as `connect` does, and completes no preview before the gate is open."""
-        return lambda cloud, *hooks: cast(Provider, Held(providers.connect(cloud, *hooks), self.changing, gate))
+        return lambda cloud, *hooks: cast(Provider, Held(registry.connect(cloud, *hooks), self.changing, gate))
 
     @property
     def provider(self) -> Provider:
         """Another client of the same cloud, whose calls are not noted."""
-        return providers.connect(self.cloud)
+        return registry.connect(self.cloud)
 
     def session(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> Session:
         """Return a session on it."""

@@ -11,10 +11,11 @@ from textual.screen import Screen
 from wcwidth import wcwidth
 
 from backend.cache import Cache, RefreshRecord, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS, Kind, Scope
-from backend.providers import Item
+from backend.kinds.model import Kind, Scope
+from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe
 from tests.hostile import MARK, Tally, sent

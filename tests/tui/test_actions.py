@@ -10,14 +10,16 @@ from typing import Any, cast
 import pytest
 from textual.widgets import Button, Input
 
-from backend import providers
 from backend.cache import Cache
-from backend.commands import command, execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.journal import plan
-from backend.kinds import KINDS
-from backend.providers import Boot, Item, Provider
+from backend.journal.entry import plan
+from backend.providers import registry
+from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
 from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
@@ -150,7 +152,7 @@ async def test_what_cannot_be_looked_at_cannot_be_destroyed(world: World, clock:
             return self._provider.vms(ids, keypair)
 
     def connect(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Blind(providers.connect(cloud, *hooks), world.changing))
+        return cast(Provider, Blind(registry.connect(cloud, *hooks), world.changing))
 
     async with opened(world, world.app(connect)) as user:
         await marked(user)
@@ -189,7 +191,7 @@ async def test_part_failures_are_told_listed_and_done_again_alone(world: World, 
     refused = set(ids[:2])
 
     def connect(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Failing(providers.connect(cloud, *hooks), world.changing, refused))
+        return cast(Provider, Failing(registry.connect(cloud, *hooks), world.changing, refused))
 
     async with opened(world, world.app(connect)) as user:
         await marked(user, "sun-1", "sun-2", "sun-3")

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from backend import providers
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import CacheLostError
-from backend.kinds import KINDS, Kind, Row
-from backend.providers import Page, Provider
+from backend.kinds.model import Kind, Row
+from backend.providers import registry
+from backend.providers.protocol import Page, Provider
 from backend.session import Session
 from tests.tui.driving import Launch, Noting, World, driven, opened
 from tui.app import CloudmeshApp
@@ -78,7 +79,7 @@ async def test_quitting_does_not_wait_for_what_does_not_answer(world: World, blo
             yield []
 
     def deaf(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Deaf(providers.connect(cloud, *hooks), []))
+        return cast(Provider, Deaf(registry.connect(cloud, *hooks), []))
 
     def opening() -> Session:
         if blocking == "open":

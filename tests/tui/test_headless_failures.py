@@ -13,7 +13,7 @@ from pymongo.database import Database
 from backend.cache import Cache
 from backend.cache.store import Store
 from backend.config import Cloud, Defaults, Settings
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from backend.session import Session
 from tests.backend.cloud_parts import abandoned
 from tests.backend.ec2_faults import refusal

@@ -13,8 +13,9 @@ from backend.cache import Cache, Change, open_cache
 from backend.cache.flights import Flights
 from backend.cache.rows import Rows
 from backend.cache.store import Store
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS, Kind, Row, Scope
+from backend.kinds.model import Kind, Row, Scope
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
@@ -151,9 +152,9 @@ _WRITER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.kinds import Scope
+from backend.kinds.model import Scope
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 cache = open_cache(MongoDB(), Path(sys.argv[1]), KINDS.values())
 print("ready", flush=True)
 for line in sys.stdin:

@@ -10,15 +10,17 @@ import mongomock
 import pytest
 from textual.widgets import Button
 
-from backend import providers
 from backend.cache import Cache
 from backend.cache.rows import Rows
 from backend.cache.store import Store
-from backend.commands import execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CacheError, CacheLostError, ConfigError
-from backend.kinds import KINDS, Kind, Row, Scope
-from backend.providers import Page, Provider
+from backend.kinds.model import Kind, Row, Scope
+from backend.providers import registry
+from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tests.tui.driving import Launch, Noting, World, copied, driven, opened
@@ -212,7 +214,7 @@ async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world
             yield []
 
     def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
-        return cast(Provider, Slow(providers.connect(cloud, check), check))
+        return cast(Provider, Slow(registry.connect(cloud, check), check))
 
     def now() -> datetime:
         nonlocal ticks

@@ -12,10 +12,11 @@ from textual.widgets import Input
 
 from backend.cache import RefreshRecord, open_cache
 from backend.cache.documents import to_document
+from backend.catalog import KINDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
-from backend.kinds import KINDS, Scope
-from backend.providers import Page, Provider
+from backend.kinds.model import Scope
+from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import AT_ONCE, Launch, User, World

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 from textual.command import CommandPalette
 
-from backend import providers
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
-from backend.kinds import KINDS
-from backend.providers import Page, Provider, Waiting
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers import registry
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Page, Provider, Waiting
+from backend.providers.retry import RetryPolicy
 from backend.session import Session
 from tests.backend.ec2_faults import Faults, refusal
 from tests.tui.driving import Launch, Noting, World, driven, opened, palette
@@ -32,7 +32,7 @@ async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empt
         away.cache.store.database["refreshes"].delete_one({"kind": kind})
 
     def impatient(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
-        return EC2Provider(cloud, check, Patience(tries=1))
+        return EC2Provider(cloud, check, RetryPolicy(tries=1))
 
     async with opened(away, away.app(impatient)) as user:
         tried = [KINDS[kind] for kind in ("flavor", "volume")]
@@ -126,7 +126,7 @@ class Slow(Noting):
 
 async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
     def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
-        return cast(Provider, Slow(providers.connect(cloud, check), world.changing, check))
+        return cast(Provider, Slow(registry.connect(cloud, check), world.changing, check))
 
     count = world.cache.rows.count(KINDS["vm"], world.scope)
     async with opened(world, world.app(slow, refresh=False)) as user:
@@ -145,7 +145,7 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
 
 
 def patient(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-    return EC2Provider(cloud, check, Patience(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
+    return EC2Provider(cloud, check, RetryPolicy(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
 
 
 async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:
@@ -181,7 +181,7 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
             yield []
 
     def deaf(cloud: Cloud, *hooks: Any) -> Provider:
-        return cast(Provider, Deaf(providers.connect(cloud, *hooks), world.changing))
+        return cast(Provider, Deaf(registry.connect(cloud, *hooks), world.changing))
 
     count = world.cache.rows.count(KINDS["vm"], world.scope)
     async with opened(world, world.app(deaf, refresh=False)) as user:
