@@ -54,6 +54,15 @@ class Session:
         """The cloud and region whose rows are shown."""
         return Scope(self.cloud.name, self.cloud.region)
 
+    def at(self, scope: Scope) -> "Session":
+        """Return this session in another cloud and region. Raises ConfigError where no such cloud is configured."""
+        if scope == self.scope:
+            return self
+        cloud = self.cloud if scope.cloud == self.cloud.name else cloud_named(self.settings, scope.cloud)
+        if scope.region != cloud.region:
+            cloud = replace(cloud, default=replace(cloud.default, location=scope.region))
+        return replace(self, cloud=cloud)
+
     @property
     def fetches(self) -> bool:
         """Whether listings fetch what is stale: refresh is on, and the cache can be written to."""

@@ -80,8 +80,11 @@ class Watcher:
         threading.Thread(target=self._run, name="vm watcher", daemon=True).start()
 
     def saw(self, row: Row) -> None:
-        """Say that a VM's row changed: one that has taken off since is looked at after the shortest interval."""
-        if is_flying(row) and _flight_key(row) not in self._followed:
+        """Say that a VM's row changed: one that has taken off since is looked at after the shortest interval.
+
+        A VM of another scope is passed over.
+        """
+        if VM.scope(row) == self._scope and is_flying(row) and _flight_key(row) not in self._followed:
             self._interval = self._poll.in_flight
             self._wake.set()
 

@@ -103,7 +103,7 @@ def abandoned(
     session: Session, line: str, *objects: str, outcome: str = "unfinished", age: float = 0, **fields: Any
 ) -> Entry:
     """Write an entry as a process has left it that ended `age` seconds ago, when it had planned or sent it."""
-    (entry,) = plan(session.cache, session.scope, session.home, [line])
+    (entry,) = plan(session.cache, session.home, [(session.scope, line)])
     entry.end("waiting")
     dead = uuid4().hex
     (session.home / "running" / dead).touch()  # whose lock nobody holds

@@ -24,7 +24,7 @@ from backend.format import (
     sort_key,
 )
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Column, Kind, Row, Type
+from backend.kinds.model import Column, Kind, Row, Scope, Type
 from backend.names import closest, nearest
 from backend.refresh import TARGET
 from backend.text import safe
@@ -274,7 +274,7 @@ def row_of(kind: Kind) -> Row:
         "int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flag": False, "flight": FLIGHT, "seconds": 0.25,
         "list": ("a\x1b", "b"), "tags": (("a\x1b", "b"),),
     }  # fmt: skip
-    return tuple(values.get(column.type, "a\x1b") for column in kind.columns)
+    return (*(values.get(column.type, "a\x1b") for column in kind.columns), Scope("aws", "us-east-1"))
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lambda kind: kind.name)

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Row
+from backend.kinds.model import Row, Scope
 from tests.tui.driving import lines
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
@@ -38,7 +38,7 @@ def entry(number: int, **values: Any) -> Row:
         "host": "workstation",
         **values,
     }
-    return tuple(given.get(column.name) for column in JOURNAL.columns)
+    return (*(given.get(column.name) for column in JOURNAL.columns), Scope("research", "eu-central-1"))
 
 
 def entries(count: int) -> list[Row]:
