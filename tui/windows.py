@@ -6,10 +6,11 @@ from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.errors import CloudmeshError
 from backend.format import GONE
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.log import logger
 from backend.refresh import learn_protection
 from backend.session import Session

@@ -14,7 +14,7 @@ from backend.cache.known import Hashes, Known
 from backend.cache.places import Document, Scope
 from backend.cache.store import SOON, UNCLEAR, Store, chunks, of
 from backend.format import Flight
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 
 
 class Rows:

@@ -16,7 +16,7 @@ from backend.cache.faults import sentence
 from backend.cache.places import Document, Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 Mode = Literal["embedded", "memory", "mongodb"]
 

@@ -11,9 +11,11 @@ from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from backend.cache import Cache, open_cache
 from backend.cache.faults import sentence
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import CacheError, CacheLostError
-from backend.kinds import JOURNAL, KINDS, Kind
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
