@@ -9,7 +9,7 @@ from uuid import uuid4
 from bson import decode_all
 from bson.errors import BSONError
 from pymongo import WriteConcern
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
 from backend.cache.documents import CHUNK, Change
 from backend.cache.faults import sentence
@@ -123,6 +123,20 @@ SOON = WriteConcern(w=1)
 
 _LEAVE = 0.3
 """Seconds that closing waits for the server."""
+
+
+def again(operation: Callable[[], _T]) -> _T:
+    """Run what does no harm twice, and once more where its connection breaks: another member may be the primary then.
+
+    The driver itself repeats finds and writes of single documents, but no commands and no deletions of several.
+    """
+    try:
+        return operation()
+    except ServerSelectionTimeoutError:  # it has waited for a primary
+        raise
+    except AutoReconnect:
+        return operation()
+
 
 UNCLEAR: Document = {}
 """What stands for a document that is no BSON."""

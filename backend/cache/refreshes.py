@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo import WriteConcern
 
-from backend.cache.connection import LEASE_SECONDS, SOON, Connection
+from backend.cache.connection import LEASE_SECONDS, SOON, Connection, again
 from backend.cache.documents import Change
 from backend.cache.places import Document, Scope
 from backend.cache.records import RefreshRecord, record
@@ -112,7 +112,7 @@ class Refreshes(Connection):
         if self.mode == "memory":
             return None
         with self.use():
-            hello = self.client.admin.command("hello")
+            hello = again(lambda: self.client.admin.command("hello"))
         return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
 

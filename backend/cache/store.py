@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
-from backend.cache.connection import SOON, UNCLEAR, chunks, of
+from backend.cache.connection import SOON, UNCLEAR, again, chunks, of
 from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_row, understood
 from backend.cache.journalling import Journal
 from backend.cache.known import Hashes, Known
@@ -251,7 +252,7 @@ class Cache(Preparing, Refreshes, Journal):
                     keys = [scope.key(native) for native in chunk]
                     digests = [left[native] for native in chunk]  # no two rows have the same, but for None
                     query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
-                    removed += self.database[kind.plural].delete_many(query).deleted_count
+                    removed += again(partial(self.database[kind.plural].delete_many, query)).deleted_count
         if left:
             self.announce(Change(kind.name, scope, removed=tuple(left)))
         return removed
