@@ -62,8 +62,15 @@ class Kind:
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
     """How a sentence calls one of them, where that is not its name."""
+    tab: int | None = None
+    """Its number key, from 1; None: it opens by `:NAME` and the palette, as a tab that can be closed."""
     vast: bool = False
     """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
+
+    @cached_property
+    def has_flights(self) -> bool:
+        """Whether its rows show what is being done to them: it has a column of flights."""
+        return any(column.type == "flight" for column in self.columns)
 
     @property
     def noun(self) -> str:
@@ -156,6 +163,7 @@ KINDS: dict[str, Kind] = {
                 Column("platform", "Platform", width=12, help="Operating system family, as EC2 bills it"),
                 _TAGS,
             ),
+            tab=1,
             max_age=DAY,
             by_row=False,
             empty="No images here. r refreshes; `images:` in cloudmesh.yaml says whose images are listed.",
@@ -176,6 +184,7 @@ KINDS: dict[str, Kind] = {
                 Column("price_date", "Price of", width=10, help="The day of the price list"),
                 _id("ID", 18),
             ),
+            tab=2,
             max_age=DAY,
             by_row=False,
             empty="No flavors here. r refreshes.",
@@ -207,6 +216,7 @@ KINDS: dict[str, Kind] = {
                 Column("launched", "Launched", "time", 16),
                 _TAGS,
             ),
+            tab=3,
             max_age=30,
             by_row=True,
             empty="No VMs here. b boots one from an image; r refreshes.",
@@ -224,6 +234,7 @@ KINDS: dict[str, Kind] = {
                 Column("created", "Created", "time", 16),
                 _TAGS,
             ),
+            tab=4,
             max_age=30,
             by_row=True,
             empty="No keypairs here. c creates one and saves its private key; r refreshes.",
@@ -242,6 +253,7 @@ KINDS: dict[str, Kind] = {
                 Column("type", "Type", width=18, help="Availability zone, local zone or wavelength zone"),
                 _id("ID", 16),
             ),
+            tab=5,
             max_age=DAY,
             by_row=False,
             empty="No locations here. r refreshes.",
@@ -261,6 +273,7 @@ KINDS: dict[str, Kind] = {
                 Column("created", "Created", "time", 16),
                 _TAGS,
             ),
+            tab=6,
             max_age=30,
             by_row=True,
             empty="No volumes here. c creates one; r refreshes.",

@@ -7,7 +7,7 @@ from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits
 from textual.content import Content
 from textual.fuzzy import Matcher
 
-from backend.commands import COMMANDS, Command, Parsed, allowed
+from backend.commands import Command, Parsed, allowed
 from backend.kinds import KINDS
 from backend.text import safe
 from tui.messages import Asked
@@ -49,7 +49,8 @@ class Commands(Provider):
 
     def _allowed(self) -> list[Command]:
         session = getattr(self.app, "session", None)
-        return [command for command in COMMANDS if session is not None and allowed(command, session)]
+        commands = getattr(self.app, "commands", ())
+        return [command for command in commands if session is not None and allowed(command, session)]
 
     def _for_vms(self, query: str) -> Iterator[tuple[Parsed, str]]:
         """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""

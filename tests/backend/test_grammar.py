@@ -15,7 +15,7 @@ from backend.errors import UsageError
 from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import Session
-from tui.screens.main import OWN_BINDINGS
+from tui.screens.keys import OWN_BINDINGS
 
 
 @pytest.fixture(scope="module")
