@@ -34,4 +34,4 @@ class TextScreen(Window[None]):
         """Show the end, which is the newest, and let the arrow keys scroll."""
         body = self.query_one(VerticalScroll)
         self.set_focus(body)
-        body.anchor()
+        self.call_after_refresh(body.scroll_end, animate=False)
