@@ -11,7 +11,7 @@ from backend.errors import Cancelled, CloudmeshError
 from backend.format import MOVING, Flight
 from backend.kinds import KINDS, Row
 from backend.log import logger
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from backend.refresh import TARGET, not_listed_yet, settle
 from backend.text import safe
 
@@ -120,7 +120,7 @@ class Watcher:
     def _fly(self) -> float | None:
         kind = KINDS["vm"]
         self._check()
-        rows = self._cache.flights(self._scope)
+        rows = self._cache.flights.of(kind, self._scope)
         self._followed = {_flight_key(row) for row in rows}
         for row in rows:
             if (flight := kind.value(row, "flight")) is not None:
@@ -135,7 +135,7 @@ class Watcher:
         if asked or landed:
             # Those that have settled are followed no longer: the next time they move they are news again.
             followed, self._followed = self._followed, set()
-            rows = self._cache.flights(self._scope)
+            rows = self._cache.flights.of(kind, self._scope)
             self._followed = followed & {_flight_key(row) for row in rows}
         self._tell(rows, landed)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
@@ -149,7 +149,7 @@ class Watcher:
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""
-        record = self._cache.refreshed(KINDS["vm"], self._scope)
+        record = self._cache.refreshes.of(KINDS["vm"], self._scope)
         if record.started and not record.error and (record.finished is None or record.finished < record.started):
             began, told = record.started, record.started
         elif record.finished:
@@ -165,10 +165,10 @@ class Watcher:
         missing = set(ids)
         for page in self._connect(self._check).vms(ids):
             self._check()
-            self._cache.put(kind, self._scope, page)
+            self._cache.rows.put(kind, self._scope, page)
             missing -= {item["id"] for item in page}
         if missing and (vanished := missing - not_listed_yet(self._cache, kind, self._scope)):
-            self._cache.remove(kind, self._scope, vanished)
+            self._cache.rows.remove(kind, self._scope, vanished)
 
     def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
         """Tell of the flights that have ended: those just `landed`, and those that something else has ended since."""
@@ -187,7 +187,7 @@ class Watcher:
 
     def _outcome(self, native: str, flight: Flight) -> str:
         """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
-        state = (self._cache.document(KINDS["vm"], self._scope, native) or {}).get("state")
+        state = (self._cache.rows.document(KINDS["vm"], self._scope, native) or {}).get("state")
         if not state:
             return ""
         return f"is {state}" if state == TARGET.get(flight.action) else f"is {state} after its {flight.action}"
@@ -206,7 +206,7 @@ class Watcher:
                 waiting = True
                 continue
             # Where it still is this flight: one that another has ended since does not come back.
-            if not self._cache.claim(self._scope, native, flight._replace(overdue=True), flight):
+            if not self._cache.flights.claim(kind, self._scope, native, flight._replace(overdue=True), flight):
                 continue
             self._trouble(
                 f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "

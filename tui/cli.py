@@ -17,6 +17,7 @@ from typing import Never
 from backend import __version__, config, log, redact, state
 from backend.config import Cloud, Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError, bug
+from backend.kinds import KINDS
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
@@ -110,7 +111,7 @@ class Launch:
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
         cloud = _current(settings, self.home, self.cloud)
-        cache = open_cache(settings.mongodb, self.home)
+        cache = open_cache(settings.mongodb, self.home, KINDS.values())
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
         return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)

@@ -149,6 +149,7 @@ class Following:
 
         self._feed = Feed(
             session.cache,
+            self._tables.kinds.values(),
             lambda change: self._post(CacheChanged(change)),
             lambda lost: self._post(CacheConnection(lost)),
         )

@@ -23,7 +23,7 @@ from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.kinds import KINDS, Kind, Row, kind_named
 from backend.log import logger
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
 from backend.text import safe, safe_lines

@@ -127,13 +127,13 @@ class Listings:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports what is written after this
             began = monotonic()
             rows: list[Row] = []
-            for number, page in enumerate(session.cache.pages(kind, session.scope)):
+            for number, page in enumerate(session.cache.rows.pages(kind, session.scope)):
                 if self._closed:
                     break
                 if number == 1:  # there is more than a page: the first is on screen while the others come
                     job.deliver(rows[:])
                 rows += page
-            return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
+            return rows, session.cache.refreshes.of(kind, session.scope), monotonic() - began
 
         def begin(page: list[Row]) -> None:
             if not self._closed and not table.total and self._tables.is_open(kind_name):

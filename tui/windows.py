@@ -96,7 +96,7 @@ class Windows:
         def fail(error: CloudmeshError) -> None:
             screen.table.notice = str(error)
 
-        self._host.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
+        self._host.start(Job("", lambda _job: session.cache.journal.rows(JOURNAL_SHOWN), screen.load, fail))
 
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
@@ -104,4 +104,4 @@ class Windows:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._host.open(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._host.start(Job("", lambda _job: session.cache.entry(key), show, opens=True))
+        self._host.start(Job("", lambda _job: session.cache.journal.entry(key), show, opens=True))

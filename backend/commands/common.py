@@ -9,7 +9,7 @@ from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
 from backend.kinds import KINDS, Kind
-from backend.providers import Item, Page, Provider
+from backend.providers.protocol import Item, Page, Provider
 from backend.refresh import NEW_FOR
 from backend.session import Session
 from backend.text import safe
@@ -55,7 +55,7 @@ def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
 
 def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
     """Return why an object is not listed where a command made it a moment ago, None where it is gone."""
-    if native not in session.cache.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
+    if native not in session.cache.rows.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
         return None
     return NotListedError(
         f"{kind.titled} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
@@ -77,11 +77,11 @@ def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[
     if item is None:
         if early := not_yet(session, kind, native):
             raise early
-        session.cache.remove(kind, session.scope, [native])
+        session.cache.rows.remove(kind, session.scope, [native])
         raise NotFoundError(
             f"{kind.titled} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
         )
-    session.cache.put(kind, session.scope, [item])
+    session.cache.rows.put(kind, session.scope, [item])
     check_name(kind, word, item)
     return provider, item
 
@@ -118,7 +118,7 @@ def with_row(call: Call, kind: Kind, native: str, outcome: Outcome, write: Calla
 
     def write_and_read() -> None:
         write()
-        for row in call.session.cache.named(kind, call.session.scope, native):
+        for row in call.session.cache.rows.named(kind, call.session.scope, native):
             fields[:] = [(column.name, value) for column, value in zip(kind.columns, row, strict=True)]
 
     return replace(written(outcome, write_and_read), kind=kind, fields=tuple(fields))

@@ -12,7 +12,7 @@ from backend.config import expanded
 from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
 from backend.journal import here
 from backend.kinds import KINDS, is_id
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
 _KEYPAIR = KINDS["keypair"]
@@ -48,7 +48,7 @@ def create(call: Call) -> Outcome:
         kind=_KEYPAIR,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
     )
-    return written(outcome, lambda: session.cache.put(_KEYPAIR, session.scope, [item], made=True))
+    return written(outcome, lambda: session.cache.rows.put(_KEYPAIR, session.scope, [item], made=True))
 
 
 def came_of_create(call: Call) -> Outcome | None:
@@ -61,7 +61,7 @@ def came_of_create(call: Call) -> Outcome | None:
         keyfiles.give_up(path)
     if item is None or call.journal.request["before"]:
         return None
-    call.session.cache.put(_KEYPAIR, call.session.scope, [item])
+    call.session.cache.rows.put(_KEYPAIR, call.session.scope, [item])
     call.journal.objects.append(item["id"])
     if not path.is_absolute():
         raise UntoldError(
@@ -107,7 +107,7 @@ def _deleted(call: Call, name: str, native: str) -> Outcome:
     path = keyfiles.place(session.home, session.scope, name)
     kept = f" Its private key stays in {path}." if path.exists() else ""
     outcome = Outcome(f"Keypair {safe(name)} deleted.{kept}", kind=_KEYPAIR)
-    return written(outcome, lambda: session.cache.remove(_KEYPAIR, session.scope, [native]))
+    return written(outcome, lambda: session.cache.rows.remove(_KEYPAIR, session.scope, [native]))
 
 
 def _named(provider: Provider, name: str) -> Item | None:

@@ -32,7 +32,7 @@ def list_kind(kind: Kind) -> Callable[[Call], Outcome]:
 
     def run(call: Call) -> Outcome:
         failure = _fetched(call, kind)
-        rows = tuple(call.session.cache.rows(kind, call.session.scope))
+        rows = tuple(call.session.cache.rows.snapshot(kind, call.session.scope))
         return Outcome(kind=kind, rows=rows, failure=failure)
 
     return run
@@ -46,10 +46,12 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
         export.check(path)
         failure = "" if call.args["only"] else _fetched(call, kind)
         if call.args["only"]:
-            known = {str(kind.value(row, "id")): row for row in call.session.cache.rows(kind, call.session.scope)}
+            known = {
+                str(kind.value(row, "id")): row for row in call.session.cache.rows.snapshot(kind, call.session.scope)
+            }
             rows = [known.get(word) or find(call, kind.name, word) for word in call.args["only"].split(",")]
         else:
-            rows = call.session.cache.rows(kind, call.session.scope)
+            rows = call.session.cache.rows.snapshot(kind, call.session.scope)
         export.write(kind, rows, path)
         what = counted(len(rows), kind.noun, kind.nouns)
         return Outcome(f"{what} written to {path}.", failure=failure)

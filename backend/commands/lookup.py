@@ -42,7 +42,7 @@ def find(call: Call, kind_name: str, word: str, *, fresh: bool = False) -> Row:
 
 def known(call: Call, kind: Kind, word: str) -> list[Row]:
     """Return the rows of the cache that `word` names: several where they share it as their name."""
-    rows = call.session.cache.named(kind, call.session.scope, word)
+    rows = call.session.cache.rows.named(kind, call.session.scope, word)
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and "state" in kind.index:
@@ -59,18 +59,18 @@ def id_of(call: Call, kind: Kind, word: str) -> str:
 
 def _is_stale(call: Call, kind: Kind) -> bool:
     session = call.session
-    age = session.cache.refreshed(kind, session.scope).age()
+    age = session.cache.refreshes.of(kind, session.scope).age()
     never = age is None and session.cache.refusal is None
     return never or (session.fetches and age is not None and age > session.settings.max_age[kind.name])
 
 
 def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
     session = call.session
-    age = session.cache.refreshed(kind, session.scope).age()
+    age = session.cache.refreshes.of(kind, session.scope).age()
     where = f"cloud {session.cloud.name}, region {session.cloud.region}"
     when = f", as listed {duration(age)} ago" if age is not None else ""
     message = f"There is no {kind.noun} {safe(word)!r} in {where}{when}."
-    rows = session.cache.rows(kind, session.scope)
+    rows = session.cache.rows.snapshot(kind, session.scope)
     names = {value for row in rows for value in (kind.value(row, "id"), kind.value(row, "name")) if value}
     # Comparing with 100,000 names takes seconds, and a mistyped ami id has no meaningful neighbour.
     match = closest(word, names) if len(names) < 5_000 else None

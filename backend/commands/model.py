@@ -11,7 +11,7 @@ from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal import Entry
 from backend.kinds import Kind, Row
-from backend.providers import Provider, Waiting
+from backend.providers.protocol import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session, SettingChange
 from backend.text import safe

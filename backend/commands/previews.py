@@ -13,7 +13,7 @@ from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root
 from backend.commands.vms import STOP
 from backend.format import GONE, cell, counted, duration
 from backend.kinds import KINDS, Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.text import safe
 
 _VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]
@@ -220,7 +220,7 @@ def volumes(call: Call, ids: Sequence[str]) -> Preview:
     session = call.session
     natives = [id_of(call, _VOLUME, word) for word in ids]
     items = {item["id"]: item for page in call.connect().volumes(natives) for item in page}
-    session.cache.put(_VOLUME, session.scope, items.values())
+    session.cache.rows.put(_VOLUME, session.scope, items.values())
     targets = [
         _volume(call, items[native], native) if native in items else _absent(call, _VOLUME, native)
         for native in dict.fromkeys(natives)
@@ -259,12 +259,12 @@ def _may_hold_data(call: Call, volume: Item) -> bool:
     session, created = call.session, volume.get("created")
     if volume["extra"].get("snapshotId") or created is None or session.now() - created >= NEW:
         return True
-    entries = session.cache.entries_of(session.scope, volume["id"])
+    entries = session.cache.journal.of(session.scope, volume["id"])
     return any(entry["command"].startswith("volume attach ") for entry in entries)
 
 
 def _vm_named(call: Call, native: str) -> str:
-    rows = call.session.cache.named(_VM, call.session.scope, native)
+    rows = call.session.cache.rows.named(_VM, call.session.scope, native)
     return label(_VM.value(rows[0], "name") if rows else None, safe(native))
 
 

@@ -8,7 +8,7 @@ from backend.commands.common import label
 from backend.commands.model import Call
 from backend.errors import UsageError
 from backend.kinds import Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.text import safe
 
 

@@ -23,7 +23,7 @@ from backend.format import counted
 from backend.journal import Entry, here
 from backend.kinds import KINDS, Kind
 from backend.log import logger
-from backend.providers import Item, Page, Provider
+from backend.providers.protocol import Item, Page, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -155,7 +155,9 @@ def _is_resendable(entry: Entry) -> bool:
 
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
-    entries = (Entry(session.cache, session.home, document) for document in session.cache.unsettled(session.scope))
+    entries = (
+        Entry(session.cache, session.home, document) for document in session.cache.journal.unsettled(session.scope)
+    )
     return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
 
 

@@ -30,7 +30,7 @@ from backend.errors import (
 from backend.journal import Entry, plan
 from backend.kinds import KINDS
 from backend.log import logger
-from backend.providers import Provider, Waiting
+from backend.providers.protocol import Provider, Waiting
 from backend.refresh import NEW_FOR, Progress
 from backend.session import Connect, Session
 from backend.text import safe
@@ -179,7 +179,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     objects = [(kind, word, id_of(call, kind, word)) for kind, word in given]
     meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
     for kind, _, native in meant or objects:  # the cloud may not say which
-        if call.session.cache.made_since(kind, call.session.scope, native, since):
+        if call.session.cache.rows.made_since(kind, call.session.scope, native, since):
             early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
             return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None

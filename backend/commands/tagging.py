@@ -6,7 +6,7 @@ from collections.abc import Callable
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Call, Outcome
 from backend.kinds import Kind
-from backend.providers import Item
+from backend.providers.protocol import Item
 from backend.text import safe
 
 
@@ -72,7 +72,7 @@ def _done(call: Call, kind: Kind, item: Item) -> Outcome:
         kind,
         native,
         Outcome(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
-        lambda: call.session.cache.put(kind, call.session.scope, [now]),
+        lambda: call.session.cache.rows.put(kind, call.session.scope, [now]),
     )
 
 

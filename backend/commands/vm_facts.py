@@ -14,7 +14,7 @@ from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.format import GONE
 from backend.kinds import KINDS
 from backend.log import logger
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
 from backend.text import safe
 
@@ -181,7 +181,7 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
     natives = list(dict.fromkeys(id_of(call, _VM, word) for word in words))
     provider = call.connect()
     items = {item["id"]: item for page in provider.vms(natives) for item in page}
-    session.cache.put(_VM, session.scope, items.values())
+    session.cache.rows.put(_VM, session.scope, items.values())
     there = list(items)
     notes: list[str] = []
 
@@ -226,7 +226,7 @@ def _known_flavors(call: Call, names: set[str]) -> dict[str, Item]:
     session = call.session
     found: dict[str, Item] = {}
     for name in names:
-        for row in session.cache.named(_FLAVOR, session.scope, name):
+        for row in session.cache.rows.named(_FLAVOR, session.scope, name):
             found[name] = {column: _FLAVOR.value(row, column) for column in ("price", "disk")}
     return found
 
@@ -248,7 +248,7 @@ def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
                 found[native] = provider.protected(native)
             except NotFoundError:  # it is gone since
                 continue
-            session.cache.set_protected(session.scope, native, found[native])
+            session.cache.rows.set_protected(_VM, session.scope, native, found[native])
             done.append(native)
             call.progress(Progress("vm", len(done), 0, len(ids), 0))
         return found

@@ -21,7 +21,7 @@ from backend.errors import (
 from backend.format import GONE, Flight, flight_text
 from backend.kinds import KINDS, Row
 from backend.log import logger
-from backend.providers import Boot, Item, Provider
+from backend.providers.protocol import Boot, Item, Provider
 from backend.refresh import TARGET, is_over
 from backend.text import safe
 
@@ -81,7 +81,7 @@ def _booted(call: Call, request: Boot, item: Item) -> Outcome:
         _VM,
         native,
         Outcome(f"{label(request.name, native)} is booting from {request.image}."),
-        lambda: call.session.cache.put(_VM, call.session.scope, [item], made=True, flight=flight),
+        lambda: call.session.cache.rows.put(_VM, call.session.scope, [item], made=True, flight=flight),
     )
 
 
@@ -142,17 +142,22 @@ class Act:
         call.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(self.verb, datetime.now(UTC), before=state)
         # Of two keys, two dashboards or two commands at once one alone acts.
-        if not session.cache.claim(session.scope, native, flight, under_way):
+        if not session.cache.flights.claim(_VM, session.scope, native, flight, under_way):
             raise RefusedError(f"Somebody else acts on {named} at this moment; nothing was done.", "Look at it again.")
         try:
             now = self.send(provider, native)
         except UnsureError:
             raise  # it may be under way
         except (CloudmeshError, Cancelled):
-            session.cache.claim(session.scope, native, under_way, flight)
+            session.cache.flights.claim(_VM, session.scope, native, under_way, flight)
             raise
         # Where it is another flight by now, its listing is newer than this answer.
-        return self._done(call, native, named, lambda: session.cache.claim(session.scope, native, flight, flight, now))
+        return self._done(
+            call,
+            native,
+            named,
+            lambda: session.cache.flights.claim(_VM, session.scope, native, flight, flight, state=now),
+        )
 
     def came_of(self, call: Call) -> Outcome | None:
         """Look whether it has been done, by the state that the VM is in now."""
@@ -173,10 +178,13 @@ class Act:
             begun = under_way or Flight(self.verb, call.journal.at, before=call.journal.request.get("before"))
             flight = None if state == TARGET[self.verb] else begun
             return self._done(
-                call, native, named, lambda: ours and cache.claim(scope, native, flight, under_way, state)
+                call,
+                native,
+                named,
+                lambda: ours and cache.flights.claim(_VM, scope, native, flight, under_way, state=state),
             )
         if under_way and ours:
-            cache.claim(scope, native, None, under_way)
+            cache.flights.claim(_VM, scope, native, None, under_way)
         return None
 
     def _losses(self, call: Call, provider: Provider, item: Item) -> dict[str, str]:
@@ -223,14 +231,14 @@ def _check_volumes(call: Call, provider: Provider, vm: Item) -> None:
 
 def _address_before(call: Call, native: str) -> str:
     """Return the public address that a VM has lost by its last stop, "" where none is known."""
-    for entry in call.session.cache.entries_of(call.session.scope, native):
+    for entry in call.session.cache.journal.of(call.session.scope, native):
         if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
             return safe(str(entry["request"].get("address") or ""))
     return ""
 
 
 def _flight(call: Call, native: str) -> Flight | None:
-    rows = call.session.cache.named(_VM, call.session.scope, native)
+    rows = call.session.cache.rows.named(_VM, call.session.scope, native)
     return _VM.value(rows[0], "flight") if rows else None
 
 
@@ -254,7 +262,7 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
         provider, item = present(call, _VM, call.args["vm"])
         native = str(item["id"])
         if provider.protected(native) == on:
-            call.session.cache.set_protected(call.session.scope, native, on)
+            call.session.cache.rows.set_protected(_VM, call.session.scope, native, on)
             already = "protected already" if on else "not protected"
             return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=_VM)
         call.check()
@@ -282,5 +290,5 @@ def _protected(call: Call, item: Item, on: bool) -> Outcome:
         f"{label(item.get('name'), native)} is {now}.", undo=f"vm {'unprotect' if on else 'protect'} {native}"
     )
     return with_row(
-        call, _VM, native, outcome, lambda: call.session.cache.set_protected(call.session.scope, native, on)
+        call, _VM, native, outcome, lambda: call.session.cache.rows.set_protected(_VM, call.session.scope, native, on)
     )

@@ -10,7 +10,7 @@ from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
 from backend.kinds import KINDS, Row, is_id
-from backend.providers import Item, Provider
+from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
 _VOLUME, _VM = KINDS["volume"], KINDS["vm"]
@@ -46,7 +46,7 @@ def create_again(call: Call) -> Outcome:
 
 
 def _made_by_another(call: Call, native: str) -> bool:
-    entries = call.session.cache.entries_of(call.session.scope, native)
+    entries = call.session.cache.journal.of(call.session.scope, native)
     return any(
         entry["_id"] != call.journal.token and entry["command"].startswith("volume create ") for entry in entries
     )
@@ -64,14 +64,14 @@ def _created(call: Call, item: Item) -> Outcome:
         kind=_VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item], made=True))
+    return written(outcome, lambda: call.session.cache.rows.put(_VOLUME, call.session.scope, [item], made=True))
 
 
 def _first_zone(call: Call) -> str:
     kind, session = KINDS["location"], call.session
-    if session.cache.refreshed(kind, session.scope).finished is None:
+    if session.cache.refreshes.of(kind, session.scope).finished is None:
         fetch(call, kind)
-    rows = session.cache.rows(kind, session.scope)
+    rows = session.cache.rows.snapshot(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
     # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
     zones = [name for state, name in named if state == "available"] or [
@@ -102,7 +102,7 @@ def came_of_delete(call: Call) -> Outcome | None:
 
 def _deleted(call: Call, native: str) -> Outcome:
     outcome = Outcome(f"Volume {label(call.journal.request.get('name'), native)} deleted.", kind=_VOLUME)
-    return written(outcome, lambda: call.session.cache.remove(_VOLUME, call.session.scope, [native]))
+    return written(outcome, lambda: call.session.cache.rows.remove(_VOLUME, call.session.scope, [native]))
 
 
 # --- attaching and detaching -----------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def _detached(call: Call, volume: Item, vm: str, device: str | None) -> Outcome:
 def _moved(call: Call, volume: Item, outcome: Outcome) -> Outcome:
     put = replace(outcome, kind=_VOLUME)
     return with_row(
-        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [volume])
+        call, _VOLUME, volume["id"], put, lambda: call.session.cache.rows.put(_VOLUME, call.session.scope, [volume])
     )
 
 

@@ -14,8 +14,9 @@ from backend.commands.preview import Preview, Target
 from backend.config import Cloud, Settings
 from backend.journal import Entry, plan, sealed
 from backend.kinds import KINDS
-from backend.providers import Boot, Item, connect
-from backend.providers.ec2_driver import Driver
+from backend.providers.ec2.driver import Driver
+from backend.providers.protocol import Boot, Item
+from backend.providers.registry import connect
 from backend.seal import seal
 from backend.session import Session
 from tests.backend.cache_parts import ago
@@ -43,8 +44,8 @@ def stocked(cache: Cache, scope: Scope, stock: Mapping[str, list[Item]] = STOCK)
     now = datetime.now(UTC)
     for name, items in stock.items():
         kind = KINDS[name]
-        cache.put(kind, scope, items)
-        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
+        cache.rows.put(kind, scope, items)
+        cache.refreshes.write(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def states(cloud: Cloud) -> dict[str, str]:
 
 def outcomes(cache: Cache) -> list[tuple[str, str]]:
     """Return command and outcome of every journal entry, oldest first."""
-    return [(entry["command"], entry["outcome"]) for entry in reversed(cache.journal())]
+    return [(entry["command"], entry["outcome"]) for entry in reversed(cache.journal.newest())]
 
 
 def abandoned(
@@ -106,15 +107,15 @@ def abandoned(
     at = ago(age)
     written = {"owner": dead, "outcome": outcome, "objects": list(objects), "at": at, **fields}
     written.setdefault("sent", None if outcome == "waiting" else at)
-    assert session.cache.journal_set(entry.token, written)
+    assert session.cache.journal.set(entry.token, written)
     vouch(session, entry.token)
-    return Entry(session.cache, session.home, session.cache.entry(entry.token) or {})
+    return Entry(session.cache, session.home, session.cache.journal.entry(entry.token) or {})
 
 
 def vouch(session: Session, token: str) -> None:
     """Seal an entry as it is now, as the process that has written it did."""
-    found = session.cache.entry(token) or {}
-    assert session.cache.journal_set(token, {"seal": seal(session.home, sealed(found))})
+    found = session.cache.journal.entry(token) or {}
+    assert session.cache.journal.set(token, {"seal": seal(session.home, sealed(found))})
 
 
 def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
@@ -134,7 +135,7 @@ def only(preview: Preview) -> Target:
 
 
 def entry_of(session: Session, entry: Entry) -> dict[str, Any]:
-    return session.cache.entry(entry.token) or {}
+    return session.cache.journal.entry(entry.token) or {}
 
 
 def sent(proxy: Proxy) -> list[str]:

@@ -46,7 +46,7 @@ def test_whatever_is_done_to_several_elements(kind: Kind, data: st.DataObject) -
     several = data.draw(st.lists(done, min_size=1, max_size=20))
     items = [damaged(kind.name, number, *one) for number, one in enumerate(several, 100)]
     report = Report(kind.name)
-    listed(kind, open_cache(MongoDB(Secret("memory")), HOME), items, report)
+    listed(kind, open_cache(MongoDB(Secret("memory")), HOME, KINDS.values()), items, report)
     assert (report.others_wrong, report.missing) == ([], [])
 
 
@@ -87,15 +87,15 @@ def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_o
     assert not is_over(flown, "un-heard-of")
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
-        memory.put(vm, HERE, every(impatient(cloud).vms()))
+        memory.rows.put(vm, HERE, every(impatient(cloud).vms()))
         set_flight(memory, HERE, "i-1", flown)
         watcher = Watcher(memory, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), told)
         assert watcher.step() is not None
-        (row,) = memory.rows(vm, HERE)
+        (row,) = memory.rows.snapshot(vm, HERE)
         assert cell(vm.value(row, "state"), vm.columns[vm.index["state"]]) == "? un-heard-of"
         assert vm.value(row, "flight") == flown._replace(since=ANY)
         watcher.step()
-    (row,) = memory.rows(vm, HERE)
+    (row,) = memory.rows.snapshot(vm, HERE)
     assert (vm.value(row, "state"), vm.value(row, "flight")) == ("stopped", None)
 
 
@@ -104,7 +104,7 @@ def session_at(faults: Faults, memory: Cache, home: Path) -> Session:
     cloud = at(faults)
     settings = Settings({cloud.name: cloud}, cloud.name)
     session = Session(settings, cloud, memory, home, connector=lambda cloud, *_: impatient(cloud))
-    memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
+    memory.rows.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
     return session
 
 
@@ -118,7 +118,7 @@ def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
         session = session_at(faults, memory, tmp_path)
         with pytest.raises(CloudError, match="It is in a state of its own"):
             execute(parse(["vm", verb, "i-1"]), session)
-        (row,) = memory.rows(KINDS["vm"], session.scope)
+        (row,) = memory.rows.snapshot(KINDS["vm"], session.scope)
         assert KINDS["vm"].value(row, "flight") is None
 
 

@@ -20,7 +20,7 @@ from tui.screens.keys import OWN_BINDINGS
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path_factory.mktemp("home"))
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path_factory.mktemp("home"), KINDS.values())
     yield opened
     opened.close()
 

@@ -14,7 +14,7 @@ from backend.commands.preview import Preview, Target
 from backend.config import PRODUCTION, Cloud
 from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, account, behind_proxy, boot_many, only, run, sent, told
 from tests.backend.ec2_faults import DENIED, listing
@@ -134,7 +134,7 @@ def test_what_the_cloud_says_now_counts_and_not_the_cache(both: tuple[Session, P
     assert one.left_out == f"it is protected; vm unprotect {native} lifts that"
     ((name, protected),) = (
         (KINDS["vm"].value(row, "name"), KINDS["vm"].value(row, "protected"))
-        for row in session.cache.rows(KINDS["vm"], session.scope)
+        for row in session.cache.rows.snapshot(KINDS["vm"], session.scope)
     )
     assert (name, protected) == ("renamed", True)  # and the table shows it too
 
@@ -148,7 +148,7 @@ def test_what_is_left_out_counts_nowhere(both: tuple[Session, Proxy], cloud: Clo
     ec2.stop(stopped)
     run(session, "vm refresh")
     ec2.delete_vm(terminated)
-    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
+    session.cache.rows.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
     preview = shown(session, protected, terminated, going, stopped, NOWHERE)
     assert [one.left_out for one in preview.targets] == [
         f"it is protected; vm unprotect {protected} lifts that",

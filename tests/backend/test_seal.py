@@ -61,7 +61,7 @@ def test_a_key_that_is_none_vouches_for_nothing(tmp_path: Path) -> None:
 
 def forged(entry: Entry, cache: Cache, **fields: object) -> None:
     """Change an entry as another client of the cache can."""
-    assert cache.journal_set(entry.token, fields)
+    assert cache.journal.set(entry.token, fields)
 
 
 def test_a_boot_that_was_not_asked_for_here_is_looked_for_and_never_sent(

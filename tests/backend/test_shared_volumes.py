@@ -59,7 +59,7 @@ def test_rows_and_files_have_every_attachment(both: tuple[Session, Proxy], cloud
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
     run(session, "volume refresh")
-    (row,) = session.cache.rows(VOLUME, session.scope)
+    (row,) = session.cache.rows.snapshot(VOLUME, session.scope)
     assert VOLUME.value(row, "vm") == (first, second)
     assert is_shared(row)
     for suffix in ("json", "csv"):

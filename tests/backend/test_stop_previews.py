@@ -10,7 +10,7 @@ from backend.commands.preview import Preview
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
 from backend.kinds import KINDS
-from backend.providers import connect
+from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, abandoned, boot_many, only, run, sent, told
 from tests.backend.ec2_faults import DENIED, listing
@@ -69,7 +69,7 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
 ) -> None:
     session, proxy = both
     if known:
-        session.cache.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
+        session.cache.rows.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
     (native,) = boot_many(cloud, 1, InstanceType="m5d.large")
     store = "instance store of m5d.large, 75 GB, and all that is on it"
     preview = shown(session, native)

@@ -7,6 +7,7 @@ import pytest
 from backend.cache import open_cache
 from backend.commands import COMMANDS, Parsed, command
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import Session
 from tui.deciding import RULES, Chosen, Request, Step, Way, first_step
@@ -19,7 +20,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     cloud = Cloud("one", endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults("eu-central-1", "ami-1"))
     settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
     home = tmp_path_factory.mktemp("home")
-    cache = open_cache(settings.mongodb, home)
+    cache = open_cache(settings.mongodb, home, KINDS.values())
     yield Session(settings, cloud, cache, home)
     cache.close()
 

@@ -11,7 +11,7 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from backend.kinds import KINDS
-from backend.providers import Provider
+from backend.providers.protocol import Provider
 from tests.backend.cache_parts import FakeCloud, items
 from tests.tui.driving import User, World, opened
 from tui.screens.details import DetailsScreen

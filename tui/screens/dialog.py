@@ -19,7 +19,7 @@ from backend.commands.model import ON
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.kinds import Row
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
 from tui.host import Tables

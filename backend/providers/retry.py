@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often and how long a read that fails in passing is repeated: capped exponential back-off, full jitter."""
 
     tries: int = 5

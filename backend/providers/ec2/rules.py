@@ -15,7 +15,7 @@ from backend.errors import (
 
 
 class Rule(NamedTuple):
-    """What a failure means. `reason` and `cure` are templates: see backend.providers.ec2_errors for their fields."""
+    """What a failure means. `reason` and `cure` are templates: see backend.providers.ec2.errors for their fields."""
 
     error: type[CloudError]
     reason: str

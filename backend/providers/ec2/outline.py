@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 from xml.sax.saxutils import unescape
 
-from backend.providers.ec2_cut import CLOSE, OPEN, OTHER_REFERENCE, QUOTES, value
+from backend.providers.ec2.cut import CLOSE, OPEN, OTHER_REFERENCE, QUOTES, value
 
 
 class Outline(NamedTuple):

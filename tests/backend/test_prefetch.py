@@ -1,18 +1,18 @@
-"""Working ahead: everything in order, never more than one too many, and no thread left behind."""
+"""Prefetching: everything in order, never more than one too many, and no thread left behind."""
 
 import threading
 from collections.abc import Iterable, Iterator
 
 import pytest
 
-from backend.ahead import ahead
 from backend.errors import Cancelled, CloudError
+from backend.prefetch import prefetch
 
 SECONDS = 10
 
 
 def workers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "ahead"}
+    return {thread for thread in threading.enumerate() if thread.name == "prefetch"}
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +60,8 @@ class Source:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 def test_it_yields_all_in_order(count: int) -> None:
-    assert list(ahead(range(count))) == list(range(count))
-    assert list(ahead([None] * count)) == [None] * count
+    assert list(prefetch(range(count))) == list(range(count))
+    assert list(prefetch([None] * count)) == [None] * count
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_it_raises_what_the_source_raises_after_what_it_yielded(error: BaseExcep
 
     got: list[int] = []
     with pytest.raises(type(error)) as caught:
-        got.extend(ahead(source()))
+        got.extend(prefetch(source()))
     assert got == list(range(before))
     assert caught.value is error
 
@@ -86,17 +86,17 @@ def test_what_cannot_be_begun_raises_too() -> None:
             raise CloudError("No.")
 
     with pytest.raises(CloudError, match="No"):
-        list(ahead(Broken()))
+        list(prefetch(Broken()))
 
 
 def test_what_it_yielded_may_be_an_exception() -> None:
     things: Iterable[object] = [CloudError("as a value"), StopIteration(), None]
-    assert list(ahead(things)) == things
+    assert list(prefetch(things)) == things
 
 
 def test_nothing_is_begun_before_it_is_asked_for() -> None:
     source = Source()
-    coming = ahead(source)
+    coming = prefetch(source)
     assert (source.begun, workers()) == (0, set())
     assert next(coming) == 0
     assert len(workers()) == 1
@@ -104,7 +104,7 @@ def test_nothing_is_begun_before_it_is_asked_for() -> None:
 
 def test_the_next_is_worked_on_while_the_last_is_used() -> None:
     source = Source(3, gated=True)
-    coming = ahead(source)
+    coming = prefetch(source)
     source.let()
     assert next(coming) == 0
     source.wait(2)  # by itself: nobody has asked for it yet
@@ -118,7 +118,7 @@ def test_the_next_is_worked_on_while_the_last_is_used() -> None:
 def test_never_more_than_one_is_ahead() -> None:
     source = Source(50)
     begun = []
-    for number in ahead(source):
+    for number in prefetch(source):
         if number < 49:
             source.wait(number + 2)
         begun.append(source.begun)  # if it ran on, there would be more, or soon
@@ -127,9 +127,9 @@ def test_never_more_than_one_is_ahead() -> None:
 
 def test_one_that_is_ready_is_not_followed_by_another() -> None:
     source = Source(gated=True)
-    coming = ahead(source)
+    coming = prefetch(source)
     for _ in range(10):
-        source.let()  # nothing but ahead itself holds it back
+        source.let()  # nothing but prefetch itself holds it back
     assert next(coming) == 0
     source.wait(2)
     (worker,) = workers()
@@ -142,7 +142,7 @@ def test_one_that_is_ready_is_not_followed_by_another() -> None:
 @pytest.mark.parametrize("taken", [1, 2, 5])
 def test_who_stops_early_ends_the_thread_with_the_one_it_works_on(taken: int) -> None:
     source = Source(gated=True)
-    coming = ahead(source)
+    coming = prefetch(source)
     for _ in range(taken):
         source.let()
         next(coming)
@@ -159,12 +159,12 @@ def test_who_stops_early_ends_the_thread_with_the_one_it_works_on(taken: int) ->
 
 def test_who_breaks_off_or_raises_ends_it_too() -> None:
     source = Source()
-    for _ in ahead(source):
+    for _ in prefetch(source):
         break
     assert source.closed.wait(SECONDS)
     source = Source()
     with pytest.raises(ZeroDivisionError):
-        sum(1 // number for number in ahead(source))
+        sum(1 // number for number in prefetch(source))
     for worker in workers():
         worker.join(SECONDS)
     assert workers() == set()
@@ -173,13 +173,13 @@ def test_who_breaks_off_or_raises_ends_it_too() -> None:
 
 def test_the_source_runs_on_one_thread_that_is_not_the_consumers() -> None:
     source = Source(20)
-    assert list(ahead(source)) == list(range(20))
+    assert list(prefetch(source)) == list(range(20))
     assert len(source.threads) == 1
     assert threading.get_ident() not in source.threads
 
 
 def test_its_thread_keeps_no_process_alive() -> None:
-    coming = ahead(Source())
+    coming = prefetch(Source())
     next(coming)
     (worker,) = workers()
     assert worker.daemon

@@ -1,6 +1,6 @@
 """The libcloud driver that signs and sends our EC2 calls and hands back the answer as a stream of bytes."""
 
-from backend.providers import ec2_trust  # before libcloud, which it loads
+from backend.providers.ec2 import trust  # before libcloud, which it loads
 
 # isort: split
 import os
@@ -16,11 +16,11 @@ from libcloud.http import LibcloudConnection
 
 from backend.config import Cloud
 from backend.errors import ConfigError
-from backend.providers.ec2_errors import Refusal
-from backend.providers.ec2_hosts import host as host_of
-from backend.providers.ec2_hosts import is_region, signed_as
-from backend.providers.ec2_xml import Malformed, whole
-from backend.providers.patience import Patience
+from backend.providers.ec2.errors import Refusal
+from backend.providers.ec2.hosts import host as host_of
+from backend.providers.ec2.hosts import is_region, signed_as
+from backend.providers.ec2.xml import Malformed, whole
+from backend.providers.retry import RetryPolicy
 
 VERSION = "2016-11-15"
 """Of the EC2 API; libcloud's own is older and lacks tags at creation."""
@@ -88,7 +88,7 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
 
     connectionCls = Connection
 
-    def __init__(self, cloud: Cloud, silence: float = Patience.silence) -> None:
+    def __init__(self, cloud: Cloud, silence: float = RetryPolicy.silence) -> None:
         """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails.
 
         Raises ConfigError for a region without a host, and for certificates that cannot be used where TLS is.
@@ -106,7 +106,7 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
             self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
         )
         transport = self.connection.connection
-        transport.ca_cert = ec2_trust.trusted(os.environ) if secure else None
+        transport.ca_cert = trust.trusted(os.environ) if secure else None
         transport.session.trust_env = not cloud.direct
 
     @property

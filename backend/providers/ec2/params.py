@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from backend.providers import Boot
+from backend.providers.protocol import Boot
 
 
 def booting(boot: Boot) -> dict[str, str | None]:

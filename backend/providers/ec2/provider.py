@@ -6,15 +6,15 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from backend.callbacks import ignore
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError
-from backend.providers import Boot, Item, Page, Waiting
-from backend.providers import ec2_rows as rows
-from backend.providers.ec2_calls import Calls, Listing
-from backend.providers.ec2_errors import Call, Refusal
-from backend.providers.ec2_hosts import signed_as
-from backend.providers.ec2_params import booting, filtered, named, numbered
-from backend.providers.ec2_prices import prices
-from backend.providers.ec2_xml import Malformed
-from backend.providers.patience import Patience
+from backend.providers.ec2 import rows
+from backend.providers.ec2.calls import Calls, Listing
+from backend.providers.ec2.errors import Call, Refusal
+from backend.providers.ec2.hosts import signed_as
+from backend.providers.ec2.params import booting, filtered, named, numbered
+from backend.providers.ec2.prices import prices
+from backend.providers.ec2.xml import Malformed
+from backend.providers.protocol import Boot, Item, Page, Waiting
+from backend.providers.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class EC2Provider:
         self,
         cloud: Cloud,
         check: Callable[[], None] = ignore,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
         waits: Callable[[Waiting], None] = ignore,
     ) -> None:
         self._cloud = cloud
-        self._calls = Calls(cloud, check, patience, waits)
+        self._calls = Calls(cloud, check, policy, waits)
 
     def __repr__(self) -> str:
         return f"EC2Provider({self._cloud.name!r}, {self._cloud.region!r})"

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from backend.providers.ec2_xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Malformed, Reader, composed, whole
+from backend.providers.ec2.xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Malformed, Reader, composed, whole
 
 FORMAT = b"2"
 """Part of every digest: change it when other things are made of the same bytes, and all items are read again."""

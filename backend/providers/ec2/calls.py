@@ -1,4 +1,4 @@
-"""Sends the calls of one connection to EC2 patiently: page by page, again where that may help, never for ever."""
+"""Sends the calls of one connection to EC2: page by page, again where that may help, never for ever."""
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -11,15 +11,15 @@ from urllib3.exceptions import HTTPError
 from backend.callbacks import ignore
 from backend.config import Cloud
 from backend.errors import CloudError, CredentialsError, RefusedError, TransientError
-from backend.providers import Item, Page, Waiting
-from backend.providers import ec2_rows as rows
-from backend.providers.ec2_cut import Cutter, value
-from backend.providers.ec2_driver import Driver
-from backend.providers.ec2_errors import Call, Refusal, explain
-from backend.providers.ec2_exchange import Exchange
-from backend.providers.ec2_outline import outline
-from backend.providers.ec2_xml import Malformed, Reader
-from backend.providers.patience import Patience
+from backend.providers.ec2 import rows
+from backend.providers.ec2.cut import Cutter, value
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.errors import Call, Refusal, explain
+from backend.providers.ec2.exchange import Exchange
+from backend.providers.ec2.outline import outline
+from backend.providers.ec2.xml import Malformed, Reader
+from backend.providers.protocol import Item, Page, Waiting
+from backend.providers.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,13 @@ class Calls:
         self,
         cloud: Cloud,
         check: Callable[[], None] = ignore,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
         waits: Callable[[Waiting], None] = ignore,
     ) -> None:
         self._cloud = cloud
         self._check = check
         self._waits = waits
-        self._patience = patience or Patience()
+        self._policy = policy or RetryPolicy()
         self._driver = self._connected()
         self._free = True
         """Nothing else uses the driver, as a call that was given up on still may."""
@@ -83,7 +83,7 @@ class Calls:
         return self._driver.host
 
     def _connected(self) -> Driver:
-        return Driver(self._cloud, self._patience.silence)
+        return Driver(self._cloud, self._policy.silence)
 
     def pages(
         self, listing: Listing, params: Mapping[str, str] | None = None, known: Container[int] = ()
@@ -118,8 +118,8 @@ class Calls:
             token = None
 
     def _page(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
-        patience = self._patience
-        began = patience.clock()
+        policy = self._policy
+        began = policy.clock()
         tries = 0
         while True:
             tries += 1
@@ -132,18 +132,18 @@ class Calls:
             # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
             if lost:
                 raise LostPlaceError(error)
-            self._wait_or_raise(error, listing.call, began, tries, patience.tries)
+            self._wait_or_raise(error, listing.call, began, tries, policy.tries)
 
     def _wait_or_raise(self, error: CloudError, call: Call, began: float, tries: int, most: int) -> None:
         """Wait until a call may be sent again, or raise why it failed: not in passing, too often or for too long."""
-        patience = self._patience
-        delay = patience.delay(tries)
-        late = patience.clock() + delay - began > patience.deadline
+        policy = self._policy
+        delay = policy.delay(tries)
+        late = policy.clock() + delay - began > policy.deadline
         if late or tries >= most or not isinstance(error, TransientError):
             raise error
         log.info("%s: %s, retrying in %.1f s after try %d", call.doing, error.brief, delay, tries)
-        self._waits(Waiting(call.doing, error.brief, patience.clock() + delay))
-        patience.wait(delay, self._check)
+        self._waits(Waiting(call.doing, error.brief, policy.clock() + delay))
+        policy.wait(delay, self._check)
 
     def _read(
         self, listing: Listing, params: Mapping[str, str], known: Container[int], began: float, tries: int
@@ -179,14 +179,14 @@ class Calls:
 
     def asked(self, call: Call, params: Mapping[str, str]) -> dict[str, Any]:
         """Send a call whose answer is one thing and return that; see `change` for those that change something."""
-        patience = self._patience
-        began = patience.clock()
+        policy = self._policy
+        began = policy.clock()
         tries = 0
         while True:
             tries += 1
             self._check()
             reader = Reader(f"{call.action}Response")
-            sent = patience.clock() if call.changes else began  # a change that was refused unread has all its time yet
+            sent = policy.clock() if call.changes else began  # a change that was refused unread has all its time yet
             try:
                 for _ in self._received(call, params, reader, sent, tries):
                     pass
@@ -198,7 +198,7 @@ class Calls:
             else:
                 reader.rest.pop("requestId", None)  # else it would be cached with what was made
                 return reader.rest
-            most = patience.tries if not call.changes else patience.unread if refused else 1
+            most = policy.tries if not call.changes else policy.unread if refused else 1
             self._wait_or_raise(error, call, began, tries, most)
 
     def _received(
@@ -216,9 +216,9 @@ class Calls:
             )
         if not self._free:  # now, not when a call is given up: a failure here must not hide the reason of that
             self._driver, self._free = self._connected(), True
-        patience = self._patience
-        sent = patience.clock()
-        exchange = Exchange(self._driver, call.action, params, lambda received: patience.late(began, received))
+        policy = self._policy
+        sent = policy.clock()
+        exchange = Exchange(self._driver, call.action, params, lambda received: policy.late(began, received))
         came, request = "broken off", ""
         try:
             with closing(exchange.chunks(ignore if call.changes else self._check)) as chunks:
@@ -243,7 +243,7 @@ class Calls:
                 self._cloud.name,
                 tries,
                 came,
-                patience.clock() - sent,
+                policy.clock() - sent,
                 exchange.received,
                 request or "unknown",
             )

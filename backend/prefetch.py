@@ -1,4 +1,4 @@
-"""Works ahead: fetches the next of something on a thread while the last one is being used."""
+"""Prefetches: works on the next of something on a thread while the last one is used."""
 
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -18,11 +18,11 @@ class _Ended(Generic[T]):
         self.error = error
 
 
-def ahead(source: Iterable[T], check: Callable[[], None] = ignore) -> Generator[T, None, None]:
+def prefetch(source: Iterable[T], check: Callable[[], None] = ignore) -> Generator[T, None, None]:
     """Yield what `source` yields, and raise what it raises, while a thread of its own works on the next one.
 
     Never more than one is ready and waiting. `check` is called while the next one is waited for, and ends that by what
-    it raises. The thread is a daemon: whoever stops early, or quits, does not wait for it, and it ends with the one
+    it raises. The thread is a daemon: a caller that stops early, or quits, does not wait for it. It ends with the one
     that it works on.
     """
     ready: SimpleQueue[T | _Ended[T]] = SimpleQueue()
@@ -48,7 +48,7 @@ def ahead(source: Iterable[T], check: Callable[[], None] = ignore) -> Generator[
             except Empty:
                 check()
 
-    threading.Thread(target=work, name="ahead", daemon=True).start()
+    threading.Thread(target=work, name="prefetch", daemon=True).start()
     try:
         while not isinstance(one := following(), _Ended):
             wanted.release()

@@ -14,9 +14,8 @@ import urllib3.exceptions as sockets
 
 from backend.config import Cloud
 from backend.errors import CloudError, TransientError, UnsureError
-from backend.providers import ec2_rules as rules
-from backend.providers import ec2_trust
-from backend.providers.ec2_xml import Malformed
+from backend.providers.ec2 import rules, trust
+from backend.providers.ec2.xml import Malformed
 from backend.redact import redacted
 from backend.text import safe
 
@@ -171,9 +170,9 @@ def _proxies(scheme: str = "") -> list[str]:
 
 
 def _trust() -> str:
-    if name := ec2_trust.named(os.environ):
+    if name := trust.named(os.environ):
         return f"What is trusted is in the file that {name} names, and nothing else is."
-    return f"Name a file with the certificates of your own authority in {ec2_trust.BUNDLES[0]}."
+    return f"Name a file with the certificates of your own authority in {trust.BUNDLES[0]}."
 
 
 def _short(words: str) -> str:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from backend.providers import Item
-from backend.providers.ec2_cut import value
-from backend.providers.ec2_outline import Outline
-from backend.providers.ec2_xml import Malformed
+from backend.providers.ec2.cut import value
+from backend.providers.ec2.outline import Outline
+from backend.providers.ec2.xml import Malformed
+from backend.providers.protocol import Item
 
 log = logging.getLogger(__name__)
 

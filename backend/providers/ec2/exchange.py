@@ -3,9 +3,9 @@
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 
-from backend.ahead import ahead
-from backend.providers.ec2_driver import Driver
-from backend.providers.ec2_errors import Refusal
+from backend.prefetch import prefetch
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.errors import Refusal
 
 
 class Exchange:
@@ -37,7 +37,7 @@ class Exchange:
                 raise TimeoutError
 
         try:
-            with closing(ahead(self._answer(), look)) as coming:
+            with closing(prefetch(self._answer(), look)) as coming:
                 for chunk in coming:
                     self.received += len(chunk)
                     yield chunk
