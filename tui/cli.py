@@ -20,7 +20,7 @@ from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
-from tui import mistakes, output
+from tui import bugs, output
 from tui.interrupt import Interrupt
 from tui.output import OutputError
 
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold keys
     redact.know_environment(os.environ)
     log.keep_off_screen()
-    mistakes.told_to(_complain)
+    bugs.report_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
     with output.explained():

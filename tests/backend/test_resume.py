@@ -191,9 +191,7 @@ def test_drop(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         for native in ("i-1", "i-2"):
             abandoned(session, f"vm stop {native}", outcome="waiting")
         sending = abandoned(session, "vm stop i-3", "i-3")
-        plan(
-            cache, tmp_path, [(session.scope, f"vm stop i-{number}") for number in (4, 5)]
-        )  # ours, not begun
+        plan(cache, tmp_path, [(session.scope, f"vm stop i-{number}") for number in (4, 5)])  # ours, not begun
         with pytest.raises(RefusedError, match="read-only"):
             run(replace(session, read_only=True), "journal drop")
         assert len(left(session)) == 2
