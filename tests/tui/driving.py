@@ -17,11 +17,12 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backend import providers
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row
-from backend.providers import Boot, Provider
+from backend.kinds.model import Row
+from backend.providers import registry
+from backend.providers.protocol import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
@@ -113,16 +114,16 @@ class World:
 
     def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
         """Return the real provider, whose changing calls are noted."""
-        return cast(Provider, Noting(providers.connect(cloud, *hooks), self.changing))
+        return cast(Provider, Noting(registry.connect(cloud, *hooks), self.changing))
 
     def held(self, gate: threading.Event) -> Connect:
         """Return what connects as `connect` does, and completes no preview before the gate is open."""
-        return lambda cloud, *hooks: cast(Provider, Held(providers.connect(cloud, *hooks), self.changing, gate))
+        return lambda cloud, *hooks: cast(Provider, Held(registry.connect(cloud, *hooks), self.changing, gate))
 
     @property
     def provider(self) -> Provider:
         """Another client of the same cloud, whose calls are not noted."""
-        return providers.connect(self.cloud)
+        return registry.connect(self.cloud)
 
     def session(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> Session:
         """Return a session on it."""
@@ -155,8 +156,8 @@ class World:
 def copied(source: Cache, target: Cache) -> Cache:
     """Return `target` with all that is in `source`."""
     for name in (*(kind.plural for kind in KINDS.values()), "refreshes"):
-        if documents := list(source.database[name].find({})):
-            target.database[name].insert_many(documents)
+        if documents := list(source.store.database[name].find({})):
+            target.store.database[name].insert_many(documents)
     return target
 
 
@@ -338,7 +339,7 @@ async def opened(
 ) -> AsyncIterator[User]:
     """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
     app = app or world.app()
-    counts = {kind: world.cache.count(KINDS[kind], world.scope) for kind in kinds}
+    counts = {kind: world.cache.rows.count(KINDS[kind], world.scope) for kind in kinds}
     async with driven(app, size) as user:
         await user.until(lambda: all(app.main.table_of(kind).total >= counts[kind] for kind in kinds))
         await user.until(lambda: app.session is not None)

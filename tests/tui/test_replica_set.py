@@ -15,12 +15,13 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from backend.cache import RefreshRecord, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import CacheLostError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.mongod import find_binary
-from backend.providers import Page, Provider
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from tests.backend.replica_set import ReplicaSet
 from tests.ec2_proxy import Proxy
@@ -131,8 +132,10 @@ def test_without_a_majority_a_refresh_ends_with_a_sentence_and_a_repeat_complete
 @pytest.fixture
 def scaled(world: World, replica_set: ReplicaSet, database: Database[dict[str, Any]]) -> Iterator[World]:
     """The demo on the set, with no images in its cache."""
-    with closing(open_cache(MongoDB(Secret(replica_set.uri), database.name), Path("/nowhere"))) as cache:
-        copied(world.cache, cache).remove(KINDS["image"], world.scope, ids(world, KINDS["image"]))
+    with closing(
+        open_cache(MongoDB(Secret(replica_set.uri), database.name), Path("/nowhere"), KINDS.values())
+    ) as cache:
+        copied(world.cache, cache).rows.remove(KINDS["image"], world.scope, ids(world, KINDS["image"]))
         yield world.with_cache(cache)
 
 
@@ -165,7 +168,7 @@ async def test_the_dashboard_goes_on_when_the_primary_is_killed_while_it_refresh
     def connect(cloud: Cloud, *hooks: Any) -> Provider:
         return cast(Provider, Striking(scaled.connect(cloud, *hooks), strike))
 
-    before = {kind.name: scaled.cache.refreshed(kind, scaled.scope).finished for kind in KINDS.values()}
+    before = {kind.name: scaled.cache.refreshes.of(kind, scaled.scope).finished for kind in KINDS.values()}
     async with opened(scaled, scaled.app(connect, refresh=False)) as user:
         await user.run("vm tag web-1 before=it")
         await user.until(lambda: outcomes(scaled) == ["done"])
@@ -193,7 +196,7 @@ async def ended(user: User, world: World, kind: Kind, before: datetime | None) -
 
     def has() -> bool:
         with suppress(CacheLostError):
-            found[:] = [world.cache.refreshed(kind, world.scope)]
+            found[:] = [world.cache.refreshes.of(kind, world.scope)]
         return bool(found) and found[0].finished != before
 
     await user.until(has, 20)
@@ -207,13 +210,13 @@ def on_its_table(user: User, kind: Kind, wanted: list[str]) -> bool:
 def outcomes(world: World) -> list[str]:
     """Return how the journal's commands ended, as far as the cache can be read now."""
     with suppress(CacheLostError):
-        return [one["outcome"] for one in world.cache.journal()]
+        return [one["outcome"] for one in world.cache.journal.newest()]
     return []
 
 
 def ids(world: World, kind: Kind) -> list[str]:
     """Return the ids of a kind that a world's cache holds."""
-    return sorted(native(kind, row) for row in world.cache.rows(kind, world.scope))
+    return sorted(native(kind, row) for row in world.cache.rows.snapshot(kind, world.scope))
 
 
 def native(kind: Kind, row: Row) -> str:
