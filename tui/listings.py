@@ -207,7 +207,7 @@ class Listings:
             return
         age = self._records[kind].age(self._app.now())
         wait = session.settings.max_age_of(KINDS[kind])
-        if kind == "vm":
+        if KINDS[kind].poll:
             wait = min(wait, session.settings.poll.settled)
         tried = self._tried.get(kind)
         if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):
