@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 from backend.commands.model import Command
 from backend.commands.table import COMMANDS
-from backend.format import Flight, counted, flight_text
+from backend.format import counted, flight_text
 from backend.kinds.model import Kind, Ref, Row
+from backend.lifecycle import Flight
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 
@@ -23,7 +24,7 @@ def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
     return table.selected_rows
 
 
-def scope(one: Command, table: ResourceTable) -> str:
+def which(one: Command, table: ResourceTable) -> str:
     """Return which rows a command acts on, as its dialog says it; "" where that is plain to see."""
     kind, marks, hidden = table.kind, table.rows.marks, table.hidden_marks
     left_out = f"Marked: {marks - hidden:,} shown, {hidden:,} hidden by the filter and left out." if hidden else ""

@@ -109,7 +109,7 @@ async def test_a_refresh_behind_a_dialog_changes_nothing_that_is_confirmed(world
         )
         world.cache.rows.remove(vm, world.scope, [other])
         await user.until(lambda: user.named("shown", "id") == "i-new" and not user.named("other", "id"))
-        user.app.main.table.move_to("i-new")
+        user.app.main.table.move_to(user.ref("i-new"))
         assert shown in user.window
         assert other not in user.window
         await user.press("y")

@@ -85,12 +85,12 @@ class Reader:
     @property
     def shown(self) -> list[str]:
         """The ids of the rows that the filter shows, from top to bottom."""
-        return [self.table.rows.id_at(position) for position in range(self.table.visible_count)]
+        return [self.table.rows.ref_at(position).id for position in range(self.table.visible_count)]
 
     @property
     def at(self) -> str | None:
         """The id of the cursor's row."""
-        return self.table.cursor_id
+        return self.table.cursor_ref and self.table.cursor_ref.id
 
     @property
     def open(self) -> bool:
