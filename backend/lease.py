@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from backend.cache import RefreshRecord, Scope
 from backend.errors import CacheError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 if TYPE_CHECKING:
     from backend.cache import Cache

@@ -13,7 +13,8 @@ from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
+from backend.kinds.vm import VM
 from backend.lease import BegunAnew, Lease, take
 from backend.log import logger
 from backend.prefetch import prefetch
@@ -157,7 +158,7 @@ def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) 
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", vm, error)
     else:
-        cache.rows.set_protected(KINDS["vm"], scope, vm, on)
+        cache.rows.set_protected(VM, scope, vm, on)
 
 
 _AT_ONCE = 3
@@ -263,15 +264,14 @@ def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
 
 def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
     """End the flights of the VMs that have come to rest and return (id, how it ended) of each."""
-    vm = KINDS["vm"]
     now = now or datetime.now(UTC)
     settled = []
-    for row in cache.flights.of(vm, scope):
-        native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
+    for row in cache.flights.of(VM, scope):
+        native, state, flight = (VM.value(row, column) for column in ("id", "state", "flight"))
         if flight is None:  # moving by somebody else's doing: nothing of ours to end
             continue
         # Where it still is this flight: another dashboard may have begun the next one since.
-        if is_over(flight, state, now) and cache.flights.claim(vm, scope, native, None, flight):
+        if is_over(flight, state, now) and cache.flights.claim(VM, scope, native, None, flight):
             arrived = state == TARGET.get(flight.action)
             settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
     return settled

@@ -10,7 +10,7 @@ from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.names import closest
 from backend.providers import registry
 from backend.providers.protocol import Provider, Waiting

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer, find_binary
 from backend.secret import Secret
 from tests.backend.cache_parts import Standalone

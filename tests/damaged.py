@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pymongo.errors import WriteError
 
 from backend.cache import Cache, RefreshRecord, Scope
-from backend.kinds import KINDS, Kind, Type
+from backend.catalog import KINDS
+from backend.kinds.model import Kind, Type
 from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")

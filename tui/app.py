@@ -16,10 +16,13 @@ from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Input
 
-from backend.commands import COMMANDS as ALL_COMMANDS
-from backend.commands import Command, Parsed, refusal
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
+from backend.commands.run import refusal
+from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, bug
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe

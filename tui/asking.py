@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Param, Parsed, command, complete, losses, parse, refusal, split
+from backend.commands.grammar import complete, parse, split
 from backend.commands.lookup import MissingKeypairError, find
-from backend.commands.model import Call
+from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
+from backend.commands.run import losses, refusal
+from backend.commands.table import command
 from backend.errors import CloudmeshError, NotFoundError
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.refresh import Progress
 from backend.text import safe
 from tui.deciding import Chosen, Request, Step, Way, first_step
@@ -93,7 +95,7 @@ class Asking:
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
         """Find the rows that these calls of one command name, and show them before anything happens."""
         session, first = self._runner.session, commands[0]
-        kind = target.kind or ""
+        kind = self._kind_of(target)
         rest = {name: value for name, value in first.given.items() if name != target.name}
 
         def show(rows: list[Row]) -> None:
@@ -114,7 +116,7 @@ class Asking:
                 raise NotFoundError("None of them is there any more.")
             return rows
 
-        word = safe(first.given[target.name]) if len(commands) == 1 else self._tables.kinds[kind].nouns
+        word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
         self._host.start(Job(f"Looking for {word}", look_up, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:

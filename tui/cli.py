@@ -17,7 +17,6 @@ from typing import Never
 from backend import __version__, config, log, redact, state
 from backend.config import Cloud, Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError, bug
-from backend.kinds import KINDS
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
@@ -106,6 +105,7 @@ class Launch:
     def open(self) -> Session:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
         from backend.cache import open_cache
+        from backend.catalog import KINDS
 
         few_arenas()
         settings = self.settings = self.settings or self._demo()
@@ -125,6 +125,8 @@ class Launch:
 @contextmanager
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration, and close at the end whatever was opened since."""
+    from backend.catalog import KINDS  # with all commands: --help and --version need none
+
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
         if options.demo:
@@ -132,7 +134,7 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             settings = None
         else:
             home = config.home()
-            settings = config.load(config.find(options.config))
+            settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
             _current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)

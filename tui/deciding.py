@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from backend.commands import Param, Parsed
+from backend.commands.model import Param, Parsed
 from backend.session import Session
 
 Way = Literal["key", "palette", "line"]

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from textual.screen import Screen
 
-from backend.commands import Command
+from backend.commands.model import Command
 from backend.errors import CloudmeshError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.session import SettingChange
 from tui.deciding import Chosen
 from tui.jobs import Job

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from backend.commands import Outcome, Parsed, Result, parse, split
+from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError
+from backend.commands.model import Outcome, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,

@@ -7,10 +7,10 @@ from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.commands import Command
+from backend.commands.model import Command
 from backend.errors import CloudmeshError
 from backend.format import GONE
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.log import logger
 from backend.refresh import learn_protection
 from backend.session import Session

@@ -9,7 +9,7 @@ from backend.cache.refreshes import Refreshes
 from backend.cache.rows import Rows
 from backend.cache.store import Mode, Store
 from backend.errors import CacheError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 
 class Cache:

@@ -17,7 +17,8 @@ from typing import Any
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Column, Kind, Row, Type
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Column, Kind, Row, Type
 from backend.text import safe
 
 CHUNK = 500

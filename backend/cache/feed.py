@@ -17,7 +17,8 @@ from backend.cache.records import RefreshRecord, record
 from backend.cache.rights import UNAUTHORIZED
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled, bug
-from backend.kinds import JOURNAL, Kind, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from backend.log import logger
 
 Told = Callable[[Change], object]

@@ -6,7 +6,7 @@ from backend.cache.documents import to_rows
 from backend.cache.places import Document, Scope
 from backend.cache.store import Store, of
 from backend.format import MOVING, Flight
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 
 
 class Flights:

@@ -10,7 +10,8 @@ from backend.cache.documents import Change
 from backend.cache.entries import entry, scope_of, to_entry
 from backend.cache.places import Document, Scope
 from backend.cache.store import Store, chunks, of
-from backend.kinds import JOURNAL, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,7 @@ from backend.cache.store import Mode, Store
 from backend.callbacks import ignore
 from backend.config import MongoDB
 from backend.errors import CacheError, CacheLostError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}

@@ -10,7 +10,7 @@ from backend.cache.places import Document
 from backend.cache.rights import READS, WRITES, extra, rights
 from backend.cache.store import Store
 from backend.errors import CacheError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.text import safe
 
 _EXISTS = 48

@@ -11,7 +11,7 @@ from backend.cache.documents import Change
 from backend.cache.places import Document, Scope
 from backend.cache.records import RefreshRecord, record
 from backend.cache.store import SOON, Store
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 LEASE_SECONDS = 30.0
 

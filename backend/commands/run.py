@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
+from backend.catalog import KINDS
 from backend.commands.lookup import find, id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
 from backend.commands.naming import named
@@ -27,8 +28,7 @@ from backend.errors import (
     UnsureError,
     bug,
 )
-from backend.journal import Entry, plan
-from backend.kinds import KINDS
+from backend.journal.entry import Entry, plan
 from backend.log import logger
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import NEW_FOR, Progress
@@ -90,8 +90,9 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
         return None
     call = Call(session, parsed.bind(session), check)
     try:
-        row = find(call, param.kind, call.args[param.name])
-        return command.preview(call, [str(KINDS[param.kind].value(row, "id"))])
+        kind = KINDS[param.kind]
+        row = find(call, kind, call.args[param.name])
+        return command.preview(call, [str(kind.value(row, "id"))])
     except (NotFoundError, RefusedError):
         return None
     except CloudError as error:

@@ -6,7 +6,7 @@ from typing import Any
 from backend.callbacks import ignore
 from backend.config import Cloud
 from backend.errors import ConfigError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.providers.protocol import Provider, Waiting
 
 

@@ -17,8 +17,9 @@ from pymongo import MongoClient
 
 from backend.cache import Cache, Change, Scope
 from backend.cache.feed import Feed
+from backend.catalog import KINDS
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Type
+from backend.kinds.model import Kind, Type
 from backend.mongod import find_binary
 from backend.providers.protocol import Boot, Item, Page
 

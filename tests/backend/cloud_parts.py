@@ -9,15 +9,17 @@ from typing import Any
 from uuid import uuid4
 
 from backend.cache import Cache, RefreshRecord, Scope
-from backend.commands import Outcome, execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Outcome
 from backend.commands.preview import Preview, Target
+from backend.commands.run import execute
 from backend.config import Cloud, Settings
-from backend.journal import Entry, plan, sealed
-from backend.kinds import KINDS
+from backend.journal.entry import Entry, plan, sealed
+from backend.journal.seal import seal
 from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
-from backend.seal import seal
 from backend.session import Session
 from tests.backend.cache_parts import ago
 from tests.ec2_proxy import Proxy

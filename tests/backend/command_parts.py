@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Command, Parsed
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run

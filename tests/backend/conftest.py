@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.secret import Secret

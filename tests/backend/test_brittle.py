@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import flatten
-from backend.commands import COMMANDS, Command, execute, parse, previews
-from backend.commands.model import Call
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
+from backend.commands.model import Call, Command
+from backend.commands.run import execute
+from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Poll, Settings
 from backend.errors import CloudError
 from backend.format import Flight, cell
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
+from backend.kinds.vm import preview as vm_preview
 from backend.refresh import is_over
 from backend.secret import Secret
 from backend.session import Session
@@ -124,7 +128,7 @@ def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
 
 def test_a_preview_shows_an_unknown_state(memory: Cache, tmp_path: Path) -> None:
     with Faults(state("i-1", "un-heard-of")) as faults:
-        shown = previews.vms(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
+        shown = vm_preview.deleting(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
         assert "un-heard-of" in repr(shown.acted_on)
 
 

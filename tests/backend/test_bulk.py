@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Outcome, execute_all, parse, previews
-from backend.commands.model import Call
-from backend.commands.recovery import recover
+from backend.commands.grammar import parse
+from backend.commands.model import Call, Outcome
+from backend.commands.run import execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
+from backend.journal.recovery import recover
+from backend.kinds.vm import preview as vm_preview
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.providers.retry import RetryPolicy
@@ -29,9 +31,10 @@ WORKER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute_all, parse
+from backend.commands.run import execute_all
+from backend.commands.grammar import parse
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, *ids = sys.argv[1:]
@@ -61,7 +64,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
     with behind_proxy(cloud, embedded, server_home) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(0.05, seed=7)
-        preview = previews.vms(Call(session, {}), ids)
+        preview = vm_preview.deleting(Call(session, {}), ids)
         assert {one.id for one in preview.left_out} == protected
         assert all("it is protected" in one.left_out for one in preview.left_out)
         assert preview.typed == "180"

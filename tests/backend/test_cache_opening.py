@@ -12,9 +12,9 @@ from backend.cache.address import place_of
 from backend.cache.documents import validator
 from backend.cache.faults import sentence
 from backend.cache.opening import NO_MONGOD
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError
-from backend.kinds import KINDS
 from backend.secret import Secret
 from tests.backend.cache_parts import HERE, VM, Standalone, ids, items
 

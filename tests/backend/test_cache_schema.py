@@ -8,9 +8,10 @@ import pytest
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import to_document, validator
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.secret import Secret
 from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items, set_flight
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import parse, split
-from backend.commands.volumes import DEVICES
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
-from backend.kinds import KINDS
+from backend.kinds.volume.actions import DEVICES
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import (

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backend.cache import open_cache
-from backend.commands import parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError
 from backend.config import MongoDB
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session

@@ -6,12 +6,14 @@ from typing import NoReturn
 
 import pytest
 
-from backend import owner
 from backend.callbacks import ignore
-from backend.commands import COMMANDS, Command, execute
+from backend.commands.model import Command
+from backend.commands.run import execute
+from backend.commands.table import COMMANDS
 from backend.errors import Cancelled, CloudError
-from backend.journal import plan
-from backend.kinds import JOURNAL
+from backend.journal import owner
+from backend.journal.entry import plan
+from backend.journal.model import JOURNAL
 from backend.providers.protocol import Provider
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run

@@ -10,16 +10,19 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from backend import owner
 from backend.cache import Cache
-from backend.commands import Parsed, command, execute, parse, split
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Parsed
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError, CloudmeshError, NotFoundError
-from backend.kinds import KINDS
+from backend.journal import owner
+from backend.journal.recovery import recover
+from backend.journal.seal import seal
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from backend.seal import seal
 from backend.session import Session
 from tests.backend.cloud_parts import abandoned, behind_proxy, run
 from tests.backend.command_parts import everything, listed, row

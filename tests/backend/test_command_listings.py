@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
 from backend.format import as_object
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import Progress

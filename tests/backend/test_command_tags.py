@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import parse
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError, UsageError
 from backend.providers.registry import connect

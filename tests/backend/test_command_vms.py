@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 import pytest
 
 from backend.cache import Cache, Change
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.format import Flight, as_object
-from backend.kinds import JOURNAL, KINDS
+from backend.journal.model import JOURNAL
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session

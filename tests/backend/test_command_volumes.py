@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from backend.cache import open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session

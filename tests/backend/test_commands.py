@@ -10,11 +10,13 @@ import pytest
 
 from backend import state
 from backend.cache import Cache, RefreshRecord, Scope, open_cache
-from backend.commands import COMMANDS, Command, Parsed, allowed, command, execute
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
+from backend.commands.run import allowed, execute
+from backend.commands.table import COMMANDS, command
 from backend.config import MongoDB
 from backend.errors import CloudmeshError, ConfigError
 from backend.format import Flight
-from backend.kinds import KINDS
 from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret

@@ -17,17 +17,21 @@ from backend.cache import Cache, Change, RefreshRecord, open_cache
 from backend.cache.documents import flatten
 from backend.cache.feed import Feed
 from backend.cache.records import record
-from backend.commands import execute, parse, recovery
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.model import Call
+from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
 from backend.export import write
 from backend.format import Flight, as_object, cell
-from backend.journal import sealed
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.journal import recovery
+from backend.journal.entry import sealed
+from backend.journal.model import JOURNAL
+from backend.journal.seal import seal
+from backend.kinds.model import Kind, Row
 from backend.lease import here
 from backend.refresh import refresh, refresh_many
-from backend.seal import seal
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import (

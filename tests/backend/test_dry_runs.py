@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
-from backend.kinds import KINDS
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, behind_proxy, run, sent, states
 from tests.backend.ec2_faults import XMLNS, Reply, refusal

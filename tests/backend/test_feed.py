@@ -17,8 +17,10 @@ import pytest
 from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
 from backend.cache.feed import Feed
 from backend.cache.places import EVERYWHERE
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import JOURNAL, KINDS, Kind
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import refresh
 from backend.secret import Secret
@@ -51,7 +53,7 @@ import sys, time
 from pathlib import Path
 from backend.cache import open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import *

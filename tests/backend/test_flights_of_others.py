@@ -14,10 +14,11 @@ import pytest
 from backend.cache import Cache, Scope
 from backend.cache.flights import Flights
 from backend.cache.store import Store
+from backend.catalog import KINDS
 from backend.config import Poll
 from backend.errors import CloudError
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers.registry import connect
 from backend.refresh import settle
 from backend.session import Session
@@ -33,7 +34,7 @@ from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
 from backend.format import Flight
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import settle
 from backend.secret import Secret
 what, database, home = sys.argv[1:]

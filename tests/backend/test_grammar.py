@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, open_cache
-from backend.commands import COMMANDS, Command, Param, Parsed, command, complete, parse, split
-from backend.commands.model import ON
+from backend.catalog import KINDS
+from backend.commands.grammar import complete, parse, split
+from backend.commands.model import ON, Command, Param, Parsed
+from backend.commands.table import COMMANDS, command
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import UsageError
-from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import Session
 from tui.screens.keys import OWN_BINDINGS

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from backend.cache import Cache
 from backend.cache.documents import flatten
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.registry import connect
 from backend.text import safe
 from tests.backend.cache_parts import HERE, item

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from backend import owner
 from backend.cache import Cache
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, UnsureError
-from backend.journal import Entry, Outcome, plan
-from backend.kinds import JOURNAL
+from backend.journal import owner
+from backend.journal.entry import Entry, Outcome, plan
+from backend.journal.model import JOURNAL
 from backend.mongod import EmbeddedServer
 from tests.backend.cache_parts import HERE, ago, following
 
@@ -157,8 +157,8 @@ import os, signal, sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal.entry import plan
+from backend.catalog import KINDS
 from backend.secret import Secret
 home = Path(sys.argv[2])
 cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), home, KINDS.values())

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import previews
+from backend.catalog import KINDS
 from backend.commands.model import Call
 from backend.config import Cloud, Poll
 from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
-from backend.kinds import KINDS, Kind
+from backend.kinds import keypair as keypair_room
+from backend.kinds.model import Kind
+from backend.kinds.vm import preview as vm_preview
+from backend.kinds.volume import preview as volume_preview
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import NEW_FOR, refresh
@@ -113,7 +116,7 @@ def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cl
         for _ in range(2):
             (difference,) = run(session, f"{kind} refresh").differences
             assert (difference.count, difference.removed) == (1, 0)
-        preview = {"vm": previews.vms, "volume": previews.volumes, "keypair": previews.keypairs}[kind]
+        preview = {"vm": vm_preview.deleting, "volume": volume_preview.deleting, "keypair": keypair_room.deleting}[kind]
         (target,) = preview(Call(session, {}), [native]).targets
         assert target.left_out == "EC2 does not list it yet; try again in a moment"
         assert ids(cache, KINDS[kind], session.scope) == [native]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
+from backend.journal.recovery import Recovered, recover
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, sent, states
 from tests.backend.ec2_faults import Reply
@@ -23,9 +23,10 @@ WORKER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute, parse, split
+from backend.commands.run import execute
+from backend.commands.grammar import parse, split
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, line = sys.argv[1:]

@@ -248,7 +248,7 @@ from pathlib import Path
 from backend.cache import open_cache
 from backend.config import MongoDB
 from backend.refresh import refresh
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.secret import Secret
 from tests.backend.cache_parts import *
 cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]), KINDS.values())

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, Command, Outcome
+from backend.catalog import KINDS
+from backend.commands.model import Command, Outcome
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_parts import set_flight

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Outcome, Parsed, execute, execute_all, parse, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, recover
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Outcome, Parsed
+from backend.commands.run import execute, execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, UnsureError
+from backend.journal.recovery import Recovered, recover
 from backend.session import Session
 from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import (

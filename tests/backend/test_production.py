@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, execute, execute_all, parse, split
+from backend.commands.grammar import parse, split
 from backend.commands.model import Call, Parsed
-from backend.commands.previews import keypairs, vms, volumes
+from backend.commands.run import execute, execute_all
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import NotFoundError, UsageError
+from backend.kinds.keypair import deleting as keypairs
+from backend.kinds.vm.preview import deleting as vms
+from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
 from tests.backend.ec2_faults import DENIED, listing

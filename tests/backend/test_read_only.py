@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, Command, Parsed, allowed, execute, execute_all, parse, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Command, Parsed
+from backend.commands.run import allowed, execute, execute_all
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import RefusedError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal.entry import plan
+from backend.journal.recovery import Recovered, recover
 from backend.providers.protocol import Boot, Provider
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange

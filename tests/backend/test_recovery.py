@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.recovery import ASKED_FOR, FOREIGN, Recovered, recover
+from backend.catalog import KINDS
 from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, UnsureError
-from backend.kinds import KINDS
+from backend.journal.recovery import ASKED_FOR, FOREIGN, Recovered, recover
 from backend.providers.registry import connect
 from tests.backend.cache_parts import VM, ago
 from tests.backend.cloud_parts import (

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, Scope
-from backend.commands.recovery import FOREIGN, Recovered, left, recover
 from backend.config import Cloud
-from backend.journal import plan
+from backend.journal.entry import plan
+from backend.journal.recovery import FOREIGN, Recovered, left, recover
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_parts import ago

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, RefreshRecord
+from backend.catalog import KINDS
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -19,7 +20,6 @@ from backend.errors import (
     TransientError,
 )
 from backend.format import Flight
-from backend.kinds import KINDS
 from backend.providers.protocol import Page
 from backend.refresh import (
     Difference,

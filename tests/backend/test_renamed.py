@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
-from backend.kinds import KINDS
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cache_parts import ago

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, Scope
-from backend.commands import Parsed, command, execute, parse, recovery, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, left, recover
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Parsed
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import RefusedError, UnsureError
-from backend.journal import plan
-from backend.kinds import JOURNAL
+from backend.journal import recovery
+from backend.journal.entry import plan
+from backend.journal.model import JOURNAL
+from backend.journal.recovery import Recovered, left, recover
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import (
     BOOT,

@@ -9,11 +9,13 @@ import pytest
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import validator
-from backend.commands import COMMANDS, allowed, parse, split
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import allowed
+from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CacheError, RefusedError
-from backend.kinds import KINDS
+from backend.journal.recovery import Recovered, recover
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, items

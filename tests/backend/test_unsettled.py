@@ -10,15 +10,17 @@ import pytest
 from backend.cache import Cache
 from backend.cache.rows import Rows
 from backend.cache.store import Store
-from backend.commands import execute, execute_all, keypairs, parse, recovery, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.commands.recovery import Recovered, left, recover
-from backend.commands.run import RESENT_FOR
+from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal import recovery
+from backend.journal.entry import plan
+from backend.journal.recovery import Recovered, left, recover
+from backend.kinds import keypair as keypair_room
 from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
@@ -231,7 +233,7 @@ def test_a_keypair_whose_key_was_saved_before_the_process_was_killed(
 ) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         (entry,) = plan(memory, session.scope, tmp_path, ["keypair create mine"])
-        outcome = keypairs.create(Call(session, {"name": "mine", "to": None}, entry=entry))
+        outcome = keypair_room.create(Call(session, {"name": "mine", "to": None}, entry=entry))
         memory.journal.set(entry.token, {"owner": ""})
         assert recover(session).messages == (f"keypair create mine: {outcome.message}",)
         assert [entry["outcome"] for entry in memory.journal.newest()] == ["done"]

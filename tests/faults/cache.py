@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.secret import Secret
 from tests.backend.server_parts import Server, fill_up, frozen, keeper_of, kill, mongod_of, small_disk
 from tests.faults.model import Ground, Section

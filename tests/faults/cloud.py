@@ -12,9 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from backend.cache import Cache, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Boot, Provider, Waiting

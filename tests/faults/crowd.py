@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.cache import open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.journal.recovery import recover
 from backend.secret import Secret
 from tests.faults.model import Ground, Section
 from tests.faults.scene import Scene, staged
@@ -29,11 +29,12 @@ import json, sys
 from itertools import count
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute, parse, split
-from backend.commands.recovery import recover
+from backend.commands.run import execute
+from backend.commands.grammar import parse, split
+from backend.journal.recovery import recover
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh_many
 from backend.secret import Secret
 from backend.session import Session

@@ -9,8 +9,8 @@ from uuid import uuid4
 from hypothesis import strategies as st
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.secret import Secret
 from tests.brittle import DAMAGES, Report, damaged, every_damage, listed

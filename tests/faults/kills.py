@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache, Scope, open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, CloudmeshError
-from backend.kinds import KINDS
+from backend.journal.recovery import recover
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, ids, items
@@ -44,7 +44,7 @@ import sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, items

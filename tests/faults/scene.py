@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
-from backend.kinds import KINDS
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.refresh import refresh_many

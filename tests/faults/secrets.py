@@ -21,11 +21,11 @@ from pymongo import MongoClient
 
 from backend import log
 from backend.cache import open_cache
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.config import Cloud, Credentials, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
-from backend.kinds import KINDS
 from backend.providers.ec2 import rules
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret

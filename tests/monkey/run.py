@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.cache import Cache, open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.journal.recovery import recover
 from backend.secret import Secret
 from tests.backend.ec2_faults import Reply, refusal
 from tests.ec2_proxy import Call, Proxy

@@ -11,10 +11,10 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
 from backend.demo import DemoCloud
 from backend.demo_content import CANONICAL
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.providers.ec2.provider import EC2Provider
 from backend.refresh import refresh_many

@@ -18,8 +18,9 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row
+from backend.kinds.model import Row
 from backend.providers import registry
 from backend.providers.protocol import Boot, Provider
 from backend.session import Connect, Session

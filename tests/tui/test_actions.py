@@ -11,11 +11,13 @@ import pytest
 from textual.widgets import Button, Input
 
 from backend.cache import Cache
-from backend.commands import command, execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal.entry import plan
 from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange

@@ -7,7 +7,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from backend.cache import Cache, Scope
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.catalog import KINDS
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
 from tests.tui.driving import World, copied, driven
 from tui.screens.details import DetailsScreen

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import CacheLostError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.session import Session

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from backend.cache import open_cache
-from backend.commands import COMMANDS, Parsed, command
+from backend.catalog import KINDS
+from backend.commands.model import Parsed
+from backend.commands.table import COMMANDS, command
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import Session
 from tui.deciding import RULES, Chosen, Request, Step, Way, first_step

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from tests.tui.driving import World, opened
 
 VOLUME = KINDS["volume"]

@@ -10,10 +10,11 @@ import pytest
 from backend.cache import Scope, open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
-from backend.commands import COMMANDS, Command
-from backend.commands.model import Call, Outcome
+from backend.catalog import KINDS
+from backend.commands.model import Call, Command, Outcome
+from backend.commands.table import COMMANDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds import KINDS, Column, Kind
+from backend.kinds.model import Column, Kind
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import AT_ONCE, Launch, User, World, driven, palette
@@ -150,7 +151,8 @@ async def test_what_changes_in_it_is_shown_while_it_is_open_alone(buckets: Bucke
         await user.sees("tools")
         assert user.rows("bucket") == []
         await user.run("buckets")
-        await user.sees("No buckets.")
+        await user.sees("Fetching the buckets")
+        assert user.rows("bucket") == []
 
 
 async def test_the_palette_opens_it_and_the_help_says_how(buckets: Buckets) -> None:

@@ -6,8 +6,8 @@ import string
 import pytest
 from textual.widgets import Button, OptionList
 
-from backend.commands import COMMANDS
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from tests.tui.driving import CHANGING, DELAY, Clock, World, booted, opened
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen

@@ -13,8 +13,9 @@ from backend.cache import Cache, Change, Scope, open_cache
 from backend.cache.flights import Flights
 from backend.cache.rows import Rows
 from backend.cache.store import Store
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
@@ -152,7 +153,7 @@ import sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 cache = open_cache(MongoDB(), Path(sys.argv[1]), KINDS.values())
 print("ready", flush=True)
 for line in sys.stdin:

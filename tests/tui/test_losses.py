@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
-from backend.commands import execute, parse
-from backend.journal import plan
+from backend.commands.grammar import parse
+from backend.commands.run import execute
+from backend.journal.entry import plan
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog

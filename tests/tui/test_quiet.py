@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 from backend.cache import open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
-from backend.kinds import KINDS
 from backend.secret import Secret
 from tests.bench import content, endpoint
 from tests.tui.driving import World, booted, opened

@@ -13,10 +13,12 @@ from textual.widgets import Button
 from backend.cache import Cache, Scope
 from backend.cache.rows import Rows
 from backend.cache.store import Store
-from backend.commands import execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CacheError, CacheLostError, ConfigError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED

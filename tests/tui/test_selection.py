@@ -9,10 +9,10 @@ from textual.events import Key
 from textual.widgets import Input
 from textual.widgets._footer import FooterKey
 
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.kinds import KINDS
 from backend.providers import registry
 from backend.providers.protocol import Provider
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.secret import Secret
 from tests.backend.team_server import DATABASE, TeamServer
 from tests.ec2_proxy import Proxy

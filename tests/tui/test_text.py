@@ -6,7 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from backend.commands import Command, Outcome, Parsed
+from backend.commands.model import Command, Outcome, Parsed
 from backend.text import safe_lines
 from tests.tui.driving import World, opened
 from tui import headless

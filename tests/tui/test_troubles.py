@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from textual.command import CommandPalette
 
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers import registry
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Page, Provider, Waiting

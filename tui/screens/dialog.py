@@ -14,11 +14,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, Label, OptionList, Static
 
-from backend.commands import Command, Param, Parsed
-from backend.commands.model import ON
+from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
-from backend.kinds import Row
+from backend.kinds.model import Row
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe

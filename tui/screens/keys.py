@@ -2,8 +2,8 @@
 
 from textual.binding import Binding, BindingType
 
-from backend.commands import COMMANDS
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 
 
 def command_bindings() -> list[BindingType]:

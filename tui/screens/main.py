@@ -11,10 +11,10 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
-from backend.commands import COMMANDS, command
+from backend.commands.table import COMMANDS, command
 from backend.errors import CloudmeshError
 from backend.format import counted
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from tui.deciding import Chosen
 from tui.host import Owner
 from tui.jobs import Job

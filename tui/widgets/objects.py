@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend.format import cell
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 
 _LISTED = frozenset({"name", "id", "state", "size", "type", "location"})
 """The columns that tell rows of a list apart."""

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.text import safe
 
 _MOST = 50

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend import owner
 from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
+from backend.journal import owner
+from backend.journal.seal import fits, seal
 from backend.redact import redacted
-from backend.seal import fits, seal
 
 if TYPE_CHECKING:
     from backend.cache import Cache
