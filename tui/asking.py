@@ -189,14 +189,14 @@ class Asking:
         at = 0 if target is None or target.kind is None else self._kind_of(target).index["id"]
         ids = [str(row[at]) for row in targets]
 
-        def look(job: Job) -> Preview:
+        def find_out(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
             return preview(Call(session, dialog.given, job.check, job.report, job.waits), ids)
 
         def moved(progress: Progress) -> None:
-            dialog.looked(progress.rows, progress.estimate)
+            dialog.show_progress(progress.rows, progress.estimate)
 
-        return Job("", look, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
+        return Job("", find_out, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
 
     def again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again.
