@@ -46,7 +46,7 @@ def safe(text: str) -> str:
 
 def safe_lines(text: str) -> str:
     """Return lines of `text`, ended by LF or CR LF, each of them `safe`; tabs become spaces."""
-    lines = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     return "\n".join(safe(line.expandtabs()) for line in lines)
 
 

@@ -382,7 +382,7 @@ class CloudmeshApp(Orderly):
 
 
 def _collect() -> None:
-    gc.freeze()  # modules, classes and styles: they stay, and need not be looked through again
+    gc.freeze()  # modules, classes and styles: they stay, and need not be examined again
     gc.enable()
 
 

@@ -99,7 +99,7 @@ class Asking:
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
         """Find the rows that these calls of one command name, and show them before anything happens."""
         session, first = self._runner.session, commands[0]
-        kind = target.kind or ""
+        kind = self._kind_of(target)
         rest = {name: value for name, value in first.given.items() if name != target.name}
 
         def show(rows: list[Row]) -> None:
@@ -120,7 +120,7 @@ class Asking:
                 raise NotFoundError("None of them is there any more.")
             return rows
 
-        word = safe(first.given[target.name]) if len(commands) == 1 else self._tables.kinds[kind].nouns
+        word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
         self._host.start(Job(f"Looking for {word}", look_up, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
@@ -214,7 +214,7 @@ class Asking:
             for scope, native in map(self._kind_of(target).ref, targets):
                 ids.setdefault(scope, []).append(native)
 
-        def look(job: Job) -> Preview:
+        def find_out(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
             found = []
             for scope, natives in (ids or {session.scope: []}).items():
@@ -223,9 +223,9 @@ class Asking:
             return of_scopes(found)
 
         def moved(progress: Progress) -> None:
-            dialog.looked(progress.rows, progress.estimate)
+            dialog.show_progress(progress.rows, progress.estimate)
 
-        return Job("", look, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
+        return Job("", find_out, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
 
     def again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again.

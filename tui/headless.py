@@ -32,19 +32,19 @@ from backend.text import safe, safe_lines
 from tui import printing
 from tui.interrupt import Interrupt
 
-Job = Callable[[Session, bool], int]
+Task = Callable[[Session, bool], int]
 """Something to run: takes the session and whether JSON is wanted, returns the exit status."""
 
 
-def plan(
+def task(
     words: Sequence[str],
     refresh: Sequence[str] | None,
     interrupt: Interrupt,
     *,
     yes: bool,
     production: Sequence[str] = (),
-) -> Job:
-    """Return what the arguments ask for; raises UsageError when they cannot be understood.
+) -> Task:
+    """Return the task that the arguments ask for; raises UsageError when they cannot be understood.
 
     `production` is what confirms that production objects are destroyed: names or ids, or several joined by commas.
     """

@@ -207,7 +207,7 @@ class Listings:
         return not kind.by_row and kind.name != self._reading and record.count != shown
 
     def _explain(self, kind: str) -> None:
-        """Where a table is empty because its listing failed, or has not come yet, say so there too."""
+        """Say in an empty table that its listing has failed, or is still to come."""
         record = self._records[kind]
         if record.finished is None and record.error is None and self._session.fetches:
             notice = f"Fetching the {self._tables.kinds[kind].nouns} …"

@@ -22,7 +22,7 @@ class Palette(CommandPalette, Steady[None]):  # in this order: textual takes sty
 
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).scrollable_content_region or action == "select":
-            super()._action_command_list(action)  # else there is no page to move by yet
+            super()._action_command_list(action)  # else there is no page to move by
 
 
 class Commands(Provider):

@@ -177,16 +177,16 @@ class CommandDialog(Confirming[list[Parsed] | None]):
 
     @property
     def _is_open(self) -> bool:
-        """Whether it is still there: what was looked at for it may come after it has been closed."""
+        """Whether it is still there: its preview may come after it has been closed."""
         return bool(self.query("#question"))
 
-    def looked(self, done: int, of: int) -> None:
-        """Say how far the look at what would be lost has come."""
+    def show_progress(self, done: int, of: int) -> None:
+        """Say how far the preview has come."""
         if self._is_open and self._preview is None and of > 1:
             self.shown.show(self._question(f"{_LOOKING} {done:,} of {of:,}"))
 
     def waits(self, waiting: Waiting) -> None:
-        """Say that the look at what would be lost waits to ask the cloud again, and count down."""
+        """Say that the preview waits to ask the cloud again, and count down."""
         if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
             self.shown.show(self._question(f"{_LOOKING} {safe(why)} …"))
             self.set_timer(1.0, lambda: self.waits(waiting))

@@ -177,7 +177,7 @@ class MainScreen(Steady[None]):
         status = self.query_one(StatusBar)
         status.result, status.elsewhere = text, not status.fits(text)
         if status.elsewhere:
-            self.query_one(MessageBar).tell(text, done=done)
+            self.query_one(MessageBar).say(text, done=done)
 
     def show_error(self, error: CloudmeshError, *, behind: bool) -> None:
         """Show an error until it is dismissed; one `behind` what is shown does not take its place."""

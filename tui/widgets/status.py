@@ -45,7 +45,7 @@ class MessageBar(Static):
         if self._error is error:
             self.dismiss()
 
-    def tell(self, text: str, *, done: bool) -> None:
+    def say(self, text: str, *, done: bool) -> None:
         """Show what is too long for the status bar, likewise: a result, or else why nothing was done."""
         self._show("✓" if done else "·", text, "")
 
