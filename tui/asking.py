@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.catalog import KINDS
 from backend.commands.grammar import complete, parse, split
 from backend.commands.lookup import find
 from backend.commands.model import Call, Command, Param, Parsed
@@ -112,7 +111,7 @@ class Asking:
                 call = Call(parsed.at(session), parsed.given, job.check)
                 try:
                     with named(parsed, call):
-                        rows.append(find(call, KINDS[kind], parsed.given[target.name]))
+                        rows.append(find(call, kind, parsed.given[target.name]))
                 except NotFoundError:
                     if len(commands) == 1:
                         raise

@@ -226,13 +226,10 @@ class Listings:
         labels = {}
         for name in filter(self._tables.is_open, self._tables.kinds):
             age = self._records[name].age(now) if name in self._records else None
-            stale = age is not None and age > self._max_age(name)
+            stale = age is not None and age > self._session.settings.max_age_of(self._tables.kinds[name])
             count = self._counts.get(name) if age is not None or self._counts.get(name) else None
             labels[name] = Label(count, duration(age) if age is not None else "", stale)
         self._tables.label(labels)
-
-    def _max_age(self, kind: str) -> float:
-        return self._session.settings.max_age_of(self._tables.kinds[kind])
 
     def freshen(self, kind: str) -> None:
         """Refresh a kind behind what is shown, when refresh is on and its listing is stale.
@@ -248,7 +245,7 @@ class Listings:
         if refresh is None:
             return
         age = self._records[kind].age(self._host.now())
-        wait = self._max_age(kind)
+        wait = session.settings.max_age_of(self._tables.kinds[kind])
         if self._tables.kinds[kind].poll:
             wait = min(wait, session.settings.poll.settled)
         tried = self._tried.get(kind)
