@@ -115,7 +115,7 @@ def every_command(cache: Cache, home: Path) -> None:
     with following_locally(cache) as told:
         done = refresh_many(list(KINDS.values()), session.connect, cache, HERE)
         assert [one.error for one in done] == [None] * len(KINDS)
-    gone = {(one.kind, native) for one in told for native in one.removed if isinstance(one, Change)}
+    gone = {(one.kind, ref.id) for one in told for ref in one.removed if isinstance(one, Change)}
     assert not {(kind, native) for kind, native in gone if native in GOOD}
     for kind in KINDS.values():
         # What is left of the damaged is what has no key by which it could be taken away: it is not shown.

@@ -229,7 +229,7 @@ def test_of_several_changes_of_a_row_the_last_is_told_last(embedded: Cache) -> N
         for number in range(50):
             embedded.rows.put(VM, HERE, [item(VM, "a", name=str(number))])
         embedded.rows.remove(VM, HERE, ["a"])
-        heard.until(lambda all_: all_ and all_[-1].removed == ("a",))
+        heard.until(lambda all_: all_ and all_[-1].removed == (Ref(HERE, "a"),))
         names = [int(VM.value(row, "name")) for row in heard.upserts(VM)]
         assert names == sorted(names)
 

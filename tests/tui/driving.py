@@ -296,7 +296,7 @@ class User:
         """Go to the newest row of that name and return its id."""
         await self.until(lambda: self.named(name, "id", self.app.main.kind) is not None)
         native = self.named(name, "id", self.app.main.kind)
-        assert self.table.move_to(native)
+        assert self.table.move_to(self.ref(native))
         await self.pilot.pause(0)
         return str(native)
 
