@@ -31,7 +31,7 @@ from backend.errors import (
 from backend.journal.entry import Entry, plan
 from backend.log import logger
 from backend.providers.protocol import Provider, Waiting
-from backend.refresh import NEW_FOR, Progress
+from backend.refresh import LISTING_DELAY, Progress
 from backend.session import Connect, Session
 from backend.text import safe
 
@@ -171,7 +171,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
 
     A listing may have it before the rest of the cloud knows it.
     """
-    since = datetime.now(UTC) - timedelta(seconds=NEW_FOR)
+    since = datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
     given = [
         (KINDS[param.kind], str(word))
         for param in command.params

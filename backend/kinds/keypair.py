@@ -18,6 +18,16 @@ from backend.kinds.model import TAGS, Column, Kind, id_column, is_id, name_colum
 from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
+
+class MissingKeypairError(NotFoundError):
+    """A keypair to boot with does not exist; the dashboard offers to create it."""
+
+    def __init__(self, name: str, message: str, match: str | None) -> None:
+        create = f"Create it with: keypair create {shlex.quote(safe(name))}"
+        super().__init__(message, f"Did you mean {safe(match)!r}?" if match else create)
+        self.name = name
+
+
 KEYPAIR = Kind(
     "keypair",
     "keypairs",
@@ -35,6 +45,7 @@ KEYPAIR = Kind(
     aliases=("key", "keys"),
     handle="name",
     tab=4,
+    missing=MissingKeypairError,
 )
 
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
-from backend.format import GONE
 from backend.kinds.flavor import FLAVOR
 from backend.kinds.vm import VM
 from backend.kinds.volume.facts import attachment, holders
+from backend.lifecycle import GONE
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
