@@ -168,7 +168,7 @@ class Following:
         if self.parts:
             self.parts.close()
         self.session, self.parts = session, self._made(session, feed)
-        if session.cache.refusal is None:  # it writes what it sees
+        if session.cache.refusal is None:  # they write what they see
             for watcher in self.parts.watchers.values():
                 watcher.start()
         self.parts.listings.load_all(empty=True)
