@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 
 if TYPE_CHECKING:
-    from backend.cache import Cache, Scope
+    from backend.cache import Cache
 
 
 # --- states ----------------------------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import Flight, flight_of, is_flying, settle
 from backend.log import logger
 from backend.providers.protocol import Provider
@@ -82,8 +81,11 @@ class Watcher:
         threading.Thread(target=self._run, name="vm watcher", daemon=True).start()
 
     def saw(self, row: Row) -> None:
-        """Say that a VM's row changed: one that has taken off since is looked at after the shortest interval."""
-        if is_flying(self._kind, row) and self._key(row) not in self._followed:
+        """Say that a row changed: one that has taken off since is looked at after the shortest interval.
+
+        A row of another scope is passed over.
+        """
+        if self._kind.scope(row) == self._scope and is_flying(self._kind, row) and self._key(row) not in self._followed:
             self._interval = self._poll.in_flight
             self._wake.set()
 

@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from backend.cache import Cache, Scope
-from backend.kinds.model import Kind, Row
+from backend.cache import Cache
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.ec2 import provider as ec2
 from backend.providers.ec2.calls import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing

@@ -163,7 +163,7 @@ def _sheet(kind: Kind, row: Row, written: str, tally: Tally) -> None:
         tally.escapes.append(written[:200])
     # As it is meant, and as a spreadsheet reads it where the comma is the decimal sign.
     read = list(csv.reader(io.StringIO(written), strict=True))[1]
-    for column, value, said in zip(kind.columns, row, read, strict=True):
+    for (column, value), said in zip(kind.cells(row), read, strict=True):
         if not _is_number(column) and _FORMULA.match(said):
             tally.others.append(f"a formula: {said[:200]}")
         if _is_number(column) and (float(said) != value or said.startswith("'")):

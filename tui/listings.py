@@ -9,7 +9,7 @@ from backend.cache.places import EVERYWHERE
 from backend.commands.model import Parsed
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.host import Host, Tables
@@ -226,10 +226,13 @@ class Listings:
         labels = {}
         for name in filter(self._tables.is_open, self._tables.kinds):
             age = self._records[name].age(now) if name in self._records else None
-            stale = age is not None and age > self._session.settings.max_age_of(self._tables.kinds[name])
+            stale = age is not None and age > self._max_age(name)
             count = self._counts.get(name) if age is not None or self._counts.get(name) else None
             labels[name] = Label(count, duration(age) if age is not None else "", stale)
         self._tables.label(labels)
+
+    def _max_age(self, kind: str) -> float:
+        return self._session.settings.max_age_of(self._tables.kinds[kind])
 
     def freshen(self, kind: str) -> None:
         """Refresh a kind behind what is shown, when refresh is on and its listing is stale.
@@ -256,12 +259,15 @@ class Listings:
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:
     """Return the rows of a snapshot as they are after the changes that came while it was read."""
-    index = kind.index["id"]
-    latest: dict[str, Row | None] = {}
+    latest: dict[Ref, Row | None] = {}
     for change in changes:
         latest |= dict.fromkeys(change.removed)
-        latest |= {row[index]: row for row in change.upserts}
+        latest |= {kind.ref(row): row for row in change.upserts}
     if not latest:
         return rows
-    found = {row[index]: row for row in rows} | latest
-    return [row for row in found.values() if row is not None]
+    # Of 200,000 rows, only those that may be meant get a name.
+    index, ids = kind.index["id"], {ref.id for ref in latest}
+    there = {kind.ref(row) for row in rows if row[index] in ids}
+    found = [latest.get(kind.ref(row), row) if row[index] in ids else row for row in rows]
+    found += [row for ref, row in latest.items() if ref not in there]
+    return [row for row in found if row is not None]

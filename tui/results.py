@@ -1,6 +1,7 @@
 """Shows how commands have ended, and offers what follows from it: undo, the list of results, once more."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.commands.grammar import parse, split
@@ -16,6 +17,7 @@ from backend.errors import (
 )
 from backend.format import field_texts
 from backend.kinds.keypair import MissingKeypairError
+from backend.kinds.model import Ref, Scope
 from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -66,8 +68,9 @@ class Results:
                 self._host.open(TextScreen(parsed.line, outcome.text))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
-            self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
-            self._lost = [outcome.lost for _, outcome in done if outcome.undo]
+            undone = [(parsed, outcome) for parsed, outcome in done if outcome.undo]
+            self._undo = [replace(parse(split(one.undo)), scope=self._scope(parsed)) for parsed, one in undone]
+            self._lost = [outcome.lost for _, outcome in undone]
             self.last = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
@@ -108,11 +111,12 @@ class Results:
         if self._runner.closed:  # it is of another cloud than the rows
             return ""
         table = self._tables.table_of(kind.name)
-        table.expect(str(native))
+        made = Ref(self._scope(parsed), str(native))
+        table.expect(made)
         if self._tables.kind != kind.name:
             return f"{kind.tab or f':{kind.plural}'} goes to it."
-        known = table.rows.row(str(native)) is not None
-        return "The filter hides it." if known and table.cursor_id != native else ""
+        known = table.rows.row(made) is not None
+        return "The filter hides it." if known and table.cursor_ref != made else ""
 
     def show(self) -> bool:
         """List the result of each of the last commands, and offer to do those that failed again.
@@ -179,10 +183,15 @@ class Results:
         """Return the names of the objects that a command names by id."""
         found = []
         for param in parsed.command.params:
-            row = self._tables.table_of(param.kind).rows.row(parsed.given.get(param.name, "")) if param.kind else None
+            ref = Ref(self._scope(parsed), parsed.given.get(param.name, ""))
+            row = self._tables.table_of(param.kind).rows.row(ref) if param.kind else None
             if row is not None and (name := self._tables.kinds[str(param.kind)].value(row, "name")):
                 found.append(str(name))
         return ", ".join(found)
+
+    def _scope(self, parsed: Parsed) -> Scope:
+        """Return the cloud and region that a command has acted in."""
+        return parsed.scope or self._runner.session.scope
 
 
 def _parts(one: Result) -> Sequence[Result]:

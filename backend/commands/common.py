@@ -120,6 +120,6 @@ def with_row(call: Call, kind: Kind, native: str, outcome: Outcome, write: Calla
     def write_and_read() -> None:
         write()
         for row in call.session.cache.rows.named(kind, call.session.scope, native):
-            fields[:] = [(column.name, value) for column, value in zip(kind.columns, row, strict=True)]
+            fields[:] = [(column.name, value) for column, value in kind.cells(row)]
 
     return replace(written(outcome, write_and_read), kind=kind, fields=tuple(fields))

@@ -10,7 +10,7 @@ from backend.commands.preview import Preview
 from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal.entry import Entry
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session, SettingChange
@@ -203,6 +203,14 @@ class Parsed:
     given: Mapping[str, str]
     production: frozenset[str] = frozenset()
     """Names or ids of production objects that were typed to confirm that they are destroyed; never journalled."""
+    scope: Scope | None = None
+    """The cloud and region that it acts in, which are those of its row; None: those of the session."""
+
+    def at(self, session: Session) -> Session:
+        """Return the session in the cloud and region that it acts in. Raises ConfigError where that is configured no
+        more.
+        """
+        return session if self.scope is None else session.at(self.scope)
 
     def missing(self, session: Session) -> list[Param]:
         """Return the required parameters that neither the user nor the configuration gives."""

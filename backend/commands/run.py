@@ -29,6 +29,7 @@ from backend.errors import (
     bug,
 )
 from backend.journal.entry import Entry, plan
+from backend.kinds.model import Scope
 from backend.log import logger
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import LISTING_DELAY, Progress
@@ -83,7 +84,7 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
     What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
     where the cloud does not say what would be lost: then the command should not be run unseen.
     """
-    command = parsed.command
+    command, session = parsed.command, parsed.at(session)
     if command.preview is None or command.effect == "destroys" or not allowed(command, session):
         return None
     if not (param := command.object) or not param.kind:
@@ -118,7 +119,7 @@ def execute(
 
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
     """
-    command = parsed.command
+    command, session = parsed.command, parsed.at(session)
     _check_allowed(command, session)
     args = parsed.bind(session)
     if not is_journalled(command, args):
@@ -126,7 +127,7 @@ def execute(
         with named(parsed, call) if command.effect != "reads" else nullcontext():
             return _run(command, call)
     if entry is None:
-        (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
+        (entry,) = plan(session.cache, session.home, [(session.scope, parsed.lasting)])
     call = Call(session, args, check, progress, waits, entry, parsed.production)
     with entry.recorded(), named(parsed, call):
         try:
@@ -297,13 +298,14 @@ def execute_all(
             return [Result(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
         except CloudmeshError as error:
             return [Result(commands[0], error)]
-    written = []
+    written: dict[int, tuple[Scope, str]] = {}
     for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
-        _check_allowed(parsed.command, session)
-        if is_journalled(parsed.command, parsed.bind(session)):
-            written.append(place)
+        at = parsed.at(session)
+        _check_allowed(parsed.command, at)
+        if is_journalled(parsed.command, parsed.bind(at)):
+            written[place] = at.scope, parsed.lasting
     if entries is None:
-        entries = plan(session.cache, session.scope, session.home, [commands[place].lasting for place in written])
+        entries = plan(session.cache, session.home, [*written.values()])
     entry_of = dict(zip(written, entries, strict=True))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for place in range(len(commands)):
@@ -351,10 +353,10 @@ class _Kept:
 
     def __init__(self, connector: Connect) -> None:
         self._connector = connector
-        self._provider: Provider | None = None
+        self._providers: dict[tuple[str, str], Provider] = {}
 
     def __call__(self, cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-        # All commands of a bulk are of one cloud, and share one check.
-        if self._provider is None:
-            self._provider = self._connector(cloud, check, waits)
-        return self._provider
+        scope = cloud.name, cloud.region
+        if scope not in self._providers:  # all commands of a bulk share one check
+            self._providers[scope] = self._connector(cloud, check, waits)
+        return self._providers[scope]

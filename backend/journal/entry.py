@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
 from backend.journal import owner
 from backend.journal.seal import fits, seal
+from backend.kinds.model import Scope
 from backend.redact import redacted
 
 if TYPE_CHECKING:
@@ -161,9 +161,10 @@ class Entry:
                 threading.Event().wait(0.2)
 
 
-def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> list[Entry]:
-    """Return an entry for each of these commands. Several are written, and on disk, as waiting to be sent; one alone is
-    written when it is sent, or has failed before.
+def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> list[Entry]:
+    """Return an entry for each of these commands, which are given with the scope that each acts in.
+
+    Several are written, and on disk, as waiting to be sent; one alone is written when it is sent, or has failed before.
 
     Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
     """
@@ -197,7 +198,7 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
             "owner": me,
             "owner_host": host,
         }
-        for place, command in enumerate(commands)
+        for place, (scope, command) in enumerate(commands)
     ]
     for document in documents:
         document["seal"] = seal(home, sealed(document))

@@ -131,7 +131,8 @@ def _parsed(entry: Entry) -> Parsed:
     if not is_journalled(parsed.command, parsed.given):
         raise UsageError(f"{parsed.command.name} is no command that the journal has.")
     named = [param.name for param in parsed.command.params if param.kind in _ACTED_ON and param.required]
-    return Parsed(parsed.command, {**parsed.given, **dict(zip(named, entry.objects, strict=False))})
+    given = {**parsed.given, **dict(zip(named, entry.objects, strict=False))}
+    return Parsed(parsed.command, given, scope=entry.scope)
 
 
 def left(session: Session) -> list[Entry]:

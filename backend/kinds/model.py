@@ -1,10 +1,10 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from backend.errors import NotFoundError
 
@@ -12,12 +12,31 @@ Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "fli
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns; None where the cloud said nothing.
+"""The values of one object in the order of its kind's columns, None where the cloud said nothing; then its Scope.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """
 
 DAY = 86_400.0
+
+
+class Scope(NamedTuple):
+    """The cloud and region that rows belong to."""
+
+    cloud: str
+    region: str
+
+    def key(self, name: str) -> str:
+        """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
+        return f"{self.cloud}/{self.region}/{name}"
+
+
+class Ref(NamedTuple):
+    """The name of one row: two clouds, or two regions, may give the same id."""
+
+    scope: Scope
+    id: str
+
 
 _ID = re.compile(r"(i|vol|ami|key)-[0-9a-f]{8,}")
 """What EC2 gives as an id to what has a name of its user's choice."""
@@ -144,6 +163,19 @@ class Kind:
     def value(self, row: Row, column: str) -> Any:
         """Return the value of the named column in `row`."""
         return row[self.index[column]]
+
+    def cells(self, row: Row) -> Iterator[tuple[Column, Any]]:
+        """Return each column with its value in `row`."""
+        return zip(self.columns, row, strict=False)  # the scope is of no column
+
+    def scope(self, row: Row) -> Scope:
+        """Return the cloud and region of `row`."""
+        scope: Scope = row[-1]
+        return scope
+
+    def ref(self, row: Row) -> Ref:
+        """Return the name of `row` among the rows of its kind."""
+        return Ref(row[-1], row[self.index["id"]])
 
     def called(self, row: Row) -> str:
         """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""

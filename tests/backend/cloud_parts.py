@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from backend.cache import Cache, RefreshRecord, Scope
+from backend.cache import Cache, RefreshRecord
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
 from backend.commands.model import Outcome
@@ -17,6 +17,7 @@ from backend.commands.run import execute
 from backend.config import Cloud, Settings
 from backend.journal.entry import Entry, plan, sealed
 from backend.journal.seal import seal
+from backend.kinds.model import Scope
 from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
@@ -102,7 +103,7 @@ def abandoned(
     session: Session, line: str, *objects: str, outcome: str = "unfinished", age: float = 0, **fields: Any
 ) -> Entry:
     """Write an entry as a process has left it that ended `age` seconds ago, when it had planned or sent it."""
-    (entry,) = plan(session.cache, session.scope, session.home, [line])
+    (entry,) = plan(session.cache, session.home, [(session.scope, line)])
     entry.end("waiting")
     dead = uuid4().hex
     (session.home / "running" / dead).touch()  # whose lock nobody holds

@@ -71,7 +71,7 @@ def test_all_that_is_known_of_a_damaged_object_can_be_looked_at(kind: Kind, cach
     listed(kind, cache, items, report)
     session = Session(Settings({}, "aws"), Cloud("aws"), cache, HOME)
     for row in report.rows:
-        assert all(isinstance(cell(value, column), str) for value, column in zip(row, kind.columns, strict=True))
+        assert all(isinstance(cell(value, column), str) for column, value in kind.cells(row))
         known = session.details(kind, kind.value(row, "id"))
         assert known is not None
         fields = dict(flatten(known))

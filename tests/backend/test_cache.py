@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.cache.documents import flatten, to_document, to_row
 from backend.cache.places import split_key
 from backend.catalog import KINDS
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 from backend.lifecycle import Flight
 from tests.backend.cache_parts import (
     ELSEWHERE,

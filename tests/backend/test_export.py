@@ -20,6 +20,7 @@ from backend.format import as_object
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Column, Kind, Row, Type
 from backend.lifecycle import Flight
+from tests.backend.cache_parts import HERE
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 VM = KINDS["vm"]
@@ -79,7 +80,7 @@ every_kind = pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lam
 
 def row_of(kind: Kind, text: str) -> Row:
     """A row with every column filled, each text with `text`."""
-    return tuple(VALUES.get(column.type, text) for column in kind.columns)
+    return (*(VALUES.get(column.type, text) for column in kind.columns), HERE)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -191,7 +192,7 @@ def test_a_file_by_its_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_odd_values_in_csv(tmp_path: Path, name: str, value: Any, text: str) -> None:
-    write(VM, [tuple(value if column.name == name else None for column in VM.columns)], tmp_path / "x.csv")
+    write(VM, [(*(value if column.name == name else None for column in VM.columns), HERE)], tmp_path / "x.csv")
     assert read_csv(tmp_path / "x.csv")[0][name] == text
 
 

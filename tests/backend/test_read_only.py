@@ -92,7 +92,7 @@ def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
     with behind_proxy(cloud, memory, tmp_path) as (free, proxy):
         session = locked(free, by)
         parsed = parse(split(example.on(stage)))
-        (entry,) = plan(memory, session.scope, tmp_path, [parsed.line])
+        (entry,) = plan(memory, tmp_path, [(session.scope, parsed.line)])
         with pytest.raises(RefusedError, match="cloud aws is read-only here"):
             parsed.command.run(Call(session, parsed.bind(session), entry=entry))
         assert sent(proxy) == []

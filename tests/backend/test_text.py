@@ -13,7 +13,7 @@ from backend.catalog import KINDS, kind_named
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, STATE_SYMBOLS, as_object, cell, duration, flight_text, plain, sort_key
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Column, Kind, Row, Type
+from backend.kinds.model import Column, Kind, Row, Scope, Type
 from backend.lifecycle import ACTIONS, Flight
 from backend.names import closest, nearest
 from backend.text import safe
@@ -262,7 +262,7 @@ def row_of(kind: Kind) -> Row:
         "int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flag": False, "flight": FLIGHT, "seconds": 0.25,
         "list": ("a\x1b", "b"), "tags": (("a\x1b", "b"),),
     }  # fmt: skip
-    return tuple(values.get(column.type, "a\x1b") for column in kind.columns)
+    return (*(values.get(column.type, "a\x1b") for column in kind.columns), Scope("aws", "us-east-1"))
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lambda kind: kind.name)

@@ -232,7 +232,7 @@ def test_a_keypair_whose_key_was_saved_before_the_process_was_killed(
     memory: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
-        (entry,) = plan(memory, session.scope, tmp_path, ["keypair create mine"])
+        (entry,) = plan(memory, tmp_path, [(session.scope, "keypair create mine")])
         outcome = keypair_room.create(Call(session, {"name": "mine", "to": None}, entry=entry))
         memory.journal.set(entry.token, {"owner": ""})
         assert recover(session).messages == (f"keypair create mine: {outcome.message}",)

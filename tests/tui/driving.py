@@ -17,10 +17,10 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds.model import Row
+from backend.kinds.model import Ref, Row, Scope
 from backend.providers import registry
 from backend.providers.protocol import Boot, Provider
 from backend.session import Connect, Session
@@ -220,8 +220,23 @@ class User:
     @property
     def at(self) -> str | None:
         """The name of the cursor's row."""
-        row = self.table.rows.row(self.table.cursor_id or "")
+        row = self.table.cursor_row
         return None if row is None else self.table.kind.value(row, "name")
+
+    @property
+    def cursor_id(self) -> str | None:
+        """The id of the cursor's row."""
+        return self.table.cursor_ref and self.table.cursor_ref.id
+
+    @property
+    def marked(self) -> set[str]:
+        """The ids of the marked rows of the table that is shown."""
+        return {self.table.kind.value(row, "id") for row in self.table.rows.marked()}
+
+    def ref(self, native: str) -> Ref:
+        """Return the name of a row of the cloud that is shown."""
+        assert self.app.session is not None
+        return Ref(self.app.session.scope, native)
 
     @property
     def result(self) -> str:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
 from backend.commands.model import Call, Command, Outcome
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
-from backend.kinds.model import Column, Kind
+from backend.kinds.model import Column, Kind, Scope
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import AT_ONCE, Launch, User, World, driven, palette
