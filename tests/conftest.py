@@ -18,6 +18,8 @@ from tests.backend.cache_parts import Standalone
 from tests.backend.team_server import TeamServer
 from tests.simulated import empty
 
+pytest_plugins = ["tests.fast"]
+
 # The same examples each time, and few: `make faults` tries thousands.
 settings.register_profile(
     "short",

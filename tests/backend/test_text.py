@@ -126,8 +126,12 @@ def test_no_escape_sequence_survives() -> None:
 @pytest.mark.parametrize("plane", range(0, 0x110000, 0x10000))
 def test_every_character_takes_the_cells_that_it_is_given_whatever_stands_before_it(plane: int) -> None:
     """By rich, by wcwidth a character (as xterm and pyte count) and by wcwidth a sequence (as kitty counts)."""
+    checked = set()
     for char in map(chr, range(plane, plane + 0x10000)):
         shown = safe(char)
+        if shown in checked:  # most are replaced by the same one
+            continue
+        checked.add(shown)
         assert shown.isprintable()
         assert safe(shown) == shown
         shown.encode()
