@@ -123,6 +123,7 @@ def test_no_escape_sequence_survives() -> None:
     assert safe("\x1b[2J\x1b]52;c;cm0=\x07\r\n\tx\x9b1m") == "␛[2J␛]52;c;cm0=␇␍␊␉x\ufffd1m"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plane", range(0, 0x110000, 0x10000))
 def test_every_character_takes_the_cells_that_it_is_given_whatever_stands_before_it(plane: int) -> None:
     """By rich, by wcwidth a character (as xterm and pyte count) and by wcwidth a sequence (as kitty counts)."""
