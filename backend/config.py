@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from backend import plainyaml
 from backend.cleartext import in_clear
 from backend.errors import ConfigError, UsageError
 from backend.folders import is_trusted
-from backend.kinds import KINDS
+from backend.kinds.model import Kind
 from backend.names import closest
 from backend.redact import KEY_VARIABLES
 from backend.secret import Secret
@@ -111,11 +111,16 @@ class Settings:
     path: Path | None = None
     refresh: bool = True
     poll: Poll = field(default_factory=Poll)
-    max_age: dict[str, float] = field(default_factory=lambda: {kind.name: kind.max_age for kind in KINDS.values()})
+    max_age: Mapping[str, float] = field(default_factory=dict)
+    """Seconds after which a listing is stale, by the name of its kind, where that is not what the kind says."""
     mongodb: MongoDB = field(default_factory=MongoDB)
     production: tuple[str, ...] = PRODUCTION
     """Tags, as TAG=VALUE with * and ? for any text, of what is deleted only when its name has been typed."""
     warnings: tuple[str, ...] = ()
+
+    def max_age_of(self, kind: Kind) -> float:
+        """Return the seconds after which a listing of `kind` is stale."""
+        return self.max_age.get(kind.name, kind.max_age)
 
 
 # --- finding and reading ---------------------------------------------------------------------------------------------
@@ -194,8 +199,8 @@ _NO_CONFIG_CURE = (
 )
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read `path` into Settings.
+def load(path: Path, kinds: Iterable[str], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `path` into Settings; `kinds` are the names of the kinds that it may set something for.
 
     Raises ConfigError with the file and the key path when it cannot be read, is no YAML, has an unknown key or a
     value of the wrong type, or names a cloud that it does not define.
@@ -212,7 +217,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         document = plainyaml.load(text)
     except plainyaml.NotYAMLError as error:
         raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
-    return _Reader(path, environ).settings(document, tuple(_exposed(path, found, above)))
+    return _Reader(path, kinds, environ).settings(document, tuple(_exposed(path, found, above)))
 
 
 def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterator[str]:
@@ -231,8 +236,9 @@ def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterat
 class _Reader:
     """Turns one parsed document into Settings; every complaint names the file and the key path."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, kinds: Iterable[str], environ: Mapping[str, str]) -> None:
         self._path = path
+        self._kinds = tuple(kinds)
         self._environ = environ
 
     def settings(self, document: Any, warnings: tuple[str, ...]) -> Settings:
@@ -258,7 +264,7 @@ class _Reader:
         current = default.get("cloud") or next(iter(clouds))
         if current not in clouds:
             raise self._error("cloudmesh.default.cloud", f"names the cloud {current!r}", clouds, current)
-        seconds = {kind.name: self._seconds for kind in KINDS.values()}
+        seconds = dict.fromkeys(self._kinds, self._seconds)
         ages = self._section(root.get("max_age"), "cloudmesh.max_age", seconds)
         poll = dict.fromkeys(("in_flight", "settled", "give_up"), self._seconds)
         keys = {"uri": self._mongodb_uri, "database": self._database}
@@ -270,7 +276,7 @@ class _Reader:
             path=self._path,
             refresh=root.get("refresh", True),
             poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
-            max_age={kind.name: ages.get(kind.name, kind.max_age) for kind in KINDS.values()},
+            max_age=ages,
             production=root.get("production", PRODUCTION),
             mongodb=mongodb,
             warnings=(*warnings, *in_clear(endpoints, mongodb.uri.reveal())),

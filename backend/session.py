@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend import providers
 from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import REGION_VARIABLES, Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.names import closest
-from backend.providers import Provider, Waiting
+from backend.providers import registry
+from backend.providers.protocol import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -43,7 +43,7 @@ class Session:
     """Whether listings fetch what is stale; see `refresh on|off`."""
     read_only: bool = False
     """Whether the user has said, for all clouds, that nothing shall be changed."""
-    connector: Connect = providers.connect
+    connector: Connect = registry.connect
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
     looks: tuple[float, ...] = (0.5, 2.0, 5.0)
@@ -71,14 +71,14 @@ class Session:
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has of one object, for people to read; None when it is not there."""
-        document = self.cache.document(kind, self.scope, native)
+        document = self.cache.rows.document(kind, self.scope, native)
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}
         for column in kind.columns:  # one that has a field of another name is called as in the table
             if column.field in shown:
                 shown[column.name] = shown.pop(column.field)
-        return shown | {"extra": providers.opened(kind, document["extra"])}
+        return shown | {"extra": registry.opened(kind, document["extra"])}
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with a setting changed, and all others as they are now."""

@@ -11,7 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from backend.config import Cloud
-from backend.providers import Boot, connect
+from backend.providers.protocol import Boot
+from backend.providers.registry import connect
 from tests.backend.ec2_faults import every, refusal
 from tests.ec2_proxy import Call, Proxy
 

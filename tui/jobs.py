@@ -11,7 +11,7 @@ from textual.message import Message
 
 from backend.errors import Cancelled, CloudmeshError, bug
 from backend.log import logger
-from backend.providers import Waiting
+from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 
 SHORT = 0.3

@@ -6,12 +6,10 @@ from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.commands import COMMANDS
+from backend.commands.table import COMMANDS
 from backend.errors import CloudmeshError
-from backend.format import GONE
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.log import logger
-from backend.refresh import learn_protection
 from backend.session import Session
 from backend.text import safe
 from tui.jobs import Job
@@ -48,24 +46,26 @@ class Windows:
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._app.push_screen(screen)
-            if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
-                self._protection(session, native, screen)
+            if kind.learn and session.fetches:
+                self._learn(session, kind, document, screen)
 
         self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error, opens=True))
 
-    def _protection(self, session: Session, native: str, screen: DetailsScreen) -> None:
-        """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
+    def _learn(self, session: Session, kind: Kind, document: dict[str, Any], screen: DetailsScreen) -> None:
+        """Ask behind the details of an object for what no listing says, each time that they are opened."""
+        native = str(document["id"])
 
         def ask(job: Job) -> dict[str, Any] | None:
-            learn_protection(session.connect(job.check), session.cache, session.scope, native)
-            return session.details(KINDS["vm"], native)
+            if kind.learn:
+                kind.learn(session.connect(job.check), session.cache, session.scope, document)
+            return session.details(kind, native)
 
         def show(document: dict[str, Any] | None) -> None:
             if document is not None:
                 screen.show(list(flatten(document)))
 
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
-        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
+        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"learn {kind.name} {native}"))
 
     def help(self, *bindings: Binding) -> None:
         """Show every key and command; `bindings` are the app's own."""
@@ -92,7 +92,7 @@ class Windows:
         def fail(error: CloudmeshError) -> None:
             screen.table.notice = str(error)
 
-        self._app.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
+        self._app.start(Job("", lambda _job: session.cache.journal.rows(JOURNAL_SHOWN), screen.load, fail))
 
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
@@ -100,4 +100,4 @@ class Windows:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error, opens=True))
+        self._app.start(Job("", lambda _job: session.cache.journal.entry(key), show, self._app.show_error, opens=True))

@@ -12,9 +12,9 @@ from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from backend.config import Cloud, Credentials
-from backend.providers import Item, Page
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Item, Page
+from backend.providers.retry import RetryPolicy
 from backend.secret import Secret
 
 XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
@@ -171,8 +171,8 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
 
-    def patience(self, **settings: Any) -> Patience:
-        return Patience(clock=lambda: self.now, sleep=self.sleep, random=lambda: 1.0, **settings)
+    def policy(self, **settings: Any) -> RetryPolicy:
+        return RetryPolicy(clock=lambda: self.now, sleep=self.sleep, random=lambda: 1.0, **settings)
 
 
 def at(faults: Faults, **changes: Any) -> Cloud:
@@ -183,7 +183,7 @@ def at(faults: Faults, **changes: Any) -> Cloud:
 
 def impatient(cloud: Cloud) -> EC2Provider:
     """Return a provider that never really waits."""
-    return EC2Provider(cloud, patience=Time().patience())
+    return EC2Provider(cloud, policy=Time().policy())
 
 
 def every(pages: Iterator[Page]) -> list[Item]:

@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.config import Cloud, Credentials
-from backend.kinds import KINDS
-from backend.providers import Item, Provider, connect
+from backend.providers.protocol import Item, Provider
+from backend.providers.registry import connect
 from backend.secret import Secret
 from tests.backend.ec2_faults import XMLNS, every
 from tests.bench import content

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from backend.catalog import KINDS
 from backend.config import PRODUCTION, Cloud, Credentials, Defaults, MongoDB, Settings, load
 from backend.errors import ConfigError
-from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import cloud_named
 from tests.backend.config_parts import document, one, read, refused
@@ -27,14 +27,15 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_example_loads_and_says_the_defaults() -> None:
-    settings = load(TREE / "cloudmesh.yaml.example", {})
+    settings = load(TREE / "cloudmesh.yaml.example", KINDS, {})
     bare = Settings({}, "aws")
     assert settings.cloud == "aws"
     assert settings.clouds["aws"] == Cloud(
         "aws", default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1")
     )
-    for name in ("refresh", "poll", "max_age", "mongodb", "production"):
+    for name in ("refresh", "poll", "mongodb", "production"):
         assert getattr(settings, name) == getattr(bare, name), name
+    assert settings.max_age == {kind.name: bare.max_age_of(kind) for kind in KINDS.values()}
 
 
 def test_a_cloud_with_nothing_said_has_the_defaults(path: Path) -> None:
@@ -82,7 +83,7 @@ def test_everything_said(path: Path) -> None:
     assert settings.production == ("env=live", "tier=?")
     assert (settings.poll.in_flight, settings.poll.settled, settings.poll.give_up) == (0.5, 10, 60)
     assert (settings.max_age["vm"], settings.max_age["image"]) == (5, 7)
-    assert settings.max_age["volume"] == KINDS["volume"].max_age
+    assert settings.max_age_of(KINDS["volume"]) == KINDS["volume"].max_age
     assert settings.mongodb == MongoDB(Secret("mongodb://u:p@h/"), "team")
 
 
@@ -543,4 +544,4 @@ def test_cloud_named(path: Path) -> None:
 
 
 def test_every_default_age_is_one_that_a_timer_can_take() -> None:
-    assert all(0 < age < math.inf for age in Settings({}, "").max_age.values())
+    assert all(0 < Settings({}, "").max_age_of(kind) < math.inf for kind in KINDS.values())

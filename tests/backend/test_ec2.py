@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
-from backend.kinds import KINDS, Kind
-from backend.providers import Boot, Item, Provider, connect
-from backend.providers.ec2_driver import Driver
-from backend.providers.ec2_xml import Reader
+from backend.kinds.model import Kind
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.xml import Reader
+from backend.providers.protocol import Boot, Item, Provider
+from backend.providers.registry import connect
 from tests.backend.ec2_faults import every
 
 TYPES: dict[str, type | tuple[type, ...]] = {

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from backend.providers.ec2_cut import Cutter, value
-from backend.providers.ec2_outline import outline
-from backend.providers.ec2_xml import DEEPEST, LONGEST, Malformed, Reader
+from backend.providers.ec2.cut import Cutter, value
+from backend.providers.ec2.outline import outline
+from backend.providers.ec2.xml import DEEPEST, LONGEST, Malformed, Reader
 
 TREE = Path(__file__).parents[2]
 ROOT, SET = "DescribeImagesResponse", "imagesSet"

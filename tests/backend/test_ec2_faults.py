@@ -16,7 +16,7 @@ from backend.errors import (
     TransientError,
     UnsureError,
 )
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
 
@@ -106,7 +106,7 @@ def test_an_unreachable_port_fails_at_once() -> None:
         time = Time()
         cloud = Cloud("lab", endpoint=f"http://{host}", credentials=Credentials(Secret("k"), Secret("s")))
         with pytest.raises(CloudError, match=f"{host} cannot be reached.*`endpoint` of cloud lab"):
-            every(EC2Provider(cloud, patience=time.patience()).images())
+            every(EC2Provider(cloud, policy=time.policy()).images())
         assert time.slept == []
 
 
@@ -135,7 +135,7 @@ THROTTLED = refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
 def test_reads_that_fail_in_passing_are_repeated(fault: Reply) -> None:
     time = Time()
     with Faults(fault, fault, fault, images(["ami-1"])) as faults:
-        assert len(every(EC2Provider(at(faults), patience=time.patience()).images())) == 1
+        assert len(every(EC2Provider(at(faults), policy=time.policy()).images())) == 1
     assert len(faults.asked) == 4
     assert time.now == pytest.approx(0.5 + 1 + 2)
     assert max(time.slept) <= 0.1
@@ -147,7 +147,7 @@ def test_reads_give_up() -> None:
     assert len(faults.asked) == 5
     time = Time()
     with Faults(THROTTLED) as faults, pytest.raises(TransientError):
-        every(EC2Provider(at(faults), patience=time.patience(tries=100)).images())
+        every(EC2Provider(at(faults), policy=time.policy(tries=100)).images())
     assert time.now <= 60
     assert len(faults.asked) == 11  # 0.5 + 1 + 2 + 4 + 6 * 8 seconds of waiting
 
@@ -160,7 +160,7 @@ def test_waiting_can_be_cancelled() -> None:
             raise Cancelled
 
     with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
-        every(EC2Provider(at(faults), check, time.patience()).images())
+        every(EC2Provider(at(faults), check, time.policy()).images())
     assert len(faults.asked) == 1
     assert time.now == pytest.approx(0.3)
 
@@ -212,7 +212,7 @@ STOPPED = Reply(f"<StopInstancesResponse>{STOPPING}</StopInstancesResponse>")
 def test_a_change_that_was_refused_unread_is_sent_again(fault: Reply) -> None:
     time = Time()
     with Faults(fault, fault, fault, STOPPED) as faults:
-        assert EC2Provider(at(faults), patience=time.patience()).stop("i-1") == "stopping"
+        assert EC2Provider(at(faults), policy=time.policy()).stop("i-1") == "stopping"
     assert len(faults.asked) == 4
     assert {asked.body for asked in faults.asked} == {faults.asked[0].body}
     assert time.now == pytest.approx(0.5 + 1 + 2)
@@ -229,14 +229,14 @@ def test_what_a_throttled_change_comes_to_in_the_end_is_told() -> None:
 
 def test_a_throttled_change_is_given_up_and_not_done() -> None:
     with Faults(THROTTLED) as faults, pytest.raises(TransientError, match=r"\(asked 3 times\)\. Try again") as raised:
-        EC2Provider(at(faults), patience=Time().patience(unread=3)).stop("i-1")
+        EC2Provider(at(faults), policy=Time().policy(unread=3)).stop("i-1")
     assert not isinstance(raised.value, UnsureError)
     assert len(faults.asked) == 3
     # It has more tries than a read, and no more time.
     for settings, tries in ({"deadline": 1e9}, 20), ({}, 11):
         time = Time()
         with Faults(THROTTLED) as faults, pytest.raises(TransientError):
-            EC2Provider(at(faults), patience=time.patience(**settings)).stop("i-1")
+            EC2Provider(at(faults), policy=time.policy(**settings)).stop("i-1")
         assert len(faults.asked) == tries
         assert time.now <= settings.get("deadline", 60)
 
@@ -249,7 +249,7 @@ def test_a_throttled_change_can_be_cancelled_while_it_waits() -> None:
             raise Cancelled
 
     with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
-        EC2Provider(at(faults), check, time.patience()).stop("i-1")
+        EC2Provider(at(faults), check, time.policy()).stop("i-1")
     assert len(faults.asked) == 1
     assert time.now == pytest.approx(0.3)
 

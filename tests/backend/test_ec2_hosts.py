@@ -8,8 +8,8 @@ import pytest
 
 from backend.config import Cloud, Defaults
 from backend.errors import ConfigError
-from backend.providers.ec2_driver import Driver
-from backend.providers.ec2_hosts import host, signed_as
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.hosts import host, signed_as
 
 SESSION: Any = botocore.session.Session()
 RESOLVER: Any = SESSION.get_component("endpoint_resolver")

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from backend.kinds import KINDS
-from backend.providers import ec2_rows as rows
-from backend.providers import opened
-from backend.providers.ec2_cut import value
-from backend.providers.ec2_outline import Outline, outline
-from backend.providers.ec2_xml import Malformed
+from backend.catalog import KINDS
+from backend.providers.ec2 import rows
+from backend.providers.ec2.cut import value
+from backend.providers.ec2.outline import Outline, outline
+from backend.providers.ec2.xml import Malformed
+from backend.providers.registry import opened
 from tests.backend.test_ec2_cut import Writer
 from tests.bench import content
 

@@ -11,8 +11,8 @@ import pytest
 from backend.cache import Cache
 from backend.config import Cloud
 from backend.errors import CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
-from backend.providers import Boot
-from backend.providers.ec2_rules import RULES, policy
+from backend.providers.ec2.rules import RULES, policy
+from backend.providers.protocol import Boot
 from tests.backend.cloud_parts import behind_proxy, run
 from tests.backend.ec2_faults import Faults, at, every, impatient, refusal
 
@@ -227,8 +227,8 @@ def test_the_journal_keeps_an_encoded_message(cloud: Cloud, cache: Cache, tmp_pa
         with pytest.raises(PermissionDeniedError, match="an explicit deny in a service control policy") as raised:
             run(session, "vm boot ami-03cf127a")
         assert "The journal and the log keep" in raised.value.cure
-        (entry,) = cache.journal()
-        found = cache.entry(entry["_id"]) or {}
+        (entry,) = cache.journal.newest()
+        found = cache.journal.entry(entry["_id"]) or {}
     assert (found["outcome"], found["details"]) == ("failed", SCP)
     assert ENCODED not in found["error"]
 

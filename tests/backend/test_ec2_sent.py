@@ -11,9 +11,9 @@ from botocore.credentials import Credentials as BotocoreCredentials  # type: ign
 
 from backend.config import Cloud, Credentials, Defaults
 from backend.errors import CloudError, ConfigError, CredentialsError, PermissionDeniedError
-from backend.providers import Boot
-from backend.providers.ec2 import EC2Provider
-from backend.providers.ec2_driver import Driver
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot
 from tests.backend.ec2_faults import Faults, Reply, at, every, images, impatient, refusal
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from backend.errors import Cancelled, CloudError, TransientError, UnsureError
-from backend.providers import Waiting
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Waiting
+from backend.providers.retry import RetryPolicy
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, listing, refusal
 
 MANY = images(f"ami-{number:017x}" for number in range(2_000))
 THROTTLED = refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
 STUCK = {"silent": Reply(silent=True), "trickling": Reply(MANY.body, drip=0.01)}
-HASTY = Patience(deadline=0.3, first=0.01)
+HASTY = RetryPolicy(deadline=0.3, first=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def no_thread_is_left_behind() -> Iterator[None]:
     """Whoever is no longer waited for ends: the connection was cut off, or the endpoint has gone."""
     yield
     for thread in threading.enumerate():
-        if thread.name == "ahead":
+        if thread.name == "prefetch":
             thread.join(10)
             assert not thread.is_alive()
 
@@ -81,7 +81,7 @@ def test_a_read_that_is_stuck_ends_with_the_deadline(reply: Reply) -> None:
     with Faults(reply) as faults:
         began = time.monotonic()
         with pytest.raises(TransientError, match=r"Listing images failed on cloud aws, .* took too long"):
-            every(EC2Provider(at(faults), patience=HASTY).images())
+            every(EC2Provider(at(faults), policy=HASTY).images())
         assert time.monotonic() - began < 5
         assert len(faults.asked) == 1
 
@@ -102,7 +102,7 @@ def test_a_change_that_is_stuck_ends_with_the_deadline_and_may_be_done(reply: Re
 def test_a_vast_answer_may_take_its_time() -> None:
     """It is the rate that counts: what comes at 16 kB a second or more is no trickle."""
     time = Time()
-    patience = time.patience()
+    policy = time.policy()
     for now, received, late in (
         (60, 0, False),
         (61, 0, True),
@@ -111,7 +111,7 @@ def test_a_vast_answer_may_take_its_time() -> None:
         (600, 539 * 16_384, True),
     ):
         time.now = now
-        assert patience.late(0, received) is late
+        assert policy.late(0, received) is late
 
 
 def test_what_was_tried_again_counts_for_the_deadline() -> None:
@@ -119,13 +119,13 @@ def test_what_was_tried_again_counts_for_the_deadline() -> None:
     with Faults(slow, STUCK["silent"]) as faults:
         began = time.monotonic()
         with pytest.raises(TransientError, match=r"took too long \(asked 2 times\)"):
-            every(EC2Provider(at(faults), patience=HASTY).images())
+            every(EC2Provider(at(faults), policy=HASTY).images())
         assert time.monotonic() - began < 5
 
 
 def test_a_connection_that_says_nothing_is_tried_again() -> None:
     with Faults(Reply(silent=True), images(["ami-1"])) as faults:
-        ec2 = EC2Provider(at(faults), patience=Patience(silence=0.1, first=0.01))
+        ec2 = EC2Provider(at(faults), policy=RetryPolicy(silence=0.1, first=0.01))
         assert [item["id"] for item in every(ec2.images())] == ["ami-1"]
         assert len(faults.asked) == 2
 
@@ -133,7 +133,7 @@ def test_a_connection_that_says_nothing_is_tried_again() -> None:
 @pytest.mark.parametrize("after", [0, 300, 3_000])
 def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
     with Faults(Reply(MANY.body, reset=after), MANY) as faults:
-        assert len(every(EC2Provider(at(faults), patience=Patience(first=0.01)).images())) == 2_000
+        assert len(every(EC2Provider(at(faults), policy=RetryPolicy(first=0.01)).images())) == 2_000
         assert len(faults.asked) == 2
 
 
@@ -153,7 +153,7 @@ def test_a_wait_says_why_and_how_long(fault: Reply, why: str) -> None:
     told: list[Waiting] = []
     with Faults(fault, fault, fault, fault, images([])) as faults:
         clock = Time()
-        every(EC2Provider(at(faults), patience=clock.patience(), waits=told.append).images())
+        every(EC2Provider(at(faults), policy=clock.policy(), waits=told.append).images())
     assert {(one.doing, one.why) for one in told} == {("Listing images", why)}
     assert [one.until for one in told] == pytest.approx([0.5, 1.5, 3.5, 7.5])
     assert told[-1].text(3.5) == f"{why}, retrying in 4 s"
@@ -165,7 +165,7 @@ def test_a_change_that_is_throttled_says_so_too() -> None:
     told: list[Waiting] = []
     stopped = "<instancesSet><item><currentState><name>stopping</name></currentState></item></instancesSet>"
     with Faults(THROTTLED, Reply(f"<StopInstancesResponse>{stopped}</StopInstancesResponse>")) as faults:
-        EC2Provider(at(faults), patience=Time().patience(), waits=told.append).stop("i-1")
+        EC2Provider(at(faults), policy=Time().policy(), waits=told.append).stop("i-1")
     assert [(one.doing, one.why) for one in told] == [("Stopping VM i-1", "throttled")]
 
 
@@ -183,7 +183,7 @@ def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.Log
     caplog.set_level(logging.DEBUG, "backend")
     one = listing("DescribeVolumes", "volumeSet", ["<volumeId>vol-1</volumeId>"])
     with Faults(THROTTLED, one, refusal(403, "UnauthorizedOperation")) as faults:
-        ec2 = EC2Provider(at(faults), patience=Time().patience())
+        ec2 = EC2Provider(at(faults), policy=Time().policy())
         every(ec2.volumes())
         with pytest.raises(CloudError):
             every(ec2.images())
@@ -199,7 +199,7 @@ def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.Log
 def test_a_request_that_fails_on_its_way_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "backend")
     with Faults(Reply("<html/>")) as faults, pytest.raises(CloudError):
-        every(EC2Provider(at(faults), patience=Time().patience()).images())
+        every(EC2Provider(at(faults), policy=Time().policy()).images())
     (line,) = (record.getMessage() for record in caplog.records)
     assert line.startswith("DescribeImages in us-east-1 of cloud aws, try 1: Malformed ")
     assert line.endswith(" after 0.000 s, 7 bytes, request id unknown")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import providers
 from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
+from backend.providers import registry
 from backend.refresh import refresh
 from tests.bench.endpoint import serving
 from tests.bench.processes import run
@@ -84,7 +84,7 @@ def play(scene: str, home: Path, endpoint: str, database: str, **options: Any) -
 def fill(home: Path, database: str, images: int) -> None:
     """Fill a cache with images by a refresh."""
     with serving(images=images) as endpoint, closing(_cache(home, database)) as cache:
-        refresh(KINDS["image"], providers.connect(cloud(endpoint)), cache, SCOPE)
+        refresh(KINDS["image"], registry.connect(cloud(endpoint)), cache, SCOPE)
 
 
 def prepare(home: Path, database: str) -> None:
@@ -93,11 +93,11 @@ def prepare(home: Path, database: str) -> None:
         now = datetime.now(UTC)
         for kind in KINDS.values():
             if kind.name != "vm":
-                cache.note_refresh(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
+                cache.refreshes.write(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
 
 
 def _cache(home: Path, database: str) -> Cache:
-    return open_cache(MongoDB(database=database), home)
+    return open_cache(MongoDB(database=database), home, KINDS.values())
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from backend.providers.ec2_cut import Cutter
-from backend.providers.ec2_xml import Reader
+from backend.providers.ec2.cut import Cutter
+from backend.providers.ec2.xml import Reader
 from tests.bench.content import images
 from tests.bench.report import Figure, median, spread
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from backend.cache import Cache, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
-from backend.providers import Boot, Provider, Waiting
-from backend.providers.ec2 import EC2Provider
-from backend.providers.patience import Patience
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot, Provider, Waiting
+from backend.providers.retry import RetryPolicy
 from backend.refresh import Difference, refresh_many
 from backend.secret import Secret
 from tests.backend.ec2_faults import Reply, refusal
@@ -119,7 +119,7 @@ TROUBLES = (
     Trouble("no TLS where TLS is expected", endpoint=lambda url: url.replace("http:", "https:")),
 )
 
-HASTY = Patience(first=0.02, deadline=2.5, silence=1.0)
+HASTY = RetryPolicy(first=0.02, deadline=2.5, silence=1.0)
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Bench:
     cloud: Cloud
     proxy: Proxy
     cache: Cache
-    patience: Patience
+    policy: RetryPolicy
 
     @property
     def scope(self) -> Scope:
@@ -140,15 +140,15 @@ class Bench:
         return replace(self.cloud, endpoint=self.proxy.endpoint)
 
     def refresh(self, cloud: Cloud, waits: Callable[[Waiting], None]) -> list[Difference]:
-        """Refresh everything with the patience that faults are met with."""
+        """Refresh everything with the retry policy that faults are met with."""
 
         def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
-            return EC2Provider(cloud, check, self.patience, told)
+            return EC2Provider(cloud, check, self.policy, told)
 
         return refresh_many(LISTED, connect, self.cache, self.scope, waits=waits)
 
     def refreshed(self, cache: Cache) -> list[str]:
-        """Refresh everything with all the patience that a busy machine takes, and return why what failed did."""
+        """Refresh everything with a policy that gives a busy machine time, and return why what failed did."""
         done = refresh_many(LISTED, lambda *hooks: EC2Provider(self.cloud, *hooks[:1]), cache, self.scope)
         return [one.error for one in done if one.error]
 
@@ -158,7 +158,7 @@ class Bench:
         return {
             kind.name: {
                 found["id"]: {name: value for name, value in found.items() if name not in told}
-                for found in self.cache.database[kind.plural].find({})
+                for found in self.cache.store.database[kind.plural].find({})
             }
             for kind in LISTED
         }
@@ -183,14 +183,14 @@ def bench(ground: Ground) -> Iterator[Bench]:
         ec2.boot(Boot(register(cloud, name), "t2.micro", uuid4().hex, name=name))
     ec2.create_keypair("mine")
     ec2.create_volume("data", 1, "us-east-1a", uuid4().hex)
-    cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home)
+    cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home, KINDS.values())
     try:
         with Proxy(ground.moto) as proxy:
-            made = Bench(cloud, proxy, cache, Patience() if ground.long else HASTY)
+            made = Bench(cloud, proxy, cache, RetryPolicy() if ground.long else HASTY)
             assert made.refreshed(cache) == []
             yield made
     finally:
-        cache.client.drop_database(cache.database.name)
+        cache.store.client.drop_database(cache.store.database.name)
         cache.close()
 
 
@@ -246,7 +246,7 @@ def _try(at: Bench, trouble: Trouble, section: Section) -> None:
 
 def _wrong(at: Bench) -> int:
     """Return how many rows of the cache are not those of a cache that is filled anew."""
-    fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere")))
+    fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values()))
     assert fresh.refreshed(fresh.cache) == []
     return sum(
         len(dict(mine.items()) | theirs) - sum(mine.get(native) == value for native, value in theirs.items())
@@ -264,7 +264,7 @@ STUCK = {
 def _cancelling(at: Bench) -> Section:
     section = Section(
         "Cancelling",
-        "A listing is cancelled half a second after EC2 was asked; the patience is the real one.",
+        "A listing is cancelled half a second after EC2 was asked; the retry policy is the real one.",
         ("What it waits for", "Seconds until it has ended"),
     )
     for name, spoil in STUCK.items():
@@ -332,10 +332,10 @@ def _quitting(at: Bench, ground: Ground) -> Section:
         ):
             at.proxy.answers = dict(spoilt)
             at.proxy.calls.clear()
-            at.cache.database["refreshes"].delete_many({})  # so that all is stale
+            at.cache.store.database["refreshes"].delete_many({})  # so that all is stale
             config = ground.folder / "cloudmesh.yaml"
             config.write_text(
-                CONFIG.format(mongodb=mongodb, database=at.cache.database.name, endpoint=at.behind.endpoint)
+                CONFIG.format(mongodb=mongodb, database=at.cache.store.database.name, endpoint=at.behind.endpoint)
             )
             config.chmod(0o600)
             words = ("--config", str(config))

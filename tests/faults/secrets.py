@@ -21,12 +21,13 @@ from pymongo import MongoClient
 
 from backend import log
 from backend.cache import open_cache
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.config import Cloud, Credentials, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
-from backend.providers import ec2_rules
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2 import rules
+from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import Standalone
@@ -116,10 +117,10 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
 
 
 def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
-    """Yield an answer for every rule of backend.providers.ec2_rules that an answer can meet."""
+    """Yield an answer for every rule of backend.providers.ec2.rules that an answer can meet."""
     words = _echo(planted)
     lengths = range(0, 320, 40) if long else (0,)
-    for patterns, _rule in ec2_rules.RULES:
+    for patterns, _rule in rules.RULES:
         for pattern in patterns if long else patterns[:1]:
             name = pattern.replace("???", "00").replace("??", "03").replace("*", "Odd")
             if name.startswith("HTTP "):
@@ -145,7 +146,7 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
     )
     for reply in _replies(planted, long=ground.long):
         with Faults(reply) as faults:
-            provider = EC2Provider(_cloud(ground, planted, faults.url), patience=Time().patience(tries=2, unread=2))
+            provider = EC2Provider(_cloud(ground, planted, faults.url), policy=Time().policy(tries=2, unread=2))
             for call in calls:
                 _fail(pile, lambda call=call, provider=provider: call(provider))  # type: ignore[misc]
             asked = {f"{one.method} {one.path}" for one in faults.asked}
@@ -154,7 +155,7 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
         for endpoint in ("http://127.0.0.1:1", faults.url.replace("http", "https"), "http://no-such-host.invalid")[
             : 3 if ground.long else 1
         ]:
-            broken = EC2Provider(_cloud(ground, planted, endpoint), patience=Time().patience(tries=1))
+            broken = EC2Provider(_cloud(ground, planted, endpoint), policy=Time().policy(tries=1))
             _fail(pile, lambda broken=broken: [*broken.vms()])  # type: ignore[misc]
 
 
@@ -178,7 +179,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     cloud = _cloud(ground, planted)
     mongodb = MongoDB(Secret(_uri(planted, "127.0.0.1:1")))
     settings = Settings({"east": cloud}, "east", mongodb=mongodb)
-    cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+    cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
     session = Session(settings, cloud, cache, ground.folder)
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb.uri.reveal(), connect=False)
     provider = session.connect()
@@ -205,7 +206,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
         for line in ("keypair create mine", "volume create data --size 1 --location us-east-1a"):
             with suppress(CloudmeshError):
                 execute(parse(line.split()), failing)
-    journal = list(cache.database["journal"].find())
+    journal = list(cache.store.database["journal"].find())
     assert len(journal) == 2, journal
     pile.add("journal", *journal)
     cache.close()
@@ -218,7 +219,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
     with Faults(refusal(400, "Odd", html.escape(_echo(planted)))) as faults:
         cloud = _cloud(ground, planted, faults.url)
         settings = Settings({"east": cloud}, "east", mongodb=MongoDB(Secret(_uri(planted, "127.0.0.1:1"))))
-        cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+        cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
         session = Session(settings, cloud, cache, ground.folder / "home")
         app = CloudmeshApp(Launch(lambda: session))
         async with driven(app) as user:
@@ -228,7 +229,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
                 await user.sees("You sent ***")
                 pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.run("keypair create mine")
-            await user.until(lambda: cache.database["journal"].count_documents({"outcome": "failed"}))
+            await user.until(lambda: cache.store.database["journal"].count_documents({"outcome": "failed"}))
             pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.press("J")
             await user.sees("keypair create mine")
@@ -324,7 +325,7 @@ def _refusing(folder: Path) -> Iterator[Standalone]:
 
 
 def _codes() -> list[str]:
-    return [name for patterns, _ in ec2_rules.RULES for name in patterns if name.isalpha() and name[0].isupper()]
+    return [name for patterns, _ in rules.RULES for name in patterns if name.isalpha() and name[0].isupper()]
 
 
 def _configure(shell: Shell, planted: Planted, endpoint: str, mongodb: str) -> None:

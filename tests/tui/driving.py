@@ -17,11 +17,12 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backend import providers
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row
-from backend.providers import Boot, Provider
+from backend.kinds.model import Row
+from backend.providers import registry
+from backend.providers.protocol import Boot, Provider
 from backend.session import Connect, Session
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
@@ -113,16 +114,16 @@ class World:
 
     def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
         """Return the real provider, whose changing calls are noted."""
-        return cast(Provider, Noting(providers.connect(cloud, *hooks), self.changing))
+        return cast(Provider, Noting(registry.connect(cloud, *hooks), self.changing))
 
     def held(self, gate: threading.Event) -> Connect:
         """Return what connects as `connect` does, and completes no preview before the gate is open."""
-        return lambda cloud, *hooks: cast(Provider, Held(providers.connect(cloud, *hooks), self.changing, gate))
+        return lambda cloud, *hooks: cast(Provider, Held(registry.connect(cloud, *hooks), self.changing, gate))
 
     @property
     def provider(self) -> Provider:
         """Another client of the same cloud, whose calls are not noted."""
-        return providers.connect(self.cloud)
+        return registry.connect(self.cloud)
 
     def session(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> Session:
         """Return a session on it."""
@@ -159,14 +160,14 @@ Documents = dict[str, list[dict[str, Any]]]
 def documents(cache: Cache) -> Documents:
     """Return all rows of a cache, and when they were listed."""
     names = (*(kind.plural for kind in KINDS.values()), "refreshes")
-    return {name: list(cache.database[name].find({})) for name in names}
+    return {name: list(cache.store.database[name].find({})) for name in names}
 
 
 def filled(cache: Cache, found: Documents) -> Cache:
     """Return a cache after all that was found in another has been written to it."""
     for name, rows in found.items():
         if rows:
-            cache.database[name].insert_many(rows)
+            cache.store.database[name].insert_many(rows)
     return cache
 
 
@@ -353,7 +354,7 @@ async def opened(
 ) -> AsyncIterator[User]:
     """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
     app = app or world.app()
-    counts = {kind: world.cache.count(KINDS[kind], world.scope) for kind in kinds}
+    counts = {kind: world.cache.rows.count(KINDS[kind], world.scope) for kind in kinds}
     async with driven(app, size) as user:
         await user.until(lambda: all(app.main.table_of(kind).total >= counts[kind] for kind in kinds))
         await user.until(lambda: app.session is not None)

@@ -12,9 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 from backend.config import Cloud
-from backend.providers import Boot
-from backend.providers.ec2 import EC2Provider
-from backend.providers.ec2_driver import Driver
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot
 from tests.ec2_proxy import FLAVORS
 
 TREE = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 from textual.widgets import Input
 
-from backend.commands import COMMANDS
+from backend.commands.table import COMMANDS
 from tests.tui.driving import AT_ONCE, World, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.commandline import CommandLine

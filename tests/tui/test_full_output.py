@@ -9,7 +9,7 @@ import pytest
 from pymongo.database import Database
 
 from backend.config import Cloud
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from tests.backend.cloud_parts import states
 from tests.tui.shell import Shell, booted, sentence
 

@@ -15,9 +15,9 @@ from pymongo.database import Database
 from wcwidth import wcswidth
 
 from backend import __version__
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from tests.backend.ec2_faults import every
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import TREE, Shell, booted, by_kind, control_characters, register, sentence

@@ -10,7 +10,7 @@ import pytest
 from pymongo.database import Database
 
 from backend.config import Cloud
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from tests.backend.ec2_faults import every
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import Shell, register

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.mongod import find_binary
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from tests.backend.ec2_faults import every, refusal
 from tests.ec2_proxy import FLAVORS, Proxy
 from tests.tui.shell import Shell, booted, by_kind, control_characters

@@ -12,7 +12,7 @@ import termios
 import pytest
 
 from backend.config import Cloud
-from backend.providers.ec2 import EC2Provider
+from backend.providers.ec2.provider import EC2Provider
 from tests.tui.shell import TREE, Shell, booted
 from tui import printing
 from tui.printing import Column, fitted

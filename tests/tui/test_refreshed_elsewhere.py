@@ -3,8 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from backend.kinds import KINDS
-from backend.providers import Page
+from backend.catalog import KINDS
+from backend.providers.protocol import Page
 from backend.refresh import refresh
 from tests.backend.cache_parts import FakeCloud
 from tests.tui.driving import World, opened

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from backend.format import Flight, cell, sort_key
-from backend.kinds import KINDS, Column, Kind, Row
+from backend.catalog import KINDS
+from backend.format import cell, sort_key
+from backend.kinds.model import Column, Kind, Row
+from backend.lifecycle import Flight
 from tui.rows import Rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -9,12 +9,12 @@ from textual.events import Key
 from textual.widgets import Input
 from textual.widgets._footer import FooterKey
 
-from backend import providers
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.kinds import KINDS
-from backend.providers import Provider
+from backend.providers import registry
+from backend.providers.protocol import Provider
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
@@ -314,7 +314,7 @@ async def test_the_cursor_stays_where_the_user_has_gone_meanwhile(world: World) 
 
 async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_hide_that(world: World) -> None:
     def unreachable(cloud: Cloud, *hooks: Any) -> Provider:
-        return providers.connect(replace(cloud, endpoint="http://127.0.0.1:1"), *hooks)
+        return registry.connect(replace(cloud, endpoint="http://127.0.0.1:1"), *hooks)
 
     async with opened(world, world.app(unreachable)) as user:
         native = await user.go_to("web-1")
@@ -328,13 +328,13 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         assert user.app.runner is not None
         behind = [parse(["vm", "refresh"])]
         user.app.runner.run(behind, quiet=True)
-        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error)
+        await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error)
         await user.until(lambda: not user.app._jobs.titled)
         assert said in str(bar.content)
         await user.press("escape")
         user.app.runner.run(behind, quiet=True)
         await user.until(lambda: "Listing VMs failed" in str(bar.content))
-    (entry,) = world.cache.journal()
+    (entry,) = world.cache.journal.newest()
     assert entry["error"].startswith(f"reboot of web-1 ({native}) failed")
 
 

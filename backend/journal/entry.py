@@ -1,0 +1,233 @@
+"""What was done to a cloud, by whom and how it ended: an entry a command, on disk before anything is sent."""
+
+import getpass
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from backend.cache import Scope
+from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
+from backend.journal import owner
+from backend.journal.seal import fits, seal
+from backend.redact import redacted
+
+if TYPE_CHECKING:
+    from backend.cache import Cache
+
+Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unknown"]
+"""What is known of a command.
+
+waiting: nothing has been sent. unfinished: it was sent, and there is no answer yet. unknown: there never was one, and
+looking did not tell either. Every other one is final.
+"""
+
+
+_PATIENCE = 10.0
+"""Seconds for which the end of a command is tried to be written to a cache that is lost."""
+
+
+class Entry:
+    """One command in the journal. `token`, its id, is also what the cloud tells its requests from others by."""
+
+    def __init__(self, cache: "Cache", home: Path, document: Mapping[str, Any], *, written: bool = True) -> None:
+        self._cache = cache
+        self._home = home
+        self._unwritten = None if written else dict(document)
+        """All of it, as long as it is not in the journal."""
+        self.token = str(document["_id"])
+        self.command = str(document["command"])
+        self.at: datetime = document.get("sent") or document["at"]
+        """When it was sent, or planned."""
+        self.was_sent = document.get("sent") is not None
+        """An earlier run has sent it to the cloud, so that it may have been done."""
+        self.scope = Scope(document["cloud"], document["region"])
+        self.owner_host = str(document.get("owner_host", ""))
+        """The host of the process that has taken it over; `host` stays that of the command."""
+        self.owner = str(document.get("owner", ""))
+        self.outcome: Outcome = document["outcome"]
+        self.told = self.outcome == "unknown"
+        """Whether somebody was told that it may have been done: who has repeated it since wants no second one."""
+        self.batch: str | None = document.get("batch")
+        """The same for all commands that were started together."""
+        self.objects: list[str] = list(document["objects"])
+        """Ids of what it acts on."""
+        self.request: dict[str, Any] = dict(document.get("request") or {})
+        """What was sent, as far as it is needed to find out the outcome."""
+        self.vouched = fits(home, sealed(document), document.get("seal"))
+        """This data directory has written what it says was asked for: no other's is ever sent to a cloud from here."""
+        self._taken_from: dict[str, Any] = {}
+
+    def taken(self) -> bool:
+        """Take over an entry whose process has ended; return False where somebody else was quicker."""
+        mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
+        # No longer unknown, for then others would take it too; waiting it stays.
+        outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
+        fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
+        if not self._cache.journal.set(self.token, fields, where=before):
+            return False
+        self._taken_from = before | {"owner_host": self.owner_host}
+        self.owner, self.outcome = mine, outcome
+        return True
+
+    def give_back(self) -> None:
+        """Leave an entry that was taken over as it was, for a process that may do more about it."""
+        self._write(self._taken_from)
+
+    def sending(self, *objects: str, **request: Any) -> None:
+        """Write, before it is sent, what is sent; it is on disk when this returns."""
+        self.objects, self.request, self.outcome, self.at = list(objects), request, "unfinished", _now()
+        self._write({"objects": self.objects, "request": request, "outcome": self.outcome, "sent": self.at})
+
+    def end(
+        self,
+        outcome: Outcome,
+        error: str | None = None,
+        seconds: float | None = None,
+        *,
+        settled: bool = False,
+        details: str = "",
+    ) -> None:
+        """Write how it ended; `settled` says that no later look can tell more.
+
+        `details` is all that the cloud said, where `error` has a part of it.
+        """
+        self.outcome = outcome
+        fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}
+        if seconds is not None:
+            fields["seconds"] = round(seconds, 3)
+        if settled:
+            fields["settled"] = True
+        if details:
+            fields["details"] = details
+        self._write(fields)
+
+    def release(self) -> None:
+        """Let it wait, with what is known of it, for the process that takes it over."""
+        self.outcome, self.owner = "waiting", ""
+        self._write({"outcome": "waiting", "owner": ""})
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        if self.vouched:
+            asked = [self.token, *self.scope, self.command, self.objects, self.request]
+            fields = fields | {"objects": self.objects, "seal": seal(self._home, asked)}
+        if self._unwritten is None:
+            self._cache.journal.set(self.token, fields)
+        else:
+            self._cache.journal.add([self._unwritten | fields])
+            self._unwritten = None
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write how the block ended; what raised goes on."""
+        began = time.monotonic()
+        outcome: Outcome = "failed"
+        error = None
+        details = ""
+        try:
+            yield
+            outcome = "done"
+        except Cancelled:
+            outcome = "cancelled"
+            raise
+        except (UnsureError, KeyboardInterrupt) as failure:
+            outcome = "unknown" if self.outcome == "unfinished" else "cancelled"
+            error = str(failure) or "It was interrupted before the cloud had answered."
+            raise
+        except Exception as failure:
+            error = redacted(str(failure)) or type(failure).__name__  # the words of a bug have not been through there
+            details = failure.details if isinstance(failure, CloudmeshError) else ""
+            raise
+        finally:
+            with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
+                self._end_surely(outcome, error, time.monotonic() - began, details)
+
+    def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
+        """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self.end(outcome, error, seconds, details=details)
+            except CacheLostError:
+                if time.monotonic() > until:  # the next start finds out how it ended
+                    raise
+                with suppress(CacheError, Cancelled):
+                    self._cache.revive()
+                threading.Event().wait(0.2)
+
+
+def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> list[Entry]:
+    """Return an entry for each of these commands. Several are written, and on disk, as waiting to be sent; one alone is
+    written when it is sent, or has failed before.
+
+    Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
+    """
+    try:
+        me = owner.sign(home)
+        seal(home, ())
+    except OSError as error:
+        raise CloudmeshError(
+            f"Nothing was done: the data directory {home} cannot be written: {error.strerror}.",
+            "Mend that, or choose another with $CLOUDMESH_HOME.",
+        ) from None
+    now, user, host, batch = _now(), _user(), _host(), uuid4().hex if len(commands) > 1 else None
+    documents: list[dict[str, Any]] = [
+        {
+            "_id": uuid4().hex,
+            "at": now,
+            "user": user,
+            "host": host,
+            "cloud": scope.cloud,
+            "region": scope.region,
+            "command": command,
+            "objects": [],
+            "outcome": "waiting",
+            "error": None,
+            "seconds": None,
+            "sent": None,
+            "request": {},
+            "settled": False,
+            "batch": batch,
+            "place": place,
+            "owner": me,
+            "owner_host": host,
+        }
+        for place, command in enumerate(commands)
+    ]
+    for document in documents:
+        document["seal"] = seal(home, sealed(document))
+    if batch:
+        cache.journal.add(documents)
+    return [Entry(cache, home, document, written=batch is not None) for document in documents]
+
+
+def sealed(document: Mapping[str, Any]) -> list[object]:
+    """Return what of an entry must be as it was written for it to be sent again."""
+    return [document.get(name) for name in ("_id", "cloud", "region", "command", "objects", "request")]
+
+
+def here(entry: Entry) -> bool:
+    """Return whether the process that has an entry in its hands is, or was, one of this machine."""
+    return entry.owner_host == _host()
+
+
+def _now() -> datetime:
+    """Return the time in the milliseconds that MongoDB keeps: what is told of and what is read back are the same."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"

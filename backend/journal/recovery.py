@@ -1,0 +1,330 @@
+"""Looks for the outcome of commands whose process ended before they did, and goes on with those not begun."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from backend.callbacks import ignore
+from backend.catalog import KINDS
+from backend.commands.lookup import id_of
+from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
+from backend.commands.preview import Preview, Target
+from backend.commands.production import check_production
+from backend.commands.run import allowed, execute_all, is_journalled, is_outcome, may_resend
+from backend.errors import (
+    Cancelled,
+    CloudError,
+    CloudmeshError,
+    RefusedError,
+    UntoldError,
+    UsageError,
+)
+from backend.format import counted
+from backend.journal import owner
+from backend.journal.entry import Entry, here
+from backend.kinds.model import Kind
+from backend.log import logger
+from backend.providers.protocol import Item, Page, Provider
+from backend.session import Session
+from backend.text import safe
+
+FOREIGN = 3_600.0
+"""Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
+
+ASKED_FOR = 86_400.0
+"""Seconds for which the outcome of a command is looked for: EC2 lists what is gone for an hour at most."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What was found out about commands that were left unfinished."""
+
+    messages: tuple[str, ...] = ()
+    """The outcomes of those that had been sent."""
+    failures: tuple[str, ...] = ()
+    left: int = 0
+    """Commands that are not done: `journal resume` runs them, `journal drop` gives them up."""
+
+    @property
+    def offer(self) -> str:
+        """A sentence that says how many are left, "" where none is."""
+        if not self.left:
+            return ""
+        are = "is" if self.left == 1 else "are"
+        return f"{counted(self.left, 'command')} {are} left from a run that ended, and not done."
+
+
+def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
+    """Look for the outcome of every command that was sent and whose process has ended since.
+
+    Each is taken over by one process alone. It changes nothing in a cloud: a command that was not carried out waits
+    to be resumed. With `resend`, which takes a command that changes something or the user's consent, a request with a
+    token is sent again. What cannot be found out now is looked for again at the next start. Raises CacheError and
+    Cancelled.
+    """
+    if session.cache.refusal:  # what is found could not be written down
+        return Recovered()
+    messages: list[str] = []
+    failures: list[str] = []
+    for entry in _abandoned(session, ("unfinished", "unknown")):
+        if not entry.taken():
+            continue
+        try:
+            outcome = _look(entry, session, check, resend=resend and not session.locked)
+        except (CloudError, RefusedError, UsageError) as error:
+            if is_outcome(error):
+                entry.end("failed", str(error))
+                failures.append(f"{entry.command}: {error}")
+                continue
+            entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
+            failures.append(f"The outcome of {entry.command} is unknown: {error}")
+        except Cancelled:
+            entry.end("unknown", "Looking for its outcome was cancelled.")
+            raise
+        except CloudmeshError:  # of the cache or the configuration: the others would fare no better
+            raise
+        except Exception:  # noqa: BLE001 - written by another version: it keeps no other from being looked for
+            logger.exception("the journal entry %s cannot be understood", entry.token)
+            entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
+            failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
+        else:
+            if outcome is None and _may_resend(entry):
+                entry.give_back()
+                failures.append(f"Nothing is seen of {entry.command}, and it is not sent again unasked.")
+            elif outcome is None:
+                entry.release()
+            else:
+                entry.end("done")
+                messages.append(f"{entry.command}: {outcome.message}")
+    return Recovered(tuple(messages), tuple(failures), len(left(session)))
+
+
+def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Outcome | None:
+    parsed = _parsed(entry)
+    command = parsed.command
+    if command.look is None:
+        raise UntoldError("Nothing tells.")
+    call = Call(session, parsed.given, check, entry=entry)
+    outcome = command.look(call)
+    if outcome is None and resend and command.resend and may_resend(command, entry):
+        again = command.resend(call)
+        return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
+    return outcome
+
+
+def _may_resend(entry: Entry) -> bool:
+    """Return whether what was sent, and not done, is sent again once the user wants it."""
+    return entry.was_sent and may_resend(_parsed(entry).command, entry)
+
+
+_ACTED_ON = ("vm", "volume", "keypair")
+
+
+def _parsed(entry: Entry) -> Parsed:
+    """Return the command of an entry; what it has acted on before it names by id, for names may be others' now.
+
+    Raises UsageError when it is none, or none that would be in the journal: who writes there has no more run.
+    """
+    from backend.commands.grammar import parse, split  # which is made from the table that these commands are in
+
+    parsed = parse(split(entry.command))
+    if not is_journalled(parsed.command, parsed.given):
+        raise UsageError(f"{parsed.command.name} is no command that the journal has.")
+    named = [param.name for param in parsed.command.params if param.kind in _ACTED_ON and param.required]
+    return Parsed(parsed.command, {**parsed.given, **dict(zip(named, entry.objects, strict=False))})
+
+
+def left(session: Session) -> list[Entry]:
+    """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
+
+    They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
+    directories: any user of the cache could have written them.
+    """
+    return [entry for entry in _not_done(session) if entry.vouched]
+
+
+def _not_done(session: Session) -> list[Entry]:
+    found = _abandoned(session, ("waiting", "unfinished"))
+    return [entry for entry in found if entry.outcome == "waiting" or _is_resendable(entry)]
+
+
+def _is_resendable(entry: Entry) -> bool:
+    try:
+        return _may_resend(entry)
+    except UsageError:  # of another version
+        return False
+
+
+def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
+    entries = (
+        Entry(session.cache, session.home, document) for document in session.cache.journal.unsettled(session.scope)
+    )
+    return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
+
+
+def _is_abandoned(entry: Entry, session: Session) -> bool:
+    age = (datetime.now(UTC) - entry.at).total_seconds()
+    if entry.outcome == "unknown":
+        return age < ASKED_FOR
+    if not entry.owner:
+        return True
+    lives = owner.lives(session.home, entry.owner) if here(entry) else None
+    return age > FOREIGN if lives is None else not lives
+
+
+# --- journal resume, journal drop ------------------------------------------------------------------------------------
+
+
+def resume(call: Call) -> Outcome:
+    """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
+    session = call.session
+    ready, failures = _ready(call)
+    _check_production(call, [parsed for _, parsed in ready])
+    taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
+    if not taken:
+        return Outcome(
+            "Nothing was resumed." if failures else "Nothing waits to be resumed.", failure=" ".join(failures)
+        )
+    try:
+        results = execute_all(
+            [replace(parsed, production=call.production) for _, parsed in taken],
+            session,
+            check=call.check,
+            entries=[entry for entry, _ in taken],
+        )
+    except CloudmeshError:
+        for entry, _ in taken:
+            entry.give_back()
+        raise
+    done = gathered(results)
+    return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
+
+
+def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
+    """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
+
+    Each command checks its own object once more before it sends anything.
+    """
+    words: dict[str, list[str]] = {}
+    for parsed in ready:
+        if parsed.command.effect == "destroys" and allowed(parsed.command, call.session):  # else it is refused unasked
+            words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
+    for kind, ids in words.items():
+        check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
+
+
+def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
+    """Return what of these the cloud lists at this moment. Raises KeyError for a kind that nothing destroys."""
+    listings: dict[str, Callable[[], Iterator[Page]]] = {
+        "vm": lambda: provider.vms(ids),
+        "volume": lambda: provider.volumes(ids),
+        "keypair": provider.keypairs,
+    }
+    return [item for page in listings[kind]() for item in page if item["id"] in ids]
+
+
+def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
+    """Return what is to be resumed, and why some of it cannot be: the others need not wait for that."""
+    ready: list[tuple[Entry, Parsed]] = []
+    failures: list[str] = []
+    for entry in _chosen(call):
+        try:
+            parsed = _parsed(entry)
+            parsed.bind(call.session)
+            _check_paths(parsed)
+        except UsageError as error:  # of another version, or the configuration has changed
+            failures.append(f"{entry.command}: {error}")
+        else:
+            ready.append((entry, parsed))
+    return ready, failures
+
+
+def _check_paths(parsed: Parsed) -> None:
+    """Raise UsageError for a file that an earlier version has named by a folder which is not known any more."""
+    for param in parsed.command.params:
+        value = parsed.given.get(param.name)
+        if param.type == "path" and value and not value.startswith(("/", "~")):
+            raise UsageError(
+                f"It names {safe(value)}, which belongs to the folder where it was given, and that is not recorded.",
+                "Give it again with a full path, and drop this one: journal drop.",
+            )
+
+
+def _chosen(call: Call) -> list[Entry]:
+    """Return what is left, or what is named of it."""
+    only = call.args.get("only")
+    return [entry for entry in left(call.session) if not only or entry.token in only.split(",")]
+
+
+def drop(call: Call) -> Outcome:
+    """Give up what is left."""
+    entries = [entry for entry in _not_done(call.session) if entry.taken()]
+    for entry in entries:
+        if entry.outcome == "waiting":
+            entry.end("cancelled", "It was not done when its program ended, and given up later.")
+        else:
+            entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
+    what = counted(len(entries), "command")
+    return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
+
+
+def gathered(results: Sequence[Result]) -> Outcome:
+    """Return the results of several commands as one outcome."""
+    failed = [error for one in results if (error := one.error)]
+    done = len(results) - len(failed)
+    message = f"{done} of {len(results)} done." if failed else f"{done} done."
+    failure = f"{len(failed)} of {len(results)} failed: {' '.join(dict.fromkeys(map(str, failed)))}" if failed else ""
+    return Outcome(message, parts=tuple(results), failure=failure)
+
+
+def preview(call: Call, _ids: Sequence[str]) -> Preview:
+    """Show what `journal resume` would do: all that its commands would."""
+    targets: list[Target] = []
+    totals: list[str] = []
+    tokens: list[str] = []
+    groups: dict[str, list[tuple[Entry, Parsed]]] = {}
+    ready, notes = _ready(call)
+    for entry, parsed in ready:
+        groups.setdefault(parsed.command.name, []).append((entry, parsed))
+    for name, group in groups.items():
+        notes.append(f"{name}: {len(group)}.")
+        one = group[0][1].command
+        if one.effect == "destroys" and one.preview is not None:
+            words = [_target(call, parsed) for _, parsed in group]
+            shown = one.preview(call, words)
+            left_out = {target.id for target in shown.left_out}
+            tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
+        else:
+            shown = _changes(call, one, [parsed for _, parsed in group])
+            tokens += [entry.token for entry, _ in group]
+        targets += shown.targets
+        totals += shown.totals
+        notes += shown.notes
+    return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
+
+
+def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
+    """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
+    if one.preview is None:
+        return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
+    words = [_target(call, parsed) for parsed in group]
+    seen = {target.id: target for target in one.preview(call, words).targets}
+    return Preview(
+        tuple(
+            replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="", final=False)
+            for word, parsed in zip(words, group, strict=True)
+        )
+    )
+
+
+def _target(call: Call, parsed: Parsed) -> str:
+    """Return the id of what a command acts on, its name where nothing has it, or several."""
+    kind, param = _object_of(parsed)
+    return id_of(call, kind, parsed.given[param.name])
+
+
+def _object_of(parsed: Parsed) -> tuple[Kind, Param]:
+    param = parsed.command.object
+    if param is None or param.kind is None:
+        raise UsageError(f"{parsed.command.name} names no object.")
+    return KINDS[param.kind], param

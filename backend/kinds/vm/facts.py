@@ -1,0 +1,273 @@
+"""What the cloud says at this moment about VMs that are to be deleted or stopped, and what they would lose."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from backend.commands.lookup import id_of
+from backend.commands.model import Call
+from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
+from backend.kinds.flavor import FLAVOR
+from backend.kinds.vm import VM
+from backend.kinds.volume.facts import attachment, holders
+from backend.lifecycle import GONE
+from backend.log import logger
+from backend.providers.protocol import Item, Provider
+from backend.refresh import Progress
+from backend.text import safe
+
+_ASKING = 4
+"""Threads that ask whether VMs are protected: a call for each."""
+
+_GROUP = "aws:autoscaling:groupName"
+
+T = TypeVar("T")
+
+
+# --- what one VM or volume says of itself ----------------------------------------------------------------------------
+
+
+def group_of(vm: Item) -> str:
+    """Return the Auto Scaling group that a VM is in, "" for none."""
+    return str((vm["extra"].get("tags") or {}).get(_GROUP) or "")
+
+
+def is_spot(vm: Item) -> bool:
+    """Return whether a VM runs on spot capacity."""
+    return bool(vm["extra"].get("instanceLifecycle") == "spot" or vm["extra"].get("spotInstanceRequestId"))
+
+
+def has_ephemeral_root(vm: Item) -> bool:
+    """Return whether a VM's root disk is an instance store: such a VM cannot be stopped."""
+    return bool(vm["extra"].get("rootDeviceType") == "instance-store")
+
+
+def has_amazons_address(vm: Item) -> bool:
+    """Return whether EC2 itself says of a VM's public address that it is not elastic."""
+    interfaces = _dicts(vm["extra"].get("networkInterfaceSet"))
+    return "amazon" in ((one.get("association") or {}).get("ipOwnerId") for one in interfaces)
+
+
+def lost_address(provider: Provider, vm: Item) -> str:
+    """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
+    address = str(vm.get("public_ip") or "")
+    if not address or has_amazons_address(vm):
+        return address
+    try:
+        elastic = provider.addresses([vm["id"]]).get(vm["id"], ())
+    except CloudError:  # then nothing is said of it
+        return ""
+    return "" if address in elastic else address
+
+
+def lost_by_stop(call: Call, vm: Item, address: str) -> str:
+    """Return the sentences about what a stop loses for good, the address among it, and what goes on costing."""
+    flavors = _known_flavors(call, {str(vm.get("flavor"))})
+    volumes = [one for one in _dicts(vm["extra"].get("blockDeviceMapping")) if isinstance(one.get("ebs"), dict)]
+    said = []
+    if address:
+        said.append(f"Its public address {safe(address)} is gone: it is not elastic, and a start gives another.")
+    if any(one.get("disk") for one in flavors.values()):
+        said.append("What was on its instance store is lost.")
+    if group := group_of(vm):
+        said.append(f"Auto Scaling group {safe(group)} replaces it.")
+    if volumes:
+        said.append(
+            "Its volume is still billed." if len(volumes) == 1 else f"Its {len(volumes)} volumes are still billed."
+        )
+    return " ".join(said)
+
+
+def dies(volume: Item, vm: Item) -> bool:
+    """Return whether a volume is marked as deleted with a VM that it is attached to; where nothing says so it is."""
+    mapped = [one.get("ebs") for one in _dicts(vm["extra"].get("blockDeviceMapping"))]
+    for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, vm["id"])}):
+        if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
+            return str(one["deleteOnTermination"]).lower() != "false"
+    return True
+
+
+def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
+    """Return the volumes that are deleted with a VM, as the cloud lists them now; those of other VMs too stay."""
+    attached = (one for page in provider.volumes(vms=[vm["id"]]) for one in page)
+    return [one for one in attached if set(holders(one)) <= {vm["id"]} and dies(one, vm)]
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    """Return the structures in a list of EC2's; what is none is left out."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the cloud says about VMs, by id where nothing else is said."""
+
+    items: Mapping[str, Item]
+    volumes: Mapping[str, Sequence[Item]]
+    """A volume that is attached to several of them is with each."""
+    addresses: Mapping[str, Sequence[str]] | None
+    """Elastic ones; None where they could not be looked at."""
+    protected: Mapping[str, bool]
+    flavors: Mapping[str, Item]
+    """Price and size of the instance store, by flavor."""
+    now: datetime
+    notes: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
+
+    def price(self, native: str) -> float | None:
+        """Return USD an hour of a VM while it runs, None where it is not known."""
+        price: float | None = self._flavor(native).get("price")
+        return price
+
+    def is_billed(self, native: str) -> bool:
+        """Return whether compute is billed: EC2 bills none for a VM that is stopped, deleted or on its way there."""
+        return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
+
+    def store(self, native: str) -> str:
+        """Return how a VM's instance store is called among what it loses, "" where it has none, or none any more."""
+        if self.items[native].get("state") == "stopped":
+            return ""
+        size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
+        if size:
+            return f"instance store of {flavor}, {size:,} GB, and all that is on it"
+        return "its root disk, which is an instance store" if has_ephemeral_root(self.items[native]) else ""
+
+    def elastic(self, native: str) -> Sequence[str]:
+        """Return the elastic addresses of a VM that are known."""
+        return self.addresses.get(native, ()) if self.addresses else ()
+
+    def lost_address(self, native: str) -> str | None:
+        """Return the public address that is not elastic, "" where there is none, None where that is not known."""
+        address = str(self.items[native].get("public_ip") or "")
+        if address and self.addresses is None and not has_amazons_address(self.items[native]):
+            return None
+        return "" if address in self.elastic(native) else safe(address)
+
+    def dies(self, volume: Item, native: str) -> bool:
+        """Return whether a volume is deleted with a VM; where nothing says so it counts as lost.
+
+        One that is attached to other VMs too stays while any of them does, as one that is protected does.
+        """
+        if not set(holders(volume)) <= {native, *(one for one in self.items if not self.protected.get(one))}:
+            return False
+        return dies(volume, self.items[native])
+
+    def volumes_of(self, ids: Sequence[str], *, die: bool | None = None) -> list[Item]:
+        """Return the volumes of these VMs, each once; with `die` only those that are deleted with one, or are not."""
+        found: dict[str, Item] = {}
+        dead = {one["id"] for native in ids for one in self.volumes.get(native, ()) if self.dies(one, native)}
+        for native in ids:
+            found |= {one["id"]: one for one in self.volumes.get(native, ())}
+        return [one for one in found.values() if die is None or (one["id"] in dead) == die]
+
+    def _flavor(self, native: str) -> Item:
+        return self.flavors.get(str(self.items[native].get("flavor")), {})
+
+
+def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
+    """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
+
+    `protection`: ask of each VM whether it is protected, a call for each. What these keys may not look at, or what
+    fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
+    """
+    session = call.session
+    natives = list(dict.fromkeys(id_of(call, VM, word) for word in words))
+    provider = call.connect()
+    items = {item["id"]: item for page in provider.vms(natives) for item in page}
+    session.cache.rows.put(VM, session.scope, items.values())
+    there = list(items)
+    notes: list[str] = []
+
+    def ask(what: str, otherwise: T, asking: Callable[[], T]) -> T:
+        try:
+            return asking() if there else otherwise
+        except CloudError as error:
+            notes.append(f"{what} could not be looked at: {error}")
+        except (Cancelled, CacheError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an internal error costs the one fact, and is said
+            logger.exception("%s could not be looked at", what)
+            notes.append(f"{what} could not be looked at: {type(error).__name__}, a bug in cloudmesh-tui.")
+        return otherwise
+
+    no_volumes: dict[str, list[Item]] = {}
+    no_addresses: dict[str, list[str]] | None = None if there else {}
+    unknown: dict[str, bool] = {}
+    flavors = _known_flavors(call, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
+    return natives, Facts(
+        items,
+        ask("Volumes", no_volumes, lambda: _attached(provider, there)),
+        ask("Elastic IPs", no_addresses, lambda: provider.addresses(there)),
+        ask("Termination protection", unknown, lambda: _protection(call, there)) if protection else {},
+        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
+        session.now(),
+        tuple(notes),
+    )
+
+
+def _attached(provider: Provider, there: Sequence[str]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    listed = {item["id"]: item for page in provider.volumes(vms=there) for item in page}
+    for volume in listed.values():
+        for native in holders(volume):
+            found.setdefault(native, []).append(volume)
+    return found
+
+
+def _known_flavors(call: Call, names: set[str]) -> dict[str, Item]:
+    """Return what was last listed of these flavors."""
+    session = call.session
+    found: dict[str, Item] = {}
+    for name in names:
+        for row in session.cache.rows.named(FLAVOR, session.scope, name):
+            found[name] = {column: FLAVOR.value(row, column) for column in ("price", "disk")}
+    return found
+
+
+def _other_flavors(provider: Provider, items: Mapping[str, Item], known: Mapping[str, Item]) -> dict[str, Item]:
+    """Ask about the flavors that were never listed here: whether they have an instance store must not be guessed."""
+    names = sorted({str(item["flavor"]) for item in items.values() if item.get("flavor")} - set(known))
+    return {item["id"]: item for page in provider.flavors(names) for item in page} if names else {}
+
+
+def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
+    """Ask whether these VMs are protected, several at once; each thread has a connection of its own."""
+    session = call.session
+
+    def ask(mine: Sequence[str]) -> dict[str, bool]:
+        provider, found = call.connect(), {}
+        for native in mine:
+            try:
+                found[native] = provider.protected(native)
+            except NotFoundError:  # it is gone since
+                continue
+            session.cache.rows.set_protected(VM, session.scope, native, found[native])
+            done.append(native)
+            call.progress(Progress("vm", len(done), 0, len(ids), 0))
+        return found
+
+    done: list[str] = []
+    found_of: dict[str, bool] = {}
+    results: queue.SimpleQueue[dict[str, bool] | BaseException] = queue.SimpleQueue()
+
+    def work(mine: Sequence[str]) -> None:
+        try:
+            results.put(ask(mine))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            results.put(error)
+
+    parts = [part for at in range(_ASKING) if (part := ids[at::_ASKING])]
+    for part in parts:  # daemons: quitting waits for no socket that says nothing
+        threading.Thread(target=work, args=(part,), name="protection", daemon=True).start()
+    for _ in parts:
+        one = results.get()
+        if isinstance(one, BaseException):
+            raise one
+        found_of |= one
+    return found_of

@@ -1,0 +1,184 @@
+"""Previews: what deleting or stopping VMs would take along and leave behind."""
+
+from collections.abc import Iterable, Sequence
+
+from backend.commands.common import absent, label
+from backend.commands.model import Call
+from backend.commands.preview import Preview, Target
+from backend.commands.production import is_production
+from backend.format import counted, duration
+from backend.kinds.vm import VM
+from backend.kinds.vm.actions import STOP
+from backend.kinds.vm.facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.kinds.volume.facts import holders, total_size
+from backend.lifecycle import GONE
+from backend.providers.protocol import Item
+from backend.text import safe
+
+
+def deleting(call: Call, ids: Sequence[str]) -> Preview:
+    """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
+    natives, seen = facts(call, ids, protection=True)
+    rules = call.session.settings.production
+    targets = tuple(
+        _deleted(seen, native, rules) if native in seen.items else absent(call, VM, native) for native in natives
+    )
+    return Preview(targets, tuple(_deleted_totals(seen, targets, rules)), notes=seen.notes)
+
+
+def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
+    item, protected, addresses = seen.items[native], seen.protected.get(native), seen.elastic(native)
+    state, group = str(item.get("state")), group_of(item)
+    production = is_production(item, rules)
+    dying = seen.volumes_of([native], die=True)
+    guarded = [one for one in dying if is_production(one, rules)]
+    warnings = []
+    if group:
+        warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
+    if request := item["extra"].get("spotInstanceRequestId"):
+        warnings.append(f"Its spot request {safe(str(request))} boots another in its place if it is persistent.")
+    if production:
+        warnings.append("It is tagged as production.")
+    warnings += [f"Volume {label(one.get('name'), one['id'])} goes with it: tagged as production." for one in guarded]
+    left_out = ""
+    if state in GONE:
+        left_out = f"it is {safe(state)} already"
+    elif protected:
+        left_out = f"it is protected; vm unprotect {native} lifts that"
+    store = seen.store(native)
+    return Target(
+        native,
+        safe(item.get("name") or native),
+        (
+            *_facts(seen, native),
+            ("Protected", "unknown" if protected is None else "yes" if protected else "no"),
+            ("Elastic IP", "unknown" if seen.addresses is None else ", ".join(map(safe, addresses)) or "none"),
+            ("Auto Scaling", safe(group) or "no group"),
+        ),
+        losses=(
+            *(_volume_line(one, native) for one in dying),
+            *([store] if store else []),
+        ),
+        stays=(
+            *(_volume_line(one, native) for one in seen.volumes_of([native], die=False)),
+            *(f"elastic IP {safe(address)}, billed while nothing uses it" for address in addresses),
+        ),
+        warnings=tuple(warnings),
+        left_out=left_out,
+        production=production or bool(guarded),
+    )
+
+
+def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]) -> Iterable[str]:
+    going = [one.id for one in targets if not one.left_out]
+    if not going:
+        return
+    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'now')}."
+    them = "them" if len(going) > 1 else "it"
+    for ends, some in (
+        ("deleted with", seen.volumes_of(going, die=True)),
+        ("left by", seen.volumes_of(going, die=False)),
+    ):
+        if some:
+            yield f"{counted(len(some), 'volume')} ({total_size(some)}) {ends} {them}."
+    if stores := sum(bool(seen.store(native)) for native in going):
+        yield f"{counted(stores, 'instance store')} lost with {them}."
+    if addresses := sum(len(seen.elastic(native)) for native in going):
+        yield f"{counted(addresses, 'elastic IP')} left, billed while unused."
+    if back := sum(bool(group_of(seen.items[native])) for native in going):
+        yield f"{back} would come back: Auto Scaling groups boot others."
+    if production := sum(one.production for one in targets if not one.left_out):
+        itself = sum(is_production(seen.items[native], rules) for native in going)
+        yield f"{production} tagged as production{', or with a volume that is' if itself < production else ''}."
+
+
+def stopping(call: Call, ids: Sequence[str]) -> Preview:
+    """Return what stopping these VMs would lose, which no start brings back, and what is still billed."""
+    natives, seen = facts(call, ids, protection=False)
+    targets = tuple(_stopped(seen, native) if native in seen.items else absent(call, VM, native) for native in natives)
+    return Preview(targets, tuple(_stopped_totals(seen, targets)), notes=seen.notes, destroys=False)
+
+
+def _stopped(seen: Facts, native: str) -> Target:
+    item = seen.items[native]
+    group, store, address = group_of(item), seen.store(native), seen.lost_address(native)
+    volumes = seen.volumes_of([native])
+    warnings = []
+    if group:
+        warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
+    if is_spot(item):
+        warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
+    left_out = ""
+    if (state := str(item.get("state"))) in STOP.impossible_in:
+        left_out = f"it is {safe(state)} already"
+    elif has_ephemeral_root(item):
+        left_out = "its root disk is an instance store, and EC2 cannot stop such a VM"
+    return Target(
+        native,
+        safe(item.get("name") or native),
+        _facts(seen, native),
+        losses=(
+            *([store] if store else []),
+            *([f"public address {address} is not elastic: it is lost"] if address else []),
+            *(["its public address is lost unless it is elastic"] if address is None else []),
+        ),
+        stays=(
+            *([f"its {_volumes(volumes)}, still billed"] if volumes else []),
+            *(f"elastic IP {safe(one)}, still billed" for one in seen.elastic(native)),
+        ),
+        warnings=tuple(warnings),
+        left_out=left_out,
+        final=bool(store or group),
+    )
+
+
+def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
+    going = [one.id for one in targets if not one.left_out]
+    if not going:
+        return
+    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'less')}."
+    if volumes := seen.volumes_of(going):
+        yield f"{counted(len(volumes), 'volume')} ({total_size(volumes)}) still billed."
+    if stores := sum(bool(seen.store(native)) for native in going):
+        yield f"{counted(stores, 'instance store')} lost."
+    if addresses := sum(bool(seen.lost_address(native)) for native in going):
+        yield f"{counted(addresses, 'public address', 'public addresses')} lost: not elastic."
+    if replaced := sum(bool(group_of(seen.items[native])) for native in going):
+        yield f"{replaced} replaced: Auto Scaling groups delete what is stopped."
+
+
+def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
+    item = seen.items[native]
+    state, launched, price = safe(str(item.get("state"))), item.get("launched"), seen.price(native)
+    running = f"{price:.4f}" if price else "unknown"
+    return (
+        ("State", state),
+        ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
+        ("Location", safe(str(item.get("location") or "unknown"))),
+        ("Flavor", safe(str(item.get("flavor") or "unknown"))),
+        ("USD/hour", running if seen.is_billed(native) else _unbilled(state, "its")),
+    )
+
+
+def _cost(seen: Facts, going: Sequence[str], when: str) -> str:
+    """Return what the compute of these VMs costs; what is stopped costs none."""
+    prices = [seen.price(native) for native in going if seen.is_billed(native)]
+    known = [price for price in prices if price]
+    cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
+    cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
+    return ", ".join(cost) or _unbilled("stopped", "its" if len(going) == 1 else "their")
+
+
+def _unbilled(state: str, its: str) -> str:
+    return f"{state}: no compute is billed" if state in GONE else f"{state}: no compute is billed, {its} volumes are"
+
+
+def _volumes(volumes: Sequence[Item]) -> str:
+    return f"{'volume' if len(volumes) == 1 else f'{len(volumes)} volumes'}, {total_size(volumes)}"
+
+
+def _volume_line(volume: Item, native: str) -> str:
+    size = f"{volume['size']} GiB" if volume.get("size") else "unknown size"
+    others = [one for one in holders(volume) if one != native]
+    also = f", attached to {', '.join(map(safe, others))} too" if others else ""
+    return f"volume {label(volume.get('name'), volume['id'])}, {size}{also}"

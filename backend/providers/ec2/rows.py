@@ -1,0 +1,212 @@
+"""Says, field by field, how what EC2 lists becomes our items."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from backend.providers.ec2.cut import value
+from backend.providers.ec2.outline import Outline
+from backend.providers.ec2.xml import Malformed
+from backend.providers.protocol import Item
+
+log = logging.getLogger(__name__)
+
+AS_WRITTEN = "as written"
+"""The one key of an "extra" that holds the element itself instead of what is in it; no element has such a name."""
+
+# --- one converter a type: what does not fit is None, so that one odd field never costs a row ------------------------
+
+
+def text(value: Any) -> str | None:
+    """Return a str as it is."""
+    return value if isinstance(value, str) else None
+
+
+def integer(value: Any) -> int | None:
+    """Return a whole number that MongoDB can store (64 bits)."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if -(2**63) <= number < 2**63 else None
+
+
+def moment(value: Any) -> datetime | None:
+    """Return an aware UTC time, cut to the milliseconds that MongoDB keeps: else each refresh would see a change."""
+    try:
+        parsed = datetime.fromisoformat(value)
+        if parsed.tzinfo is not UTC:
+            parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    beyond = parsed.microsecond % 1000
+    return parsed.replace(microsecond=parsed.microsecond - beyond) if beyond else parsed
+
+
+def joined(value: Any) -> str | None:
+    """Return the texts of a list as one."""
+    return ", ".join(part for part in entries(value) if isinstance(part, str)) or None
+
+
+def texts(value: Any) -> list[str] | None:
+    """Return the texts of a list, of lists in a list too, each once; a single text is a list of one."""
+    return list(dict.fromkeys(_texts(value))) or None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for part in value if isinstance(value, list) else ():
+        yield from _texts(part)
+
+
+def entries(value: Any) -> list[Any]:
+    """Return a list as it is, and the items of one that holds something else too; EC2's empty sets arrive as None."""
+    found = value.get("item") if isinstance(value, dict) else value
+    return found if isinstance(found, list) else []
+
+
+# --- one table a kind: column to the paths tried in turn, and the converter ------------------------------------------
+
+
+class Field:
+    """Where a column's value is: paths like "instanceState/name", "instancesSet/0/currentState/name" or, for one value
+    of each item, "attachmentSet/*/instanceId".
+    """
+
+    def __init__(self, *paths: str, to: Callable[[Any], Any] = text) -> None:
+        self.paths = tuple(tuple(path.split("/")) for path in paths)
+        self._to = to
+        self._direct = () if any("/" in path for path in paths) else paths  # as most are: no search then
+
+    def of(self, raw: dict[str, Any] | Outline) -> Any:
+        """Return the first value found that converts, else None."""
+        found: Any
+        for key in self._direct:
+            if (found := raw.get(key)) is not None and (made := self._to(found)) is not None:
+                return made
+        if self._direct:
+            return None
+        for path in self.paths:
+            if (made := self._to(_at(raw, path))) is not None:
+                return made
+        return None
+
+
+def _at(raw: Any, path: tuple[str, ...]) -> Any:
+    """Return what is at a path; where it leads through `*`, a list of what is there in each item."""
+    for number, step in enumerate(path, 1):
+        if step == "*":
+            return [_at(entry, path[number:]) for entry in entries(raw)]
+        if step.isdecimal():
+            raw = next(islice(entries(raw), int(step), None), None)
+        else:
+            raw = raw.get(step) if isinstance(raw, dict) else None
+    return raw
+
+
+class Fields:
+    """The columns of a kind; what they do not take goes to "extra" under EC2's own names, tags as a dict."""
+
+    def __init__(self, **columns: Field) -> None:
+        self._columns = tuple(columns.items())
+        self._taken = {field.paths[0][0] for field in columns.values() if len(field.paths[0]) == 1} | {"tagSet"}
+
+    def item(self, raw: Any) -> Iterator[Item]:
+        """Yield the item that `raw`, which is used up, describes; nothing when it has no id to be referred to by."""
+        if isinstance(raw, dict):
+            raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them, and extra too
+        if isinstance(raw, (dict, Outline)):
+            item: Item = {column: field.of(raw) for column, field in self._columns}
+            if item["id"] is not None:
+                item["extra"] = self._rest(raw) if isinstance(raw, dict) else {AS_WRITTEN: raw.xml}
+                yield item
+                return
+        log.warning("EC2 listed something without an id; it is left out")
+
+    def _rest(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {key: found for key, found in raw.items() if found is not None and key not in self._taken}
+
+    def opened(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an "extra" with what it holds as it was written taken apart; what cannot be stays as it is."""
+        try:
+            raw = value(str(extra[AS_WRITTEN]).encode()) if AS_WRITTEN in extra else None
+        except (Malformed, UnicodeEncodeError):
+            raw = None
+        return self._rest(raw) if isinstance(raw, dict) else extra
+
+
+def _tags(tag_set: Any) -> dict[str, str]:
+    if not tag_set:
+        return {}
+    pairs = ((text(tag.get("key")), text(tag.get("value"))) for tag in entries(tag_set) if isinstance(tag, dict))
+    return {key: found or "" for key, found in pairs if key}
+
+
+IMAGE = Fields(
+    id=Field("imageId"),
+    name=Field("name"),
+    architecture=Field("architecture"),
+    owner=Field("imageOwnerAlias", "imageOwnerId"),
+    created=Field("creationDate", to=moment),
+    state=Field("imageState"),
+    platform=Field("platformDetails", "platform"),
+)
+FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
+    id=Field("instanceType", "name"),
+    name=Field("instanceType", "name"),
+    vcpu=Field("vCpuInfo/defaultVCpus", "cpu", to=integer),
+    memory=Field("memoryInfo/sizeInMiB", "memory", to=integer),
+    disk=Field("instanceStorageInfo/totalSizeInGB", "disk", to=integer),
+    architecture=Field("processorInfo/supportedArchitectures", to=joined),
+    network=Field("networkInfo/networkPerformance"),
+)
+OFFERING = Fields(id=Field("instanceType"), zone=Field("location"))
+VM = Fields(
+    id=Field("instanceId"),
+    name=Field("tags/Name"),
+    state=Field("instanceState/name"),
+    flavor=Field("instanceType"),
+    public_ip=Field("ipAddress"),
+    private_ip=Field("privateIpAddress"),
+    ipv6=Field("networkInterfaceSet/*/ipv6AddressesSet/*/ipv6Address", "ipv6Address", to=texts),
+    location=Field("placement/availabilityZone"),
+    image=Field("imageId"),
+    keypair=Field("keyName"),
+    launched=Field("launchTime", to=moment),
+)
+KEYPAIR = Fields(
+    id=Field("keyPairId", "keyName"),
+    name=Field("keyName"),
+    type=Field("keyType"),
+    fingerprint=Field("keyFingerprint"),
+    created=Field("createTime", to=moment),
+)
+LOCATION = Fields(
+    id=Field("zoneName"),
+    name=Field("zoneName"),
+    region=Field("regionName"),
+    state=Field("zoneState"),
+    type=Field("zoneType"),
+)
+VOLUME = Fields(
+    id=Field("volumeId"),
+    name=Field("tags/Name"),
+    size=Field("size", to=integer),
+    state=Field("status"),
+    type=Field("volumeType"),
+    vm=Field("attachmentSet/*/instanceId", to=texts),
+    location=Field("availabilityZone"),
+    created=Field("createTime", to=moment),
+)
+
+ADDRESS = Fields(id=Field("publicIp"), vm=Field("instanceId"))
+
+
+def instances(reservation: Any) -> Iterator[Item]:
+    """Yield the VMs of a reservation, the wrapper that EC2 puts around those that were booted together."""
+    if isinstance(reservation, dict):
+        for raw in entries(reservation.get("instancesSet")):
+            yield from VM.item(raw)

@@ -1,0 +1,316 @@
+"""The table of what can go wrong with an EC2 call: what each failure means and what to do about it."""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from backend.errors import (
+    CloudError,
+    CredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+)
+
+
+class Rule(NamedTuple):
+    """What a failure means. `reason` and `cure` are templates: see backend.providers.ec2.errors for their fields."""
+
+    error: type[CloudError]
+    reason: str
+    cure: str
+    words: str = ""
+    """A pattern that the cloud's own words must have for this meaning; one code may have several."""
+    brief: str = ""
+    """What a TransientError is called while the call waits to be sent again."""
+    unsure: bool = False
+    """The call may have been carried out all the same."""
+    quote: bool = True
+    """The cloud's own words follow; left out only where they never say more."""
+
+
+_EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
+"""A policy forbids it; else none allows it. The second form is that of a decoded authorization message."""
+_IMPLICIT = r"because no(?: \w[\w-]*){1,5}? (?:policy|boundary) allows"
+
+_KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
+_LATER = "Try again in a moment."
+_DENIED = ("UnauthorizedOperation", "AccessDenied*", "UnauthorizedAccess", "NotAuthorized")
+_UNKNOWN_KEYS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClient*", "MissingAuthenticationToken")
+_SIGNATURE = ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*")
+_ITS_OWN = ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "HTTP 5??")
+
+_ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {place}.")
+_CLOCK = Rule(CredentialsError, "EC2 finds the request's time wrong", "Set this computer's clock.")
+_EXPIRED = Rule(
+    CredentialsError,
+    "the session token has expired",
+    "Get new temporary keys and put EC2_ACCESS_KEY, EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into "
+    "cloudmesh.yaml or the environment.",
+)
+_SKEW = r"signature (?:has )?expired|signature not yet current|too skewed|skewed time|clock"
+
+RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    # --- what EC2 answers: its code, else "HTTP" and the status -----------------------------------------------------
+    ((*_UNKNOWN_KEYS, *_SIGNATURE), _CLOCK._replace(words=_SKEW)),
+    (("RequestTimeTooSkewed", "InvalidRequestTime"), _CLOCK),
+    (
+        ("RequestExpired",),  # EC2's word for both
+        Rule(
+            CredentialsError,
+            "EC2 finds the request, or the session token, expired",
+            "Set this computer's clock. Where the keys are temporary, get new ones and put EC2_ACCESS_KEY, "
+            "EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into cloudmesh.yaml or the environment.",
+        ),
+    ),
+    (("ExpiredToken*",), _EXPIRED),
+    (_UNKNOWN_KEYS, _EXPIRED._replace(words=r"token\b.{0,40}\bexpired|expired token")),
+    (
+        ("AuthFailure",),
+        Rule(
+            PermissionDeniedError,
+            "this account may not use the image",
+            "Ask the image's owner to share it with the account, or boot another one.",
+            words=r"not authorized for images?\b|not authorized to use .*\bami\b|\bami-\w+.*not (?:shared|authorized)",
+        ),
+    ),
+    (
+        ("AuthFailure",),
+        Rule(
+            PermissionDeniedError,
+            "this account may not use something that it names",
+            "Ask its owner to share it with the account, or name another one.",
+            words=r"not authorized|unauthorized|permission|do(?:es)? not own|not (?:the|its) owner|owned by"
+            r"|cannot access|may not access|not shared",
+        ),
+    ),
+    (
+        _UNKNOWN_KEYS,
+        Rule(
+            CredentialsError,
+            "EC2 does not know these keys in this region",
+            _KEYS + " (temporary keys need EC2_SESSION_TOKEN too), that the account has enabled {region}, and this "
+            "computer's clock.",
+        ),
+    ),
+    (
+        _SIGNATURE,
+        Rule(
+            CredentialsError,
+            "the signature does not fit: the secret key is wrong or this computer's clock is",
+            _KEYS + ", and the clock.",
+        ),
+    ),
+    (("HTTP 401",), Rule(CredentialsError, "{host} does not accept the keys (HTTP 401)", _KEYS + ".")),
+    (
+        _DENIED,
+        Rule(
+            PermissionDeniedError,
+            "the keys are good, but an explicit deny in {policy} forbids {denied}",
+            "What is allowed elsewhere does not help: ask {who} to change that.",
+            words=_EXPLICIT,
+        ),
+    ),
+    (
+        _DENIED,
+        Rule(
+            PermissionDeniedError,
+            "the keys are good, but {policy} allows {denied}",
+            "Ask {who} to allow {denied} there.",
+            words=_IMPLICIT,
+        ),
+    ),
+    (
+        _DENIED,
+        Rule(
+            PermissionDeniedError,
+            "the keys are good but may not do {denied}",
+            "Ask the account's administrator to allow {denied}.",
+        ),
+    ),
+    (
+        ("OptInRequired",),
+        Rule(
+            PermissionDeniedError,
+            "the account has not subscribed to the image in AWS Marketplace",
+            "Accept its terms at the address that EC2 names, then repeat this.",
+            words="marketplace|accept (?:the )?terms",
+        ),
+    ),
+    (
+        ("OptInRequired",),
+        Rule(
+            PermissionDeniedError,
+            "the account has not enabled this service or the region {region}",
+            "Enable it in the account's settings at AWS; that takes effect within minutes.",
+        ),
+    ),
+    (
+        ("PendingVerification",),
+        Rule(
+            PermissionDeniedError,
+            "AWS is still verifying the account in {region}",
+            "Repeat this when AWS has written that it is verified; after four hours, ask AWS.",
+        ),
+    ),
+    (
+        ("Blocked",),
+        Rule(
+            PermissionDeniedError,
+            "AWS has blocked the account",
+            "Only AWS can lift that: its owner has to write to AWS.",
+        ),
+    ),
+    (
+        ("OperationNotPermitted",),
+        Rule(
+            PermissionDeniedError,
+            "it is protected from being stopped",
+            "Set its disableApiStop to false first, which this program cannot do.",
+            words="disableApiStop|stop protection",
+        ),
+    ),
+    (
+        ("OperationNotPermitted",),
+        Rule(
+            PermissionDeniedError,
+            "it is protected",
+            "Lift the protection first: vm unprotect.",
+            words="disableApiTermination|termination protection|may not be terminated",
+        ),
+    ),
+    (
+        ("OperationNotPermitted",),
+        Rule(PermissionDeniedError, "EC2 does not permit that of it", "Do what EC2 asks for."),
+    ),
+    (
+        ("HTTP 403",),
+        Rule(PermissionDeniedError, "{host} refuses without saying why (HTTP 403)", _KEYS + ", and any proxy."),
+    ),
+    (
+        ("*.NotFound", "*.Malformed", "InvalidAMIID.Unavailable", "InvalidZone*"),
+        Rule(NotFoundError, "something it names does not exist here", "Refresh to see what there is."),
+    ),
+    (("*.Duplicate",), Rule(CloudError, "the name is taken", "Choose another name.")),
+    (
+        ("IncorrectInstanceState", "IncorrectState", "IncorrectSpotInstanceRequestState", "VolumeInUse"),
+        Rule(CloudError, "its state does not allow that", "Refresh to see its state."),
+    ),
+    (
+        ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported", "InsufficientVolumeCapacity"),
+        Rule(CloudError, "EC2 cannot offer that here", "Choose another location or flavor."),
+    ),
+    (
+        ("RequestLimitExceeded", "*Throttl*", "SlowDown", "BandwidthLimitExceeded", "RequestResourceCountExceeded"),
+        Rule(TransientError, "EC2 limits how often it is asked (throttling)", _LATER, brief="throttled", quote=False),
+    ),
+    (
+        ("*LimitExceeded", "MaxSpotInstanceCountExceeded"),
+        Rule(CloudError, "a limit of the account is reached", "Delete something or ask AWS for more."),
+    ),
+    (
+        ("InvalidAction", "UnknownAction", "UnknownOperation*", "ActionNotSupported", "NotImplemented*", "HTTP 501"),
+        _ABSENT,
+    ),
+    (
+        ("UnsupportedOperation", "InvalidOperation", *_ITS_OWN),
+        _ABSENT._replace(
+            words=r"\bnot (?:yet )?(?:been )?implemented|unknown (?:action|operation)|^unsupported operation\.?$"
+            r"|not (?:valid for|recogni[sz]ed by|known to|supported by) this (?:web )?(?:service|endpoint|cloud|server)"
+        ),
+    ),
+    (
+        ("UnsupportedOperation", "InvalidOperation", "Unsupported?*"),
+        Rule(
+            CloudError,
+            "EC2 does not do that with this object as it is",
+            "What EC2 says names the reason; act on that, or choose another way.",
+        ),
+    ),
+    (
+        ("HTTP 429",),
+        Rule(TransientError, "{host} limits how often it is asked (throttling)", _LATER, brief="throttled"),
+    ),
+    (
+        _ITS_OWN,
+        Rule(
+            TransientError,
+            "{host} has a problem of its own (HTTP {status})",
+            _LATER,
+            brief="EC2 has a problem of its own",
+            unsure=True,
+        ),
+    ),
+    (
+        ("HTTP 404", "HTTP 405", "HTTP 3??"),
+        Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
+    ),
+    (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.")),
+    # --- what happens on the way ------------------------------------------------------------------------------------
+    (("dns",), Rule(CloudError, "the host {host} cannot be found", "Check the network and {place}.")),
+    (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {place}.")),
+    (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}{why}", "Check {place}. {trust}")),
+    (
+        ("socks",),
+        Rule(
+            CloudError,
+            "{proxy} names a SOCKS proxy, and Python finds no PySocks to use it",
+            "Install it: pip install 'cloudmesh-tui[socks]'. Or write in NO_PROXY what needs no proxy.",
+        ),
+    ),
+    (("proxy",), Rule(CloudError, "the proxy does not lead to {host}", "Check {proxy} and NO_PROXY.")),
+    (
+        ("unreachable",),
+        Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
+    ),
+    (("timeout",), Rule(TransientError, "{host} took too long", _LATER, brief="no answer", unsure=True)),
+    (("cut off",), Rule(TransientError, "the connection to {host} broke", _LATER, brief="cut off", unsure=True)),
+    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", unsure=True)),
+    (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", unsure=True)),
+)
+"""The first rule with a pattern that fits a failure's name, and whose words are among the cloud's, is the one."""
+
+UNKNOWN = RULES[-1][1]
+"""The rule of what has none."""
+
+_WHO = {
+    "service control policy": "the administrator of the AWS organization",
+    "resource control policy": "the administrator of the AWS organization",
+    "permissions boundary": "the account's administrator, who sets the boundary of this user or role,",
+    "session policy": "the one who issues these temporary keys",
+    "vpc endpoint policy": "the administrator of the VPC endpoint",
+    "resource-based policy": "the owner of what it names",
+}
+"""Who can change each kind of policy; all others the account's administrator."""
+
+_POLICY = re.compile(r"(explicit deny in|because no)((?: \w[\w-]*){1,5}? (?:policy|boundary))", re.IGNORECASE)
+
+
+def rule_for(name: str, status: int, words: str) -> Rule:
+    """Return the rule of a failure: by its name, then by its HTTP status (0: none), and by the cloud's own words."""
+    for candidate in _candidates(name, status):
+        for patterns, rule in RULES:
+            if any(pattern != "*" and fnmatchcase(candidate, pattern) for pattern in patterns) and (
+                not rule.words or re.search(rule.words, words, re.IGNORECASE)
+            ):
+                return rule
+    return UNKNOWN
+
+
+def _candidates(name: str, status: int) -> Iterator[str]:
+    if status == 501:  # whatever the code is: the endpoint says that it has no such action
+        yield "HTTP 501"
+    yield re.sub(r"^(?:Client|Server)\.", "", name)  # as EC2's SOAP API had it, and old endpoints have it still
+    if status:
+        yield f"HTTP {status}"
+
+
+def policy(words: str) -> tuple[str, str]:
+    """Return which kind of policy denies a call, as part of a sentence, and who can change it."""
+    found = _POLICY.search(words)
+    if not found:
+        return "a policy", "the account's administrator"
+    kind = re.sub("^(?:an?|the) ", "", found[2].strip(), flags=re.IGNORECASE)
+    article = "no" if found[1].lower().endswith("no") else "an" if kind[:1].lower() in "aeiou" else "a"
+    return f"{article} {kind}", _WHO.get(kind.lower(), "the account's administrator")
