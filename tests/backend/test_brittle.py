@@ -43,6 +43,7 @@ def test_whatever_is_done_to_one_element_its_row_and_all_others_are_there(kind: 
     assert (report.others_wrong, report.missing) == ([], [])
 
 
+@pytest.mark.thorough
 @every_kind
 @given(data=st.data())
 def test_whatever_is_done_to_several_elements(kind: Kind, data: st.DataObject) -> None:
@@ -65,6 +66,7 @@ def test_what_stands_among_the_objects_and_is_none_costs_none_of_them(kind: Kind
     assert (report.others_wrong, report.missing) == ([], [])
 
 
+@pytest.mark.thorough
 @every_kind
 def test_all_that_is_known_of_a_damaged_object_can_be_looked_at(kind: Kind, cache: Cache) -> None:
     report, items = Report(kind.name), list(every_damage(kind.name, 100))

@@ -89,6 +89,7 @@ def run(session: Session, *words: str) -> Any:
 
 
 def every_read(cache: Cache, home: Path) -> None:
+    session = session_on(cache, home)
     for kind in KINDS.values():
         assert rows_of(kind, cache.rows.snapshot(kind, HERE)) >= set(GOOD)
         assert [row for page in cache.rows.pages(kind, HERE) for row in page] == cache.rows.snapshot(kind, HERE)
@@ -97,7 +98,7 @@ def every_read(cache: Cache, home: Path) -> None:
             (row,) = cache.rows.named(kind, HERE, native)
             assert kind.value(row, "id") == native
         for native in (*GOOD, *(f"other-{number}" for number in range(51))):
-            known = session_on(cache, home).details(kind, native)
+            known = session.details(kind, native)
             assert isinstance((known or {}).get("name"), str | None)
             assert native not in GOOD or dict(flatten(known))["id"] == native
         assert isinstance(cache.refreshes.of(kind, HERE), RefreshRecord)

@@ -87,6 +87,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         assert entry["objects"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.undone], ids=lambda one: one.name)
 def test_what_was_done_without_a_reply_can_be_taken_back(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
@@ -124,6 +125,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
         assert entry["objects"] == [dict(outcome.fields)["id"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name not in REPEATED], ids=lambda one: one.name)
 def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example

@@ -177,6 +177,7 @@ def test_a_price_that_is_not_known(both: tuple[Session, Proxy], cloud: Cloud) ->
     assert "1 of unknown price" in preview.totals[0]
 
 
+@pytest.mark.thorough
 def test_many_vms_are_looked_at_by_name_and_by_id(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, proxy = both
     ids = boot_many(cloud, 250)

@@ -56,6 +56,7 @@ def settled(cache: Cache, one: Example) -> None:
     assert [outcome for _, outcome in outcomes(cache)] == [word]
 
 
+@pytest.mark.thorough
 @every_example
 @pytest.mark.parametrize("looked", [0, 1])
 def test_a_look_that_is_cancelled_leaves_it_unknown(
@@ -89,6 +90,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
         assert [call.action for call in proxy.calls if not call.action.startswith("Describe")] == [one.action]
 
 
+@pytest.mark.thorough
 @every_example
 def test_what_is_cancelled_before_it_is_sent_is_not_done(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example

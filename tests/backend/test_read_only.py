@@ -82,6 +82,7 @@ def test_many_are_refused_before_any_is_planned(memory: Cache, cloud: Cloud, tmp
         assert (proxy.calls, memory.journal.newest(), recover(session)) == ([], [], Recovered())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by", ["--read-only", "read_only"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
