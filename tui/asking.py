@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backend.callbacks import ignore
 from backend.commands.grammar import complete, parse, split
 from backend.commands.lookup import find
-from backend.commands.model import Call, Command, Param, Parsed
+from backend.commands.model import Command, Context, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, refusal
@@ -108,10 +108,10 @@ class Asking:
         def look_up(job: Job) -> list[Row]:
             rows = []
             for parsed in commands:
-                call = Call(parsed.at(session), parsed.given, job.check)
+                context = Context(parsed.at(session), parsed.given, job.check)
                 try:
-                    with named(parsed, call):
-                        rows.append(find(call, kind, parsed.given[target.name]))
+                    with named(parsed, context):
+                        rows.append(find(context, kind, parsed.given[target.name]))
                 except NotFoundError:
                     if len(commands) == 1:
                         raise
@@ -217,8 +217,8 @@ class Asking:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
             found = []
             for scope, natives in (ids or {session.scope: []}).items():
-                call = Call(session.at(scope), dialog.given, job.check, job.report, job.waits)
-                found.append((scope, preview(call, natives)))
+                context = Context(session.at(scope), dialog.given, job.check, job.report, job.waits)
+                found.append((scope, preview(context, natives)))
             return of_scopes(found)
 
         def moved(progress: Progress) -> None:

@@ -10,7 +10,7 @@ from backend.commands.preview import Preview
 from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal.entry import Entry
-from backend.kinds.model import Kind, Row, Scope
+from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session, SettingChange
@@ -38,6 +38,8 @@ class Param:
     """What stands for the value in a usage line, where that is not its name."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
+    acted_on: bool = False
+    """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
     """One call takes several, joined by commas: marked rows are one command, not one each."""
     asked: Callable[[Row], bool] | None = None
@@ -65,11 +67,11 @@ class Param:
 def one_of(kind: Kind) -> Param:
     """Return the parameter that names the object of `kind` that a command acts on."""
     words = "Name" if kind.handle == "name" else "Id or unique name"
-    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True)
+    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True, acted_on=True)
 
 
 @dataclass(frozen=True)
-class Call:
+class Context:
     """One call of a command: what it works on, with what, and whom it tells."""
 
     session: Session
@@ -97,7 +99,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What a command returns: one sentence and, depending on the command, rows, fields, differences or text."""
 
     message: str = ""
@@ -111,20 +113,22 @@ class Outcome:
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
+    shows_fields: bool = False
+    """The shell prints the fields too, not the message alone."""
     undo: str = ""
     """The command that reverses what was done, as it would be typed, where there is one."""
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
-    parts: tuple["Result", ...] = ()
+    parts: tuple["Finished", ...] = ()
     """The result of each of the commands that it ran."""
 
 
 @dataclass(frozen=True)
-class Result:
+class Finished:
     """The result of one command."""
 
     parsed: "Parsed"
-    outcome: Outcome | CloudmeshError
+    outcome: Result | CloudmeshError
 
     @property
     def error(self) -> CloudmeshError | None:
@@ -140,7 +144,7 @@ class Command:
 
     words: tuple[str, ...]
     help: str
-    run: Callable[[Call], Outcome]
+    run: Callable[[Context], Result]
     params: tuple[Param, ...] = ()
     effect: Effect = "reads"
     key: str = ""
@@ -150,7 +154,12 @@ class Command:
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
     impossible_in: frozenset[str] = frozenset()
-    """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
+    """The states of the cursor's row in which the command cannot work; in all others the cloud decides."""
+    hindrance: Callable[[Row, Callable[[str, Ref], str]], str] | None = None
+    """Says why the command cannot act on a row, "" where only the row's state says so: "is in use by web".
+
+    Takes the row and what returns the name of an object for its kind, and its scope and id.
+    """
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None
@@ -163,14 +172,14 @@ class Command:
     """The kind that it refreshes, or "all"."""
     sets: bool = False
     """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
-    preview: Callable[[Call, Sequence[str]], Preview] | None = None
+    preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
-    look: Callable[[Call], Outcome | None] | None = None
+    probe: Callable[[Context], Result | None] | None = None
     """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
 
     It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
-    resend: Callable[[Call], Outcome] | None = None
+    resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
     """Whether a change is an entry of its own; not where it only goes on with others."""

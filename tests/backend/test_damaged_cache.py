@@ -19,7 +19,7 @@ from backend.cache.feed import Feed
 from backend.cache.records import record
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
@@ -63,7 +63,7 @@ def session_on(cache: Cache, home: Path, fake: FakeCloud | None = None) -> Sessi
         HERE
     ):  # as if this data directory had written them: others are never run from here
         cache.journal.set(one["_id"], {"seal": seal(home, sealed(one))})
-    return Session(Settings({"aws": aws}, "aws"), aws, cache, home, connector=lambda *_: provider, looks=(0.0,))
+    return Session(Settings({"aws": aws}, "aws"), aws, cache, home, connector=lambda *_: provider, backoff=(0.0,))
 
 
 def fresh() -> Cache:
@@ -89,6 +89,7 @@ def run(session: Session, *words: str) -> Any:
 
 
 def every_read(cache: Cache, home: Path) -> None:
+    session = session_on(cache, home)
     for kind in KINDS.values():
         assert rows_of(kind, cache.rows.snapshot(kind, HERE)) >= set(GOOD)
         assert [row for page in cache.rows.pages(kind, HERE) for row in page] == cache.rows.snapshot(kind, HERE)
@@ -97,7 +98,7 @@ def every_read(cache: Cache, home: Path) -> None:
             (row,) = cache.rows.named(kind, HERE, native)
             assert kind.value(row, "id") == native
         for native in (*GOOD, *(f"other-{number}" for number in range(51))):
-            known = session_on(cache, home).details(kind, native)
+            known = session.details(kind, native)
             assert isinstance((known or {}).get("name"), str | None)
             assert native not in GOOD or dict(flatten(known))["id"] == native
         assert isinstance(cache.refreshes.of(kind, HERE), RefreshRecord)
@@ -124,7 +125,7 @@ def every_command(cache: Cache, home: Path) -> None:
         assert rows_of(kind, run(session, kind.name, "list").rows) == {*GOOD, *OTHERS}
     write(VM, cache.rows.snapshot(VM, HERE), home / f"{os.urandom(4).hex()}.csv")
     assert {JOURNAL.value(row, "id") for row in run(session, "journal", "list").rows} >= set(GOOD)
-    shown = recovery.preview(Call(session, {}), [])
+    shown = recovery.preview(Context(session, {}), [])
     assert {f"vm stop {native}" for native in GOOD} <= {target.name for target in shown.targets}
     assert set(GOOD) <= set(shown.given["only"].split(","))
     recovery.recover(session)
@@ -427,7 +428,7 @@ def test_what_is_no_journalled_command_is_not_resumed(memory: Cache, tmp_path: P
     fill(memory, HERE)
     add(memory, waiting("odd", HERE, ago(0)) | {"command": command})
     session = session_on(memory, tmp_path)
-    shown = recovery.preview(Call(session, {}), [])
+    shown = recovery.preview(Context(session, {}), [])
     assert set(shown.given["only"].split(",")) == set(GOOD)
     assert any(command in note for note in shown.notes)
     outcome = run(session, "journal", "resume")

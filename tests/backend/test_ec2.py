@@ -94,7 +94,7 @@ def test_any_region_lists(cloud: Cloud, location: str) -> None:
 
 def test_owners_narrow_images(cloud: Cloud) -> None:
     owned = every(connect(replace(cloud, images=("self",))).images())
-    assert len(owned) < 500 < len(every(connect(cloud).images()))
+    assert len(owned) < 40 < len(every(connect(cloud).images()))
 
 
 def test_flavors_have_price_date_and_zones(ec2: Provider) -> None:

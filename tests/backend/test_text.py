@@ -114,11 +114,16 @@ def test_no_escape_sequence_survives() -> None:
     assert safe("\x1b[2J\x1b]52;c;cm0=\x07\r\n\tx\x9b1m") == "␛[2J␛]52;c;cm0=␇␍␊␉x\ufffd1m"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plane", range(0, 0x110000, 0x10000))
 def test_every_character_takes_the_cells_that_it_is_given_whatever_stands_before_it(plane: int) -> None:
     """By rich, by wcwidth a character (as xterm and pyte count) and by wcwidth a sequence (as kitty counts)."""
+    checked = set()
     for char in map(chr, range(plane, plane + 0x10000)):
         shown = safe(char)
+        if shown in checked:  # most are replaced by the same one
+            continue
+        checked.add(shown)
         assert shown.isprintable()
         assert safe(shown) == shown
         shown.encode()

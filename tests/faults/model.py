@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 from backend.config import Cloud, Credentials, Defaults
 from backend.secret import Secret
+from tests.simulated import empty
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Ground:
 
     def cloud(self, name: str = "aws") -> Cloud:
         """Empty the simulated account and return it."""
-        with urlopen(Request(f"{self.moto}/moto-api/reset", method="POST")):  # noqa: S310 - our own server
-            pass
+        empty(self.moto)
         keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
         return Cloud(name, endpoint=self.moto, images=("self",), credentials=keys, default=Defaults("us-east-1"))
 

@@ -153,12 +153,27 @@ class World:
         return World(settings, self.cache, self.home)
 
 
+Documents = dict[str, list[dict[str, Any]]]
+"""What is in a cache, by collection."""
+
+
+def documents(cache: Cache) -> Documents:
+    """Return all rows of a cache, and when they were listed."""
+    names = (*(kind.plural for kind in KINDS.values()), "refreshes")
+    return {name: list(cache.store.database[name].find({})) for name in names}
+
+
+def filled(cache: Cache, found: Documents) -> Cache:
+    """Return a cache after all that was found in another has been written to it."""
+    for name, rows in found.items():
+        if rows:
+            cache.store.database[name].insert_many(rows)
+    return cache
+
+
 def copied(source: Cache, target: Cache) -> Cache:
     """Return `target` with all that is in `source`."""
-    for name in (*(kind.plural for kind in KINDS.values()), "refreshes"):
-        if documents := list(source.store.database[name].find({})):
-            target.store.database[name].insert_many(documents)
-    return target
+    return filled(target, documents(source))
 
 
 def lines(screen: Screen[Any]) -> list[str]:

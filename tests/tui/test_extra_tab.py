@@ -11,7 +11,7 @@ from backend.cache import open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
-from backend.commands.model import Call, Command, Outcome
+from backend.commands.model import Command, Context, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
 from backend.kinds.model import Column, Kind, Scope
@@ -53,13 +53,13 @@ class Buckets:
 
     def _commands(self) -> list[Command]:
         def refresh(kind: Kind) -> Command:
-            def run(_call: Call) -> Outcome:
+            def run(_call: Context) -> Result:
                 self.refreshed.append(kind.name)
-                return Outcome(f"{kind.plural} refreshed")
+                return Result(f"{kind.plural} refreshed")
 
             return Command((kind.name, "refresh"), f"Fetch {kind.plural}", run, refreshes=kind.name)
 
-        def never(_call: Call) -> Outcome:
+        def never(_call: Context) -> Result:
             raise AssertionError("a tab is shown instead")
 
         lists = [

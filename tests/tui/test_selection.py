@@ -181,24 +181,22 @@ async def test_an_export_is_of_the_marked_rows_else_of_those_shown(
 # --- keys that cannot be used ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "key", "said"),
-    [
-        ("vm", "web-1", "u", "web-1 is running, so there is nothing for u to start."),
-        ("vm", "gpu-train-02", "t", "gpu-train-02 is stopped, so there is nothing for t to stop."),
-        ("volume", "db-primary-data", "a", "db-primary-data is in use by db-primary; A detaches it."),
-        ("volume", "scratch", "A", "scratch is available, so there is nothing for A to detach."),
-        ("image", "", "d", "d does nothing on images: it is vm delete, keypair delete, volume delete."),
-    ],
-)
-async def test_a_key_that_cannot_be_used_says_why(world: World, kind: str, name: str, key: str, said: str) -> None:
+async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
     async with opened(world) as user:
-        await user.show(kind)
-        if name:
-            await user.go_to(name)
-        await user.press(key)
-        assert user.result == said
-        assert user.app.screen is user.app.main
+        for kind, name, key, said in (
+            ("vm", "web-1", "u", "web-1 is running, so there is nothing for u to start."),
+            ("vm", "gpu-train-02", "t", "gpu-train-02 is stopped, so there is nothing for t to stop."),
+            ("volume", "db-primary-data", "a", "db-primary-data is in use by db-primary; A detaches it."),
+            ("volume", "scratch", "A", "scratch is available, so there is nothing for A to detach."),
+            ("image", "", "d", "d does nothing on images: it is vm delete, keypair delete, volume delete."),
+        ):
+            await user.show(kind)
+            if name:
+                await user.go_to(name)
+            await user.press(key)
+            assert user.result == said
+            assert user.app.screen is user.app.main
+            await user.press("escape")  # else what follows a key that cannot be used is taken for a word
 
 
 async def test_a_reason_is_no_success(world: World) -> None:

@@ -250,11 +250,11 @@ class MainScreen(Steady[None]):
             return elsewhere(key, self.table.kind)
         if any(self.check_action("ask", (one.name,)) for one in here):
             return ""
-        return self._owner.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
+        return self._owner.refusal(here[0]) or why_not(here[0], self.table, self._name_of)
 
-    def _name_of_vm(self, ref: Ref) -> str:
-        row = self.table_of("vm").rows.row(ref)
-        return str((row and self.kinds["vm"].value(row, "name")) or ref.id)
+    def _name_of(self, kind: str, ref: Ref) -> str:
+        row = self.table_of(kind).rows.row(ref)
+        return str((row and self.kinds[kind].value(row, "name")) or ref.id)
 
     def action_ask(self, name: str) -> None:
         """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""
