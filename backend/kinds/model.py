@@ -166,7 +166,7 @@ class Kind:
 
     def cells(self, row: Row) -> Iterator[tuple[Column, Any]]:
         """Return each column with its value in `row`."""
-        return zip(self.columns, row, strict=False)  # the scope is of no column
+        return zip(self.columns, row[:-1], strict=True)  # the scope is of no column
 
     def scope(self, row: Row) -> Scope:
         """Return the cloud and region of `row`."""
