@@ -11,7 +11,7 @@ from backend.cache import open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
-from backend.commands.model import Command, Context, Result
+from backend.commands.model import Command, Context, Param, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
 from backend.kinds.model import Column, Kind, Scope
@@ -65,7 +65,9 @@ class Buckets:
         lists = [
             Command((kind.name, "list"), f"List {kind.plural}", never, shows=kind.name) for kind in (BUCKET, CRATE)
         ]
-        return [refresh(BUCKET), refresh(CRATE), *lists]
+        named = Param("bucket", "A bucket", kind="bucket", required=True)
+        get = Command(("bucket", "get"), "Show a bucket", never, params=(named,))
+        return [refresh(BUCKET), refresh(CRATE), *lists, get]
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[User]:
@@ -152,6 +154,17 @@ async def test_what_changes_in_it_is_shown_while_it_is_open_alone(buckets: Bucke
         assert user.rows("bucket") == []
         await user.run("buckets")
         await user.sees("Fetching the buckets")
+        assert user.rows("bucket") == []
+
+
+async def test_its_names_are_offered_though_it_is_not_open(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await user.until(lambda: "bucket get photos" in user.app.completions("bucket get "))
+        await palette(user, "bucket get", "bucket get")
+        await user.press("enter")
+        await user.dialog("bucket get")
+        await user.type("pho", "down", "enter")
+        await user.until(lambda: user.field("bucket").value == "bucket-photos")
         assert user.rows("bucket") == []
 
 

@@ -2,6 +2,7 @@
 
 from textual.widgets import Input
 
+from backend.catalog import KINDS
 from backend.commands.table import COMMANDS
 from tests.tui.driving import AT_ONCE, World, opened
 from tui.screens.dialog import CommandDialog
@@ -15,7 +16,7 @@ async def test_typing_into_a_filled_field_replaces_what_is_in_it(world: World) -
     async with opened(world, world.app(refresh=False)) as user:
         for command in ASKING:
             filled = {param.name: "old" for param in command.params if param.style != "switch"}
-            dialog = CommandDialog(command, world.session(), user.app.main, given=filled, pace=AT_ONCE)
+            dialog = CommandDialog(command, world.session(), KINDS, lambda _: (), given=filled, pace=AT_ONCE)
             await user.app.push_screen(dialog)
             for name in filled:
                 for field in dialog.query(f"#param-{name}").results(Input):

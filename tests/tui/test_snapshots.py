@@ -25,7 +25,7 @@ from backend.kinds.model import Scope
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.tui.driving import AT_ONCE, Launch, User, World
+from tests.tui.driving import AT_ONCE, TABS, Launch, User, World
 from tui import app as app_module
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen
@@ -466,7 +466,7 @@ async def sorted_and_marked(user: User) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABS)
 def test_tab(picture: Compare, kind: str, size: tuple[int, int]) -> None:
     assert picture(size, nothing, kind)
 

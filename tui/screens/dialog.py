@@ -1,6 +1,6 @@
 """The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -17,11 +17,10 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, ConfigError, UsageError
-from backend.kinds.model import Row, Scope
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
-from tui.host import Tables
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.widgets.field import Field
 from tui.widgets.losses import drawn
@@ -63,7 +62,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self,
         command: Command,
         session: Session,
-        tables: Tables,
+        kinds: Mapping[str, Kind],
+        rows_of: Callable[[str], Iterable[Row]],
         *,
         targets: Sequence[Row] = (),
         target: Param | None = None,
@@ -78,7 +78,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
         self.session = session
         """In the scope that it acts in, where its targets are not of several."""
-        self._tables = tables
+        self._kinds = kinds
+        self._rows_of = rows_of
         self._targets = list(targets)
         self._target = target if targets else None
         self.given = dict(given or {})
@@ -234,7 +235,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             return [word for one in self._preview.acted_on for word in (one.name, one.id)]
         if self._target is None or self._target.kind is None or self._target.many:
             return ()
-        kind = self._tables.kinds[self._target.kind]
+        kind = self._kinds[self._target.kind]
         return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     def _question(self, looking: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = self._opening()
         if self._target is not None and self._target.kind:
-            kind = self._tables.kinds[self._target.kind]
+            kind = self._kinds[self._target.kind]
             parts.append(Text(""))
             shown = self._targets[:_EXAMPLES] if self._target.many else self._targets
             parts.append(described(kind, shown))
@@ -276,8 +277,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._picking = param
         offered: Iterable[tuple[str, str]] = ()
         if field is self.focused and param.kind:
-            kind, here = self._tables.kinds[param.kind], self.session.scope
-            rows = (row for row in self._tables.table_of(kind.name).rows.all() if kind.scope(row) == here)
+            kind, here = self._kinds[param.kind], self.session.scope
+            rows = (row for row in self._rows_of(param.kind) if kind.scope(row) == here)
             offered = matches(kind, rows, field.value)
         elif field is self.focused and param.type == "cloud":
             offered = [(name, name) for name in self.session.settings.clouds if name != field.value]
@@ -352,7 +353,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         here = self.session.scope
         if self._target is None or self._target.kind is None:
             return [(here, {**self.given, **self._preview.given} if self._preview else {})]
-        kind, name = self._tables.kinds[self._target.kind], self._target.name
+        kind, name = self._kinds[self._target.kind], self._target.name
         if self._target.many:  # by id: a name may hold a comma
             ids: dict[Scope, list[str]] = {}
             for row in self._targets:
