@@ -22,6 +22,8 @@ from tui.rows import Rows
 from tui.screens import dialog
 from tui.widgets.field import Field
 
+pytestmark = pytest.mark.thorough
+
 every_place = pytest.mark.parametrize("place", PLACES)
 
 
