@@ -72,7 +72,9 @@ def expected(kind: Kind, rows: dict[str, Row], words: str, column: str | None, r
 
 
 @pytest.mark.parametrize(
-    ("kind", "column"), [(kind, column.name) for kind in KINDS.values() for column in kind.columns], ids=str
+    ("kind", "column"),
+    [(kind, column.name) for kind in KINDS.values() for column in kind.columns],
+    ids=lambda one: getattr(one, "name", one),
 )
 def test_sort_of_every_column_of_every_kind(kind: Kind, column: str) -> None:
     given = {f"id-{seed}": some_row(kind, f"id-{seed}", seed * 13 + 1) for seed in range(40)}
