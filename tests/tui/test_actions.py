@@ -265,6 +265,7 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
     assert world.cache.journal.newest() == []
 
 
+@pytest.mark.thorough
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
     """Of a cloud that is no moto: the loop's longest wait is of the dashboard's own making."""
     vm = KINDS["vm"]

@@ -14,6 +14,8 @@ from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog
 
+pytestmark = pytest.mark.thorough
+
 READ = 0.9
 """Seconds after which a dialog has been read."""
 

@@ -19,6 +19,8 @@ from tui.screens.dialog import CommandDialog
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
 
+pytestmark = pytest.mark.thorough
+
 ROUNDS = 30
 WARM = 6
 """Rounds before the first count: what is made once has been made then."""

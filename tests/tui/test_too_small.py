@@ -10,6 +10,8 @@ from tests.tui.driving import SIZE, World, driven, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.toosmall import TooSmall
 
+pytestmark = pytest.mark.thorough
+
 NOTICE = "q quits."
 
 
