@@ -1,4 +1,4 @@
-"""What the changing commands share: labels, looking at one object in the cloud, writing down what was done."""
+"""What the changing commands share: labels, one object as the cloud lists it now, the result in the cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -87,7 +87,7 @@ def check_name(kind: Kind, word: str, item: Item) -> None:
 
 
 def absent(context: Context, kind: Kind, word: str) -> Target:
-    """Return what is said of a word by which the cloud lists nothing."""
+    """Return the target for a word that names nothing the cloud lists."""
     rows = known(context, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
     if len(rows) == 1 and not_yet(context.session, kind, word):
@@ -97,7 +97,7 @@ def absent(context: Context, kind: Kind, word: str) -> Target:
 
 
 def written(outcome: Result, write: Callable[[], object]) -> Result:
-    """Write what was done in the cloud to the cache; where that fails, tell both: it was done all the same."""
+    """Write a change of the cloud to the cache; where that fails, the result says both: the change was made."""
     try:
         write()
     except CacheError as error:

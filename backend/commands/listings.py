@@ -28,7 +28,7 @@ def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
 def list_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND list`: from the cache when refresh is off, fetched first when it is on.
 
-    When fetching fails the rows of the cache are listed all the same, and the failure is told.
+    When fetching fails, the result has the rows of the cache and the failure.
     """
 
     def run(context: Context) -> Result:

@@ -50,7 +50,7 @@ KEYPAIR = Kind(
 
 
 def get(context: Context) -> Result:
-    """Tell a keypair's name, fingerprint and whether its private key is here."""
+    """Return a keypair's name, fingerprint and whether its private key is here."""
     row = find(context, KEYPAIR, context.args["keypair"])
     path = keyfiles.place(context.session.home, context.session.scope, KEYPAIR.value(row, "name"))
     fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
@@ -61,7 +61,7 @@ def get(context: Context) -> Result:
 
 
 def create(context: Context) -> Result:
-    """Create a keypair and save its private key, once and for its owner's eyes only."""
+    """Create a keypair and save its private key, readable by its owner only."""
     session, name = context.session, context.args["name"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
@@ -85,7 +85,7 @@ def create(context: Context) -> Result:
 
 
 def probe_create(context: Context) -> Result | None:
-    """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
+    """Find out whether a keypair was created; without its private key, which the lost answer had, it is of no use."""
     name, path = context.journal.request["name"], Path(context.journal.request["path"])
     item = _named(context.connect(), name)
     # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt. A relative
@@ -116,7 +116,7 @@ def delete(context: Context) -> Result:
     name, native = KEYPAIR.value(row, "name"), KEYPAIR.value(row, "id")
     provider = context.connect()
     item = _named(provider, name)
-    if item is None or item["id"] != native:  # nothing is sent about what could not be looked at
+    if item is None or item["id"] != native:  # nothing is sent about an object that is not listed
         where = f"cloud {context.session.cloud.name}, region {context.session.cloud.region}"
         raise NotFoundError(
             f"Keypair {label(name, native)} is not listed in {where}; nothing was done.", "Refresh keypairs."
@@ -129,7 +129,7 @@ def delete(context: Context) -> Result:
 
 
 def probe_delete(context: Context) -> Result | None:
-    """Look whether a keypair is gone."""
+    """Find out whether a keypair is gone."""
     (native,), name = context.journal.objects, context.journal.request["name"]
     item = _named(context.connect(), name)
     return _deleted(context, name, native) if item is None or item["id"] != native else None

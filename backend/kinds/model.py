@@ -12,7 +12,7 @@ Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "fli
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns; None where the cloud said nothing.
+"""The values of one object in the order of its kind's columns; None where the cloud does not say.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """
@@ -38,11 +38,11 @@ class Column:
     width: int = 12
     help: str = ""
     ours: bool = False
-    """No listing tells it, and none takes it away."""
+    """No listing has it, and none overwrites it."""
     field: str = ""
-    """The field of the cache's document that holds it, where that is not the one of its name."""
+    """The field of the cache's document, where that is not the name of the column."""
     earlier: str = ""
-    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
+    """The field in documents of earlier versions: "region", "extra.tags"."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Kind:
     max_age: float
     """Seconds after which a listing is stale."""
     by_row: bool
-    """True: open dashboards are told of every changed row; False: once a batch, by the `refreshes` document."""
+    """True: every changed row is announced to open dashboards; False: each batch, by the `refreshes` document."""
     empty: str
-    """What an empty table tells the user to do."""
+    """The text of an empty table: what to do."""
     aliases: tuple[str, ...] = field(default=())
     handle: str = "id"
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
-    """How a sentence calls one of them, where that is not its name."""
+    """The noun of one of them in a sentence, where that is not its name."""
     tab: int | None = None
     """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
     bare: bool = False
@@ -74,14 +74,14 @@ class Kind:
     poll: bool = False
     """Its table is refreshed as often as `poll.settled` says, even where a listing is stale later."""
     missing: Callable[[str, str, str | None], NotFoundError] | None = None
-    """Makes the error for one that does not exist from its word, what is said of it, and the nearest name."""
+    """Makes the error for a missing one from the word, the message and the nearest name."""
     learn: Callable[[Any, Any, Any, Mapping[str, Any]], None] | None = None
-    """Asks a provider what no listing says of one and writes it to the cache, while somebody looks at its details.
+    """Asks a provider for a fact that no listing has, and writes it to the cache, while the details are open.
 
     Takes the provider, the cache, the scope and the document of the cache.
     """
     vast: bool = False
-    """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
+    """There may be 100,000 of them: its listing gets the known digests and yields only the rest."""
 
     @property
     def noun(self) -> str:
@@ -146,7 +146,7 @@ class Kind:
         return row[self.index[column]]
 
     def called(self, row: Row) -> str:
-        """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""
+        """Return the word by which commands name `row`: its handle, or its id where the handle looks like an id."""
         word = str(self.value(row, self.handle))
         return str(self.value(row, "id")) if is_id(word) else word
 

@@ -217,14 +217,14 @@ def test_what_is_gone_has_failed_for_good(memory: Cache, cloud: Cloud, tmp_path:
 
 
 def test_a_reboot_is_told_of_once(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """Nothing tells whether a VM was rebooted, today or tomorrow."""
+    """No state shows whether a VM was rebooted, today or tomorrow."""
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut("RebootInstances")
         with pytest.raises(UnsureError):
             run(session, f"vm reboot {native}")
         assert recover(session).failures == (
-            f"The outcome of vm reboot {native} is unknown: Nothing tells whether {native} was rebooted; "
+            f"The outcome of vm reboot {native} is unknown: No state shows whether {native} was rebooted; "
             "it is running.",
         )
         proxy.calls.clear()

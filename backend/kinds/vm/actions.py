@@ -83,7 +83,7 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
             return Result(f"VM {native} is gone.")
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
-            raise UntoldError(f"Nothing tells whether {named} was {action.past}; it is {safe(state)}.")
+            raise UntoldError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb

@@ -47,7 +47,7 @@ def boot(context: Context) -> Result:
 
 
 def probe(context: Context) -> Result | None:
-    """Find the VM that a boot whose answer was lost has made."""
+    """Find the VM of a boot whose answer was lost."""
     request = _request(context)
     item = context.connect().booted(request)
     return _booted(context, request, item) if item else None

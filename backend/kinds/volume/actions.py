@@ -95,7 +95,7 @@ def delete(context: Context) -> Result:
 
 
 def probe_delete(context: Context) -> Result | None:
-    """Look whether a volume is gone, or going."""
+    """Find out whether a volume is deleted or being deleted."""
     (native,) = context.journal.objects
     item = listed(context.connect(), VOLUME, native)
     return _deleted(context, native) if item is None or item["state"] == "deleting" else None
@@ -136,7 +136,7 @@ def attach(context: Context) -> Result:
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM that surely keeps a volume from being attached to `vm`, None where the cloud decides.
+    """Return the VM that makes attaching a volume to `vm` impossible, None where the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """
@@ -147,7 +147,7 @@ def _hindrance(volume: Item, vm: str) -> str | None:
 
 
 def probe_attach(context: Context) -> Result | None:
-    """Look whether a volume is attached where it should be."""
+    """Find out whether a volume is attached to its VM."""
     native, vm = context.journal.objects
     _, volume = present(context, VOLUME, native)
     return _attached(context, volume, vm, context.journal.request["device"]) if vm in holders(volume) else None
@@ -195,7 +195,7 @@ def is_shared(row: Row) -> bool:
 
 
 def probe_detach(context: Context) -> Result | None:
-    """Look whether a volume is no longer attached where it was."""
+    """Find out whether a volume is no longer attached to its VM."""
     native, vm = context.journal.objects
     _, volume = present(context, VOLUME, native)
     gone = vm not in holders(volume) or attachment(volume, vm).get("status") in _LEAVING
