@@ -30,9 +30,10 @@ from backend.errors import (
 from backend.journal import Entry, plan
 from backend.kinds import KINDS
 from backend.log import logger
+from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import NEW_FOR, Progress
-from backend.session import Connect, Session
+from backend.session import Session
 from backend.text import safe
 
 Told = Callable[[int, Result], object]

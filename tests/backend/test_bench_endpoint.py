@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from backend.config import Cloud, Credentials
+from backend.config import Cloud
 from backend.kinds import KINDS
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Item, Provider
 from backend.providers.registry import connect
 from backend.secret import Secret
@@ -22,7 +23,7 @@ from tests.bench.endpoint import BLOCK, World, counts, serving
 
 IMAGES = 2345
 VMS = 30
-CLOUD = Cloud("bench", images=("all",), credentials=Credentials(Secret("AKIATESTING"), Secret("testing-secret")))
+CLOUD = Cloud("bench", images=("all",), credentials=ec2_keys(Secret("AKIATESTING"), Secret("testing-secret")))
 
 
 @pytest.fixture(scope="module")

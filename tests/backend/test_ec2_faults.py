@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from backend.config import Cloud, Credentials
+from backend.config import Cloud
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -16,6 +16,7 @@ from backend.errors import (
     TransientError,
     UnsureError,
 )
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
@@ -104,7 +105,7 @@ def test_an_unreachable_port_fails_at_once() -> None:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         host = f"127.0.0.1:{taken.getsockname()[1]}"
         time = Time()
-        cloud = Cloud("lab", endpoint=f"http://{host}", credentials=Credentials(Secret("k"), Secret("s")))
+        cloud = Cloud("lab", endpoint=f"http://{host}", credentials=ec2_keys(Secret("k"), Secret("s")))
         with pytest.raises(CloudError, match=f"{host} cannot be reached.*`endpoint` of cloud lab"):
             every(EC2Provider(cloud, policy=time.policy()).images())
         assert time.slept == []
@@ -117,7 +118,7 @@ def test_a_host_without_tls_is_not_trusted() -> None:
 
 
 def test_an_unknown_host_names_the_region() -> None:
-    keys = Credentials(Secret("k"), Secret("s"))
+    keys = ec2_keys(Secret("k"), Secret("s"))
     cloud = Cloud("aws", endpoint="http://no-such-host.invalid", credentials=keys)
     with pytest.raises(CloudError, match=r"no-such-host.invalid cannot be found\. Check the network and `endpoint`"):
         every(impatient(cloud).images())

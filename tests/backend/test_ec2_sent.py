@@ -9,7 +9,7 @@ from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials as BotocoreCredentials  # type: ignore[import-untyped]
 
-from backend.config import Cloud, Credentials, Defaults
+from backend.config import Cloud, Defaults
 from backend.errors import CloudError, ConfigError, CredentialsError, PermissionDeniedError
 from backend.providers.ec2.driver import Driver
 from backend.providers.ec2.provider import EC2Provider
@@ -135,7 +135,7 @@ def test_a_region_that_makes_no_host_is_refused() -> None:
 
 def test_without_keys_nothing_is_sent() -> None:
     with Faults(images([])) as faults:
-        ec2 = impatient(at(faults, credentials=Credentials()))
+        ec2 = impatient(at(faults, credentials={}))
         with pytest.raises(CredentialsError, match=r"Listing images failed: cloud aws has no keys.*EC2_ACCESS_KEY"):
             every(ec2.images())
         with pytest.raises(CredentialsError, match="has no keys"):

@@ -23,9 +23,10 @@ from backend import log
 from backend.cache import open_cache
 from backend.commands import parse
 from backend.commands.run import execute
-from backend.config import Cloud, Credentials, MongoDB, Settings
+from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
 from backend.providers.ec2 import rules
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -84,7 +85,7 @@ def sections(ground: Ground) -> Iterator[Section]:
 
 def _cloud(ground: Ground, planted: Planted, endpoint: str = "") -> Cloud:
     names = ("access key", "secret key", "session token")
-    keys = Credentials(*(Secret(planted.secrets[name]) for name in names))
+    keys = ec2_keys(*(Secret(planted.secrets[name]) for name in names))
     return replace(ground.cloud("east"), endpoint=endpoint or ground.moto, credentials=keys)
 
 

@@ -21,8 +21,9 @@ from backend.cache import Cache, Scope
 from backend.config import Cloud, Settings
 from backend.kinds import KINDS, Row
 from backend.providers import registry
+from backend.providers.entry import Connect
 from backend.providers.protocol import Boot, Provider
-from backend.session import Connect, Session
+from backend.session import Session
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
 from tui.screens.dialog import CommandDialog
@@ -349,7 +350,7 @@ async def opened(
 def booted(world: World, name: str) -> str:
     """Boot a VM behind the dashboard's back and return its id."""
     default = world.cloud.default
-    boot = Boot(image=default.image or "", flavor=default.size, token=name, keypair=default.keypair, name=name)
+    boot = Boot(image=default.image or "", flavor=world.cloud.flavor, token=name, keypair=default.keypair, name=name)
     return str(world.provider.boot(boot)["id"])
 
 

@@ -32,7 +32,7 @@ def booted(world: World, clock: Clock, *names: str) -> list[str]:
     default = world.cloud.default
     made = []
     for name in names:
-        boot = Boot(default.image or "", default.size, token=name, keypair=default.keypair, name=name)
+        boot = Boot(default.image or "", world.cloud.flavor, token=name, keypair=default.keypair, name=name)
         made.append(str(world.provider.boot(boot)["id"]))
     clock.now += DELAY
     return made

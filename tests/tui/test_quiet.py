@@ -10,8 +10,9 @@ from time import monotonic
 import pytest
 
 from backend.cache import open_cache
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
 from backend.kinds import KINDS
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.bench import content, endpoint
 from tests.tui.driving import World, booted, opened
@@ -59,7 +60,7 @@ def world_on(server: Counting, home: Path) -> World:
     cloud = Cloud(
         "bench",
         endpoint=f"http://127.0.0.1:{server.server_address[1]}",
-        credentials=Credentials(Secret("x"), Secret("y")),
+        credentials=ec2_keys(Secret("x"), Secret("y")),
         default=Defaults(location=content.REGION),
     )
     settings = Settings(

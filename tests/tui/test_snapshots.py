@@ -12,9 +12,10 @@ from textual.widgets import Input
 
 from backend.cache import RefreshRecord, Scope, open_cache
 from backend.cache.documents import to_document
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
 from backend.kinds import KINDS
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -155,7 +156,7 @@ def world(tmp_path: Path) -> World:
     cloud = Cloud(
         SCOPE.cloud,
         endpoint="http://127.0.0.1:9",
-        credentials=Credentials(Secret("none"), Secret("none")),
+        credentials=ec2_keys(Secret("none"), Secret("none")),
         default=Defaults(location=SCOPE.region, image="ami-00000000000000001", size="t3.micro", keypair="laptop"),
     )
     settings = Settings({cloud.name: cloud}, cloud.name, refresh=False, mongodb=MongoDB(Secret("memory")))

@@ -208,12 +208,7 @@ class Calls:
 
         A change is not cancelled any more, but like a read it fails when its answer is late, reckoned from `began`.
         """
-        if not (self._cloud.credentials.key and self._cloud.credentials.secret):
-            raise CredentialsError(
-                f"{call.doing} failed: cloud {self._cloud.name} has no keys.",
-                "Put EC2_ACCESS_KEY and EC2_SECRET_KEY into cloudmesh.yaml, or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY into the environment.",
-            )
+        self._check_credentials(call)
         if not self._free:  # now, not when a call is given up: a failure here must not hide the reason of that
             self._driver, self._free = self._connected(), True
         policy = self._policy
@@ -246,6 +241,16 @@ class Calls:
                 policy.clock() - sent,
                 exchange.received,
                 request or "unknown",
+            )
+
+    def _check_credentials(self, call: Call) -> None:
+        provider = self._cloud.provider
+        if not all(self._cloud.credentials.get(name) for name in provider.required):
+            variables = [provider.credentials[name] for name in provider.required]
+            raise CredentialsError(
+                f"{call.doing} failed: cloud {self._cloud.name} has no keys.",
+                f"Put {' and '.join(provider.required)} into cloudmesh.yaml, or {' and '.join(variables)} into the "
+                "environment.",
             )
 
     def explained(self, failure: Exception, call: Call, tries: int = 1) -> CloudError:

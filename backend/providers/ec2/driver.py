@@ -16,6 +16,7 @@ from libcloud.http import LibcloudConnection
 
 from backend.config import Cloud
 from backend.errors import ConfigError
+from backend.providers.ec2.entry import KEY, SECRET, TOKEN
 from backend.providers.ec2.errors import Refusal
 from backend.providers.ec2.hosts import host as host_of
 from backend.providers.ec2.hosts import is_region, signed_as
@@ -100,11 +101,10 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         self.api_name = "ec2"
         self.country = ""
         self.signature_version = "4"
-        self.token = keys.token.reveal() or None
+        self.token = keys[TOKEN].reveal() if TOKEN in keys else None
         self.path = path
-        NodeDriver.__init__(
-            self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
-        )
+        key, secret = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET))
+        NodeDriver.__init__(self, key, secret, secure=secure, host=host, port=port, timeout=silence)
         transport = self.connection.connection
         transport.ca_cert = trust.trusted(os.environ) if secure else None
         transport.session.trust_env = not cloud.direct

@@ -8,6 +8,7 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError
 from backend.providers.ec2 import rows
 from backend.providers.ec2.calls import Calls, Listing
+from backend.providers.ec2.entry import OWNERS
 from backend.providers.ec2.errors import Call, Refusal
 from backend.providers.ec2.hosts import signed_as
 from backend.providers.ec2.params import booting, filtered, named, numbered
@@ -67,7 +68,7 @@ class EC2Provider:
     def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
         if ids:
             return self._of(IMAGES, "image-id", ids)
-        owners = self._cloud.images
+        owners = self._cloud.images or OWNERS
         return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
     def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
