@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from backend.cache import Cache, Scope
 from backend.kinds import Kind, Row
 from backend.providers.ec2 import provider as ec2
-from backend.providers.ec2.calls import Listing
+from backend.providers.ec2.requests import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
 
 HERE = Scope("aws", "us-east-1")
@@ -257,6 +257,6 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
 
 
 def _page(asked: Listing, items: Sequence[str]) -> Reply:
-    name, collection = f"{asked.call.action}Response", asked.collection
+    name, collection = f"{asked.request.action}Response", asked.collection
     inside = f"<requestId>r</requestId><{collection}>{''.join(items)}</{collection}>"
     return Reply(f'<?xml version="1.0" encoding="UTF-8"?><{name}>{inside}</{name}>'.encode())

@@ -9,7 +9,7 @@ from backend.providers.ec2 import rows
 from backend.providers.ec2.cut import value
 from backend.providers.ec2.entry import EC2
 from backend.providers.ec2.outline import Outline, outline
-from backend.providers.ec2.xml import Malformed
+from backend.providers.failures import Malformed
 from tests.backend.test_ec2_cut import Writer
 from tests.bench import content
 

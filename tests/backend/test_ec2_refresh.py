@@ -11,8 +11,8 @@ from backend.cache.documents import flatten
 from backend.callbacks import ignore
 from backend.config import Cloud, Defaults, Settings
 from backend.errors import Cancelled, CloudError, TransientError
-from backend.providers.ec2.calls import RESTARTS
 from backend.providers.ec2.provider import EC2Provider
+from backend.providers.ec2.requests import RESTARTS
 from backend.refresh import Difference, refresh
 from backend.session import Session
 from tests.backend.cache_parts import HERE, IMAGE, VM, ids, set_flight

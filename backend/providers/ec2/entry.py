@@ -27,8 +27,8 @@ FACES = {
 
 
 def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
-    """Return the credentials of a cloud at EC2."""
-    return {KEY: key, SECRET: secret} | ({TOKEN: token} if token else {})
+    """Return the credentials of a cloud at EC2, those that are not empty."""
+    return {name: said for name, said in ((KEY, key), (SECRET, secret), (TOKEN, token)) if said}
 
 
 def _connect(cloud: "Cloud", check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:

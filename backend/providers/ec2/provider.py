@@ -1,50 +1,47 @@
 """The provider for Amazon EC2 and whatever speaks its API: lists page by page and changes one thing at a time."""
 
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from backend.callbacks import ignore
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError
 from backend.providers.ec2 import rows
-from backend.providers.ec2.calls import Calls, Listing
 from backend.providers.ec2.entry import OWNERS
-from backend.providers.ec2.errors import Call, Refusal
 from backend.providers.ec2.hosts import signed_as
 from backend.providers.ec2.params import booting, filtered, named, numbered
 from backend.providers.ec2.prices import prices
-from backend.providers.ec2.xml import Malformed
+from backend.providers.ec2.requests import Listing, Requests
+from backend.providers.failures import Malformed, Refusal, Request
 from backend.providers.protocol import Boot, Item, Page, Waiting
 from backend.providers.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
-VALUES = 200
-"""The most values that EC2 takes in one filter."""
 VOLUME_TYPE = "gp3"
 """EC2's API still defaults to gp2, which costs a quarter more and is slower when small; its console makes gp3."""
 
 
-IMAGES = Listing(Call("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item, vast=True)
+IMAGES = Listing(Request("DescribeImages", "Listing images"), "imagesSet", rows.IMAGE.item, vast=True)
 FLAVORS = Listing(
-    Call("DescribeInstanceTypes", "Listing flavors"),
+    Request("DescribeInstanceTypes", "Listing flavors"),
     "instanceTypeSet",
     rows.FLAVOR.item,
     100,
     other=("instanceTypeDetails",),  # Eucalyptus
 )
 OFFERINGS = Listing(
-    Call("DescribeInstanceTypeOfferings", "Listing the locations of flavors"),
+    Request("DescribeInstanceTypeOfferings", "Listing the locations of flavors"),
     "instanceTypeOfferingSet",
     rows.OFFERING.item,
 )
-VMS = Listing(Call("DescribeInstances", "Listing VMs"), "reservationSet", rows.instances)
-KEYPAIRS = Listing(Call("DescribeKeyPairs", "Listing keypairs"), "keySet", rows.KEYPAIR.item, 0)
+VMS = Listing(Request("DescribeInstances", "Listing VMs"), "reservationSet", rows.instances)
+KEYPAIRS = Listing(Request("DescribeKeyPairs", "Listing keypairs"), "keySet", rows.KEYPAIR.item, 0)
 LOCATIONS = Listing(
-    Call("DescribeAvailabilityZones", "Listing locations"), "availabilityZoneInfo", rows.LOCATION.item, 0
+    Request("DescribeAvailabilityZones", "Listing locations"), "availabilityZoneInfo", rows.LOCATION.item, 0
 )
-VOLUMES = Listing(Call("DescribeVolumes", "Listing volumes"), "volumeSet", rows.VOLUME.item)
-ADDRESSES = Listing(Call("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
+VOLUMES = Listing(Request("DescribeVolumes", "Listing volumes"), "volumeSet", rows.VOLUME.item)
+ADDRESSES = Listing(Request("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
 
 
 class EC2Provider:
@@ -58,7 +55,7 @@ class EC2Provider:
         waits: Callable[[Waiting], None] = ignore,
     ) -> None:
         self._cloud = cloud
-        self._calls = Calls(cloud, check, policy, waits)
+        self._requests = Requests(cloud, check, policy, waits)
 
     def __repr__(self) -> str:
         return f"EC2Provider({self._cloud.name!r}, {self._cloud.region!r})"
@@ -67,17 +64,17 @@ class EC2Provider:
 
     def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
         if ids:
-            return self._of(IMAGES, "image-id", ids)
+            return self._requests.of(IMAGES, "image-id", ids)
         owners = self._cloud.images or OWNERS
-        return self._calls.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
+        return self._requests.pages(IMAGES, {} if "all" in owners else numbered("Owner", owners), known)
 
     def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
         if ids:
-            yield from self._of(FLAVORS, "instance-type", ids)
+            yield from self._requests.of(FLAVORS, "instance-type", ids)
             return
         zones: dict[str, list[str]] | None = None
         price, date = prices(signed_as(self._cloud.region))
-        for number, page in enumerate(self._calls.pages(FLAVORS)):
+        for number, page in enumerate(self._requests.pages(FLAVORS)):
             if number == 0:  # only when flavors are there: else the error is that of listing them
                 zones = self._zones()
             for item in page:
@@ -88,23 +85,23 @@ class EC2Provider:
 
     def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         if keypair:
-            return self._calls.pages(VMS, filtered("key-name", [keypair]))
-        return self._of(VMS, "instance-id", ids) if ids else self._calls.pages(VMS)
+            return self._requests.pages(VMS, filtered("key-name", [keypair]))
+        return self._requests.of(VMS, "instance-id", ids) if ids else self._requests.pages(VMS)
 
     def keypairs(self) -> Iterator[Page]:
-        return self._calls.pages(KEYPAIRS)
+        return self._requests.pages(KEYPAIRS)
 
     def locations(self) -> Iterator[Page]:
-        return self._calls.pages(LOCATIONS)
+        return self._requests.pages(LOCATIONS)
 
     def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
         if ids or vms:
-            return self._of(VOLUMES, "volume-id" if ids else "attachment.instance-id", ids or vms)
-        return self._calls.pages(VOLUMES)
+            return self._requests.of(VOLUMES, "volume-id" if ids else "attachment.instance-id", ids or vms)
+        return self._requests.pages(VOLUMES)
 
     def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for page in self._of(ADDRESSES, "instance-id", vms):
+        for page in self._requests.of(ADDRESSES, "instance-id", vms):
             for address in page:
                 if address["vm"]:
                     found.setdefault(address["vm"], []).append(address["id"])
@@ -112,16 +109,16 @@ class EC2Provider:
 
     def protected(self, vm: str) -> bool:
         # The one attribute that DescribeInstances does not tell: a call for each VM.
-        call = Call("DescribeInstanceAttribute", f"Looking whether VM {vm} is protected")
-        answer = self._calls.asked(call, {"InstanceId": vm, "Attribute": "disableApiTermination"})
+        request = Request("DescribeInstanceAttribute", f"Looking whether VM {vm} is protected")
+        answer = self._requests.asked(request, {"InstanceId": vm, "Attribute": "disableApiTermination"})
         said: str | None = rows.Field("disableApiTermination/value").of(answer)
         if said is None:
-            raise self._calls.explained(Malformed("it does not say"), call)
+            raise self._requests.explained(Malformed("it does not say"), request)
         return said.lower() == "true"
 
     def booted(self, boot: Boot) -> Item | None:
         # By image, and the token compared here: not every endpoint knows the filter client-token.
-        for page in self._calls.pages(VMS, filtered("image-id", [boot.image])):
+        for page in self._requests.pages(VMS, filtered("image-id", [boot.image])):
             for item in page:
                 if item["extra"].get("clientToken") == boot.token:
                     return item
@@ -130,18 +127,18 @@ class EC2Provider:
     # --- changes: never interrupted once sent ------------------------------------------------------------------------
 
     def boot(self, boot: Boot) -> Item:
-        call = Call("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
-        return self._made(call, rows.instances(self._calls.change(call, booting(boot))))
+        request = Request("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
+        return self._requests.made(request, rows.instances(self._requests.change(request, booting(boot))))
 
     def try_boot(self, boot: Boot) -> None:
-        call = Call(
+        request = Request(
             "RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True, trial=True
         )
-        answer = self._calls.change(call, booting(boot) | {"DryRun": "true"})
+        answer = self._requests.change(request, booting(boot) | {"DryRun": "true"})
         if answer:  # EC2 answers a dry run with a refusal, which _change knows
             made = ", ".join(item["id"] for item in rows.instances(answer))
             raise CloudError(
-                f"{self._calls.host} does not know dry runs and has booted {made or 'a VM'}.",
+                f"{self._requests.host} does not know dry runs and has booted {made or 'a VM'}.",
                 "Delete it, if it was not wanted.",
             )
 
@@ -160,7 +157,7 @@ class EC2Provider:
         RebootInstances answers with no state, so the VM is listed again. None where that fails or is cancelled: the
         reboot has been accepted all the same.
         """
-        self._calls.change(Call("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
+        self._requests.change(Request("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
         try:
             states = [item["state"] for page in self.vms([vm]) for item in page]
         except (CloudError, Cancelled):
@@ -169,46 +166,46 @@ class EC2Provider:
 
     def protect(self, vm: str, on: bool) -> None:
         doing = f"{'Protecting' if on else 'Unprotecting'} VM {vm}"
-        call = Call("ModifyInstanceAttribute", doing, changes=True)
-        self._calls.change(call, {"InstanceId": vm, "DisableApiTermination.Value": "true" if on else "false"})
+        request = Request("ModifyInstanceAttribute", doing, changes=True)
+        self._requests.change(request, {"InstanceId": vm, "DisableApiTermination.Value": "true" if on else "false"})
 
     def tag(self, native: str, key: str, value: str) -> None:
-        call = Call("CreateTags", f"Tagging {native}", changes=True)
-        self._calls.change(call, {"ResourceId.1": native, "Tag.1.Key": key, "Tag.1.Value": value})
+        request = Request("CreateTags", f"Tagging {native}", changes=True)
+        self._requests.change(request, {"ResourceId.1": native, "Tag.1.Key": key, "Tag.1.Value": value})
 
     def untag(self, native: str, key: str) -> None:
-        call = Call("DeleteTags", f"Removing a tag of {native}", changes=True)
-        self._calls.change(call, {"ResourceId.1": native, "Tag.1.Key": key})
+        request = Request("DeleteTags", f"Removing a tag of {native}", changes=True)
+        self._requests.change(request, {"ResourceId.1": native, "Tag.1.Key": key})
 
     def create_keypair(self, name: str) -> tuple[Item, str]:
-        call = Call("CreateKeyPair", f"Creating keypair {name}", changes=True)
-        answer = self._calls.change(call, {"KeyName": name})
+        request = Request("CreateKeyPair", f"Creating keypair {name}", changes=True)
+        answer = self._requests.change(request, {"KeyName": name})
         pem = answer.pop("keyMaterial", None)  # out of the answer before anything is made of it: extra is cached
         # EC2 says neither type (RSA is its default) nor time here; the next listing does.
-        item = self._made(call, rows.KEYPAIR.item({"keyType": "rsa", **answer}))
+        item = self._requests.made(request, rows.KEYPAIR.item({"keyType": "rsa", **answer}))
         if not isinstance(pem, str):
-            raise self._calls.explained(Malformed("it has no private key"), call)
+            raise self._requests.explained(Malformed("it has no private key"), request)
         return item, pem
 
     def delete_keypair(self, name: str, native: str) -> None:
-        call = Call("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
+        request = Request("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
         # EC2 calls deleting what is not there a success.
         if not self._has_keypair(name, native):
-            raise self._calls.explained(Refusal(400, "InvalidKeyPair.NotFound"), call)
+            raise self._requests.explained(Refusal(400, "InvalidKeyPair.NotFound"), request)
         if native == name:  # the endpoint gives no ids
-            self._calls.change(call, {"KeyName": name})
+            self._requests.change(request, {"KeyName": name})
             return
         # By its id: under its name another may have been created since.
-        answer = self._calls.change(call, {"KeyPairId": native})
+        answer = self._requests.change(request, {"KeyPairId": native})
         if answer.get("keyPairId") != native and self._has_keypair(name, native):  # moto passes over the id
-            self._calls.change(call, {"KeyName": name})
+            self._requests.change(request, {"KeyName": name})
 
     def _has_keypair(self, name: str, native: str) -> bool:
-        listed = self._calls.pages(KEYPAIRS, filtered("key-name", [name]))
+        listed = self._requests.pages(KEYPAIRS, filtered("key-name", [name]))
         return any((item["name"], item["id"]) == (name, native) for page in listed for item in page)
 
     def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
-        call = Call("CreateVolume", f"Creating volume {name}", changes=True)
+        request = Request("CreateVolume", f"Creating volume {name}", changes=True)
         params = {
             "Size": str(size),
             "AvailabilityZone": location,
@@ -216,29 +213,29 @@ class EC2Provider:
             "ClientToken": token,
             **named(name, "volume"),
         }
-        return self._made(call, rows.VOLUME.item(self._calls.change(call, params)))
+        return self._requests.made(request, rows.VOLUME.item(self._requests.change(request, params)))
 
     def delete_volume(self, volume: str) -> None:
-        self._calls.change(Call("DeleteVolume", f"Deleting volume {volume}", changes=True), {"VolumeId": volume})
+        self._requests.change(Request("DeleteVolume", f"Deleting volume {volume}", changes=True), {"VolumeId": volume})
 
     def attach(self, volume: str, vm: str, device: str) -> None:
-        call = Call("AttachVolume", f"Attaching volume {volume} to VM {vm}", changes=True)
-        self._calls.change(call, {"VolumeId": volume, "InstanceId": vm, "Device": device})
+        request = Request("AttachVolume", f"Attaching volume {volume} to VM {vm}", changes=True)
+        self._requests.change(request, {"VolumeId": volume, "InstanceId": vm, "Device": device})
 
     def detach(self, volume: str, vm: str) -> None:
-        call = Call("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
-        self._calls.change(call, {"VolumeId": volume, "InstanceId": vm})  # EC2 can do without the VM, moto cannot
+        request = Request("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
+        self._requests.change(request, {"VolumeId": volume, "InstanceId": vm})  # EC2 can do without the VM, moto cannot
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _zones(self) -> dict[str, list[str]] | None:
         """Return the availability zones that offer each flavor; None where the endpoint does not tell.
 
-        That costs no flavor: these keys may not ask, the endpoint lacks the call, or its answer is lost.
+        That costs no flavor: these keys may not ask, the endpoint lacks the request, or its answer is lost.
         """
         zones: dict[str, set[str]] = {}  # sets: a listing that began again says things twice
         try:
-            for page in self._calls.pages(OFFERINGS, {"LocationType": "availability-zone"}):
+            for page in self._requests.pages(OFFERINGS, {"LocationType": "availability-zone"}):
                 for offer in page:
                     zones.setdefault(offer["id"], set()).add(offer["zone"])
         except CloudError as error:
@@ -246,22 +243,11 @@ class EC2Provider:
             return None
         return {flavor: sorted(filter(None, names)) for flavor, names in zones.items()} or None
 
-    def _of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
-        """Yield the pages of what has one of these values in the filter `name`, as many values a call as EC2 takes."""
-        for start in range(0, len(values), VALUES):
-            yield from self._calls.pages(listing, filtered(name, values[start : start + VALUES]))
-
     def _switch(self, action: str, doing: str, vm: str) -> str:
         """Send a call about one VM whose answer is its new state."""
-        call = Call(action, f"{doing} VM {vm}", changes=True)
-        answer = self._calls.change(call, {"InstanceId.1": vm})
+        request = Request(action, f"{doing} VM {vm}", changes=True)
+        answer = self._requests.change(request, {"InstanceId.1": vm})
         state: str | None = rows.Field("instancesSet/0/currentState/name").of(answer)
         if state is None:
-            raise self._calls.explained(Malformed("it has no state"), call)
+            raise self._requests.explained(Malformed("it has no state"), request)
         return state
-
-    def _made(self, call: Call, items: Iterable[Item]) -> Item:
-        """Return the one item that a change has made."""
-        for item in items:
-            return item
-        raise self._calls.explained(Malformed("it does not say what was made"), call)

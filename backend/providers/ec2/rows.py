@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.providers.ec2.cut import value
 from backend.providers.ec2.outline import Outline
-from backend.providers.ec2.xml import Malformed
+from backend.providers.failures import Malformed
 from backend.providers.protocol import Item
 
 log = logging.getLogger(__name__)
