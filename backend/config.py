@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from backend import plainyaml
 from backend.cleartext import in_clear
 from backend.errors import ConfigError, UsageError
 from backend.folders import is_trusted
-from backend.kinds import KINDS
+from backend.kinds.model import Kind
 from backend.names import closest
 from backend.providers.entry import ProviderEntry
 from backend.providers.registry import DEFAULT, PROVIDERS
@@ -104,11 +104,16 @@ class Settings:
     path: Path | None = None
     refresh: bool = True
     poll: Poll = field(default_factory=Poll)
-    max_age: dict[str, float] = field(default_factory=lambda: {kind.name: kind.max_age for kind in KINDS.values()})
+    max_age: Mapping[str, float] = field(default_factory=dict)
+    """Seconds after which a listing is stale, by the name of its kind, where that is not what the kind says."""
     mongodb: MongoDB = field(default_factory=MongoDB)
     production: tuple[str, ...] = PRODUCTION
     """Tags, as TAG=VALUE with * and ? for any text, of what is deleted only when its name has been typed."""
     warnings: tuple[str, ...] = ()
+
+    def max_age_of(self, kind: Kind) -> float:
+        """Return the seconds after which a listing of `kind` is stale."""
+        return self.max_age.get(kind.name, kind.max_age)
 
 
 # --- finding and reading ---------------------------------------------------------------------------------------------
@@ -188,9 +193,14 @@ _NO_CONFIG_CURE = (
 
 
 def load(
-    path: Path, environ: Mapping[str, str] = os.environ, providers: Mapping[str, ProviderEntry] = PROVIDERS
+    path: Path,
+    kinds: Iterable[str],
+    environ: Mapping[str, str] = os.environ,
+    providers: Mapping[str, ProviderEntry] = PROVIDERS,
 ) -> Settings:
-    """Read `path` into Settings, whose clouds are those of `providers`.
+    """Read `path` into Settings; `kinds` are the names of the kinds that it may set something for.
+
+    Its clouds are those of `providers`.
 
     Raises ConfigError with the file and the key path when it cannot be read, is no YAML, has an unknown key or a
     value of the wrong type, or names a cloud that it does not define.
@@ -207,7 +217,8 @@ def load(
         document = plainyaml.load(text)
     except plainyaml.NotYAMLError as error:
         raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
-    return _Reader(path, environ, providers).settings(document, tuple(_exposed(path, found, above)))
+    reader = _Reader(path, kinds, environ, providers)
+    return reader.settings(document, tuple(_exposed(path, found, above)))
 
 
 def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterator[str]:
@@ -226,8 +237,11 @@ def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterat
 class _Reader:
     """Turns one parsed document into Settings; every complaint names the file and the key path."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], providers: Mapping[str, ProviderEntry]) -> None:
+    def __init__(
+        self, path: Path, kinds: Iterable[str], environ: Mapping[str, str], providers: Mapping[str, ProviderEntry]
+    ) -> None:
         self._path = path
+        self._kinds = tuple(kinds)
         self._environ = environ
         self._providers = providers
 
@@ -254,7 +268,7 @@ class _Reader:
         current = default.get("cloud") or next(iter(clouds))
         if current not in clouds:
             raise self._error("cloudmesh.default.cloud", f"names the cloud {current!r}", clouds, current)
-        seconds = {kind.name: self._seconds for kind in KINDS.values()}
+        seconds = dict.fromkeys(self._kinds, self._seconds)
         ages = self._section(root.get("max_age"), "cloudmesh.max_age", seconds)
         poll = dict.fromkeys(("in_flight", "settled", "give_up"), self._seconds)
         keys = {"uri": self._mongodb_uri, "database": self._database}
@@ -266,7 +280,7 @@ class _Reader:
             path=self._path,
             refresh=root.get("refresh", True),
             poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
-            max_age={kind.name: ages.get(kind.name, kind.max_age) for kind in KINDS.values()},
+            max_age=ages,
             production=root.get("production", PRODUCTION),
             mongodb=mongodb,
             warnings=(*warnings, *in_clear(endpoints, mongodb.uri.reveal())),

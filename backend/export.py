@@ -12,7 +12,7 @@ from typing import IO, Any
 from backend.cache.documents import plain_or_text
 from backend.errors import CloudmeshError, RefusedError, UsageError
 from backend.format import Flight, as_object, joined, plain
-from backend.kinds import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row
 from backend.text import printable
 
 

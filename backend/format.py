@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from backend.kinds import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row
 from backend.text import safe
 
 

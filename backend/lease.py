@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from backend.cache import RefreshRecord, Scope
 from backend.errors import CacheError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -50,29 +50,31 @@ class Lease:
         self._ended = threading.Event()
         self._kept = time.time()
         # Of kinds whose batches do not wait for the disk a server that is killed forgets some that it has confirmed.
-        self._server = cache.server() if kind.vast else None
+        self._server = cache.store.server() if kind.vast else None
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._cache.lease_seconds / 6) and not self._lost:
+        while not self._ended.wait(self._cache.refreshes.lease_seconds / 6) and not self._lost:
             with suppress(CacheError):  # the refresh itself will say so
                 self._renew()
 
     def _renew(self, *, on_disk: bool = False) -> None:
-        if not self._cache.keep_lease(self._kind, self._scope, self.record.lease, on_disk=on_disk):
+        if not self._cache.refreshes.renew(self._kind, self._scope, self.record.lease, on_disk=on_disk):
             self._lost = True
         self._kept = time.time()
 
     def hold(self) -> None:
         """Raise BegunAnew where another has it; it is asked where this process seems to have slept."""
-        if abs(time.time() - self._kept) > self._cache.lease_seconds / 2:  # the wall's clock: others stop in sleep
+        if (
+            abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2
+        ):  # the wall's clock: others stop in sleep
             self._renew()
         if self._lost:
             raise BegunAnew(_LOST)
 
     def note(self, entry: RefreshRecord) -> None:
         """Write how far the refresh has come. Raises BegunAnew."""
-        if not self._cache.note_refresh(self._kind, self._scope, entry, self.record.lease):
+        if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
             raise BegunAnew(_LOST)
         self._kept = time.time()
 
@@ -80,7 +82,7 @@ class Lease:
         """See to it that all that was written is on disk, and that the lease is still ours. Raises BegunAnew."""
         self._renew(on_disk=True)
         self.hold()
-        if self._server is not None and self._server != self._cache.server():
+        if self._server is not None and self._server != self._cache.store.server():
             raise BegunAnew("The cache's server was restarted, and may have lost some of it.")
 
     def end(self, entry: RefreshRecord) -> None:
@@ -88,7 +90,7 @@ class Lease:
         self._ended.set()
         _live.discard(self.record.lease)
         entry = replace(entry, batch=0, lease="", lease_by="")
-        if not self._cache.note_refresh(self._kind, self._scope, entry, self.record.lease):
+        if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
             raise BegunAnew(_LOST)
 
 
@@ -103,18 +105,18 @@ def take(
     name, by = uuid4().hex, f"{here()}:{os.getpid()}"
     _live.add(name)
     try:
-        taken = cache.begin_refresh(kind, scope, name, by)
-        seen = taken or cache.refreshed(kind, scope)
+        taken = cache.refreshes.begin(kind, scope, name, by)
+        seen = taken or cache.refreshes.of(kind, scope)
         while taken is None:
             waits(seen)
             check()
             threading.Event().wait(LOOK_EVERY)
-            found = cache.refreshed(kind, scope)
+            found = cache.refreshes.of(kind, scope)
             if found.finished != seen.finished:
                 _live.discard(name)
                 return found
             seen = found
-            taken = cache.begin_refresh(kind, scope, name, by, seen=seen, dead=_is_dead(seen))
+            taken = cache.refreshes.begin(kind, scope, name, by, seen=seen, dead=_is_dead(seen))
         return Lease(cache, kind, scope, taken)
     except BaseException:
         _live.discard(name)

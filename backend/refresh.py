@@ -13,7 +13,8 @@ from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
 from backend.format import Flight
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
+from backend.kinds.vm import VM
 from backend.lease import BegunAnew, Lease, take
 from backend.log import logger
 from backend.prefetch import prefetch
@@ -116,11 +117,11 @@ def _listed(
     listed = added = changed = pages = 0
     try:
         listing = getattr(provider, kind.plural)
-        known = cache.known(kind, scope)
+        known = cache.rows.known(kind, scope)
         for page in prefetch(listing(known.hashes) if kind.vast else listing()):
             check()
             lease.hold()
-            new, different = cache.put(kind, scope, page, known)
+            new, different = cache.rows.put(kind, scope, page, known)
             added, changed, pages, listed = added + new, changed + different, pages + 1, listed + len(page)
             running = replace(running, batch=listed, written=running.written + new + different)
             if new or different:
@@ -128,11 +129,11 @@ def _listed(
             progress(Progress(kind.name, listed, pages, last, time.monotonic() - began))
         check()
         lease.secure()
-        gone = cache.left(kind, scope, known)
+        gone = cache.rows.left(kind, scope, known)
         for native in not_listed_yet(cache, kind, scope) if gone else ():
             gone.pop(native, None)
-        removed = cache.remove_left(kind, scope, gone)
-        count = cache.count(kind, scope)
+        removed = cache.rows.remove_left(kind, scope, gone)
+        count = cache.rows.count(kind, scope)
         done = Difference(
             scope.cloud, scope.region, kind.name, count, added, changed, removed, time.monotonic() - began
         )
@@ -157,7 +158,7 @@ def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) 
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", vm, error)
     else:
-        cache.set_protected(scope, vm, on)
+        cache.rows.set_protected(VM, scope, vm, on)
 
 
 _AT_ONCE = 3
@@ -252,9 +253,9 @@ def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
     No listing has had them since a command made them, or a VM was acted on so lately that the listing may lag.
     """
     now = datetime.now(UTC)
-    natives = cache.unlisted(kind, scope, now - timedelta(seconds=NEW_FOR))
+    natives = cache.rows.unlisted(kind, scope, now - timedelta(seconds=NEW_FOR))
     if kind.name == "vm":
-        for row in cache.flights(scope):
+        for row in cache.flights.of(kind, scope):
             flight = kind.value(row, "flight")
             if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS:
                 natives.add(kind.value(row, "id"))
@@ -263,15 +264,14 @@ def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
 
 def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
     """End the flights of the VMs that have come to rest and return (id, how it ended) of each."""
-    vm = KINDS["vm"]
     now = now or datetime.now(UTC)
     settled = []
-    for row in cache.flights(scope):
-        native, state, flight = (vm.value(row, column) for column in ("id", "state", "flight"))
+    for row in cache.flights.of(VM, scope):
+        native, state, flight = (VM.value(row, column) for column in ("id", "state", "flight"))
         if flight is None:  # moving by somebody else's doing: nothing of ours to end
             continue
         # Where it still is this flight: another dashboard may have begun the next one since.
-        if is_over(flight, state, now) and cache.claim(scope, native, None, flight):
+        if is_over(flight, state, now) and cache.flights.claim(VM, scope, native, None, flight):
             arrived = state == TARGET.get(flight.action)
             settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
     return settled

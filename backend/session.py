@@ -10,7 +10,7 @@ from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.names import closest
 from backend.providers import registry
 from backend.providers.entry import Connect
@@ -70,7 +70,7 @@ class Session:
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has of one object, for people to read; None when it is not there."""
-        document = self.cache.document(kind, self.scope, native)
+        document = self.cache.rows.document(kind, self.scope, native)
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}

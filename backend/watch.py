@@ -9,7 +9,8 @@ from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
 from backend.format import MOVING, Flight
-from backend.kinds import KINDS, Row
+from backend.kinds.model import Row
+from backend.kinds.vm import VM
 from backend.log import logger
 from backend.providers.protocol import Provider
 from backend.refresh import TARGET, not_listed_yet, settle
@@ -118,24 +119,23 @@ class Watcher:
         return flying
 
     def _fly(self) -> float | None:
-        kind = KINDS["vm"]
         self._check()
-        rows = self._cache.flights(self._scope)
+        rows = self._cache.flights.of(VM, self._scope)
         self._followed = {_flight_key(row) for row in rows}
         for row in rows:
-            if (flight := kind.value(row, "flight")) is not None:
-                self._aloft[kind.value(row, "id")] = _Aloft(_name(row), flight)
+            if (flight := VM.value(row, "flight")) is not None:
+                self._aloft[VM.value(row, "id")] = _Aloft(_name(row), flight)
         if not rows and not self._aloft:
             return None
         listing = self._listing(datetime.now(UTC)) if rows else None
-        asked = [kind.value(row, "id") for row in rows if not _told_by(listing, row)]
+        asked = [VM.value(row, "id") for row in rows if not _told_by(listing, row)]
         if asked:
             self._ask(asked)
         landed = dict(settle(self._cache, self._scope)) if self._aloft else {}
         if asked or landed:
             # Those that have settled are followed no longer: the next time they move they are news again.
             followed, self._followed = self._followed, set()
-            rows = self._cache.flights(self._scope)
+            rows = self._cache.flights.of(VM, self._scope)
             self._followed = followed & {_flight_key(row) for row in rows}
         self._tell(rows, landed)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
@@ -149,7 +149,7 @@ class Watcher:
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""
-        record = self._cache.refreshed(KINDS["vm"], self._scope)
+        record = self._cache.refreshes.of(VM, self._scope)
         if record.started and not record.error and (record.finished is None or record.finished < record.started):
             began, told = record.started, record.started
         elif record.finished:
@@ -161,19 +161,17 @@ class Watcher:
         return _Listing(began, lasts) if lasts > 0 else None
 
     def _ask(self, ids: Sequence[str]) -> None:
-        kind = KINDS["vm"]
         missing = set(ids)
         for page in self._connect(self._check).vms(ids):
             self._check()
-            self._cache.put(kind, self._scope, page)
+            self._cache.rows.put(VM, self._scope, page)
             missing -= {item["id"] for item in page}
-        if missing and (vanished := missing - not_listed_yet(self._cache, kind, self._scope)):
-            self._cache.remove(kind, self._scope, vanished)
+        if missing and (vanished := missing - not_listed_yet(self._cache, VM, self._scope)):
+            self._cache.rows.remove(VM, self._scope, vanished)
 
     def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
         """Tell of the flights that have ended: those just `landed`, and those that something else has ended since."""
-        kind = KINDS["vm"]
-        flights = {kind.value(row, "id"): kind.value(row, "flight") for row in flying}
+        flights = {VM.value(row, "id"): VM.value(row, "flight") for row in flying}
         for native, aloft in tuple(self._aloft.items()):
             now = flights.get(native)
             if now is not None and now.since == aloft.flight.since:
@@ -187,16 +185,15 @@ class Watcher:
 
     def _outcome(self, native: str, flight: Flight) -> str:
         """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
-        state = (self._cache.document(KINDS["vm"], self._scope, native) or {}).get("state")
+        state = (self._cache.rows.document(VM, self._scope, native) or {}).get("state")
         if not state:
             return ""
         return f"is {state}" if state == TARGET.get(flight.action) else f"is {state} after its {flight.action}"
 
     def _next(self, now: datetime, flying: Sequence[Row], listing: _Listing | None) -> float | None:
-        kind = KINDS["vm"]
         waiting = False
         for row in flying:
-            native, flight = kind.value(row, "id"), kind.value(row, "flight")
+            native, flight = VM.value(row, "id"), VM.value(row, "flight")
             if flight is None:
                 waiting = True
                 continue
@@ -206,11 +203,11 @@ class Watcher:
                 waiting = True
                 continue
             # Where it still is this flight: one that another has ended since does not come back.
-            if not self._cache.claim(self._scope, native, flight._replace(overdue=True), flight):
+            if not self._cache.flights.claim(VM, self._scope, native, flight._replace(overdue=True), flight):
                 continue
             self._trouble(
                 f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
-                f"it is {kind.value(row, 'state')}."
+                f"it is {VM.value(row, 'state')}."
             )
         if not flying:
             return None
@@ -230,22 +227,19 @@ class Watcher:
 
 def is_flying(row: Row) -> bool:
     """Return whether a VM's row is of one acted on, or of one that EC2 says is moving."""
-    kind = KINDS["vm"]
-    return kind.value(row, "flight") is not None or kind.value(row, "state") in MOVING
+    return VM.value(row, "flight") is not None or VM.value(row, "state") in MOVING
 
 
 def _flight_key(row: Row) -> tuple[str, datetime | None]:
-    kind = KINDS["vm"]
-    flight = kind.value(row, "flight")
-    return kind.value(row, "id"), flight.since if flight else None
+    flight = VM.value(row, "flight")
+    return VM.value(row, "id"), flight.since if flight else None
 
 
 def _name(row: Row) -> str:
-    kind = KINDS["vm"]
-    return str(kind.value(row, "name") or kind.value(row, "id"))
+    return str(VM.value(row, "name") or VM.value(row, "id"))
 
 
 def _told_by(listing: _Listing | None, row: Row) -> bool:
     """Return whether a listing tells what became of a VM: one acted on since it began was listed as it was before."""
-    flight = KINDS["vm"].value(row, "flight")
+    flight = VM.value(row, "flight")
     return listing is not None and (flight is None or flight.since <= listing.began)

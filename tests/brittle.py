@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from backend.cache import Cache, Scope
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers.ec2 import provider as ec2
 from backend.providers.ec2.requests import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
@@ -245,8 +245,8 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
     if kind.name == "flavor":
         replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
-        cache.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
-    found = {kind.value(row, "id"): row for row in cache.rows(kind, HERE)}
+        cache.rows.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
+    found = {kind.value(row, "id"): row for row in cache.rows.snapshot(kind, HERE)}
     for number in range(3):
         said = dict(zip(kind.index, found.get(kept.native.format(n=number), ()), strict=False))
         if {name: value for name, value in said.items() if value is not None} != kept.row(number):

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB
 from backend.mongod import EmbeddedServer, find_binary
 from backend.providers.ec2.entry import ec2_keys
@@ -69,19 +70,19 @@ def server_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
     """An empty cache, once on a real server and once on mongomock."""
     home = request.getfixturevalue("server_home") if request.param == "embedded" else Path("/nowhere")
-    opened = open_cache(MongoDB(Secret(request.param), f"test-{uuid4().hex[:12]}"), home)
+    opened = open_cache(MongoDB(Secret(request.param), f"test-{uuid4().hex[:12]}"), home, KINDS.values())
     assert opened.mode == request.param, opened.note
     yield opened
-    opened.client.drop_database(opened.database.name)
+    opened.store.client.drop_database(opened.store.database.name)
     opened.close()
 
 
 @pytest.fixture
 def embedded(server_home: Path) -> Iterator[Cache]:
     """An empty cache on a real server, for what mongomock cannot do."""
-    opened = open_cache(MongoDB(Secret("embedded"), f"test-{uuid4().hex[:12]}"), server_home)
+    opened = open_cache(MongoDB(Secret("embedded"), f"test-{uuid4().hex[:12]}"), server_home, KINDS.values())
     yield opened
-    opened.client.drop_database(opened.database.name)
+    opened.store.client.drop_database(opened.store.database.name)
     opened.close()
 
 
@@ -101,7 +102,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
 @pytest.fixture
 def plain(standalone: Standalone) -> Iterator[Cache]:
     """A cache on a server that has no change streams."""
-    opened = open_cache(MongoDB(Secret(standalone.uri()), f"test-{uuid4().hex[:12]}"), Path("/nowhere"))
+    opened = open_cache(MongoDB(Secret(standalone.uri()), f"test-{uuid4().hex[:12]}"), Path("/nowhere"), KINDS.values())
     yield opened
     opened.close()
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pymongo.errors import WriteError
 
 from backend.cache import Cache, RefreshRecord, Scope
-from backend.kinds import KINDS, Kind, Type
+from backend.catalog import KINDS
+from backend.kinds.model import Kind, Type
 from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")
@@ -106,9 +107,9 @@ def fill(cache: Cache, scope: Scope, *, kinds: bool = True) -> None:
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     for kind in KINDS.values() if kinds else ():
-        cache.put(kind, scope, LISTED[kind.plural])
-        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, kind.name, now, now, len(GOOD)))
-    cache.journal_add([waiting(native, scope, now) for native in GOOD])
+        cache.rows.put(kind, scope, LISTED[kind.plural])
+        cache.refreshes.write(kind, scope, RefreshRecord(scope.cloud, scope.region, kind.name, now, now, len(GOOD)))
+    cache.journal.add([waiting(native, scope, now) for native in GOOD])
 
 
 class Damage:
@@ -124,7 +125,7 @@ class Damage:
 
     def write(self, cache: Cache) -> None:
         """Write it as it is, whatever a validator says."""
-        collection = cache.database[self.collection]
+        collection = cache.store.database[self.collection]
         if cache.mode == "memory":
             collection.replace_one({"_id": self.document["_id"]}, self.document, upsert=True)
             return
@@ -206,7 +207,7 @@ def no_bson(cache: Cache, collection: str, key: str, good: Mapping[str, Any], fi
     raw = RawBSONDocument((len(body) + 4).to_bytes(4, "little") + body, CodecOptions(document_class=RawBSONDocument))
 
     def write() -> None:
-        found = cache.database[collection]
+        found = cache.store.database[collection]
         found.delete_one({"_id": key})
         found.insert_one(raw, bypass_document_validation=True)
 

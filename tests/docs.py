@@ -4,9 +4,10 @@ from argparse import Action
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from backend.commands import COMMANDS, Command, Param
-from backend.commands.model import Effect
-from backend.kinds import KINDS, Column, Kind, Type
+from backend.catalog import KINDS
+from backend.commands.model import Command, Effect, Param
+from backend.commands.table import COMMANDS
+from backend.kinds.model import Column, Kind, Type
 from tui.cli import parser
 
 PATH = Path(__file__).parents[1] / "docs" / "commands.md"

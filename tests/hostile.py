@@ -13,7 +13,7 @@ from rich.segment import Segment
 from wcwidth import wcwidth
 
 from backend.format import Flight
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 
 _T = TypeVar("_T")
 

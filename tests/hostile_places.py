@@ -13,12 +13,15 @@ from rich.console import Console, RenderableType
 from rich.style import Style
 
 from backend.cache.documents import flatten
-from backend.commands import Outcome, Parsed, Result, command
+from backend.catalog import KINDS
+from backend.commands.model import Outcome, Parsed, Result
 from backend.commands.preview import Preview, Target
+from backend.commands.table import command
 from backend.errors import CloudmeshError
 from backend.export import write
 from backend.format import as_object, cell
-from backend.kinds import JOURNAL, KINDS, Column, Kind, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Column, Kind, Row
 from tests.hostile import Tally, cells, row_of
 from tui import headless
 from tui.printing import PADDED

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands import COMMANDS
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from tests import docs
 from tui.cli import parser
 from tui.ending import status

@@ -17,9 +17,14 @@ from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Input
 
-from backend.commands import COMMANDS, Command, Param, complete, refusal
+from backend.catalog import KINDS
+from backend.commands.grammar import complete
+from backend.commands.model import Command, Param
+from backend.commands.run import refusal
+from backend.commands.table import COMMANDS
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe
@@ -181,6 +186,7 @@ class CloudmeshApp(Orderly):
 
         feed = Feed(
             session.cache,
+            KINDS.values(),
             lambda change: self.post_message(CacheChanged(change)),
             lambda lost: self.post_message(CacheConnection(lost)),
         )

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Command, Param, Parsed, command, losses, parse, refusal, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError, find
-from backend.commands.model import Call
+from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
+from backend.commands.run import losses, refusal
+from backend.commands.table import command
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 from backend.text import safe
@@ -75,7 +78,7 @@ class Asking:
         def look(job: Job) -> Row:
             call = Call(session, parsed.given, job.check)
             with named(parsed, call):
-                return find(call, kind, word)
+                return find(call, KINDS[kind], word)
 
         self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error, opens=True))
 

@@ -105,12 +105,13 @@ class Launch:
     def open(self) -> Session:
         """Open the cache and return the session; blocks for as long as a server takes to answer."""
         from backend.cache import open_cache
+        from backend.catalog import KINDS
 
         few_arenas()
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
         cloud = _current(settings, self.home, self.cloud)
-        cache = open_cache(settings.mongodb, self.home)
+        cache = open_cache(settings.mongodb, self.home, KINDS.values())
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
         return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
@@ -124,6 +125,8 @@ class Launch:
 @contextmanager
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration, and close at the end whatever was opened since."""
+    from backend.catalog import KINDS  # with all commands: --help and --version need none
+
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
         if options.demo:
@@ -131,7 +134,7 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             settings = None
         else:
             home = config.home()
-            settings = config.load(config.find(options.config))
+            settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
             _current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)

@@ -15,13 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from backend.cache.documents import plain_or_text
-from backend.commands import Outcome, Parsed, execute, losses, parse
+from backend.catalog import KINDS, kind_named
+from backend.commands.grammar import parse
 from backend.commands.listings import summary
-from backend.commands.recovery import recover
-from backend.commands.run import is_journalled
+from backend.commands.model import Outcome, Parsed
+from backend.commands.run import execute, is_journalled, losses
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
-from backend.kinds import KINDS, Kind, Row, kind_named
+from backend.journal.recovery import recover
+from backend.kinds.model import Kind, Row
 from backend.log import logger
 from backend.providers.protocol import Waiting
 from backend.refresh import Difference, Progress, refresh_many

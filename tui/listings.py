@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
 from backend.cache.places import EVERYWHERE
-from backend.commands import Parsed, command
+from backend.catalog import KINDS
+from backend.commands.model import Parsed
+from backend.commands.table import command
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.jobs import Job
@@ -95,13 +97,13 @@ class Listings:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # what is written after this must be told of
             began = monotonic()
             rows: list[Row] = []
-            for number, page in enumerate(session.cache.pages(kind, session.scope)):
+            for number, page in enumerate(session.cache.rows.pages(kind, session.scope)):
                 if self._closed:
                     break
                 if number == 1:  # there is more than a page: the first is on screen while the others come
                     self._app.call_later(begin, rows[:])
                 rows += page
-            return rows, session.cache.refreshed(kind, session.scope), monotonic() - began
+            return rows, session.cache.refreshes.of(kind, session.scope), monotonic() - began
 
         def begin(page: list[Row]) -> None:
             if not self._closed and not table.total:
@@ -188,7 +190,7 @@ class Listings:
         labels = {}
         for name in KINDS:
             age = self._records[name].age(now) if name in self._records else None
-            stale = age is not None and age > self._session.settings.max_age[name]
+            stale = age is not None and age > self._session.settings.max_age_of(KINDS[name])
             count = self._counts.get(name) if age is not None or self._counts.get(name) else None
             labels[name] = Label(count, duration(age) if age is not None else "", stale)
         self._app.main.query_one(TabBar).labels = labels
@@ -204,7 +206,7 @@ class Listings:
         if kind in self._tried and self._records[kind].error == CANCELLED:
             return
         age = self._records[kind].age(self._app.now())
-        wait = session.settings.max_age[kind]
+        wait = session.settings.max_age_of(KINDS[kind])
         if kind == "vm":
             wait = min(wait, session.settings.poll.settled)
         tried = self._tried.get(kind)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from backend.cache import Change
-from backend.commands import Parsed
+from backend.commands.model import Parsed
 
 
 @dataclass

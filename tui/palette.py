@@ -7,8 +7,10 @@ from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits
 from textual.content import Content
 from textual.fuzzy import Matcher
 
-from backend.commands import COMMANDS, Command, Parsed, allowed
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
+from backend.commands.run import allowed
+from backend.commands.table import COMMANDS
 from backend.text import safe
 from tui.messages import Asked
 from tui.screens.steady import Steady

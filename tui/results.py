@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from backend.commands import Outcome, Parsed, Result, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError
+from backend.commands.model import Outcome, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
@@ -15,7 +17,6 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import field_texts
-from backend.kinds import KINDS
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.widgets.status import MessageBar

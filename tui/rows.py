@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
-from backend.kinds import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row
 from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

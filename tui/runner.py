@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands import Parsed, Result, execute_all
-from backend.commands.recovery import Recovered, recover
+from backend.commands.model import Parsed, Result
+from backend.commands.run import execute_all
 from backend.errors import CloudmeshError
+from backend.journal.recovery import Recovered, recover
 from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 from backend.session import Session

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from backend.commands import COMMANDS, Command
+from backend.commands.model import Command
+from backend.commands.table import COMMANDS
 from backend.format import Flight, counted, flight_text
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 

@@ -6,10 +6,11 @@ from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.errors import CloudmeshError
 from backend.format import GONE
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.log import logger
 from backend.refresh import learn_protection
 from backend.session import Session
@@ -92,7 +93,7 @@ class Windows:
         def fail(error: CloudmeshError) -> None:
             screen.table.notice = str(error)
 
-        self._app.start(Job("", lambda _job: session.cache.journal_rows(JOURNAL_SHOWN), screen.load, fail))
+        self._app.start(Job("", lambda _job: session.cache.journal.rows(JOURNAL_SHOWN), screen.load, fail))
 
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
@@ -100,4 +101,4 @@ class Windows:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
                 self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._app.start(Job("", lambda _job: session.cache.entry(key), show, self._app.show_error, opens=True))
+        self._app.start(Job("", lambda _job: session.cache.journal.entry(key), show, self._app.show_error, opens=True))

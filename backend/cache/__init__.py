@@ -7,8 +7,8 @@ from backend.cache.places import Scope
 from backend.cache.records import RefreshRecord
 
 if TYPE_CHECKING:
+    from backend.cache.cache import Cache
     from backend.cache.opening import open_cache
-    from backend.cache.store import Cache
 
 __all__ = ["Cache", "Change", "RefreshRecord", "Scope", "open_cache"]
 
@@ -16,7 +16,7 @@ __all__ = ["Cache", "Change", "RefreshRecord", "Scope", "open_cache"]
 def __getattr__(name: str) -> Any:
     """Import what stands on pymongo when it is first used: the dashboard paints its first screen before that."""
     if name == "Cache":
-        from backend.cache.store import Cache
+        from backend.cache.cache import Cache
 
         return Cache
     if name == "open_cache":

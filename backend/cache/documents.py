@@ -1,4 +1,4 @@
-"""What the cache holds: documents made from KINDS, their schema, their indexes, and the events that tell of them.
+"""What the cache holds: the documents of each kind, their schema, their indexes, and the events that tell of them.
 
 Another version, another client or an enemy may have written anything. What reads a document gives None where it cannot
 be understood, and says so in the log, once: it costs nothing but itself.
@@ -6,7 +6,7 @@ be understood, and says so in the log, once: it costs nothing but itself.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -17,7 +17,8 @@ from typing import Any
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import Flight, plain
-from backend.kinds import JOURNAL, Column, Kind, Row, Type
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Column, Kind, Row, Type
 from backend.text import safe
 
 CHUNK = 500
@@ -95,6 +96,11 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
         common = kind.common
         return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
     return row
+
+
+def to_rows(kind: Kind, scope: Scope, documents: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Yield the row of each document that has one."""
+    return (row for document in documents if (row := to_row(kind, scope, document)) is not None)
 
 
 def _values(kind: Kind, document: Mapping[str, Any]) -> Row:

@@ -6,7 +6,8 @@ from typing import Any
 from backend.cache.documents import typed
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import is_text, is_time
-from backend.kinds import JOURNAL, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row
 
 
 def to_entry(document: Mapping[str, Any]) -> Row | None:

@@ -3,21 +3,22 @@
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from bson.errors import BSONError
 from pymongo.errors import OperationFailure, PyMongoError
 
+from backend.cache.cache import Cache
 from backend.cache.documents import Change, to_row
 from backend.cache.entries import scope_of, to_entry
 from backend.cache.places import EVERYWHERE, Document, Scope, split_key
 from backend.cache.records import RefreshRecord, record
 from backend.cache.rights import UNAUTHORIZED
-from backend.cache.store import Cache
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled, bug
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from backend.log import logger
 
 Told = Callable[[Change], object]
@@ -36,9 +37,6 @@ _NO_STREAMS = frozenset({40573, 40324, 59, 115, UNAUTHORIZED})
 A user without the privilege changeStream is served in the same way: by reading again.
 """
 
-_FOLLOWED: dict[str, Kind] = {kind.plural: kind for kind in KINDS.values()} | {"journal": JOURNAL}
-"""By collection."""
-
 
 class Feed:
     """A thread that follows one cache until it is closed.
@@ -51,6 +49,7 @@ class Feed:
     def __init__(
         self,
         cache: Cache,
+        kinds: Iterable[Kind],
         told: Told,
         connection: Connection = ignore,
         *,
@@ -58,6 +57,7 @@ class Feed:
         retry_every: float = RETRY_EVERY,
     ) -> None:
         self._cache = cache
+        self._kinds = {kind.name: kind for kind in kinds}
         self._told = told
         self._connection = connection
         self._reread_every = reread_every
@@ -118,7 +118,7 @@ class Feed:
         if not self._closed.is_set():
             if not self._lost:  # told once, not at every attempt
                 self._lost = True
-                lost = error if isinstance(error, CacheError) else self._cache.sentence(error)
+                lost = error if isinstance(error, CacheError) else self._cache.store.sentence(error)
                 self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
             with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
                 self._cache.revive()
@@ -138,12 +138,15 @@ class Feed:
 
     def _rows_told_here(self, change: Change) -> None:
         """Pass on the rows that this process wrote of kinds whose rows the stream does not bring."""
-        if change.record is None and change.kind in KINDS and not KINDS[change.kind].by_row:
+        if change.record is None and not self._is_by_row(change.kind):
             self._told_here(change)
+
+    def _is_by_row(self, name: str) -> bool:
+        return name not in self._kinds or self._kinds[name].by_row
 
     def _follow_stream(self, again: bool) -> None:
         """Read events until the server is lost (which raises) or the database is dropped."""
-        follow = [kind.plural for kind in KINDS.values() if kind.by_row]
+        follow = [kind.plural for kind in self._kinds.values() if kind.by_row]
         pipeline = [
             # Not the driver's `watch`: that resumes silently at a server that was killed, and has forgotten writes
             # that were told of; and it neither raises nor waits once the database is dropped.
@@ -151,10 +154,10 @@ class Feed:
             {"$match": {"ns.coll": {"$in": [*follow, "refreshes", "journal"]}}},
             {"$project": {"fullDocument.extra": 0, "updateDescription": 0}},  # rows have neither
         ]
-        with self._cache.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
+        with self._cache.store.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
             self._regain()
             if again:
-                self._reread((*KINDS.values(), JOURNAL))
+                self._reread((*self._kinds.values(), JOURNAL))
             self._ready.set()
             while stream.alive and not self._closed.is_set():
                 if (event := stream.try_next()) is not None:
@@ -168,32 +171,32 @@ class Feed:
                 events.append(self._events.get())
             if self._closed.is_set():
                 return
-            for change in changes((event for event in events if event is not None), self._grown):
+            for change in changes((event for event in events if event is not None), self._kinds, self._grown):
                 self._told(change)
 
     def _grown(self, entry: RefreshRecord) -> bool:
         """Return whether another process has written rows since the last record of this kind."""
         key = entry.kind, Scope(entry.cloud, entry.region)
         before, self._written[key] = self._written.get(key), entry.written
-        return entry.written != before and entry.writer != self._cache.writer
+        return entry.written != before and entry.writer != self._cache.store.writer
 
     def _follow_by_rereading(self) -> None:
         seen: list[RefreshRecord] = []
         with suppress(CacheError):  # told of at the next look
-            seen = self._cache.records()
+            seen = self._cache.refreshes.all(self._kinds)
         self._follow_locally()
         while not self._closed.wait(self._retry_every if self._lost else self._reread_every):
             try:
-                records = self._cache.records()
+                records = self._cache.refreshes.all(self._kinds)
             except CacheError as error:
                 self._lose(error)
                 continue
             self._regain()
             for entry in records:
-                if entry not in seen and entry.writer != self._cache.writer:
+                if entry not in seen and entry.writer != self._cache.store.writer:
                     self._told(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
             seen = records
-            self._reread(kind for kind in (*KINDS.values(), JOURNAL) if kind.by_row)
+            self._reread(kind for kind in (*self._kinds.values(), JOURNAL) if kind.by_row)
 
     def _reread(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
@@ -203,17 +206,20 @@ class Feed:
 _AGAIN = "It is tried again by itself; what is on screen stays."
 
 
-def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) -> list[Change]:
-    """Return the changes that a batch of change stream events amounts to, one for each kind and scope.
+def changes(
+    events: Iterable[Document], kinds: Mapping[str, Kind], grown: Callable[[RefreshRecord], bool]
+) -> list[Change]:
+    """Return the changes that a batch of change stream events amounts to, one for each scope and kind of `kinds`.
 
     Of several events about one row the last counts. A kind that is not followed by row is read again when its record
     has `grown`.
     """
+    by_collection = {kind.plural: kind for kind in kinds.values()} | {"journal": JOURNAL}
     rows: dict[tuple[str, Scope], dict[str, Row | None]] = defaultdict(dict)
     found = []
     for event in events:
         try:
-            change = _change(event, grown)
+            change = _change(event, by_collection, kinds, grown)
         except Exception:  # noqa: BLE001 - a bug costs its own event, not those that come with it
             logger.exception("what has changed in the cache was not understood")
             continue
@@ -222,7 +228,7 @@ def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) 
         if change.record or change.reread:
             found.append(change)
             continue
-        index = (JOURNAL if change.kind == JOURNAL.name else KINDS[change.kind]).index["id"]
+        index = (JOURNAL if change.kind == JOURNAL.name else kinds[change.kind]).index["id"]
         by_id = rows[change.kind, change.scope]
         by_id |= dict.fromkeys(change.removed) | {row[index]: row for row in change.upserts}
     for (name, scope), by_id in rows.items():
@@ -232,16 +238,21 @@ def changes(events: Iterable[Document], grown: Callable[[RefreshRecord], bool]) 
     return found
 
 
-def _change(event: Document, grown: Callable[[RefreshRecord], bool]) -> Change | None:
+def _change(
+    event: Document,
+    by_collection: Mapping[str, Kind],
+    kinds: Mapping[str, Kind],
+    grown: Callable[[RefreshRecord], bool],
+) -> Change | None:
     """Return what one event says; None where that concerns nobody, or cannot be understood."""
     collection, document = event["ns"]["coll"], event.get("fullDocument")
     if collection == "refreshes":
         entry = None if document is None else record(document)
-        if entry is None:
+        if entry is None or entry.kind not in kinds:
             return None
-        reread = not KINDS[entry.kind].by_row and grown(entry)
+        reread = not kinds[entry.kind].by_row and grown(entry)
         return Change(entry.kind, Scope(entry.cloud, entry.region), reread=reread, record=entry)
-    kind = _FOLLOWED[collection]
+    kind = by_collection[collection]
     if "documentKey" not in event:  # drop, rename, invalidate
         return Change(kind.name, EVERYWHERE, reread=True)
     if kind is JOURNAL:

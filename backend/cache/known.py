@@ -52,8 +52,8 @@ class Hashes:
 class Known:
     """What a refresh knows of the rows of its kind.
 
-    `Cache.known` makes it when the refresh begins and `Cache.put` keeps it; what is left of it when the listing has
-    come whole is what `Cache.left` takes for gone.
+    `Rows.known` makes it when the refresh begins and `Rows.put` keeps it; what is left of it when the listing has
+    come whole is what `Rows.left` takes for gone.
     """
 
     def __init__(self, hashes: Hashes | None = None, unhashed: Iterable[str] = ()) -> None:

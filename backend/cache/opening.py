@@ -1,7 +1,7 @@
 """Opens the cache that the configuration asks for, or the best there is."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 
 from backend.cache.address import place_of
-from backend.cache.connection import Mode
+from backend.cache.cache import Cache
 from backend.cache.faults import sentence
-from backend.cache.store import Cache
+from backend.cache.store import Mode, Store
 from backend.callbacks import ignore
 from backend.config import MongoDB
 from backend.errors import CacheError, CacheLostError
+from backend.kinds.model import Kind
 from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
@@ -28,8 +29,10 @@ NO_MONGOD = (
 )
 
 
-def open_cache(settings: MongoDB, home: Path, find: Callable[[], str | None] = find_binary) -> Cache:
-    """Return the cache, prepared; where no embedded server can run, one in memory whose `note` says why.
+def open_cache(
+    settings: MongoDB, home: Path, kinds: Collection[Kind], find: Callable[[], str | None] = find_binary
+) -> Cache:
+    """Return the cache, prepared for `kinds`; where no embedded server can run, one in memory whose `note` says why.
 
     `find` answers the mongod that the embedded server runs, None where there is none.
 
@@ -37,25 +40,26 @@ def open_cache(settings: MongoDB, home: Path, find: Callable[[], str | None] = f
     """
     uri = settings.uri.reveal()
     if uri == "memory":
-        return _memory(settings, "")
+        return _memory(settings, kinds, "")
     if uri == "embedded":
-        return _embedded(settings, home, find())
-    return _connected(uri, settings, "mongodb", place_of(uri))
+        return _embedded(settings, home, kinds, find())
+    return _connected(uri, settings, kinds, "mongodb", place_of(uri))
 
 
-def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:
+def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: str | None) -> Cache:
     if binary is None:
-        return _memory(settings, NO_MONGOD)
+        return _memory(settings, kinds, NO_MONGOD)
     server = EmbeddedServer(home, binary)
     try:
         uri = server.start()
     except SilentError as error:  # not in memory: others may have it open, and what is done would not be in its journal
         raise CacheLostError(error.message, error.cure) from None
     except MongodError as error:
-        return _memory(settings, f"{error} The cache is in memory until you start again, and will not last.")
+        return _memory(settings, kinds, f"{error} The cache is in memory until you start again, and will not last.")
     return _connected(
         uri,
         settings,
+        kinds,
         "embedded",
         "the embedded server",
         close=server.stop,
@@ -67,6 +71,7 @@ def _embedded(settings: MongoDB, home: Path, binary: str | None) -> Cache:
 def _connected(
     uri: str,
     settings: MongoDB,
+    kinds: Collection[Kind],
     mode: Mode,
     place: str,
     *,
@@ -81,19 +86,19 @@ def _connected(
         if isinstance(error, ssl.SSLError):
             error = ConfigurationError("mongodb.uri names a file of certificates that has none")
         raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), place) from None
-    cache = Cache(client, settings.database, mode, place, close=close, revive=revive, full=full)
+    cache = Cache(Store(client, settings.database, mode, place, close=close, revive=revive, full=full))
     try:
-        cache.prepare()
+        cache.prepare(kinds)
     except CacheError:
         cache.close()
         raise
     return cache
 
 
-def _memory(settings: MongoDB, note: str) -> Cache:
+def _memory(settings: MongoDB, kinds: Collection[Kind], note: str) -> Cache:
     import mongomock
 
     client: Any = mongomock.MongoClient(tz_aware=True)
-    cache = Cache(client, settings.database, "memory", "memory", note=note)
-    cache.prepare()
+    cache = Cache(Store(client, settings.database, "memory", "memory", note=note))
+    cache.prepare(kinds)
     return cache

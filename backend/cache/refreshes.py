@@ -1,33 +1,42 @@
 """Reads and writes the records of refreshes, and gives out the leases in them."""
 
+from collections.abc import Container
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo import WriteConcern
 
-from backend.cache.connection import LEASE_SECONDS, SOON, Connection
 from backend.cache.documents import Change
 from backend.cache.places import Document, Scope
 from backend.cache.records import RefreshRecord, record
-from backend.kinds import Kind
+from backend.cache.store import SOON, Store
+from backend.kinds.model import Kind
+
+LEASE_SECONDS = 30.0
 
 
-class Refreshes(Connection):
+class Refreshes:
     """The collection `refreshes`."""
 
-    def refreshed(self, kind: Kind, scope: Scope) -> RefreshRecord:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lease_seconds = LEASE_SECONDS
+        """Seconds that a lease lasts after it was last renewed."""
+
+    def of(self, kind: Kind, scope: Scope) -> RefreshRecord:
         """Return what is known of the last refresh of a kind; an empty record when there has been none."""
-        with self.use():
-            found = self.find_one("refreshes", scope.key(kind.name))
+        with self._store.use():
+            found = self._store.find_one("refreshes", scope.key(kind.name))
         return (None if found is None else record(found)) or RefreshRecord(scope.cloud, scope.region, kind.name)
 
-    def records(self) -> list[RefreshRecord]:
-        """Return what is known of the refreshes of every kind in every cloud."""
-        with self.use():
-            return [entry for found in self.find("refreshes", {}) if (entry := record(found)) is not None]
+    def all(self, kinds: Container[str]) -> list[RefreshRecord]:
+        """Return the records of all refreshes, in every cloud and region, of the kinds that have these names."""
+        with self._store.use():
+            found = [record(document) for document in self._store.find("refreshes", {})]
+        return [entry for entry in found if entry is not None and entry.kind in kinds]
 
-    def begin_refresh(
+    def begin(
         self, kind: Kind, scope: Scope, lease: str, by: str, *, seen: RefreshRecord | None = None, dead: bool = False
     ) -> RefreshRecord | None:
         """Give a refresh the lease of its kind and return its record, which has the figures of the last listing.
@@ -41,12 +50,12 @@ class Refreshes(Connection):
         if seen is not None:
             query |= {"finished": seen.finished}
             free += [{"lease": seen.lease}] if dead else []
-        begun: Document = {"started": datetime.now(UTC), "error": None, "batch": 0, "writer": self.writer}
+        begun: Document = {"started": datetime.now(UTC), "error": None, "batch": 0, "writer": self._store.writer}
         begun |= {"lease": lease, "lease_by": by}
-        about = {"cloud": scope.cloud, "region": scope.region, "kind": kind.name, "writer": self.writer}
-        with self.use():
-            records = self.database["refreshes"]
-            there = self.find_one("refreshes", named["_id"])
+        about = {"cloud": scope.cloud, "region": scope.region, "kind": kind.name, "writer": self._store.writer}
+        with self._store.use():
+            records = self._store.database["refreshes"]
+            there = self._store.find_one("refreshes", named["_id"])
             if there is not None and record(there) is None:  # it would be waited for what it says for ever
                 records.delete_one(named)
             found = records.find_one_and_update(query, self._leased(begun))
@@ -58,62 +67,54 @@ class Refreshes(Connection):
         if found is None:
             return None
         entry = record(found | begun) or RefreshRecord(scope.cloud, scope.region, kind.name, **begun)
-        self.announce(Change(kind.name, scope, record=entry))
+        self._store.announce(Change(kind.name, scope, record=entry))
         return entry
 
-    def keep_lease(self, kind: Kind, scope: Scope, lease: str, *, on_disk: bool = False) -> bool:
-        """Let a lease last; return False where another refresh has it. `on_disk`: with all that was written before."""
-        with self.use():
-            records = self.database["refreshes"]
-            if self.mode != "memory":
+    def renew(self, kind: Kind, scope: Scope, lease: str, *, on_disk: bool = False) -> bool:
+        """Renew a lease; return False where another refresh has it. `on_disk`: after all that was written before."""
+        with self._store.use():
+            records = self._store.database["refreshes"]
+            if self._store.mode != "memory":
                 records = records.with_options(write_concern=_SAFE if on_disk else SOON)
             query = {"_id": scope.key(kind.name), "lease": lease}
             return bool(records.update_one(query, self._leased({"lease": lease})).matched_count)
 
-    def note_refresh(self, kind: Kind, scope: Scope, entry: RefreshRecord, lease: str = "") -> bool:
+    def write(self, kind: Kind, scope: Scope, entry: RefreshRecord, lease: str = "") -> bool:
         """Write the `refreshes` document of a kind.
 
         `lease` is that of the refresh that writes it: where another has it now nothing is written, and False returned.
         It lasts on where the entry has it too.
         """
-        entry = replace(entry, writer=self.writer)
+        entry = replace(entry, writer=self._store.writer)
         query = {"_id": scope.key(kind.name)} | ({"lease": lease} if lease else {})
-        with self.use():
-            records = self.database["refreshes"]
-            if entry.batch and self.mode != "memory":  # the next will follow
+        with self._store.use():
+            records = self._store.database["refreshes"]
+            if entry.batch and self._store.mode != "memory":  # the next will follow
                 records = records.with_options(write_concern=SOON)
             written = records.update_one(query, self._leased(asdict(entry)), upsert=not lease)
         if lease and not written.matched_count:
             return False
-        self.announce(Change(kind.name, scope, record=entry))
+        self._store.announce(Change(kind.name, scope, record=entry))
         return True
 
     def _leased(self, fields: Document) -> Any:
         """Return the update that writes `fields` and how long the lease in them lasts, by the clock of the server."""
         if not fields["lease"]:
             return {"$set": {**fields, "lease_until": None}}
-        if self.mode == "memory":
+        if self._store.mode == "memory":
             return {"$set": {**fields, "lease_until": datetime.now(UTC) + timedelta(seconds=self.lease_seconds)}}
         literal = {name: {"$literal": value} for name, value in fields.items()}  # a name may begin with a dollar
         return [{"$set": {**literal, "lease_until": {"$add": ["$$NOW", round(1_000 * self.lease_seconds)]}}}]
 
     def _expired(self) -> Document:
         """Return what a lease is that has ended, or lasts for longer than any that was ever given."""
-        if self.mode == "memory":
+        if self._store.mode == "memory":
             now = datetime.now(UTC)
             ends: list[Any] = [None, {"$lt": now}, {"$gt": now + timedelta(seconds=_LONGEST)}]
             return {"$or": [{"lease_until": end} for end in ends]}
         last = {"$add": ["$$NOW", round(1_000 * _LONGEST)]}
         until = "$lease_until"  # none at all is less than any
         return {"$expr": {"$or": [{"$lt": [until, "$$NOW"]}, {"$gt": [until, last]}]}}
-
-    def server(self) -> Any:
-        """Return a value that changes when the server restarts, or another becomes the primary."""
-        if self.mode == "memory":
-            return None
-        with self.use():
-            hello = self.client.admin.command("hello")
-        return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
 
 _SAFE = WriteConcern(w="majority", j=True)

@@ -1,339 +1,171 @@
-"""Reads and writes the rows of the cache, on MongoDB or mongomock."""
+"""The store: a connection to the cache's database, one operation at a time, and the listeners to what is written."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import chain, islice
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from bson import decode_all
+from bson.errors import BSONError
+from pymongo import WriteConcern
+from pymongo.errors import PyMongoError
 
-from backend.cache.connection import SOON, UNCLEAR, chunks, of
-from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_row, understood
-from backend.cache.journalling import Journal
-from backend.cache.known import Hashes, Known
+from backend.cache.documents import CHUNK, Change, to_rows
+from backend.cache.faults import sentence
 from backend.cache.places import Document, Scope
-from backend.cache.preparing import Preparing
-from backend.cache.refreshes import Refreshes
-from backend.format import MOVING, Flight
-from backend.kinds import KINDS, Kind, Row
+from backend.callbacks import ignore
+from backend.errors import CacheError, CacheLostError
+from backend.kinds.model import Kind
+
+Mode = Literal["embedded", "memory", "mongodb"]
+
+_T = TypeVar("_T")
+
+Announce = Callable[[Change], object]
 
 
-class Cache(Preparing, Refreshes, Journal):
-    """One cache database. Safe for use by several threads; every method may block and raise CacheError.
+class Store:
+    """A connection to one database, which the faces of a cache share; see backend.cache.cache.Cache."""
 
-    `mode` says what kind of server it is on; `place` names it without its credentials; `note` is a sentence for the
-    user where the cache is not the one that the configuration asked for.
-    """
-
-    # --- rows --------------------------------------------------------------------------------------------------------
-
-    def rows(self, kind: Kind, scope: Scope) -> list[Row]:
-        """Return the snapshot of one kind: its rows in the order they were first seen."""
-        return list(chain.from_iterable(self.pages(kind, scope)))
-
-    def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
-        """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
-        with self.use():
-            rows = self._rows(kind, scope, self.find(kind.plural, of(scope), kind.projection))
-            while page := list(islice(rows, CHUNK)):
-                yield page
-
-    def _rows(self, kind: Kind, scope: Scope, documents: Iterable[Document]) -> Iterator[Row]:
-        return (row for document in documents if (row := to_row(kind, scope, document)) is not None)
-
-    def count(self, kind: Kind, scope: Scope) -> int:
-        """Return how many rows a snapshot would have."""
-        with self.use():
-            return int(self.database[kind.plural].count_documents(of(scope)))
-
-    def document(self, kind: Kind, scope: Scope, native: str) -> Document | None:
-        """Return everything that is known of one object, None when it is not in the cache."""
-        with self.use():
-            found = self.find_one(kind.plural, scope.key(native))
-            return None if found is None else understood(kind, scope, found)
-
-    def named(self, kind: Kind, scope: Scope, word: str) -> list[Row]:
-        """Return the rows whose id is `word`, else those whose name is."""
-        with self.use():
-            for query in ({"_id": scope.key(word)}, {**of(scope), "name": word}):
-                if rows := list(self._rows(kind, scope, self.find(kind.plural, query))):
-                    return rows
-            return []
-
-    def known(self, kind: Kind, scope: Scope) -> Known:
-        """Return what a refresh must know of the rows that there are."""
-        unhashed: list[str] = []
-
-        def hashes() -> Iterator[int]:
-            for found in self._hashes(kind, scope):
-                if (digest := digest_of(found)) is None:
-                    unhashed.append(found["id"])
-                else:
-                    yield digest
-
-        with self.use():
-            return Known(Hashes(hashes()), unhashed)
-
-    def left(self, kind: Kind, scope: Scope, known: Known) -> dict[str, int | None]:
-        """Return the ids, with their hashes, of the rows that no listing has taken out of `known`.
-
-        What somebody has written since is as it was known no longer, and not among them.
-        """
-        if not known:
-            return {}
-        with self.use():
-            hashes = ((found["id"], digest_of(found)) for found in self._hashes(kind, scope))
-            return {
-                native: digest
-                for native, digest in hashes
-                if (native in known.unhashed if digest is None else digest in known.hashes)
-            }
-
-    def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
-        """Yield id and hash of each row; a document that is no row has none, so that a listing writes it again."""
-        found = self.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
-        return (one for one in found if is_of(scope, one))
-
-    def put(
+    def __init__(
         self,
-        kind: Kind,
-        scope: Scope,
-        items: Iterable[Mapping[str, Any]],
-        known: Known | None = None,
+        client: Any,
+        database: str,
+        mode: Mode,
+        place: str,
         *,
-        made: bool = False,
-        flight: Flight | None = None,
-    ) -> tuple[int, int]:
-        """Write the items that are not in the cache as they are and return (added, changed).
+        note: str = "",
+        close: Callable[[], None] = ignore,
+        revive: Callable[[], object] = ignore,
+        full: Callable[[], str] = str,
+    ) -> None:
+        self.mode = mode
+        self.place = place
+        self.note = note
+        self.client = client
+        self.database = client[database]
+        self.revive = revive
+        """Starts the server again where it is ours and gone; else does nothing."""
+        self.writer = uuid4().hex
+        """The name of this open cache in the records of its refreshes: no other has it."""
+        self.refusal: CacheError | None = None
+        """Why nothing may be written, where the user of the server may only read; see backend.cache.preparing."""
+        self._close = close
+        self._full = full
+        # mongomock is not thread-safe; MongoDB's client is.
+        self._lock: AbstractContextManager[Any] = threading.RLock() if mode == "memory" else nullcontext()
+        self._listeners: list[Announce] = []
 
-        Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
-        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that
-        made them: they count as not listed yet until a listing has had them; see `unlisted`.
-        """
-        if made or flight:
-            old = [self._put_made(kind, scope, item, flight) for item in items]
-            return old.count(False), old.count(True)
-        refreshing = known is not None
-        known = Known() if known is None else known
-        now = datetime.now(UTC)
-        listed: dict[str, Document] = {}
-        passed: set[int] = set()
-        for item in items:
-            if item.get("id"):
-                document = to_document(kind, scope, item, now)
-                listed[document["_id"]] = document
-            elif "digest" in item:
-                passed.add(item["digest"])
-        known.hashes.take(passed)
-        fresh = {key: document for key, document in listed.items() if document["hash"] not in known.hashes}
-        known.hashes.take(document["hash"] for document in listed.values())
-        if not fresh:
-            return 0, 0
-        with self.use():
-            # What is new is inserted: an upsert costs the server five times as much (measured). Where there was nothing
-            # it is not even looked for: the server refuses what is there after all.
-            present = {} if refreshing and known.nothing else self._present(kind, fresh)
-            there = self._insert(kind, [document for key, document in fresh.items() if key not in present])
-            present |= dict.fromkeys(there, UNCLEAR) | self._present(kind, there)
-            hashes = {key: digest_of(found) for key, found in present.items()}
-            known.hashes.take(hashes.values())
-            known.unhashed.difference_update(listed[key]["id"] for key in present)
-            # Listed as it is in the cache and otherwise too, on one page: it stays, else it would change to and fro.
-            alike = [
-                fresh.pop(key) for key, found in present.items() if same(fresh[key], found) or hashes[key] in passed
-            ]
-            self._update(kind, [_listed(document, present[key]) for key, document in fresh.items() if key in present])
-            # Of what is as it was, but listed in other bytes now, only the hash.
-            self._update(
-                kind,
-                [
-                    _listed({"_id": one["_id"], "hash": one["hash"]}, present[one["_id"]])
-                    for one in alike
-                    if hashes[one["_id"]] not in passed and hashes[one["_id"]] != one["hash"]
-                ],
-            )
-        told = list(fresh.values())
-        if refreshing:  # another dashboard's refresh has just written these: ours shows them as soon
-            told += [one for one in alike if hashes[one["_id"]] == one["hash"]]
-        if told and self._listeners:
-            rows = self._rows(kind, scope, (present.get(one["_id"], {}) | one for one in told))
-            self.announce(Change(kind.name, scope, upserts=tuple(rows)))
-        changed = sum(key in present for key in fresh)
-        return len(fresh) - changed, changed
+    def close(self) -> None:
+        """Give the connection back, and the embedded server where this cache holds one; never takes long."""
+        self._listeners.clear()
+        # The driver takes leave of the server first, and waits for one that is frozen until its sockets time out.
+        closing = threading.Thread(target=self.client.close, name="closing the cache", daemon=True)
+        closing.start()
+        closing.join(_LEAVE)
+        self._close()
 
-    def _put_made(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None) -> bool:
-        """Write an object that was made, with its flight where it has none; return whether it was in the cache.
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Hold the database for one operation; MongoDB's errors come out as CacheError."""
+        try:
+            with self._lock:
+                yield
+        except (PyMongoError, BSONError) as error:
+            raise self.sentence(error) from None
 
-        One write: no table shows a VM that was just booted without its flight.
-        """
-        now = datetime.now(UTC)
-        # The digest is of what a listing says; this is none, so the next one must write.
-        document = to_document(kind, scope, item, now) | {"hash": None, "made": now, "unlisted": True}
-        with self.use():
-            there = self._insert(kind, [document | (_flight_fields(flight, None) if flight else {})])
-            if there:
-                self._update(kind, [document])
-        if not (there and flight and self.claim(scope, str(document["id"]), flight, None)):
-            self._announce_row(kind, scope, str(document["id"]))
-        return bool(there)
+    def sentence(self, error: PyMongoError | BSONError) -> CacheError:
+        """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
+        said = sentence(error, self.place)
+        if isinstance(said, CacheLostError) and (folder := self._full()):
+            return CacheLostError(f"{said.message} The disk of {folder} is full.", "Free some space.")
+        return said
 
-    def unlisted(self, kind: Kind, scope: Scope, since: datetime) -> set[str]:
-        """Return the ids of the objects that commands have made since then and that no listing has had."""
-        if not kind.by_row:  # commands make none of those
-            return set()
-        with self.use():
-            found = self.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
-            return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
-
-    def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:
-        """Return whether a command has made an object since then, listed or not."""
-        with self.use():
-            found = self.find_one(kind.plural, scope.key(native))
-        return found is not None and _is_made_since(found, since)
-
-    def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
-        """Return the documents of these keys that there are."""
-        found = chain.from_iterable(self.find(kind.plural, {"_id": {"$in": chunk}}) for chunk in chunks([*keys]))
-        return {one["_id"]: one for one in found if one}
-
-    def _insert(self, kind: Kind, documents: Sequence[Document]) -> list[str]:
-        """Insert documents and return the keys of those that were there, which stay as they are."""
-        collection = self._written(kind)
-        there = []
-        for chunk in chunks(documents):
-            try:
-                collection.insert_many(chunk, ordered=False)
-            except BulkWriteError as error:
-                failed = error.details["writeErrors"]
-                if any(entry["code"] != _DUPLICATE for entry in failed):
-                    raise
-                there += [chunk[entry["index"]]["_id"] for entry in failed]
-        return there
-
-    def _update(self, kind: Kind, documents: Sequence[Document]) -> None:
-        """Write what these documents say of their own, and leave what else is there: a flight is ours to end."""
-        collection = self._written(kind)
-        updates = [({"_id": document["_id"]}, {"$set": document}) for document in documents]
-        if self.mode == "memory":  # mongomock has no bulk_write with this pymongo
-            for query, update in updates:
-                collection.update_one(query, update)
+    def find(self, collection: str, query: Document, projection: Document | None = None, **how: Any) -> Iterator[Any]:
+        """Yield the documents that are found; one that is no BSON, which the server takes, as an empty one."""
+        find = self.database[collection]
+        how = {"batch_size": CHUNK, **how}
+        if self.mode == "memory":
+            yield from find.find(query, projection, **how)
             return
-        for chunk in chunks(updates):
-            collection.bulk_write([UpdateOne(query, update) for query, update in chunk], ordered=False)
+        options = self.database.codec_options
+        for batch in find.find_raw_batches(query, projection, **how):
+            try:
+                yield from decode_all(batch, options)
+            except BSONError:
+                yield from _one_by_one(batch, options)
 
-    def _written(self, kind: Kind) -> Any:
-        collection = self.database[kind.plural]
-        if not kind.vast or self.mode == "memory":
-            return collection
-        # Not waiting for the disk at each batch halves the time of a vast listing. The record of its end waits: what is
-        # on disk then has all that was written before it.
-        return collection.with_options(write_concern=SOON)
+    def find_one(self, collection: str, key: str) -> Document | None:
+        """Return the document whose `_id` is `key`, None where there is none."""
+        return next(self.find(collection, {"_id": key}), None)
 
-    def remove(self, kind: Kind, scope: Scope, ids: Iterable[str]) -> int:
-        """Remove rows and return how many of them there were."""
-        gone = tuple(ids)
-        removed = 0
+    def server(self) -> Any:
+        """Return a value that changes when the server restarts, or another becomes the primary."""
+        if self.mode == "memory":
+            return None
         with self.use():
-            for chunk in chunks(gone):
-                query = {"_id": {"$in": [scope.key(native) for native in chunk]}}
-                removed += self.database[kind.plural].delete_many(query).deleted_count
-        if gone:
-            self.announce(Change(kind.name, scope, removed=gone))
-        return removed
+            hello = self.client.admin.command("hello")
+        return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
-    def remove_left(self, kind: Kind, scope: Scope, left: Mapping[str, int | None]) -> int:
-        """Remove the rows that `left` has told of, but for those that somebody writes at this moment."""
-        removed = 0
-        with self.use():
-            for hashed in (False, True):
-                for chunk in chunks([native for native, digest in left.items() if (digest is not None) is hashed]):
-                    keys = [scope.key(native) for native in chunk]
-                    digests = [left[native] for native in chunk]  # no two rows have the same, but for None
-                    query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
-                    removed += self.database[kind.plural].delete_many(query).deleted_count
-        if left:
-            self.announce(Change(kind.name, scope, removed=tuple(left)))
-        return removed
+    # --- listening ---------------------------------------------------------------------------------------------------
 
-    def claim(
-        self, scope: Scope, vm: str, flight: Flight | None, instead: Flight | None, state: str | None = None
-    ) -> bool:
-        """Set or, with None, end the flight of a VM where it still is `instead`; return False where it is another.
+    def listen(self, listener: Announce) -> None:
+        """Give `listener` every change that this process writes, on the thread that writes it."""
+        self._listeners.append(listener)
 
-        Every flight begins, changes and ends by this, so that no dashboard ends or revives the flight of another.
-        `state` is that of the cloud's answer, where it has one.
-        """
-        kind = KINDS["vm"]
-        query: Document = {"_id": scope.key(vm)}
-        query |= {"flight.since": _stored(instead.since), "flight.action": instead.action} if instead else _NO_FLIGHT
-        with self.use():
-            update = {"$set": _flight_fields(flight, state)}
-            claimed: bool = self.database[kind.plural].update_one(query, update).matched_count > 0
-        if claimed:
-            self._announce_row(kind, scope, vm)
-        return claimed
+    def unlisten(self, listener: Announce) -> None:
+        """Take a listener away, where it is one."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
-    def set_protected(self, scope: Scope, vm: str, on: bool | None) -> None:
-        """Note whether a VM is protected, and when that was asked; None: the cloud would not tell."""
-        kind = KINDS["vm"]
-        with self.use():
-            fields = {"protected": on, "protection_asked": datetime.now(UTC)}
-            self.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
-        self._announce_row(kind, scope, vm)
+    @property
+    def listened(self) -> bool:
+        """Whether there is any listener."""
+        return bool(self._listeners)
 
-    def _announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
+    def announce(self, change: Change) -> None:
+        """Give every listener a change."""
+        for listener in tuple(self._listeners):
+            listener(change)
+
+    def announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
+        """Give every listener the row of an object as it is now; nothing where it is gone."""
         if not self._listeners:
             return
         with self.use():
-            rows = tuple(self._rows(kind, scope, self.find(kind.plural, {"_id": scope.key(native)})))
+            rows = tuple(to_rows(kind, scope, self.find(kind.plural, {"_id": scope.key(native)})))
         if rows:
             self.announce(Change(kind.name, scope, upserts=rows))
 
-    def flights(self, scope: Scope) -> list[Row]:
-        """Return the rows of the VMs in flight: those acted on from here, and those that EC2 says are moving."""
-        kind = KINDS["vm"]
-        moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(MOVING)}}]
-        with self.use():
-            found = self.find(kind.plural, {**of(scope), "$or": moving}, kind.projection)
-            rows = list(self._rows(kind, scope, found))
-        # What has a flight that cannot be understood is in none.
-        return [row for row in rows if kind.value(row, "flight") or kind.value(row, "state") in MOVING]
+
+SOON = WriteConcern(w=1)
+"""Answered before it is on disk, where it is within a tenth of a second."""
+
+_LEAVE = 0.3
+"""Seconds that closing waits for the server."""
+
+UNCLEAR: Document = {}
+"""What stands for a document that is no BSON."""
 
 
-def _listed(document: Document, before: Document) -> Document:
-    """Return what a listing writes of an object that was in the cache: from now on it has been listed."""
-    return document | {"unlisted": False} if before.get("unlisted") else document
+def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
+    """Yield the documents of a batch of which some are no BSON, each of those as an empty one."""
+    while batch:
+        size = int.from_bytes(batch[:4], "little")
+        try:
+            yield from decode_all(batch[:size], options)
+        except BSONError:
+            yield dict(UNCLEAR)
+        batch = batch[size:]
 
 
-def _is_made_since(document: Document, since: datetime) -> bool:
-    made = document.get("made")
-    return isinstance(made, datetime) and made >= since
+def of(scope: Scope) -> Document:
+    """Return the query for all that is of a cloud and region."""
+    return {"cloud": scope.cloud, "region": scope.region}
 
 
-def _flight_fields(flight: Flight | None, state: str | None) -> Document:
-    fields: Document = {"flight": flight._replace(since=_stored(flight.since))._asdict() if flight else None}
-    # The digest is of what a listing said; this was no listing, so the next one must write.
-    return fields if state is None else fields | {"state": state, "hash": None}
-
-
-def _stored(moment: datetime) -> datetime:
-    """Return a time in the milliseconds that MongoDB keeps, to be found by it on mongomock as well."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-_DUPLICATE = 11000
-
-_UNHASHED: Document = {
-    "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]
-}
-"""A row without a hash, or with what is none; of an array each entry's type counts too."""
-
-_NO_FLIGHT: Document = {
-    "$or": [
-        {"flight": {"$not": {"$type": "object"}}},
-        {"flight.since": {"$not": {"$type": "date"}}},
-        {"flight.action": {"$not": {"$type": "string"}}},
-    ]
-}
-"""A VM that is in no flight, or in one that cannot be understood."""
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield `values` in requests of at most CHUNK."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from backend.commands.lookup import find
+from backend.commands.lookup import find, known
 from backend.commands.model import Call, Outcome
+from backend.commands.preview import Target
 from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
-from backend.kinds import KINDS, Kind
+from backend.kinds.location import LOCATION
+from backend.kinds.model import Kind
 from backend.providers.protocol import Item, Page, Provider
 from backend.refresh import NEW_FOR
 from backend.session import Session
@@ -18,18 +19,6 @@ from backend.text import safe
 def label(name: str | None, native: str) -> str:
     """Return an object's name and id, fit for a sentence."""
     return f"{safe(name)} ({native})" if name else native
-
-
-def holders(volume: Item) -> list[str]:
-    """Return the ids of all VMs that a volume is attached to."""
-    return list(volume.get("vm") or ())
-
-
-def attachment(volume: Item, vm: str) -> dict[str, Any]:
-    """Return what EC2 says of a volume's attachment to one VM (device, status …), nothing where it has none."""
-    found = volume["extra"].get("attachmentSet")
-    entries = found if isinstance(found, list) else []
-    return next((one for one in entries if isinstance(one, dict) and one.get("instanceId") == vm), {})
 
 
 def only(pages: Iterator[Page]) -> Item | None:
@@ -55,7 +44,7 @@ def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
 
 def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
     """Return why an object is not listed where a command made it a moment ago, None where it is gone."""
-    if native not in session.cache.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
+    if native not in session.cache.rows.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
         return None
     return NotListedError(
         f"{kind.titled} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
@@ -71,17 +60,17 @@ def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[
     and takes it out of the cache, when it no longer exists; RefusedError when it has another name by now.
     """
     session = call.session
-    native = str(kind.value(find(call, kind.name, word, fresh=fresh), "id"))
+    native = str(kind.value(find(call, kind, word, fresh=fresh), "id"))
     provider = call.connect()
     item = listed(provider, kind, native)
     if item is None:
         if early := not_yet(session, kind, native):
             raise early
-        session.cache.remove(kind, session.scope, [native])
+        session.cache.rows.remove(kind, session.scope, [native])
         raise NotFoundError(
             f"{kind.titled} {native} no longer exists in cloud {session.cloud.name}, region {session.cloud.region}."
         )
-    session.cache.put(kind, session.scope, [item])
+    session.cache.rows.put(kind, session.scope, [item])
     check_name(kind, word, item)
     return provider, item
 
@@ -100,7 +89,17 @@ def zone(call: Call, location: str | None) -> str | None:
     """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
     if not location or location == call.session.cloud.region:
         return None
-    return str(KINDS["location"].value(find(call, "location", location), "name"))
+    return str(LOCATION.value(find(call, LOCATION, location), "name"))
+
+
+def absent(call: Call, kind: Kind, word: str) -> Target:
+    """Return what is said of a word by which the cloud lists nothing."""
+    rows = known(call, kind, word)
+    why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
+    if len(rows) == 1 and not_yet(call.session, kind, word):
+        why = "EC2 does not list it yet; try again in a moment"
+    name = kind.value(rows[0], "name") if len(rows) == 1 else None
+    return Target(word, safe(str(name or word)), left_out=why)
 
 
 def written(outcome: Outcome, write: Callable[[], object]) -> Outcome:
@@ -118,7 +117,7 @@ def with_row(call: Call, kind: Kind, native: str, outcome: Outcome, write: Calla
 
     def write_and_read() -> None:
         write()
-        for row in call.session.cache.named(kind, call.session.scope, native):
+        for row in call.session.cache.rows.named(kind, call.session.scope, native):
             fields[:] = [(column.name, value) for column, value in zip(kind.columns, row, strict=True)]
 
     return replace(written(outcome, write_and_read), kind=kind, fields=tuple(fields))

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
+from backend.catalog import kind_named
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.table import COMMANDS
 from backend.errors import UsageError
-from backend.kinds import kind_named
 from backend.names import nearest
 from backend.text import safe
 

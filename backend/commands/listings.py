@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from backend import export
-from backend.commands.lookup import find
+from backend.catalog import KINDS
+from backend.commands.lookup import fetch, find
 from backend.commands.model import Call, Outcome
 from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.format import counted
-from backend.kinds import KINDS, Kind
-from backend.refresh import Difference, refresh, refresh_many
+from backend.kinds.model import Kind
+from backend.refresh import Difference, refresh_many
 from backend.session import SettingChange, cloud_named
 from backend.state import remember
 
@@ -32,7 +33,7 @@ def list_kind(kind: Kind) -> Callable[[Call], Outcome]:
 
     def run(call: Call) -> Outcome:
         failure = _fetched(call, kind)
-        rows = tuple(call.session.cache.rows(kind, call.session.scope))
+        rows = tuple(call.session.cache.rows.snapshot(kind, call.session.scope))
         return Outcome(kind=kind, rows=rows, failure=failure)
 
     return run
@@ -46,10 +47,12 @@ def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
         export.check(path)
         failure = "" if call.args["only"] else _fetched(call, kind)
         if call.args["only"]:
-            known = {str(kind.value(row, "id")): row for row in call.session.cache.rows(kind, call.session.scope)}
-            rows = [known.get(word) or find(call, kind.name, word) for word in call.args["only"].split(",")]
+            known = {
+                str(kind.value(row, "id")): row for row in call.session.cache.rows.snapshot(kind, call.session.scope)
+            }
+            rows = [known.get(word) or find(call, kind, word) for word in call.args["only"].split(",")]
         else:
-            rows = call.session.cache.rows(kind, call.session.scope)
+            rows = call.session.cache.rows.snapshot(kind, call.session.scope)
         export.write(kind, rows, path)
         what = counted(len(rows), kind.noun, kind.nouns)
         return Outcome(f"{what} written to {path}.", failure=failure)
@@ -65,13 +68,6 @@ def _fetched(call: Call, kind: Kind) -> str:
         except CloudmeshError as error:
             return str(error)
     return ""
-
-
-def fetch(call: Call, kind: Kind) -> Difference:
-    """Refresh one kind of the current cloud."""
-    session = call.session
-    provider = call.connect()
-    return refresh(kind, provider, session.cache, session.scope, check=call.check, progress=call.progress)
 
 
 def refresh_all(call: Call) -> Outcome:

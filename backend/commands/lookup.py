@@ -5,9 +5,10 @@ import shlex
 from backend.commands.model import Call
 from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
-from backend.kinds import KINDS, Kind, Row, is_id
+from backend.kinds.model import Kind, Row
 from backend.names import closest
-from backend.refresh import refresh
+from backend.providers.registry import is_id
+from backend.refresh import Difference, refresh
 from backend.text import safe
 
 
@@ -19,18 +20,17 @@ class MissingKeypairError(NotFoundError):
         self.name = name
 
 
-def find(call: Call, kind_name: str, word: str, *, fresh: bool = False) -> Row:
+def find(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> Row:
     """Return the row that `word` names.
 
     A listing that does not have it and is stale is fetched first; so is, where it must be `fresh`, one that has it as a
     name, which may be another's by now. Raises NotFoundError, with the nearest match, and
     RefusedError, with the ids, when several share the name.
     """
-    kind, session = KINDS[kind_name], call.session
     rows = known(call, kind, word)
     named = fresh and not is_id(word)
     if (named or not rows) and _is_stale(call, kind):
-        refresh(kind, call.connect(), session.cache, session.scope, check=call.check, progress=call.progress)
+        fetch(call, kind)
         rows = known(call, kind, word)
     if len(rows) == 1:
         return rows[0]
@@ -40,9 +40,16 @@ def find(call: Call, kind_name: str, word: str, *, fresh: bool = False) -> Row:
     raise RefusedError(f"{len(rows)} {kind.nouns} share the name {safe(word)!r}: {ids}.", "Give the id instead.")
 
 
+def fetch(call: Call, kind: Kind) -> Difference:
+    """Refresh one kind of the current cloud."""
+    session = call.session
+    provider = call.connect()
+    return refresh(kind, provider, session.cache, session.scope, check=call.check, progress=call.progress)
+
+
 def known(call: Call, kind: Kind, word: str) -> list[Row]:
     """Return the rows of the cache that `word` names: several where they share it as their name."""
-    rows = call.session.cache.named(kind, call.session.scope, word)
+    rows = call.session.cache.rows.named(kind, call.session.scope, word)
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and "state" in kind.index:
@@ -59,18 +66,18 @@ def id_of(call: Call, kind: Kind, word: str) -> str:
 
 def _is_stale(call: Call, kind: Kind) -> bool:
     session = call.session
-    age = session.cache.refreshed(kind, session.scope).age()
+    age = session.cache.refreshes.of(kind, session.scope).age()
     never = age is None and session.cache.refusal is None
-    return never or (session.fetches and age is not None and age > session.settings.max_age[kind.name])
+    return never or (session.fetches and age is not None and age > session.settings.max_age_of(kind))
 
 
 def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
     session = call.session
-    age = session.cache.refreshed(kind, session.scope).age()
+    age = session.cache.refreshes.of(kind, session.scope).age()
     where = f"cloud {session.cloud.name}, region {session.cloud.region}"
     when = f", as listed {duration(age)} ago" if age is not None else ""
     message = f"There is no {kind.noun} {safe(word)!r} in {where}{when}."
-    rows = session.cache.rows(kind, session.scope)
+    rows = session.cache.rows.snapshot(kind, session.scope)
     names = {value for row in rows for value in (kind.value(row, "id"), kind.value(row, "name")) if value}
     # Comparing with 100,000 names takes seconds, and a mistyped ami id has no meaningful neighbour.
     match = closest(word, names) if len(names) < 5_000 else None

@@ -9,8 +9,8 @@ from backend.callbacks import ignore
 from backend.commands.preview import Preview
 from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
-from backend.journal import Entry
-from backend.kinds import Kind, Row
+from backend.journal.entry import Entry
+from backend.kinds.model import Kind, Row
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session, SettingChange
@@ -60,6 +60,12 @@ class Param:
         """The parameter's value in capitals."""
         words = {"int": "N", "path": "FILE", "cloud": "NAME", "tag": "KEY=VALUE"}
         return self.word or words.get(self.type, self.name.upper())
+
+
+def one_of(kind: Kind) -> Param:
+    """Return the parameter that names the object of `kind` that a command acts on."""
+    words = "Name" if kind.handle == "name" else "Id or unique name"
+    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True)
 
 
 @dataclass(frozen=True)

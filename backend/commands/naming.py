@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from backend.catalog import KINDS
 from backend.commands.common import label
 from backend.commands.lookup import known
 from backend.commands.model import Call, Parsed
 from backend.errors import CacheError, CloudError, InVainError, NotFoundError
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.text import safe
 
 

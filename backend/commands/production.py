@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from backend.commands.common import label
 from backend.commands.model import Call
 from backend.errors import UsageError
-from backend.kinds import Kind
+from backend.kinds.model import Kind
 from backend.providers.protocol import Item
 from backend.text import safe
 
@@ -23,6 +23,11 @@ def tags_of(item: Item) -> Mapping[str, str]:
     """Return the tags of an object as the cloud lists it."""
     tags: Mapping[str, str] = item.get("extra", {}).get("tags") or {}
     return tags
+
+
+def is_production(item: Item, rules: Iterable[str]) -> bool:
+    """Return whether an object is tagged as production."""
+    return bool(production_tag(tags_of(item), rules))
 
 
 def check_production(call: Call, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:

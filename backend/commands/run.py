@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from backend.callbacks import ignore
+from backend.catalog import KINDS
 from backend.commands.lookup import find, id_of
 from backend.commands.model import Call, Command, Outcome, Parsed, Result
 from backend.commands.naming import named
@@ -27,8 +28,7 @@ from backend.errors import (
     UnsureError,
     bug,
 )
-from backend.journal import Entry, plan
-from backend.kinds import KINDS
+from backend.journal.entry import Entry, plan
 from backend.log import logger
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
@@ -91,8 +91,9 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
         return None
     call = Call(session, parsed.bind(session), check)
     try:
-        row = find(call, param.kind, call.args[param.name])
-        return command.preview(call, [str(KINDS[param.kind].value(row, "id"))])
+        kind = KINDS[param.kind]
+        row = find(call, kind, call.args[param.name])
+        return command.preview(call, [str(kind.value(row, "id"))])
     except (NotFoundError, RefusedError):
         return None
     except CloudError as error:
@@ -180,7 +181,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     objects = [(kind, word, id_of(call, kind, word)) for kind, word in given]
     meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
     for kind, _, native in meant or objects:  # the cloud may not say which
-        if call.session.cache.made_since(kind, call.session.scope, native, since):
+        if call.session.cache.rows.made_since(kind, call.session.scope, native, since):
             early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
             return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None

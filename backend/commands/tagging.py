@@ -1,13 +1,39 @@
-"""What `vm tag`, `vm untag`, `volume tag` and `volume untag` do."""
+"""`KIND tag` and `KIND untag`, for every kind that has tags."""
 
 import shlex
 from collections.abc import Callable
 
 from backend.commands.common import label, present, with_row
-from backend.commands.model import Call, Outcome
-from backend.kinds import Kind
+from backend.commands.model import Call, Command, Outcome, Param, one_of
+from backend.kinds.model import Kind
 from backend.providers.protocol import Item
 from backend.text import safe
+
+
+def tag_commands(kind: Kind) -> tuple[Command, ...]:
+    """Return `KIND tag` and `KIND untag`."""
+    one = one_of(kind)
+    return (
+        Command(
+            (kind.name, "tag"),
+            f"Set a tag of a {kind.noun}",
+            tag(kind),
+            params=(one, Param("tag", "The tag and its value", type="tag", required=True)),
+            effect="changes",
+            key="T",
+            minor=True,
+            on=(kind.name,),
+            look=came_of_tag(kind),
+        ),
+        Command(
+            (kind.name, "untag"),
+            f"Remove a tag of a {kind.noun}",
+            untag(kind),
+            params=(one, Param("key", "The tag's key", required=True)),
+            effect="changes",
+            look=came_of_tag(kind),
+        ),
+    )
 
 
 def tag(kind: Kind) -> Callable[[Call], Outcome]:
@@ -72,7 +98,7 @@ def _done(call: Call, kind: Kind, item: Item) -> Outcome:
         kind,
         native,
         Outcome(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
-        lambda: call.session.cache.put(kind, call.session.scope, [now]),
+        lambda: call.session.cache.rows.put(kind, call.session.scope, [now]),
     )
 
 

@@ -17,8 +17,9 @@ from pymongo import MongoClient
 
 from backend.cache import Cache, Change, Scope
 from backend.cache.feed import Feed
+from backend.catalog import KINDS
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Type
+from backend.kinds.model import Kind, Type
 from backend.mongod import find_binary
 from backend.providers.protocol import Boot, Item, Page
 
@@ -64,18 +65,18 @@ def entry(native: str, **fields: Any) -> dict[str, Any]:
 
 def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
     """The ids that the cache holds, in order."""
-    return sorted(kind.value(row, "id") for row in cache.rows(kind, scope))
+    return sorted(kind.value(row, "id") for row in cache.rows.snapshot(kind, scope))
 
 
 def set_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
     """Set or, with None, end the flight of a VM whatever it is now, with the state that a cloud's answer told."""
-    before = next((VM.value(row, "flight") for row in cache.named(VM, scope, vm)), None)
-    assert cache.claim(scope, vm, flight, before, state)
+    before = next((VM.value(row, "flight") for row in cache.rows.named(VM, scope, vm)), None)
+    assert cache.flights.claim(VM, scope, vm, flight, before, state=state)
 
 
 def vm_of(cache: Cache, native: str) -> dict[str, Any]:
     """A VM's row by column."""
-    (row,) = cache.named(VM, HERE, native)
+    (row,) = cache.rows.named(VM, HERE, native)
     return {column.name: value for column, value in zip(VM.columns, row, strict=True)}
 
 
@@ -153,7 +154,7 @@ class following_locally:
 def following(cache: Cache, **options: Any) -> Iterator[Heard]:
     """A feed of a cache, whose changes and connection sentences are heard in one list."""
     heard = Heard()
-    feed = Feed(cache, heard, heard, **options)
+    feed = Feed(cache, KINDS.values(), heard, heard, **options)
     try:
         assert feed.wait(10)
         yield heard

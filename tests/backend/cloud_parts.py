@@ -9,15 +9,17 @@ from typing import Any
 from uuid import uuid4
 
 from backend.cache import Cache, RefreshRecord, Scope
-from backend.commands import Outcome, execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Outcome
 from backend.commands.preview import Preview, Target
+from backend.commands.run import execute
 from backend.config import Cloud, Settings
-from backend.journal import Entry, plan, sealed
-from backend.kinds import KINDS
+from backend.journal.entry import Entry, plan, sealed
+from backend.journal.seal import seal
 from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
-from backend.seal import seal
 from backend.session import Session
 from tests.backend.cache_parts import ago
 from tests.ec2_proxy import Proxy
@@ -44,8 +46,8 @@ def stocked(cache: Cache, scope: Scope, stock: Mapping[str, list[Item]] = STOCK)
     now = datetime.now(UTC)
     for name, items in stock.items():
         kind = KINDS[name]
-        cache.put(kind, scope, items)
-        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
+        cache.rows.put(kind, scope, items)
+        cache.refreshes.write(kind, scope, RefreshRecord(scope.cloud, scope.region, name, now, now, len(items)))
 
 
 @contextmanager
@@ -93,7 +95,7 @@ def states(cloud: Cloud) -> dict[str, str]:
 
 def outcomes(cache: Cache) -> list[tuple[str, str]]:
     """Return command and outcome of every journal entry, oldest first."""
-    return [(entry["command"], entry["outcome"]) for entry in reversed(cache.journal())]
+    return [(entry["command"], entry["outcome"]) for entry in reversed(cache.journal.newest())]
 
 
 def abandoned(
@@ -107,15 +109,15 @@ def abandoned(
     at = ago(age)
     written = {"owner": dead, "outcome": outcome, "objects": list(objects), "at": at, **fields}
     written.setdefault("sent", None if outcome == "waiting" else at)
-    assert session.cache.journal_set(entry.token, written)
+    assert session.cache.journal.set(entry.token, written)
     vouch(session, entry.token)
-    return Entry(session.cache, session.home, session.cache.entry(entry.token) or {})
+    return Entry(session.cache, session.home, session.cache.journal.entry(entry.token) or {})
 
 
 def vouch(session: Session, token: str) -> None:
     """Seal an entry as it is now, as the process that has written it did."""
-    found = session.cache.entry(token) or {}
-    assert session.cache.journal_set(token, {"seal": seal(session.home, sealed(found))})
+    found = session.cache.journal.entry(token) or {}
+    assert session.cache.journal.set(token, {"seal": seal(session.home, sealed(found))})
 
 
 def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
@@ -135,7 +137,7 @@ def only(preview: Preview) -> Target:
 
 
 def entry_of(session: Session, entry: Entry) -> dict[str, Any]:
-    return session.cache.entry(entry.token) or {}
+    return session.cache.journal.entry(entry.token) or {}
 
 
 def sent(proxy: Proxy) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Command, Parsed
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
@@ -53,13 +53,13 @@ def booted(session: Session, line: str = f"vm boot {AMI}") -> str:
 
 def row(session: Session, kind: str, word: str) -> dict[str, Any]:
     """What the cache says of one object."""
-    (found,) = session.cache.named(KINDS[kind], session.scope, word)
+    (found,) = session.cache.rows.named(KINDS[kind], session.scope, word)
     return dict(zip(KINDS[kind].index, found, strict=True))
 
 
 def everything(cache: Cache) -> str:
     """The whole database as text."""
-    found = [list(cache.database[name].find()) for name in cache.database.list_collection_names()]
+    found = [list(cache.store.database[name].find()) for name in cache.store.database.list_collection_names()]
     assert any(found)
     return repr(found)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from backend.catalog import KINDS
 from backend.config import Settings, load
 from backend.errors import ConfigError
 
@@ -14,7 +15,7 @@ from backend.errors import ConfigError
 def read(path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
-    return load(path, environ or {})
+    return load(path, KINDS, environ or {})
 
 
 def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> ConfigError:

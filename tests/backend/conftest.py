@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
@@ -20,7 +21,7 @@ from tests.ec2_proxy import Proxy
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Cache]:
     """What does not hang on the cache's server is tried on the one that is quickly there."""
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path)
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path, KINDS.values())
     yield opened
     opened.close()
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Item, Provider
 from backend.providers.registry import connect

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import flatten
-from backend.commands import COMMANDS, Command, execute, parse, previews
-from backend.commands.model import Call
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
+from backend.commands.model import Call, Command
+from backend.commands.run import execute
+from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Poll, Settings
 from backend.errors import CloudError
 from backend.format import Flight, cell
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
+from backend.kinds.vm import preview as vm_preview
 from backend.refresh import is_over
 from backend.secret import Secret
 from backend.session import Session
@@ -46,7 +50,7 @@ def test_whatever_is_done_to_several_elements(kind: Kind, data: st.DataObject) -
     several = data.draw(st.lists(done, min_size=1, max_size=20))
     items = [damaged(kind.name, number, *one) for number, one in enumerate(several, 100)]
     report = Report(kind.name)
-    listed(kind, open_cache(MongoDB(Secret("memory")), HOME), items, report)
+    listed(kind, open_cache(MongoDB(Secret("memory")), HOME, KINDS.values()), items, report)
     assert (report.others_wrong, report.missing) == ([], [])
 
 
@@ -87,15 +91,15 @@ def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_o
     assert not is_over(flown, "un-heard-of")
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
-        memory.put(vm, HERE, every(impatient(cloud).vms()))
+        memory.rows.put(vm, HERE, every(impatient(cloud).vms()))
         set_flight(memory, HERE, "i-1", flown)
         watcher = Watcher(memory, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), told)
         assert watcher.step() is not None
-        (row,) = memory.rows(vm, HERE)
+        (row,) = memory.rows.snapshot(vm, HERE)
         assert cell(vm.value(row, "state"), vm.columns[vm.index["state"]]) == "? un-heard-of"
         assert vm.value(row, "flight") == flown._replace(since=ANY)
         watcher.step()
-    (row,) = memory.rows(vm, HERE)
+    (row,) = memory.rows.snapshot(vm, HERE)
     assert (vm.value(row, "state"), vm.value(row, "flight")) == ("stopped", None)
 
 
@@ -104,7 +108,7 @@ def session_at(faults: Faults, memory: Cache, home: Path) -> Session:
     cloud = at(faults)
     settings = Settings({cloud.name: cloud}, cloud.name)
     session = Session(settings, cloud, memory, home, connector=lambda cloud, *_: impatient(cloud))
-    memory.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
+    memory.rows.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
     return session
 
 
@@ -118,13 +122,13 @@ def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
         session = session_at(faults, memory, tmp_path)
         with pytest.raises(CloudError, match="It is in a state of its own"):
             execute(parse(["vm", verb, "i-1"]), session)
-        (row,) = memory.rows(KINDS["vm"], session.scope)
+        (row,) = memory.rows.snapshot(KINDS["vm"], session.scope)
         assert KINDS["vm"].value(row, "flight") is None
 
 
 def test_a_preview_shows_an_unknown_state(memory: Cache, tmp_path: Path) -> None:
     with Faults(state("i-1", "un-heard-of")) as faults:
-        shown = previews.vms(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
+        shown = vm_preview.deleting(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
         assert "un-heard-of" in repr(shown.acted_on)
 
 

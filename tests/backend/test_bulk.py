@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Outcome, execute_all, parse, previews
-from backend.commands.model import Call
-from backend.commands.recovery import recover
+from backend.commands.grammar import parse
+from backend.commands.model import Call, Outcome
+from backend.commands.run import execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
+from backend.journal.recovery import recover
+from backend.kinds.vm import preview as vm_preview
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.providers.retry import RetryPolicy
@@ -29,15 +31,17 @@ WORKER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute_all, parse
+from backend.commands.run import execute_all
+from backend.commands.grammar import parse
 from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.catalog import KINDS
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, *ids = sys.argv[1:]
 keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("aws", endpoint=endpoint, credentials=keys, default=Defaults(location="us-east-1"))
-cache = open_cache(MongoDB(Secret("embedded"), database), Path(home))
+cache = open_cache(MongoDB(Secret("embedded"), database), Path(home), KINDS.values())
 session = Session(Settings({"aws": cloud}, "aws"), cloud, cache, Path(home))
 execute_all([parse(["vm", "delete", native]) for native in ids], session)
 """
@@ -61,7 +65,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
     with behind_proxy(cloud, embedded, server_home) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(0.05, seed=7)
-        preview = previews.vms(Call(session, {}), ids)
+        preview = vm_preview.deleting(Call(session, {}), ids)
         assert {one.id for one in preview.left_out} == protected
         assert all("it is protected" in one.left_out for one in preview.left_out)
         assert preview.typed == "180"
@@ -69,7 +73,14 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
         said = [one.id for one in preview.acted_on]
 
         proxy.cut("TerminateInstances")
-        words = [sys.executable, "-c", WORKER, embedded.database.name, str(server_home), session.cloud.endpoint or ""]
+        words = [
+            sys.executable,
+            "-c",
+            WORKER,
+            embedded.store.database.name,
+            str(server_home),
+            session.cloud.endpoint or "",
+        ]
         with subprocess.Popen([*words, *said], cwd=TREE) as process:
             eventually(lambda: proxy.count("TerminateInstances") >= 60)
             proxy.hold_reply("TerminateInstances")
@@ -94,7 +105,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
         assert any(not call.passed and call.action == "TerminateInstances" for call in proxy.calls)  # some throttled
         assert {native for native, state in states(cloud).items() if state == "terminated"} == set(said)
         assert {native for native, state in states(cloud).items() if state == "running"} == protected
-        entries = embedded.journal()
+        entries = embedded.journal.newest()
         assert Counter(entry["outcome"] for entry in entries) == {"done": 180}
         assert Counter(native for entry in entries for native in entry["objects"]) == Counter(said)
         assert run(session, "journal resume").message == "Nothing waits to be resumed."
@@ -139,10 +150,10 @@ def test_one_that_makes_no_sense_keeps_all_from_being_planned(
             execute_all(
                 [parse(["vm", "stop", "x"]), parse(wrong)], session, told=lambda place, _result: told.append(place)
             )
-        assert (told, proxy.calls, memory.journal()) == ([], [], [])
+        assert (told, proxy.calls, memory.journal.newest()) == ([], [], [])
         (alone,) = execute_all([parse(wrong)], session)
         assert isinstance(alone.error, UsageError)
-        assert (proxy.calls, memory.journal()) == ([], [])
+        assert (proxy.calls, memory.journal.newest()) == ([], [])
 
 
 def test_all_are_planned_before_the_first_is_begun(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

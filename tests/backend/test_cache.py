@@ -9,8 +9,9 @@ import pytest
 from backend.cache import Cache, Scope
 from backend.cache.documents import flatten, to_document, to_row
 from backend.cache.places import split_key
+from backend.catalog import KINDS
 from backend.format import Flight
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from tests.backend.cache_parts import (
     ELSEWHERE,
     HERE,
@@ -40,8 +41,8 @@ def by_column(kind: Kind, row: tuple[Any, ...]) -> dict[str, Any]:
 
 @every_kind
 def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
-    assert cache.put(kind, HERE, [item(kind, "a")]) == (1, 0)
-    (row,) = cache.rows(kind, HERE)
+    assert cache.rows.put(kind, HERE, [item(kind, "a")]) == (1, 0)
+    (row,) = cache.rows.snapshot(kind, HERE)
     expected = item(kind, "a")
     expected.pop("extra")
     assert by_column(kind, row) == expected
@@ -50,9 +51,9 @@ def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
             assert kind.value(row, column.name).utcoffset() == timedelta(0)
         if column.ours:
             assert kind.value(row, column.name) is None
-    assert cache.rows(kind, ELSEWHERE) == []
-    assert cache.count(kind, HERE) == 1
-    document = cache.document(kind, HERE, "a")
+    assert cache.rows.snapshot(kind, ELSEWHERE) == []
+    assert cache.rows.count(kind, HERE) == 1
+    document = cache.rows.document(kind, HERE, "a")
     assert document is not None
     assert document["_id"] == "aws/us-east-1/a"
     assert (document["cloud"], document["region"], document["id"]) == ("aws", "us-east-1", "a")
@@ -63,17 +64,17 @@ def test_a_row_comes_out_as_it_went_in(cache: Cache, kind: Kind) -> None:
 @every_kind
 def test_a_cloud_may_say_nothing(cache: Cache, kind: Kind) -> None:
     unsaid = {column.name: None for column in kind.columns}
-    cache.put(kind, HERE, [{**unsaid, "id": "a"}, {"id": "b"}])
-    for row in cache.rows(kind, HERE):
+    cache.rows.put(kind, HERE, [{**unsaid, "id": "a"}, {"id": "b"}])
+    for row in cache.rows.snapshot(kind, HERE):
         assert {value for column, value in by_column(kind, row).items() if column != "id"} == {None}
     assert ids(cache, kind) == ["a", "b"]
-    assert cache.put(kind, HERE, [{"id": "b"}], cache.known(kind, HERE)) == (0, 0)
+    assert cache.rows.put(kind, HERE, [{"id": "b"}], cache.rows.known(kind, HERE)) == (0, 0)
 
 
 @every_kind
 def test_what_is_without_an_id_is_no_row(cache: Cache, kind: Kind) -> None:
-    assert cache.put(kind, HERE, [item(kind, ""), {"name": "x"}]) == (0, 0)
-    assert cache.rows(kind, HERE) == []
+    assert cache.rows.put(kind, HERE, [item(kind, ""), {"name": "x"}]) == (0, 0)
+    assert cache.rows.snapshot(kind, HERE) == []
 
 
 WRONG: list[tuple[str, Any, Any]] = [
@@ -110,9 +111,9 @@ def test_values_of_the_wrong_type(cache: Cache, type_: str, said: Any, kept: Any
         found = 0
         for kind in KINDS.values():
             columns = [one.name for one in kind.columns if one.type == type_ and one.name not in ("id", "region")]
-            cache.put(kind, HERE, [item(kind, "a", **dict.fromkeys(columns, said))])
+            cache.rows.put(kind, HERE, [item(kind, "a", **dict.fromkeys(columns, said))])
             # What is announced is what is stored.
-            for row in (*cache.rows(kind, HERE), *told[-1].upserts):
+            for row in (*cache.rows.snapshot(kind, HERE), *told[-1].upserts):
                 for column in columns:
                     assert kind.value(row, column) == kept
                     assert type(kind.value(row, column)) is type(kept)
@@ -129,22 +130,22 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_any_kind(cache: Cache, name: str) -> None:
     kind = KINDS["keypair"]
-    cache.put(kind, HERE, [item(kind, "key-1", name=name)])
-    (row,) = cache.rows(kind, HERE)
+    cache.rows.put(kind, HERE, [item(kind, "key-1", name=name)])
+    (row,) = cache.rows.snapshot(kind, HERE)
     assert kind.value(row, "name") == name
-    assert cache.named(kind, HERE, name) == [row]
-    assert cache.put(kind, HERE, [item(kind, "key-1", name=name)], cache.known(kind, HERE)) == (0, 0)
+    assert cache.rows.named(kind, HERE, name) == [row]
+    assert cache.rows.put(kind, HERE, [item(kind, "key-1", name=name)], cache.rows.known(kind, HERE)) == (0, 0)
 
 
 @pytest.mark.parametrize("native", ["a/b/c", "a.b$c", "\u6771\u4eac", " x "])
 def test_ids_of_any_kind(cache: Cache, native: str) -> None:
     kind = KINDS["keypair"]
-    cache.put(kind, HERE, [item(kind, native)])
-    document = cache.document(kind, HERE, native)
+    cache.rows.put(kind, HERE, [item(kind, native)])
+    document = cache.rows.document(kind, HERE, native)
     assert document is not None
     assert split_key(document["_id"]) == (HERE, native)
-    assert cache.remove(kind, HERE, [native]) == 1
-    assert cache.document(kind, HERE, native) is None
+    assert cache.rows.remove(kind, HERE, [native]) == 1
+    assert cache.rows.document(kind, HERE, native) is None
 
 
 TAGS = {
@@ -156,8 +157,8 @@ TAGS = {
 @every_kind
 def test_tags_of_any_kind(cache: Cache, kind: Kind) -> None:
     extra = {"tags": TAGS, "price.date": "2025", "nested": {"deep": [1, {"x": None}]}, "when": SAMPLES["time"]}
-    cache.put(kind, HERE, [item(kind, "a", extra=extra)])
-    document = cache.document(kind, HERE, "a")
+    cache.rows.put(kind, HERE, [item(kind, "a", extra=extra)])
+    document = cache.rows.document(kind, HERE, "a")
     assert document is not None
     assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == TAGS
     assert document["extra"] | {"tags": TAGS} == extra
@@ -165,34 +166,34 @@ def test_tags_of_any_kind(cache: Cache, kind: Kind) -> None:
     assert shown["tags.a.b.c"] == "1"
     assert shown["tags." + "k" * 127] == "v" * 255
     assert shown["nested.deep.1"] == "1"
-    cache.put(kind, HERE, [item(kind, "a", extra={"tags": {}})], cache.known(kind, HERE))
-    document = cache.document(kind, HERE, "a")
+    cache.rows.put(kind, HERE, [item(kind, "a", extra={"tags": {}})], cache.rows.known(kind, HERE))
+    document = cache.rows.document(kind, HERE, "a")
     assert document is not None
     assert document["extra"] == {"tags": []}
 
 
 def test_found_by_id_before_name(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "i-1", name="twin"), item(VM, "i-2", name="twin"), item(VM, "i-3", name="i-1")])
-    cache.put(VM, ELSEWHERE, [item(VM, "i-9", name="twin")])
-    assert [VM.value(row, "id") for row in cache.named(VM, HERE, "i-1")] == ["i-1"]
-    assert sorted(VM.value(row, "id") for row in cache.named(VM, HERE, "twin")) == ["i-1", "i-2"]
-    assert cache.named(VM, HERE, "i-9") == []
+    cache.rows.put(VM, HERE, [item(VM, "i-1", name="twin"), item(VM, "i-2", name="twin"), item(VM, "i-3", name="i-1")])
+    cache.rows.put(VM, ELSEWHERE, [item(VM, "i-9", name="twin")])
+    assert [VM.value(row, "id") for row in cache.rows.named(VM, HERE, "i-1")] == ["i-1"]
+    assert sorted(VM.value(row, "id") for row in cache.rows.named(VM, HERE, "twin")) == ["i-1", "i-2"]
+    assert cache.rows.named(VM, HERE, "i-9") == []
 
 
 def test_rows_keep_the_order_they_were_first_seen_in(cache: Cache) -> None:
-    cache.put(IMAGE, HERE, items(IMAGE, "c", "a", "b"))
-    cache.put(IMAGE, HERE, items(IMAGE, "b", "a", name="new"))
-    assert [IMAGE.value(row, "id") for row in cache.rows(IMAGE, HERE)] == ["c", "a", "b"]
+    cache.rows.put(IMAGE, HERE, items(IMAGE, "c", "a", "b"))
+    cache.rows.put(IMAGE, HERE, items(IMAGE, "b", "a", name="new"))
+    assert [IMAGE.value(row, "id") for row in cache.rows.snapshot(IMAGE, HERE)] == ["c", "a", "b"]
 
 
 @every_kind
 def test_what_is_ours_no_listing_says(cache: Cache, kind: Kind) -> None:
     assert {column.name for column in kind.columns if column.ours} == ({"flight", "protected"} if kind is VM else set())
     ours = {"flight": Flight("stop", ago(0)), "protected": True}
-    cache.put(kind, HERE, [item(kind, "a", **ours)])
-    (row,) = cache.rows(kind, HERE)
+    cache.rows.put(kind, HERE, [item(kind, "a", **ours)])
+    (row,) = cache.rows.snapshot(kind, HERE)
     assert {kind.value(row, name) for name in ours if name in kind.index} <= {None}
-    document = cache.document(kind, HERE, "a")
+    document = cache.rows.document(kind, HERE, "a")
     assert document is not None
     assert not document.keys() & ours.keys()
 
@@ -201,30 +202,30 @@ def test_what_is_ours_no_listing_says(cache: Cache, kind: Kind) -> None:
 def test_a_location_is_in_the_region_that_the_cloud_says(cache: Cache, said: Any, shown: str | None) -> None:
     """An endpoint may call its region otherwise than the configuration, by which its rows are found."""
     kind = KINDS["location"]
-    cache.put(kind, HERE, [item(kind, "use1-az1", region=said)])
-    assert [kind.value(row, "region") for row in cache.rows(kind, HERE)] == [shown]
-    assert (cache.document(kind, HERE, "use1-az1") or {})["region"] == HERE.region
-    assert cache.rows(kind, Scope("aws", "eu-west-1")) == []
+    cache.rows.put(kind, HERE, [item(kind, "use1-az1", region=said)])
+    assert [kind.value(row, "region") for row in cache.rows.snapshot(kind, HERE)] == [shown]
+    assert (cache.rows.document(kind, HERE, "use1-az1") or {})["region"] == HERE.region
+    assert cache.rows.snapshot(kind, Scope("aws", "eu-west-1")) == []
 
 
 def test_a_location_of_an_earlier_version_is_in_the_region_it_was_listed_in(cache: Cache) -> None:
     kind = KINDS["location"]
-    cache.put(kind, HERE, [item(kind, "use1-az1")])
-    with cache.use():
-        cache.database["locations"].update_one({}, {"$unset": {"region_name": 1}})
-    assert [kind.value(row, "region") for row in cache.rows(kind, HERE)] == ["us-east-1"]
+    cache.rows.put(kind, HERE, [item(kind, "use1-az1")])
+    with cache.store.use():
+        cache.store.database["locations"].update_one({}, {"$unset": {"region_name": 1}})
+    assert [kind.value(row, "region") for row in cache.rows.snapshot(kind, HERE)] == ["us-east-1"]
 
 
 # --- lists and tags --------------------------------------------------------------------------------------------------
 
 
 def test_a_volume_has_every_vm_that_it_is_attached_to(cache: Cache) -> None:
-    cache.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2", "i-1"]), item(VOLUME, "b", vm=None)])
-    assert [VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)] == [("i-2", "i-1"), None]
+    cache.rows.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2", "i-1"]), item(VOLUME, "b", vm=None)])
+    assert [VOLUME.value(row, "vm") for row in cache.rows.snapshot(VOLUME, HERE)] == [("i-2", "i-1"), None]
     again = [item(VOLUME, "a", vm=["i-2", "i-1"]), item(VOLUME, "b", vm=[])]
-    assert cache.put(VOLUME, HERE, again, cache.known(VOLUME, HERE)) == (0, 0)
-    assert cache.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2"])]) == (0, 1)
-    assert [VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)] == [("i-2",), None]
+    assert cache.rows.put(VOLUME, HERE, again, cache.rows.known(VOLUME, HERE)) == (0, 0)
+    assert cache.rows.put(VOLUME, HERE, [item(VOLUME, "a", vm=["i-2"])]) == (0, 1)
+    assert [VOLUME.value(row, "vm") for row in cache.rows.snapshot(VOLUME, HERE)] == [("i-2",), None]
 
 
 @pytest.mark.parametrize(
@@ -242,28 +243,28 @@ def test_a_volume_of_an_earlier_version_or_a_damaged_one_is_read(written: Any, s
 def test_tags_are_a_column(cache: Cache, kind: Kind) -> None:
     """The user's own come first: a name stands in a column of its own, and AWS's are nobody's words."""
     tags = {"aws:autoscaling:groupName": "g", "Name": "a", "team": "core", "a.$b": ""}
-    cache.put(kind, HERE, [item(kind, "a", extra={"tags": tags}), item(kind, "b", extra={})])
-    first, second = (kind.value(row, "tags") for row in cache.rows(kind, HERE))
+    cache.rows.put(kind, HERE, [item(kind, "a", extra={"tags": tags}), item(kind, "b", extra={})])
+    first, second = (kind.value(row, "tags") for row in cache.rows.snapshot(kind, HERE))
     assert first == (("a.$b", ""), ("team", "core"), ("Name", "a"), ("aws:autoscaling:groupName", "g"))
     assert second is None
     with following_locally(cache) as told:
-        cache.put(kind, HERE, [item(kind, "b", extra={"tags": {"team": "edge"}})])
+        cache.rows.put(kind, HERE, [item(kind, "b", extra={"tags": {"team": "edge"}})])
     assert [kind.value(row, "tags") for change in told for row in change.upserts] == [(("team", "edge"),)]
 
 
 @every_kind
 def test_every_column_is_a_field_of_the_document(cache: Cache, kind: Kind) -> None:
-    cache.put(kind, HERE, [item(kind, "a")])
-    (document,) = cache.database[kind.plural].find({})
+    cache.rows.put(kind, HERE, [item(kind, "a")])
+    (document,) = cache.store.database[kind.plural].find({})
     assert set(document) >= {column.name for column in kind.columns if not column.ours}
 
 
 def test_tags_of_an_earlier_version_are_found(cache: Cache) -> None:
     """Of images that are listed as they were before, no document is written again."""
-    cache.put(IMAGE, HERE, [item(IMAGE, "a", extra={"tags": {"team": "core"}})])
-    with cache.use():
-        cache.database["images"].update_one({}, {"$unset": {"tags": 1}})
-    assert [IMAGE.value(row, "tags") for row in cache.rows(IMAGE, HERE)] == [(("team", "core"),)]
+    cache.rows.put(IMAGE, HERE, [item(IMAGE, "a", extra={"tags": {"team": "core"}})])
+    with cache.store.use():
+        cache.store.database["images"].update_one({}, {"$unset": {"tags": 1}})
+    assert [IMAGE.value(row, "tags") for row in cache.rows.snapshot(IMAGE, HERE)] == [(("team", "core"),)]
 
 
 @pytest.mark.parametrize("damaged", [5, "team=core", {"team": "core"}, [5, {"key": "team"}, {"key": 1, "value": 2}]])
@@ -280,19 +281,19 @@ def test_damaged_tags_are_none(damaged: Any) -> None:
 @every_kind
 def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
     first = items(kind, "a", "b", "c")
-    assert cache.put(kind, HERE, first) == (3, 0)
-    before = {native: cache.document(kind, HERE, native) for native in "abc"}
+    assert cache.rows.put(kind, HERE, first) == (3, 0)
+    before = {native: cache.rows.document(kind, HERE, native) for native in "abc"}
     with following_locally(cache) as told:
-        known = cache.known(kind, HERE)
+        known = cache.rows.known(kind, HERE)
         assert len(known.hashes) == 3
-        assert cache.put(kind, HERE, first, known) == (0, 0)
+        assert cache.rows.put(kind, HERE, first, known) == (0, 0)
         assert not known.hashes
-        assert cache.put(kind, HERE, first) == (0, 0)  # nor where nothing is known but what the cache says
+        assert cache.rows.put(kind, HERE, first) == (0, 0)  # nor where nothing is known but what the cache says
         assert told == []
         second = [*items(kind, "a", "c"), item(kind, "b", name="other"), item(kind, "d")]
-        assert cache.put(kind, HERE, second, cache.known(kind, HERE)) == (1, 1)
+        assert cache.rows.put(kind, HERE, second, cache.rows.known(kind, HERE)) == (1, 1)
         assert [kind.value(row, "id") for change in told for row in change.upserts] == ["b", "d"]
-    after = {native: cache.document(kind, HERE, native) for native in "abc"}
+    after = {native: cache.rows.document(kind, HERE, native) for native in "abc"}
     assert after["a"] == before["a"]
     assert after["c"] == before["c"]
     assert after["b"] != before["b"]
@@ -300,41 +301,41 @@ def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
 
 
 def test_a_change_of_extra_alone_is_a_change(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "1"}})])
-    assert cache.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "2"}})], cache.known(VM, HERE)) == (0, 1)
+    cache.rows.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "1"}})])
+    assert cache.rows.put(VM, HERE, [item(VM, "a", extra={"tags": {"x": "2"}})], cache.rows.known(VM, HERE)) == (0, 1)
 
 
 def test_the_same_id_twice(cache: Cache) -> None:
     page = [item(VM, "a", name="first"), item(VM, "b"), item(VM, "a", name="last")]
-    assert cache.put(VM, HERE, page) == (2, 0)
+    assert cache.rows.put(VM, HERE, page) == (2, 0)
     assert vm_of(cache, "a")["name"] == "last"
     assert ids(cache, VM) == ["a", "b"]
-    assert cache.put(VM, HERE, [item(VM, "a", name="last")]) == (0, 0)  # on the next page again
+    assert cache.rows.put(VM, HERE, [item(VM, "a", name="last")]) == (0, 0)  # on the next page again
 
 
 def test_an_image_listed_as_it_is_and_otherwise_too_on_one_page_stays(cache: Cache) -> None:
-    cache.put(IMAGE, HERE, [{**item(IMAGE, "a", name="as it is"), "digest": 1}])
-    known = cache.known(IMAGE, HERE)
+    cache.rows.put(IMAGE, HERE, [{**item(IMAGE, "a", name="as it is"), "digest": 1}])
+    known = cache.rows.known(IMAGE, HERE)
     page = [{**item(IMAGE, "a", name="otherwise"), "digest": 2}, {"digest": 1}]
-    assert cache.put(IMAGE, HERE, page, known) == (0, 0)
-    assert [IMAGE.value(row, "name") for row in cache.rows(IMAGE, HERE)] == ["as it is"]
-    assert cache.left(IMAGE, HERE, known) == {}
-    assert list(cache.known(IMAGE, HERE).hashes) == [1]
+    assert cache.rows.put(IMAGE, HERE, page, known) == (0, 0)
+    assert [IMAGE.value(row, "name") for row in cache.rows.snapshot(IMAGE, HERE)] == ["as it is"]
+    assert cache.rows.left(IMAGE, HERE, known) == {}
+    assert list(cache.rows.known(IMAGE, HERE).hashes) == [1]
 
 
 def test_a_refresh_tells_of_rows_that_another_has_written_since_it_began(cache: Cache) -> None:
-    known = cache.known(IMAGE, HERE)
-    cache.put(IMAGE, HERE, items(IMAGE, "a"))
+    known = cache.rows.known(IMAGE, HERE)
+    cache.rows.put(IMAGE, HERE, items(IMAGE, "a"))
     with following_locally(cache) as told:
-        assert cache.put(IMAGE, HERE, items(IMAGE, "a"), known) == (0, 0)
+        assert cache.rows.put(IMAGE, HERE, items(IMAGE, "a"), known) == (0, 0)
     assert [IMAGE.value(row, "id") for change in told for row in change.upserts] == ["a"]
 
 
 def test_many_rows(cache: Cache) -> None:
-    assert cache.put(VM, HERE, many(VM, 2_500)) == (2_500, 0)
-    assert cache.count(VM, HERE) == len(cache.rows(VM, HERE)) == 2_500
-    assert cache.remove(VM, HERE, [f"x-{number:05}" for number in range(2_000)]) == 2_000
-    assert cache.count(VM, HERE) == 500
+    assert cache.rows.put(VM, HERE, many(VM, 2_500)) == (2_500, 0)
+    assert cache.rows.count(VM, HERE) == len(cache.rows.snapshot(VM, HERE)) == 2_500
+    assert cache.rows.remove(VM, HERE, [f"x-{number:05}" for number in range(2_000)]) == 2_000
+    assert cache.rows.count(VM, HERE) == 500
 
 
 def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
@@ -346,7 +347,7 @@ def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
     def work(number: int) -> None:
         try:
             barrier.wait(10)
-            cache.put(VM, HERE, many(VM, count, name=str(number)))
+            cache.rows.put(VM, HERE, many(VM, count, name=str(number)))
         except BaseException as error:  # noqa: BLE001 - seen by the test
             failed.append(error)
 
@@ -360,11 +361,11 @@ def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
 
 
 def test_removing(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "a", "b"))
-    cache.put(VM, ELSEWHERE, items(VM, "a"))
+    cache.rows.put(VM, HERE, items(VM, "a", "b"))
+    cache.rows.put(VM, ELSEWHERE, items(VM, "a"))
     with following_locally(cache) as told:
-        assert cache.remove(VM, HERE, ["a", "gone"]) == 1
-        assert cache.remove(VM, HERE, []) == 0
+        assert cache.rows.remove(VM, HERE, ["a", "gone"]) == 1
+        assert cache.rows.remove(VM, HERE, []) == 0
     assert [change.removed for change in told] == [("a", "gone")]
     assert ids(cache, VM) == ["b"]
     assert ids(cache, VM, ELSEWHERE) == ["a"]

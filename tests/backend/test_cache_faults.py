@@ -11,9 +11,11 @@ from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from backend.cache import Cache, open_cache
 from backend.cache.faults import sentence
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import CacheError, CacheLostError
-from backend.kinds import JOURNAL, Kind
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
@@ -33,14 +35,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def cache(server: Server) -> Iterator[Cache]:
-    opened = open_cache(MongoDB(Secret(server.uri), f"test-{uuid4().hex[:12]}"), Path("/nowhere"))
+    opened = open_cache(MongoDB(Secret(server.uri), f"test-{uuid4().hex[:12]}"), Path("/nowhere"), KINDS.values())
     yield opened
     opened.close()
 
 
 @pytest.mark.parametrize("kind", [VM, IMAGE], ids=lambda kind: kind.name)
 def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, kind: Kind) -> None:
-    cache.put(kind, HERE, items(kind, "gone"))
+    cache.rows.put(kind, HERE, items(kind, "gone"))
     pages = [items(kind, *(f"{page}-{number}" for number in range(50))) for page in range(4)]
     left = [2]
 
@@ -55,7 +57,7 @@ def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, k
         assert (done.count, done.removed) == (200, 1)
         heard.until(lambda all_: any(getattr(one, "record", None) and one.record.count == 200 for one in all_))
     assert ids(cache, kind) == sorted(item["id"] for page in pages for item in page)
-    assert cache.refreshed(kind, HERE).count == 200
+    assert cache.refreshes.of(kind, HERE).count == 200
 
 
 def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
@@ -63,9 +65,9 @@ def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server
     written: list[str] = []
 
     def write(key: str) -> None:
-        cache.journal_add([entry(key), entry(f"{key}-b")])
-        assert cache.put(VM, HERE, items(VM, key)) == (1, 0)
-        assert cache.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
+        cache.journal.add([entry(key), entry(f"{key}-b")])
+        assert cache.rows.put(VM, HERE, items(VM, key)) == (1, 0)
+        assert cache.rows.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
         written.append(key)
 
     with following(cache, retry_every=0.1) as heard:
@@ -90,7 +92,7 @@ def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server
     assert len(written) >= 5
     assert {*written} <= {*ids(cache, VM)}
     assert len(ids(cache, VM)) == len({*ids(cache, VM)})
-    assert {*written, *(f"{key}-b" for key in written)} <= {one["_id"] for one in cache.journal(100_000)}
+    assert {*written, *(f"{key}-b" for key in written)} <= {one["_id"] for one in cache.journal.newest(100_000)}
 
 
 def test_a_command_whose_journal_has_no_room_is_not_sent(
@@ -118,18 +120,18 @@ def test_what_was_done_is_told_though_it_cannot_be_written_down(
 
 def test_a_refresh_without_room_leaves_what_was_there(server: Server, cache: Cache) -> None:
     refresh(VM, FakeCloud(vms=[items(VM, "a", "b")]), cache, HERE)
-    last = cache.refreshed(VM, HERE)
+    last = cache.refreshes.of(VM, HERE)
     with (
         server.failing("insert", "update", "delete", "findAndModify"),
         pytest.raises(CacheError, match="has no disk space left"),
     ):
         refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE)
     assert ids(cache, VM) == ["a", "b"]
-    assert cache.refreshed(VM, HERE) == last
+    assert cache.refreshes.of(VM, HERE) == last
     with server.failing("insert"), pytest.raises(CacheError, match="has no disk space left"):
         refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE)
     assert ids(cache, VM) == ["a", "b"]
-    record = cache.refreshed(VM, HERE)
+    record = cache.refreshes.of(VM, HERE)
     assert "has no disk space left" in (record.error or "")
     assert (record.finished, record.lease) == (last.finished, "")
     assert refresh(VM, FakeCloud(vms=[items(VM, "c")]), cache, HERE).removed == 2
@@ -153,15 +155,17 @@ def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str) 
 
 def test_a_command_waits_until_most_members_have_its_entry(server: Server, cache: Cache) -> None:
     """Else a failover forgets a request that was sent."""
-    cache.database.command("profile", 2)
-    cache.journal_add([entry("one")])
-    cache.journal_set("one", {"outcome": "unfinished"})
-    cache.database.command("profile", 0)
-    said = cache.database["system.profile"].find({"ns": f"{cache.database.name}.journal", "op": {"$in": ["insert"]}})
+    cache.store.database.command("profile", 2)
+    cache.journal.add([entry("one")])
+    cache.journal.set("one", {"outcome": "unfinished"})
+    cache.store.database.command("profile", 0)
+    said = cache.store.database["system.profile"].find(
+        {"ns": f"{cache.store.database.name}.journal", "op": {"$in": ["insert"]}}
+    )
     concerns = [one["command"]["writeConcern"] for one in said]
     assert [(one["w"], one["j"]) for one in concerns] == [("majority", True)]
     assert 0 < concerns[0]["wtimeout"] <= 20_000
-    for write in (lambda: cache.journal_add([entry("two")]), lambda: cache.journal_set("one", {"error": "x"})):
+    for write in (lambda: cache.journal.add([entry("two")]), lambda: cache.journal.set("one", {"error": "x"})):
         with (
             server.failing("insert", "update", code=64, unconfirmed=True),
             pytest.raises(CacheError, match="has not written it on most of its members in time"),
@@ -186,4 +190,4 @@ def test_a_server_that_shuts_down_while_it_writes_is_lost_for_now(server: Server
         server.failing("insert", code=91, unconfirmed=True),
         pytest.raises(CacheLostError, match="cannot be reached: it shuts down, or is the primary no longer"),
     ):
-        cache.journal_add([entry("three")])
+        cache.journal.add([entry("three")])

@@ -12,6 +12,7 @@ from backend.cache.address import place_of
 from backend.cache.documents import validator
 from backend.cache.faults import sentence
 from backend.cache.opening import NO_MONGOD
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError
 from backend.secret import Secret
@@ -20,14 +21,14 @@ from tests.backend.cache_parts import HERE, VM, Standalone, ids, items
 
 def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:
     assert (plain.mode, plain.place, plain.note) == ("mongodb", standalone.socket, "")
-    assert plain.put(VM, HERE, items(VM, "a")) == (1, 0)
+    assert plain.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
     assert ids(plain, VM) == ["a"]
-    assert plain.database["vms"].options()["validator"] == validator(VM)
+    assert plain.store.database["vms"].options()["validator"] == validator(VM)
 
 
 def test_a_wrong_password(standalone: Standalone) -> None:
     with pytest.raises(CacheError, match="refuses the user name or the password") as caught:
-        open_cache(MongoDB(Secret(standalone.uri(password="wr@ng")), "test"), Path("/nowhere"))
+        open_cache(MongoDB(Secret(standalone.uri(password="wr@ng")), "test"), Path("/nowhere"), KINDS.values())
     assert standalone.socket in str(caught.value)
     assert "wr@ng" not in str(caught.value)
     assert "mongodb.uri" in caught.value.cure
@@ -38,7 +39,7 @@ def test_a_server_that_is_down() -> None:
         port = taken.getsockname()[1]
     began = time.monotonic()
     with pytest.raises(CacheError, match=f"127.0.0.1:{port}") as caught:
-        open_cache(MongoDB(Secret(f"mongodb://user:hush@127.0.0.1:{port}/")), Path("/nowhere"))
+        open_cache(MongoDB(Secret(f"mongodb://user:hush@127.0.0.1:{port}/")), Path("/nowhere"), KINDS.values())
     assert time.monotonic() - began < 4.5
     assert "hush" not in str(caught.value)
     assert "user" not in str(caught.value)
@@ -94,7 +95,7 @@ def test_a_server_that_is_down() -> None:
 )
 def test_what_is_wrong_with_an_address(uri: str, what: str, cure: str) -> None:
     with pytest.raises(ConfigError, match="not a valid MongoDB address: ") as caught:
-        open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+        open_cache(MongoDB(Secret(uri)), Path("/nowhere"), KINDS.values())
     assert what in caught.value.message
     assert cure in caught.value.cure
     assert "hush" not in str(caught.value)
@@ -106,7 +107,7 @@ def test_what_is_wrong_with_an_address(uri: str, what: str, cure: str) -> None:
 def test_a_file_of_certificates_that_is_not_there() -> None:
     uri = "mongodb://user:hush@db.example.org/?tls=true&tlsCAFile=/nonexistent/ca.pem"
     with pytest.raises(ConfigError, match=r"names a file that cannot be read: /nonexistent/ca\.pem: No such file"):
-        open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+        open_cache(MongoDB(Secret(uri)), Path("/nowhere"), KINDS.values())
 
 
 def test_what_the_driver_finds_wrong_when_it_opens_an_address(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_what_the_driver_finds_wrong_when_it_opens_an_address(tmp_path: Path) ->
         ("mongodb://user@db.example.org/?authMechanism=MONGODB-X509&authSource=x", "authentication source must be"),
     ):
         with pytest.raises(CacheError, match=rf"db\.example\.org:27017\) cannot be used: {what}.*mongodb\.uri"):
-            open_cache(MongoDB(Secret(uri)), Path("/nowhere"))
+            open_cache(MongoDB(Secret(uri)), Path("/nowhere"), KINDS.values())
 
 
 def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_in_two() -> None:
@@ -150,10 +151,10 @@ def test_a_place_names_no_user(uri: str, place: str) -> None:
 
 
 def test_no_mongod_means_memory(tmp_path: Path) -> None:
-    opened = open_cache(MongoDB(), tmp_path, find=lambda: None)
+    opened = open_cache(MongoDB(), tmp_path, KINDS.values(), find=lambda: None)
     try:
         assert (opened.mode, opened.note) == ("memory", NO_MONGOD)
-        opened.put(VM, HERE, items(VM, "a"))
+        opened.rows.put(VM, HERE, items(VM, "a"))
         assert ids(opened, VM) == ["a"]
         assert not list(tmp_path.iterdir())
     finally:
@@ -164,7 +165,7 @@ def test_a_mongod_that_does_not_run_means_memory(tmp_path: Path) -> None:
     broken = tmp_path / "mongod"
     broken.write_text("#!/bin/sh\necho no libcrypto >&2\nexit 127\n")
     broken.chmod(0o755)
-    opened = open_cache(MongoDB(), tmp_path / "home", find=lambda: str(broken))
+    opened = open_cache(MongoDB(), tmp_path / "home", KINDS.values(), find=lambda: str(broken))
     try:
         assert opened.mode == "memory"
         assert "no libcrypto" in opened.note
@@ -174,14 +175,14 @@ def test_a_mongod_that_does_not_run_means_memory(tmp_path: Path) -> None:
 
 
 def test_memory_that_was_asked_for_has_no_note() -> None:
-    opened = open_cache(MongoDB(Secret("memory")), Path("/nowhere"), find=lambda: None)
+    opened = open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values(), find=lambda: None)
     assert (opened.mode, opened.note, opened.place) == ("memory", "", "memory")
     opened.close()
 
 
 def test_what_is_embedded_lasts(server_home: Path, embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"))
-    again = open_cache(MongoDB(Secret("embedded"), embedded.database.name), server_home)
+    embedded.rows.put(VM, HERE, items(VM, "a"))
+    again = open_cache(MongoDB(Secret("embedded"), embedded.store.database.name), server_home, KINDS.values())
     try:
         assert (again.mode, again.note) == ("embedded", "")
         assert ids(again, VM) == ["a"]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import parse, split
-from backend.commands.volumes import DEVICES
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
-from backend.kinds import KINDS
+from backend.kinds.volume.actions import DEVICES
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import (
@@ -266,5 +266,5 @@ def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud:
     connect(cloud).delete_volume(volume)
     with pytest.raises(NotFoundError, match=f"Volume {volume} no longer exists"):
         run(session, f"volume attach data {native}")
-    assert session.cache.named(KINDS["volume"], session.scope, volume) == []
+    assert session.cache.rows.named(KINDS["volume"], session.scope, volume) == []
     assert sent(proxy) == []

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backend.cache import open_cache
-from backend.commands import parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError
 from backend.config import MongoDB
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -43,7 +43,7 @@ def test_boot_with_the_configuration_alone(session: Session, ec2: Provider) -> N
 
 def test_boot_by_the_image_s_name_in_the_region_without_a_key(session: Session, ec2: Provider) -> None:
     (image,) = next(iter(ec2.images(ids=[AMI])))  # as EC2 calls it, not as the stock does
-    session.cache.put(KINDS["image"], session.scope, [image])
+    session.cache.rows.put(KINDS["image"], session.scope, [image])
     run(session, f"vm boot {image['name']} --location us-east-1")
     (vm,) = vms(ec2).values()
     assert (vm["image"], vm["flavor"], vm["keypair"]) == (AMI, "t2.micro", None)
@@ -71,8 +71,8 @@ def test_a_boot_that_cannot_be_creates_nothing(
     assert caught.value.message.startswith(message)
     assert cure in caught.value.cure
     assert vms(ec2) == {}
-    assert session.cache.rows(KINDS["vm"], session.scope) == []
-    (entry,) = session.cache.journal()
+    assert session.cache.rows.snapshot(KINDS["vm"], session.scope) == []
+    (entry,) = session.cache.journal.newest()
     assert (entry["outcome"], entry["objects"], entry["error"]) == ("failed", [], str(caught.value))
 
 
@@ -87,13 +87,13 @@ def test_a_keypair_that_is_missing_is_told_apart(session: Session, ec2: Provider
 
 def test_what_the_cache_never_listed_is_fetched_first(session: Session, ec2: Provider, tmp_path: Path) -> None:
     """Even with refresh off: an empty cache says nothing about what there is."""
-    fresh = open_cache(MongoDB(Secret("memory")), tmp_path)
+    fresh = open_cache(MongoDB(Secret("memory")), tmp_path, KINDS.values())
     for name in ("image", "flavor"):  # moto takes seconds to list these
-        fresh.put(KINDS[name], session.scope, STOCK[name])
+        fresh.rows.put(KINDS[name], session.scope, STOCK[name])
     ec2.create_keypair("me")
     run(replace(session, cache=fresh, refresh=False), f"vm boot {AMI} --keypair me --location us-east-1f")
     assert [(vm["keypair"], vm["location"]) for vm in vms(ec2).values()] == [("me", "us-east-1f")]
-    assert fresh.count(KINDS["location"], session.scope) > len(ZONES)
+    assert fresh.rows.count(KINDS["location"], session.scope) > len(ZONES)
     fresh.close()
 
 

@@ -6,12 +6,14 @@ from typing import NoReturn
 
 import pytest
 
-from backend import owner
 from backend.callbacks import ignore
-from backend.commands import COMMANDS, Command, execute
+from backend.commands.model import Command
+from backend.commands.run import execute
+from backend.commands.table import COMMANDS
 from backend.errors import Cancelled, CloudError
-from backend.journal import plan
-from backend.kinds import JOURNAL
+from backend.journal import owner
+from backend.journal.entry import plan
+from backend.journal.model import JOURNAL
 from backend.providers.protocol import Provider
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
@@ -43,7 +45,7 @@ def test_every_change_is_one_entry(session: Session, ec2: Provider) -> None:
     for line in lines:
         run(session, line)
     assert {" ".join(line.split()[:2]) for line in lines} == {one.name for one in CHANGES}
-    entries = session.cache.journal()[::-1]
+    entries = session.cache.journal.newest()[::-1]
     assert [entry["command"] for entry in entries] == lines
     (vm,) = vms(ec2)
     key, volume = entries[0]["objects"][0], entries[9]["objects"][0]
@@ -69,7 +71,7 @@ def test_what_sends_nothing_by_itself_is_no_entry(session: Session, ec2: Provide
     assert run(session, "journal drop").message == "0 commands that had not been done were given up."
     assert run(session, f"vm boot {AMI} --dry-run").message.endswith("nothing was booted.")
     assert run(session, "journal list").rows == ()
-    assert session.cache.journal() == []
+    assert session.cache.journal.newest() == []
     assert vms(ec2) == {}
 
 
@@ -79,7 +81,7 @@ def test_what_is_as_it_should_be_is_an_entry_and_not_sent(session: Session, ec2:
     lines = ["vm unprotect web", "vm tag web Name=web", "vm untag web nothing"]
     for line in lines:
         assert run(session, line).message.endswith("nothing was done.")
-        entry = session.cache.journal()[0]
+        entry = session.cache.journal.newest()[0]
         assert (entry["command"], entry["outcome"], entry["sent"]) == (line, "done", None)
     assert vms(ec2) == before
     rows = run(session, "journal list --last 3").rows or ()
@@ -91,7 +93,7 @@ def test_a_change_that_fails_is_one_entry(session: Session, one: Command) -> Non
     nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
     with pytest.raises(CloudError) as caught:
         execute(full(one), nowhere)
-    (entry,) = session.cache.journal()
+    (entry,) = session.cache.journal.newest()
     assert (entry["command"], entry["outcome"], entry["objects"]) == (full(one).line, "failed", [])
     assert entry["error"] == str(caught.value)
     assert not list(session.home.rglob("*.pem"))
@@ -106,7 +108,7 @@ def test_a_change_that_is_cancelled_is_one_entry_and_changes_nothing(
 
     with pytest.raises(Cancelled):
         execute(full(one), session, check=cancelled)
-    (entry,) = session.cache.journal()
+    (entry,) = session.cache.journal.newest()
     assert (entry["outcome"], entry["objects"], entry["error"]) == ("cancelled", [], None)
     assert vms(ec2) == {}
     assert listed(ec2.keypairs()) == listed(ec2.volumes()) == []
@@ -132,9 +134,9 @@ def test_what_only_goes_on_with_others_fails_and_is_cancelled_under_their_entrie
         resumed = run(tried, "journal resume", check=check)
         assert resumed.message == "0 of 1 done."
         assert resumed.failure.startswith("1 of 1 failed: ")
-        entry = session.cache.journal()[0]
+        entry = session.cache.journal.newest()[0]
         assert (entry["_id"], entry["outcome"], entry["objects"]) == (waiting.token, outcome, [])
         assert error in (entry["error"] or "")
-        assert len(session.cache.journal()) == number
+        assert len(session.cache.journal.newest()) == number
     assert listed(ec2.keypairs()) == []
     assert not list(session.home.rglob("*.pem"))

@@ -10,16 +10,19 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from backend import owner
 from backend.cache import Cache
-from backend.commands import Parsed, command, execute, parse, split
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Parsed
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError, CloudmeshError, NotFoundError
-from backend.kinds import KINDS
+from backend.journal import owner
+from backend.journal.recovery import recover
+from backend.journal.seal import seal
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from backend.seal import seal
 from backend.session import Session
 from tests.backend.cloud_parts import abandoned, behind_proxy, run
 from tests.backend.command_parts import everything, listed, row
@@ -54,7 +57,7 @@ def test_a_key_file_is_never_overwritten(session: Session, ec2: Provider) -> Non
             run(session, line)
     assert path.read_text() == pem
     assert listed(ec2.keypairs()) == []
-    assert [entry["outcome"] for entry in session.cache.journal()] == ["failed", "failed", "done"]
+    assert [entry["outcome"] for entry in session.cache.journal.newest()] == ["failed", "failed", "done"]
 
 
 def test_a_key_file_elsewhere(session: Session, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_cloud_that_refuses_leaves_no_file(session: Session, ec2: Provider) ->
     with pytest.raises(CloudError, match="name is taken"):
         run(session, "keypair create me")
     assert not (session.home / "keys" / "aws" / "us-east-1" / "me.pem").exists()
-    (entry,) = session.cache.journal()
+    (entry,) = session.cache.journal.newest()
     assert (entry["outcome"], entry["objects"]) == ("failed", [])
 
 
@@ -123,7 +126,7 @@ def test_deleting_a_keypair_keeps_its_private_key(session: Session, ec2: Provide
     assert path.exists()
     assert run(session, "keypair delete theirs").message == "Keypair theirs deleted."
     assert listed(ec2.keypairs()) == []
-    assert session.cache.rows(KINDS["keypair"], session.scope) == []
+    assert session.cache.rows.snapshot(KINDS["keypair"], session.scope) == []
     with pytest.raises(NotFoundError, match="There is no keypair 'mine'"):
         run(session, "keypair delete mine")
 
@@ -200,7 +203,7 @@ def sent_by_a_killed_process(session: Session, path: str) -> None:
 def test_a_relative_path_is_absolute_in_the_journal(session: Session, tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         run(session, "keypair create mine --to deep/../mine.pem")
-    (entry,) = session.cache.journal()
+    (entry,) = session.cache.journal.newest()
     assert entry["request"]["path"] == f"{tmp_path}/deep/../mine.pem"
     assert entry["command"] == f"keypair create mine --to {tmp_path}/deep/../mine.pem"
 
@@ -234,7 +237,7 @@ def test_a_relative_path_of_an_old_journal_is_nobody_s_file_here(
         if created:
             (failure,) = found.failures
             assert "it was meant for mine.pem in the folder where the command was given" in failure
-            assert (found.messages, session.cache.journal()[0]["outcome"]) == ((), "unknown")
+            assert (found.messages, session.cache.journal.newest()[0]["outcome"]) == ((), "unknown")
         else:  # it is not resumed into whatever folder this is
             assert found.left == 1
             assert (

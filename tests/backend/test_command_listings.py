@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
 from backend.format import as_object
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import Progress
@@ -34,7 +35,9 @@ def test_refresh_and_list_of_every_kind(kind: Kind, session: Session, ec2: Provi
     assert off.rows is not None
     assert len(off.rows) == difference.count
     assert off.failure == ""
-    assert session.cache.journal() == session.cache.journal()[-1:]  # of the boot alone: reading is not journalled
+    assert (
+        session.cache.journal.newest() == session.cache.journal.newest()[-1:]
+    )  # of the boot alone: reading is not journalled
 
 
 def test_list_fetches_first_when_refresh_is_on(session: Session, ec2: Provider) -> None:
@@ -87,7 +90,7 @@ def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_p
     ec2.create_keypair("me")
     run(session, f"{kind.name} refresh")
     off = replace(session, refresh=False, connector=untouched)
-    rows = session.cache.rows(kind, session.scope)
+    rows = session.cache.rows.snapshot(kind, session.scope)
     what = f"1 {kind.noun}" if len(rows) == 1 else f"{len(rows):,} {kind.nouns}"
     for name in ("all.json", "all.csv"):
         outcome = run(off, f"{kind.plural} export '{tmp_path / name}'")
@@ -96,7 +99,7 @@ def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_p
     assert json.loads((tmp_path / "all.json").read_text()) == json.loads(json.dumps(objects))
     with (tmp_path / "all.csv").open(newline="") as file:
         assert [line["id"] for line in csv.DictReader(file)] == [one["id"] for one in objects]
-    assert len(session.cache.journal()) == 1  # of the boot alone: nothing was changed
+    assert len(session.cache.journal.newest()) == 1  # of the boot alone: nothing was changed
 
 
 def test_export_fetches_first_when_refresh_is_on(session: Session, ec2: Provider, tmp_path: Path) -> None:

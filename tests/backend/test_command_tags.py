@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import parse
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError, UsageError
 from backend.providers.registry import connect
@@ -106,7 +106,7 @@ def test_what_tagging_says(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         assert sent(proxy) == ["CreateTags", "CreateTags", "CreateTags", "DeleteTags"]
         # The listing that follows finds nothing to change.
         assert run(session, "vm refresh").differences[0].changed == 0
-        entry = cache.journal()[1]
+        entry = cache.journal.newest()[1]
         assert entry["request"] == {"key": "env", "value": None, "before": "test"}
         assert entry["objects"] == [native]
 

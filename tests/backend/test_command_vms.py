@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 import pytest
 
 from backend.cache import Cache, Change
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
 from backend.format import Flight, as_object
-from backend.kinds import JOURNAL, KINDS
+from backend.journal.model import JOURNAL
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
@@ -61,10 +62,10 @@ def test_a_vm_that_never_was(session: Session) -> None:
 
 
 def test_a_vm_that_the_cloud_has_forgotten_leaves_the_cache(session: Session) -> None:
-    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
+    session.cache.rows.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
     with pytest.raises(NotFoundError, match=f"VM {NOWHERE} no longer exists in cloud aws, region us-east-1"):
         run(session, f"vm stop {NOWHERE}")
-    assert session.cache.rows(KINDS["vm"], session.scope) == []
+    assert session.cache.rows.snapshot(KINDS["vm"], session.scope) == []
 
 
 def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
@@ -94,7 +95,7 @@ def test_an_action_that_does_not_fit(session: Session, ec2: Provider, state_of: 
         run(session, f"vm {verb} {vm}")
     assert caught.value.message == f"{vm} is {state_of}, so there is nothing to {verb}; nothing was done."
     assert vms(ec2)[vm]["state"] == state_of
-    entry = session.cache.journal()[0]
+    entry = session.cache.journal.newest()[0]
     assert (entry["command"], entry["outcome"], entry["objects"]) == (f"vm {verb} {vm}", "failed", [])
 
 
@@ -138,7 +139,7 @@ def test_while_an_action_is_under_way(session: Session, ec2: Provider, action: s
         )
     assert row(session, "vm", vm)["flight"] == before
     assert vms(ec2)[vm]["state"] == "running"
-    entry = session.cache.journal()[0]
+    entry = session.cache.journal.newest()[0]
     assert (entry["outcome"], entry["objects"], entry["sent"]) == ("failed", [], None)
 
 
@@ -169,7 +170,7 @@ def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
         run(session, "vm stop web")
     assert row(session, "vm", vm)["flight"] == theirs
     assert vms(ec2)[vm]["state"] == "running"
-    assert session.cache.journal()[0]["outcome"] == "failed"
+    assert session.cache.journal.newest()[0]["outcome"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_a_hostile_name_is_shown_safely(session: Session) -> None:
 def test_a_tag_that_is_none_is_not_even_journalled(session: Session) -> None:
     with pytest.raises(UsageError, match=r"'x' is no tag\. Write it as KEY=VALUE\."):
         run(replace(session, connector=untouched), "vm tag web x")
-    assert session.cache.journal() == []
+    assert session.cache.journal.newest() == []
 
 
 def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session, ec2: Provider) -> None:
@@ -232,7 +233,7 @@ def test_the_state_of_a_vm_that_reboots_is_the_cloud_s_word(session: Session) ->
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
     run(session, "vm reboot web")
-    (found,) = session.cache.rows(KINDS["vm"], session.scope)
+    (found,) = session.cache.rows.snapshot(KINDS["vm"], session.scope)
     said = as_object(KINDS["vm"], found)
     assert (said["id"], said["state"], said["flight"]["action"]) == (vm, "running", "reboot")
 

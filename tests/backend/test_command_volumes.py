@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from backend.cache import open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -31,7 +31,7 @@ def test_a_volume_in_the_default_zone(session: Session, ec2: Provider) -> None:
 
 
 def test_a_volume_in_a_region_whose_zones_are_not_known_yet(session: Session, ec2: Provider) -> None:
-    fresh = open_cache(MongoDB(Secret("memory")), session.home)
+    fresh = open_cache(MongoDB(Secret("memory")), session.home, KINDS.values())
     run(replace(session, cache=fresh, refresh=False), "volume create data")
     assert [one["location"] for one in listed(ec2.volumes())] == ["us-east-1a"]
     fresh.close()
@@ -39,7 +39,7 @@ def test_a_volume_in_a_region_whose_zones_are_not_known_yet(session: Session, ec
 
 def test_a_volume_where_no_zone_is_available(session: Session, ec2: Provider) -> None:
     down = [{**item, "state": "impaired"} for item in STOCK["location"]]
-    session.cache.put(KINDS["location"], session.scope, down)
+    session.cache.rows.put(KINDS["location"], session.scope, down)
     with pytest.raises(CloudmeshError, match=r"Region us-east-1 has no available zone\. Give one with --location"):
         run(session, "volume create data")
     assert listed(ec2.volumes()) == []
@@ -50,7 +50,7 @@ def test_a_zone_of_which_nothing_bad_is_said_is_tried(session: Session, ec2: Pro
     """Not every endpoint says EC2's words."""
     states = ("impaired", word)
     zones = [{**item, "state": state} for item, state in zip(STOCK["location"], states, strict=True)]
-    session.cache.put(KINDS["location"], session.scope, zones)
+    session.cache.rows.put(KINDS["location"], session.scope, zones)
     run(session, "volume create data")
     assert [one["location"] for one in listed(ec2.volumes())] == ["us-east-1b"]
 
@@ -59,7 +59,7 @@ def test_a_zone_of_which_nothing_bad_is_said_is_tried(session: Session, ec2: Pro
 def test_a_size_that_is_none_is_not_even_journalled(session: Session, words: str) -> None:
     with pytest.raises(UsageError, match="size must be"):
         run(replace(session, connector=untouched), f"volume create data {words}")
-    assert session.cache.journal() == []
+    assert session.cache.journal.newest() == []
 
 
 def test_a_volume_in_a_wrong_zone(session: Session, ec2: Provider) -> None:
@@ -75,7 +75,7 @@ def test_deleting_volumes_by_id_and_by_name(session: Session, ec2: Provider) -> 
     assert [one["id"] for one in listed(ec2.volumes())] == [second]
     run(session, "volume delete more")
     assert listed(ec2.volumes()) == []
-    assert session.cache.rows(KINDS["volume"], session.scope) == []
+    assert session.cache.rows.snapshot(KINDS["volume"], session.scope) == []
 
 
 def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Session, ec2: Provider) -> None:
@@ -88,6 +88,6 @@ def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Sessi
     assert f"currently attached to {vm}" in caught.value.message
     assert row(session, "volume", root["id"])["vm"] == (vm,)
     made = ec2.create_volume("data", 1, "us-east-1a", "token")
-    session.cache.put(KINDS["volume"], session.scope, [{**made, "vm": [vm], "state": "in-use"}])
+    session.cache.rows.put(KINDS["volume"], session.scope, [{**made, "vm": [vm], "state": "in-use"}])
     run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
     assert listed(ec2.volumes()) == [root]

@@ -10,11 +10,13 @@ import pytest
 
 from backend import state
 from backend.cache import Cache, RefreshRecord, Scope, open_cache
-from backend.commands import COMMANDS, Command, Parsed, allowed, command, execute
+from backend.catalog import KINDS
+from backend.commands.model import Command, Parsed
+from backend.commands.run import allowed, execute
+from backend.commands.table import COMMANDS, command
 from backend.config import MongoDB
 from backend.errors import CloudmeshError, ConfigError
 from backend.format import Flight
-from backend.kinds import KINDS
 from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret
@@ -96,7 +98,7 @@ def server() -> Iterator[Cache]:
     if find_binary() is None:
         pytest.skip("there is no mongod here")
     with tempfile.TemporaryDirectory(prefix="cm-") as home:  # short: a socket's path is limited
-        opened = open_cache(MongoDB(database="commands"), Path(home))
+        opened = open_cache(MongoDB(database="commands"), Path(home), KINDS.values())
         assert opened.mode == "embedded"
         yield opened
         opened.close()
@@ -104,8 +106,8 @@ def server() -> Iterator[Cache]:
 
 @pytest.fixture
 def embedded(server: Cache, session: Session) -> Session:
-    for name in server.database.list_collection_names():
-        server.database[name].delete_many({})
+    for name in server.store.database.list_collection_names():
+        server.store.database[name].delete_many({})
     stocked(server, session.scope, STOCK)
     return replace(session, cache=server)
 
@@ -121,7 +123,7 @@ def test_a_day_s_work_on_a_real_server(embedded: Session, ec2: Provider) -> None
     run(embedded, "vm delete web")
     run(embedded, "volume delete data")
     assert vms(ec2)[vm]["state"] == "terminated"
-    assert [entry["outcome"] for entry in embedded.cache.journal()] == ["done"] * 6
+    assert [entry["outcome"] for entry in embedded.cache.journal.newest()] == ["done"] * 6
     text = everything(embedded.cache)
     assert body not in text
     assert "PRIVATE" not in text
@@ -129,10 +131,10 @@ def test_a_day_s_work_on_a_real_server(embedded: Session, ec2: Provider) -> None
 
 def test_two_sessions_see_each_other_s_work(embedded: Session, server: Cache, ec2: Provider) -> None:
     """Another dashboard of the same user, with a connection of its own and refresh off."""
-    name = server.database.name
+    name = server.store.database.name
     other = replace(embedded, refresh=False)
-    uri = f"mongodb://{str(server.client.address[0]).replace('/', '%2F')}/?directConnection=true"
-    with_own = open_cache(MongoDB(Secret(uri), name), embedded.home)
+    uri = f"mongodb://{str(server.store.client.address[0]).replace('/', '%2F')}/?directConnection=true"
+    with_own = open_cache(MongoDB(Secret(uri), name), embedded.home, KINDS.values())
     other = replace(other, cache=with_own)
     vm = booted(embedded, f"vm boot {AMI} --name web")
     rows = run(replace(other, connector=untouched), "vm list").rows
@@ -142,7 +144,7 @@ def test_two_sessions_see_each_other_s_work(embedded: Session, server: Cache, ec
     assert row(embedded, "vm", vm)["flight"].action == "stop"
     run(other, "set default cloud=other")
     assert run(embedded, "vm start web").message.endswith("is starting.")  # this one stays where it is
-    assert [entry["command"] for entry in with_own.journal()] == [
+    assert [entry["command"] for entry in with_own.journal.newest()] == [
         "vm start web",
         "vm stop web",
         f"vm boot {AMI} --name web",
@@ -155,7 +157,7 @@ def test_bad_words_are_told_and_raise_nothing_else(embedded: Session, ec2: Provi
     """Every command with every hostile word in every place that names something; the cloud has none of them."""
     now = datetime.now(UTC)
     for kind in KINDS.values():
-        embedded.cache.note_refresh(kind, embedded.scope, RefreshRecord("aws", "us-east-1", kind.name, now, now))
+        embedded.cache.refreshes.write(kind, embedded.scope, RefreshRecord("aws", "us-east-1", kind.name, now, now))
     session = replace(embedded, refresh=False, connector=untouched)
     for one in COMMANDS:
         for param in one.params:
@@ -176,4 +178,4 @@ def test_hostile_names_reach_the_cloud_and_the_cache_as_they_are(embedded: Sessi
     assert sorted(str(one["name"]) for one in listed(ec2.volumes())) == words
     rows = run(embedded, "volume list").rows or ()
     assert sorted(KINDS["volume"].value(one, "name") for one in rows) == words
-    assert [entry["outcome"] for entry in embedded.cache.journal()] == ["done"] * len(words)
+    assert [entry["outcome"] for entry in embedded.cache.journal.newest()] == ["done"] * len(words)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from backend.catalog import KINDS
 from backend.config import PRODUCTION, Cloud, Defaults, MongoDB, Settings, load
 from backend.errors import ConfigError
-from backend.kinds import KINDS
 from backend.providers.ec2.entry import EC2, OWNERS, ec2_keys
 from backend.secret import Secret
 from backend.session import cloud_named
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_example_loads_and_says_the_defaults() -> None:
-    settings = load(TREE / "cloudmesh.yaml.example", {})
+    settings = load(TREE / "cloudmesh.yaml.example", KINDS, {})
     bare = Settings({}, "aws")
     assert settings.cloud == "aws"
     assert settings.clouds["aws"] == Cloud(
@@ -85,7 +85,7 @@ def test_everything_said(path: Path) -> None:
     assert settings.production == ("env=live", "tier=?")
     assert (settings.poll.in_flight, settings.poll.settled, settings.poll.give_up) == (0.5, 10, 60)
     assert (settings.max_age["vm"], settings.max_age["image"]) == (5, 7)
-    assert settings.max_age["volume"] == KINDS["volume"].max_age
+    assert settings.max_age_of(KINDS["volume"]) == KINDS["volume"].max_age
     assert settings.mongodb == MongoDB(Secret("mongodb://u:p@h/"), "team")
 
 
@@ -546,4 +546,4 @@ def test_cloud_named(path: Path) -> None:
 
 
 def test_every_default_age_is_one_that_a_timer_can_take() -> None:
-    assert all(0 < age < math.inf for age in Settings({}, "").max_age.values())
+    assert all(0 < Settings({}, "").max_age_of(kind) < math.inf for kind in KINDS.values())

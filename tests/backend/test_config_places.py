@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.config import expanded, find, home, load
 from backend.errors import ConfigError, UsageError
 from tests.backend.config_parts import document, one, read
@@ -101,17 +102,17 @@ def test_the_present_folder_may_be_gone(tmp_path: Path, path: Path) -> None:
 
 def test_unreadable_files(tmp_path: Path, path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        load(tmp_path, {})
+        load(tmp_path, KINDS, {})
     path.write_bytes(b"cloudmesh: \xff")
     with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8 text"):
-        load(path, {})
+        load(path, KINDS, {})
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
 def test_a_file_that_others_may_read_is_warned_about(path: Path, mode: int, warned: bool) -> None:
     read(path, one("provider: ec2"))
     path.chmod(mode)
-    warnings = load(path, {}).warnings
+    warnings = load(path, KINDS, {}).warnings
     assert [str(path) in warning and f"chmod 600 {path}" in warning for warning in warnings] == [True] * warned
 
 
@@ -126,14 +127,14 @@ def test_a_place_in_which_others_may_put_another_is_warned_about(tmp_path: Path)
     link = tmp_path / "cloudmesh.yaml"
     link.symlink_to(file)
     folder.chmod(0o777)
-    assert len(load(link, {}).warnings) == 1
+    assert len(load(link, KINDS, {}).warnings) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_somebody_else_is_warned_about(path: Path) -> None:
     read(path, one("provider: ec2"))
     os.chown(path, 12345, 12345)
-    (warning,) = load(path, {}).warnings
+    (warning,) = load(path, KINDS, {}).warnings
     assert f"{path} belongs to another user" in warning
 
 

@@ -17,17 +17,21 @@ from backend.cache import Cache, Change, RefreshRecord, open_cache
 from backend.cache.documents import flatten
 from backend.cache.feed import Feed
 from backend.cache.records import record
-from backend.commands import execute, parse, recovery
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.model import Call
+from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
 from backend.export import write
 from backend.format import Flight, as_object, cell
-from backend.journal import sealed
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.journal import recovery
+from backend.journal.entry import sealed
+from backend.journal.model import JOURNAL
+from backend.journal.seal import seal
+from backend.kinds.model import Kind, Row
 from backend.lease import here
 from backend.refresh import refresh, refresh_many
-from backend.seal import seal
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import (
@@ -54,13 +58,15 @@ several = st.lists(damages(HERE), min_size=1, max_size=6)
 def session_on(cache: Cache, home: Path, fake: FakeCloud | None = None) -> Session:
     aws = Cloud("aws")
     provider: Any = fake or cloud()
-    for one in cache.unsettled(HERE):  # as if this data directory had written them: others are never run from here
-        cache.journal_set(one["_id"], {"seal": seal(home, sealed(one))})
+    for one in cache.journal.unsettled(
+        HERE
+    ):  # as if this data directory had written them: others are never run from here
+        cache.journal.set(one["_id"], {"seal": seal(home, sealed(one))})
     return Session(Settings({"aws": aws}, "aws"), aws, cache, home, connector=lambda *_: provider, looks=(0.0,))
 
 
 def fresh() -> Cache:
-    return open_cache(MongoDB(Secret("memory")), Path("/nowhere"))
+    return open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values())
 
 
 def rows_of(kind: Kind, rows: Sequence[Row], where: str = "id") -> set[Any]:
@@ -83,24 +89,24 @@ def run(session: Session, *words: str) -> Any:
 
 def every_read(cache: Cache, home: Path) -> None:
     for kind in KINDS.values():
-        assert rows_of(kind, cache.rows(kind, HERE)) >= set(GOOD)
-        assert [row for page in cache.pages(kind, HERE) for row in page] == cache.rows(kind, HERE)
-        assert cache.count(kind, HERE) >= len(GOOD)
+        assert rows_of(kind, cache.rows.snapshot(kind, HERE)) >= set(GOOD)
+        assert [row for page in cache.rows.pages(kind, HERE) for row in page] == cache.rows.snapshot(kind, HERE)
+        assert cache.rows.count(kind, HERE) >= len(GOOD)
         for native in GOOD:
-            (row,) = cache.named(kind, HERE, native)
+            (row,) = cache.rows.named(kind, HERE, native)
             assert kind.value(row, "id") == native
         for native in (*GOOD, *(f"other-{number}" for number in range(51))):
             known = session_on(cache, home).details(kind, native)
             assert isinstance((known or {}).get("name"), str | None)
             assert native not in GOOD or dict(flatten(known))["id"] == native
-        assert isinstance(cache.refreshed(kind, HERE), RefreshRecord)
-        left = cache.left(kind, HERE, cache.known(kind, HERE))
+        assert isinstance(cache.refreshes.of(kind, HERE), RefreshRecord)
+        left = cache.rows.left(kind, HERE, cache.rows.known(kind, HERE))
         assert set(left) >= set(GOOD)
-    assert all(row[VM.index["flight"]] or row[VM.index["state"]] == "pending" for row in cache.flights(HERE))
-    assert {one["_id"] for one in cache.journal()} >= set(GOOD)
-    assert rows_of(JOURNAL, cache.journal_rows(100)) >= set(GOOD)
-    assert {one["_id"] for one in cache.unsettled(HERE)} >= set(GOOD)
-    assert all(one["command"] for one in cache.entries_of(HERE, "i-1"))
+    assert all(row[VM.index["flight"]] or row[VM.index["state"]] == "pending" for row in cache.flights.of(VM, HERE))
+    assert {one["_id"] for one in cache.journal.newest()} >= set(GOOD)
+    assert rows_of(JOURNAL, cache.journal.rows(100)) >= set(GOOD)
+    assert {one["_id"] for one in cache.journal.unsettled(HERE)} >= set(GOOD)
+    assert all(one["command"] for one in cache.journal.of(HERE, "i-1"))
 
 
 def every_command(cache: Cache, home: Path) -> None:
@@ -112,10 +118,10 @@ def every_command(cache: Cache, home: Path) -> None:
     assert not {(kind, native) for kind, native in gone if native in GOOD}
     for kind in KINDS.values():
         # What is left of the damaged is what has no key by which it could be taken away: it is not shown.
-        assert rows_of(kind, cache.rows(kind, HERE)) == {*GOOD, *OTHERS}
-        assert isinstance(cache.refreshed(kind, HERE).finished, datetime)
+        assert rows_of(kind, cache.rows.snapshot(kind, HERE)) == {*GOOD, *OTHERS}
+        assert isinstance(cache.refreshes.of(kind, HERE).finished, datetime)
         assert rows_of(kind, run(session, kind.name, "list").rows) == {*GOOD, *OTHERS}
-    write(VM, cache.rows(VM, HERE), home / f"{os.urandom(4).hex()}.csv")
+    write(VM, cache.rows.snapshot(VM, HERE), home / f"{os.urandom(4).hex()}.csv")
     assert {JOURNAL.value(row, "id") for row in run(session, "journal", "list").rows} >= set(GOOD)
     shown = recovery.preview(Call(session, {}), [])
     assert {f"vm stop {native}" for native in GOOD} <= {target.name for target in shown.targets}
@@ -127,7 +133,7 @@ def every_command(cache: Cache, home: Path) -> None:
     assert {f"vm stop {native}" for native in GOOD} <= resumed
     assert not resumed & {"vm list", "vm export all.csv", "vm boot ami-1 --dry-run", "journal resume", "refresh all"}
     run(session, "journal", "drop")
-    assert all(JOURNAL.value(row, "outcome") == "failed" for row in cache.journal_rows(999) if row[-1] in GOOD)
+    assert all(JOURNAL.value(row, "outcome") == "failed" for row in cache.journal.rows(999) if row[-1] in GOOD)
 
 
 @given(damaged=several)
@@ -145,8 +151,8 @@ def test_whatever_stands_beside_the_good_ones(damaged: list[Damage], tmp_path: P
 def test_whatever_stands_beside_the_good_ones_on_a_server(
     damaged: list[Damage], embedded: Cache, tmp_path: Path
 ) -> None:
-    for name in embedded.database.list_collection_names():
-        embedded.database[name].delete_many({})
+    for name in embedded.store.database.list_collection_names():
+        embedded.store.database[name].delete_many({})
     fill(embedded, HERE)
     for one in damaged:
         one.write(embedded)
@@ -157,8 +163,8 @@ def test_whatever_stands_beside_the_good_ones_on_a_server(
 @settings(max_examples=8, phases=[Phase.generate])
 @given(damaged=st.lists(damages(HERE, ODD | BEYOND), min_size=5, max_size=20))
 def test_whatever_is_written_while_it_is_followed(damaged: list[Damage], embedded: Cache) -> None:
-    for name in embedded.database.list_collection_names():
-        embedded.database[name].delete_many({})
+    for name in embedded.store.database.list_collection_names():
+        embedded.store.database[name].delete_many({})
     with following(embedded) as heard:
         for one in damaged:
             one.write(embedded)
@@ -202,7 +208,7 @@ def test_an_event_that_is_no_bson_ends_no_feed(embedded: Cache) -> None:
         no_bson(embedded, "vms", HERE.key("x"), {"cloud": "aws", "region": "us-east-1", "id": "x"}, "name")()
         heard.until(lambda all_: any(isinstance(one, str) for one in all_) and None in all_)
         heard.until(lambda all_: any(isinstance(one, Change) and one.reread for one in all_[all_.index(None) :]))
-        embedded.put(VM, HERE, items(VM, "a"))
+        embedded.rows.put(VM, HERE, items(VM, "a"))
         heard.wait_upserts(VM, "a")
 
 
@@ -210,9 +216,9 @@ def test_an_event_that_is_no_bson_ends_no_feed(embedded: Cache) -> None:
 
 
 def write_vm(cache: Cache, native: str, **fields: Any) -> None:
-    cache.put(VM, HERE, [item(VM, native, state="running")])
-    with cache.use():
-        vms = cache.database["vms"]
+    cache.rows.put(VM, HERE, [item(VM, native, state="running")])
+    with cache.store.use():
+        vms = cache.store.database["vms"]
         more = {} if cache.mode == "memory" else {"bypass_document_validation": True}
         vms.update_one({"_id": HERE.key(native)}, {"$set": fields}, **more)
 
@@ -220,30 +226,30 @@ def write_vm(cache: Cache, native: str, **fields: Any) -> None:
 @pytest.mark.parametrize("flight", [5, "stop", {}, {"action": "stop"}, {"action": 1, "since": FAR}, []], ids=repr)
 def test_a_flight_that_is_none_keeps_nobody_from_acting(cache: Cache, flight: Any) -> None:
     write_vm(cache, "a", flight=flight)
-    assert cache.flights(HERE) == []
-    (row,) = cache.rows(VM, HERE)
+    assert cache.flights.of(VM, HERE) == []
+    (row,) = cache.rows.snapshot(VM, HERE)
     assert (VM.value(row, "id"), VM.value(row, "flight")) == ("a", None)
-    assert cache.claim(HERE, "a", Flight("stop", ago(0)), None)
-    assert not cache.claim(HERE, "a", Flight("start", ago(0)), None)
-    assert len(cache.flights(HERE)) == 1
+    assert cache.flights.claim(VM, HERE, "a", Flight("stop", ago(0)), None)
+    assert not cache.flights.claim(VM, HERE, "a", Flight("start", ago(0)), None)
+    assert len(cache.flights.of(VM, HERE)) == 1
 
 
 def test_what_is_known_of_a_row_stays(cache: Cache) -> None:
     write_vm(cache, "a", name=5, launched="yesterday", protected="yes", extra="none", public_ip=["x"])
-    (row,) = cache.rows(VM, HERE)
+    (row,) = cache.rows.snapshot(VM, HERE)
     found = dict(zip(VM.index, row, strict=True))
     assert (found["name"], found["launched"], found["protected"]) == ("5", None, None)
     assert (found["state"], found["private_ip"]) == ("running", item(VM, "a")["private_ip"])
-    known = cache.document(VM, HERE, "a")
+    known = cache.rows.document(VM, HERE, "a")
     assert known is not None
     assert (known["name"], known["launched"], known["extra"]) == ("5", None, {})
 
 
 def test_who_takes_the_id_of_another_does_not_take_its_place(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "a", "b"))
-    with cache.use():
-        found = cache.database["vms"].find_one({"_id": HERE.key("a")})
-        cache.database["vms"].insert_one(found | {"_id": HERE.key("z"), "name": "false", "hash": 1})
+    cache.rows.put(VM, HERE, items(VM, "a", "b"))
+    with cache.store.use():
+        found = cache.store.database["vms"].find_one({"_id": HERE.key("a")})
+        cache.store.database["vms"].insert_one(found | {"_id": HERE.key("z"), "name": "false", "hash": 1})
     assert ids(cache, VM) == ["a", "b"]
     with following_locally(cache) as told:
         refresh(VM, FakeCloud(vms=[items(VM, "a", "b")]), cache, HERE)
@@ -259,18 +265,18 @@ def test_a_listing_puts_right_what_is_of_it_and_takes_away_the_rest(cache: Cache
     if "hash" in fields:
         write_vm(cache, "a", **fields)
         assert refresh(VM, FakeCloud(vms=[[]]), cache, HERE).removed == 1
-        assert cache.count(VM, HERE) == 0
+        assert cache.rows.count(VM, HERE) == 0
 
 
 def test_it_is_told_of_once_and_not_without_end(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     key = f"aws/us-east-1/{os.urandom(8).hex()}"
-    with cache.use():
+    with cache.store.use():
         more = {} if cache.mode == "memory" else {"bypass_document_validation": True}
         odd = {"_id": key, "cloud": HERE.cloud, "region": HERE.region, "id": 5}
-        cache.database["vms"].insert_one(odd, **more)
+        cache.store.database["vms"].insert_one(odd, **more)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert cache.rows(VM, HERE) == []
+            assert cache.rows.snapshot(VM, HERE) == []
     assert [one.getMessage() for one in caplog.records] == [
         f"something in vms of the cache cannot be understood and is passed over: {key}"
     ]
@@ -282,8 +288,8 @@ def test_it_is_told_of_once_and_not_without_end(cache: Cache, caplog: pytest.Log
 def lend(cache: Cache, **fields: Any) -> None:
     """Let somebody have the lease of the VMs, and the record say what is odd."""
     record_ = {"lease": "theirs", "lease_by": f"{here()}:{os.getppid()}", "lease_until": ago(-50)} | fields
-    with cache.use():
-        cache.database["refreshes"].replace_one({"_id": HERE.key("vm")}, record_, upsert=True)
+    with cache.store.use():
+        cache.store.database["refreshes"].replace_one({"_id": HERE.key("vm")}, record_, upsert=True)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,7 @@ def test_no_record_keeps_a_refresh_waiting(cache: Cache, fields: dict[str, Any])
 
     done = refresh(VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, check=check)
     assert (done.shared, done.count) == (False, 1)
-    found = cache.refreshed(VM, HERE)
+    found = cache.refreshes.of(VM, HERE)
     assert (found.count, found.lease, found.error) == (1, "", None)
     assert found.finished is not None
 
@@ -316,15 +322,20 @@ def test_no_record_keeps_a_refresh_waiting(cache: Cache, fields: dict[str, Any])
 def test_a_lease_that_may_be_one_is_waited_for(cache: Cache) -> None:
     for seconds, waits in ((50, True), (70, False)):
         lend(cache, lease_until=ago(-seconds))
-        assert (cache.begin_refresh(VM, HERE, "ours", "x") is None) is waits
+        assert (cache.refreshes.begin(VM, HERE, "ours", "x") is None) is waits
 
 
 def test_a_record_is_of_what_its_id_says() -> None:
     said = {"cloud": "other", "region": "other", "kind": "image", "count": 3}
     assert record({"_id": HERE.key("vm"), **said}) == RefreshRecord(*HERE, "vm", count=3)
     assert record({"_id": "evil", "kind": "vm"}) is None
-    assert record({"_id": HERE.key("balloon")}) is None
     assert record({}) is None
+
+
+def test_a_record_of_an_unknown_kind_is_left_out(cache: Cache) -> None:
+    with cache.store.use():
+        cache.store.database["refreshes"].insert_many([{"_id": HERE.key(name)} for name in ("balloon", "vm")])
+    assert [found.kind for found in cache.refreshes.all(KINDS)] == ["vm"]
 
 
 # --- the feed ---------------------------------------------------------------------------------------------------------
@@ -332,31 +343,31 @@ def test_a_record_is_of_what_its_id_says() -> None:
 
 def test_a_record_without_anything_ends_no_telling(embedded: Cache) -> None:
     with following(embedded) as heard:
-        embedded.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}, {"_id": 5}])
-        embedded.database["vms"].insert_many(
+        embedded.store.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}, {"_id": 5}])
+        embedded.store.database["vms"].insert_many(
             [{"_id": "evil"}, {"_id": 5}, {"_id": {"a": [1]}}], bypass_document_validation=True
         )
-        embedded.database["journal"].insert_many([{"_id": 5}, {"_id": "evil", "cloud": {}, "region": []}])
-        embedded.put(VM, HERE, items(VM, "a"))
+        embedded.store.database["journal"].insert_many([{"_id": 5}, {"_id": "evil", "cloud": {}, "region": []}])
+        embedded.rows.put(VM, HERE, items(VM, "a"))
         heard.wait_upserts(VM, "a")
         assert all(isinstance(one, Change) for one in heard.all)
 
 
 @pytest.mark.parametrize("fields", [{"id": 5}, {"cloud": "other"}, {"region": None}], ids=repr)
 def test_a_row_that_is_understood_no_longer_is_gone(embedded: Cache, fields: dict[str, Any]) -> None:
-    embedded.put(VM, HERE, items(VM, "a"))
+    embedded.rows.put(VM, HERE, items(VM, "a"))
     with following(embedded) as heard:
         write_vm(embedded, "a", **fields)
         heard.wait_removed(VM, "a")
-    assert embedded.rows(VM, HERE) == []
+    assert embedded.rows.snapshot(VM, HERE) == []
 
 
 def test_without_change_streams_nothing_odd_ends_the_feed(plain: Cache) -> None:
-    plain.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}])
+    plain.store.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}])
     with following(plain, reread_every=0.05) as heard:
-        plain.database["refreshes"].insert_one({"_id": {"a": 2}, "kind": "vm"})
+        plain.store.database["refreshes"].insert_one({"_id": {"a": 2}, "kind": "vm"})
         other = RefreshRecord(*HERE, "image", count=7, writer="another")
-        plain.database["refreshes"].insert_one({"_id": HERE.key("image"), "count": 7, "writer": "another"})
+        plain.store.database["refreshes"].insert_one({"_id": HERE.key("image"), "count": 7, "writer": "another"})
         heard.until(lambda all_: Change("image", HERE, reread=True, record=other) in all_)
 
 
@@ -368,11 +379,11 @@ def test_who_listens_is_told_when_nothing_is_followed_any_more(embedded: Cache) 
         heard(change)
         raise ValueError("a mistake")
 
-    feed = Feed(embedded, fails, lost)
+    feed = Feed(embedded, KINDS.values(), fails, lost)
     try:
         assert feed.wait(10)
-        with embedded.use():
-            embedded.database["refreshes"].insert_one({"_id": HERE.key("vm")})
+        with embedded.store.use():
+            embedded.store.database["refreshes"].insert_one({"_id": HERE.key("vm")})
         lost.until(lambda all_: all_)
         assert lost.all == [
             "Following the cache failed: ValueError. This is a bug in cloudmesh-tui. "
@@ -386,22 +397,22 @@ def test_who_listens_is_told_when_nothing_is_followed_any_more(embedded: Cache) 
 
 
 def add(cache: Cache, *entries: dict[str, Any]) -> None:
-    with cache.use():
-        cache.database["journal"].insert_many(entries)
+    with cache.store.use():
+        cache.store.database["journal"].insert_many(entries)
 
 
 def test_an_entry_is_shown_with_what_is_known_of_it(cache: Cache) -> None:
     add(cache, {"_id": "a", "at": "yesterday", "objects": 5, "seconds": "x", "command": ["vm"], "user": "ann"})
-    (row,) = cache.journal_rows(10)
+    (row,) = cache.journal.rows(10)
     found = dict(zip(JOURNAL.index, row, strict=True))
     assert found == dict.fromkeys(JOURNAL.index) | {"id": "a", "objects": "", "user": "ann", "command": "['vm']"}
-    assert cache.journal() == []
+    assert cache.journal.newest() == []
 
 
 def test_odd_entries_take_no_place_of_others(cache: Cache) -> None:
     add(cache, *({"_id": number, "at": FAR} for number in range(20)), entry("a"))
-    assert [one["_id"] for one in cache.journal(1)] == ["a"]
-    assert [JOURNAL.value(row, "id") for row in cache.journal_rows(1)] == ["a"]
+    assert [one["_id"] for one in cache.journal.newest(1)] == ["a"]
+    assert [JOURNAL.value(row, "id") for row in cache.journal.rows(1)] == ["a"]
 
 
 NOT_RUN = [
@@ -421,7 +432,7 @@ def test_what_is_no_journalled_command_is_not_resumed(memory: Cache, tmp_path: P
     assert {one.parsed.line for one in outcome.parts} == {f"vm stop {native}" for native in GOOD}
     assert command in outcome.failure
     assert not (tmp_path / "all.csv").exists()
-    found = memory.entry("odd")
+    found = memory.journal.entry("odd")
     assert found is not None
     assert found["outcome"] == "waiting"
 
@@ -444,8 +455,8 @@ def test_an_entry_that_cannot_be_looked_for_keeps_no_other_from_it(memory: Cache
     session = session_on(memory, tmp_path, Broken(vms=lambda _ids: [LISTED["vms"]]))
     recovered = recovery.recover(session)
     assert any("cannot be understood" in failure for failure in recovered.failures)
-    assert (memory.entry("good") or {})["outcome"] == "waiting"
-    assert (memory.entry("odd") or {})["settled"] is True
+    assert (memory.journal.entry("good") or {})["outcome"] == "waiting"
+    assert (memory.journal.entry("odd") or {})["settled"] is True
 
 
 _REQUEST = {"name": "x", "size": 1, "location": "y", "before": []}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
-from backend.kinds import KINDS
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, behind_proxy, run, sent, states
 from tests.backend.ec2_faults import XMLNS, Reply, refusal
@@ -31,13 +31,13 @@ def test_a_dry_run_of_what_one_may_do(cache: Cache, cloud: Cloud, tmp_path: Path
         assert "ClientToken" not in call.params  # EC2 refuses an empty one
         assert call.params["Placement.AvailabilityZone"] == "us-east-1a"
         assert states(cloud) == {}
-        assert cache.journal() == []
-        assert cache.rows(KINDS["vm"], session.scope) == []
+        assert cache.journal.newest() == []
+        assert cache.rows.snapshot(KINDS["vm"], session.scope) == []
         assert outcome.undo == ""
         assert "in us-east-1 of cloud aws" in run(session, f"vm boot {AMI} --dry-run").message
         # The same without it boots.
         run(session, f"vm boot {AMI} --name web --location us-east-1a")
-        assert len(states(cloud)) == len(cache.journal()) == 1
+        assert len(states(cloud)) == len(cache.journal.newest()) == 1
 
 
 def test_a_dry_run_of_what_one_may_not_do(both: tuple[Session, Proxy]) -> None:
@@ -48,7 +48,7 @@ def test_a_dry_run_of_what_one_may_not_do(both: tuple[Session, Proxy]) -> None:
         run(session, f"vm boot {AMI} --dry-run")
     assert caught.value.message.startswith(f"A dry run of booting a t2.micro VM from {AMI} failed on cloud aws")
     assert "may not do ec2:RunInstances" in caught.value.message
-    assert session.cache.journal() == []
+    assert session.cache.journal.newest() == []
 
 
 def test_a_dry_run_finds_what_does_not_exist_without_asking(both: tuple[Session, Proxy]) -> None:
@@ -56,7 +56,7 @@ def test_a_dry_run_finds_what_does_not_exist_without_asking(both: tuple[Session,
     with pytest.raises(NotFoundError, match=r"There is no flavor 't9\.huge'"):
         run(session, f"vm boot {AMI} --flavor t9.huge --dry-run")
     assert sent(proxy) == []
-    assert session.cache.journal() == []
+    assert session.cache.journal.newest() == []
 
 
 def test_an_endpoint_that_does_not_know_dry_runs_is_told_of(both: tuple[Session, Proxy]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.ec2.driver import Driver
 from backend.providers.ec2.xml import Reader
 from backend.providers.protocol import Boot, Item, Provider

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.providers.ec2 import rows
 from backend.providers.ec2.cut import value
 from backend.providers.ec2.entry import EC2

@@ -45,12 +45,12 @@ def page(*insides: str, token: str = "") -> Reply:
 
 def stored(cache: Cache) -> list[dict[str, Any]]:
     """Every document of the images, stamps and hashes included."""
-    with cache.use():
-        return sorted(cache.database["images"].find(), key=lambda document: str(document["_id"]))
+    with cache.store.use():
+        return sorted(cache.store.database["images"].find(), key=lambda document: str(document["_id"]))
 
 
 def names(cache: Cache) -> dict[str, str]:
-    return {IMAGE.value(row, "id"): IMAGE.value(row, "name") for row in cache.rows(IMAGE, HERE)}
+    return {IMAGE.value(row, "id"): IMAGE.value(row, "name") for row in cache.rows.snapshot(IMAGE, HERE)}
 
 
 def tokens(faults: Faults) -> list[str | None]:
@@ -75,7 +75,7 @@ def test_a_page_that_breaks_is_asked_again_and_what_came_before_is_kept(cache: C
 
 def test_a_page_that_stays_broken_leaves_the_pages_before_it_and_the_old_rows(cache: Cache) -> None:
     assert fetched(cache, images(["ami-old", "ami-1"])) == (2, 2, 0, 0)
-    old = cache.document(IMAGE, HERE, "ami-old")
+    old = cache.rows.document(IMAGE, HERE, "ami-old")
     with (
         Faults(images(["ami-2", "ami-3"], "t1"), broken(images(["ami-4", "ami-5"]))) as faults,
         pytest.raises(TransientError, match=r"the connection to .* broke \(asked 5 times\)") as raised,
@@ -83,8 +83,8 @@ def test_a_page_that_stays_broken_leaves_the_pages_before_it_and_the_old_rows(ca
         refreshed(cache, faults)
     assert tokens(faults) == [None, "t1", "t1", "t1", "t1", "t1"]
     assert ids(cache, IMAGE) == ["ami-1", "ami-2", "ami-3", "ami-old"]
-    assert cache.document(IMAGE, HERE, "ami-old") == old
-    assert cache.refreshed(IMAGE, HERE).error == str(raised.value)
+    assert cache.rows.document(IMAGE, HERE, "ami-old") == old
+    assert cache.refreshes.of(IMAGE, HERE).error == str(raised.value)
     assert fetched(cache, images(["ami-1", "ami-2"])) == (2, 0, 0, 2)
 
 
@@ -98,7 +98,7 @@ def test_a_token_that_has_expired_begins_the_listing_again(cache: Cache, code: s
     assert tokens(faults) == [None, "t1", "t2", None, "t3", "t2"]
     assert (found.count, found.added, found.changed, found.removed) == (4, 3, 0, 1)
     assert ids(cache, IMAGE) == ["ami-1", "ami-2", "ami-3", "ami-4"]
-    assert cache.refreshed(IMAGE, HERE).count == 4
+    assert cache.refreshes.of(IMAGE, HERE).count == 4
 
 
 @pytest.mark.parametrize("code", ["InvalidNextToken", "InvalidPaginationToken"])
@@ -114,7 +114,7 @@ def test_a_token_that_always_expires_is_one_error_and_costs_no_row(cache: Cache,
     assert tokens(faults) == [None, "t1"] * (1 + RESTARTS)
     assert raised.value.__context__ is None
     assert stored(cache) == before
-    assert cache.refreshed(IMAGE, HERE).error == str(raised.value)
+    assert cache.refreshes.of(IMAGE, HERE).error == str(raised.value)
 
 
 def test_a_lost_place_without_a_token_is_no_reason_to_begin_again() -> None:
@@ -129,7 +129,7 @@ def test_an_image_on_two_pages_counts_once_and_its_last_words_win(cache: Cache, 
     other = image("ami-2", name="other")
     assert fetched(cache, page(one, other, token="t1"), page(two)) == (2, 2, int(later == "second"), 0)
     assert names(cache) == {"ami-1": later, "ami-2": "other"}
-    assert cache.count(IMAGE, HERE) == 2
+    assert cache.rows.count(IMAGE, HERE) == 2
     # On one page, and gone with all others in the next listing.
     assert fetched(cache, page(other, other)) == (1, 0, 0, 1)
     assert fetched(cache, page(one, two)) == (1, 1, 0, 1)
@@ -144,7 +144,7 @@ def test_an_image_that_vanishes_is_there_until_the_listing_has_ended(cache: Cach
         refresh(IMAGE, impatient(at(faults)), cache, HERE, progress=lambda _: seen.append(ids(cache, IMAGE)))
     assert seen == [["ami-1", "ami-2", "ami-3"]] * 3
     assert ids(cache, IMAGE) == ["ami-1", "ami-3"]
-    assert cache.refreshed(IMAGE, HERE).removed == 1
+    assert cache.refreshes.of(IMAGE, HERE).removed == 1
     # Between the two goes of a listing that began again: gone at the next one.
     gone = Faults(images(["ami-1", "ami-3"], "t1"), refusal(400, "InvalidNextToken"), images(["ami-3"]))
     with gone as faults:
@@ -156,7 +156,7 @@ def test_no_images_empty_the_table(cache: Cache) -> None:
     assert fetched(cache, images([])) == (0, 0, 0, 0)
     assert fetched(cache, images(["ami-1", "ami-2"])) == (2, 2, 0, 0)
     assert fetched(cache, images([])) == (0, 0, 0, 2)
-    assert cache.rows(IMAGE, HERE) == []
+    assert cache.rows.snapshot(IMAGE, HERE) == []
     assert fetched(cache, Reply("<DescribeImagesResponse><imagesSet/></DescribeImagesResponse>")) == (0, 0, 0, 0)
 
 
@@ -166,10 +166,10 @@ def test_an_image_with_300_tags_and_wide_names_comes_out_whole(cache: Cache) -> 
     tag_set = "".join(f"<item><key>{key}</key><value>{value}</value></item>" for key, value in tags.items())
     assert fetched(cache, page(image("ami-1", name=wide, description=wide, tagSet=tag_set))) == (1, 1, 0, 0)
     for word in ("ami-1", wide):
-        (row,) = cache.named(IMAGE, HERE, word)
+        (row,) = cache.rows.named(IMAGE, HERE, word)
         assert (IMAGE.value(row, "id"), IMAGE.value(row, "name")) == ("ami-1", wide)
-        assert cache.rows(IMAGE, HERE) == [row]
-    document = cache.document(IMAGE, HERE, "ami-1")
+        assert cache.rows.snapshot(IMAGE, HERE) == [row]
+    document = cache.rows.document(IMAGE, HERE, "ami-1")
     assert document is not None
     assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == tags
     assert (document["name"], document["extra"]["description"]) == (wide, wide)
@@ -203,11 +203,11 @@ def test_a_refresh_of_what_is_unchanged_writes_nothing(cache: Cache) -> None:
     fields = {"name": "née", "creationDate": "2026-01-02T03:04:05.678Z", "tagSet": TAG.format("a") + TAG.format("b")}
     replies = page(image("ami-1", **fields), image("ami-2"), token="t1"), page(image("ami-3", **fields))
     assert fetched(cache, *replies) == (3, 3, 0, 0)
-    before, written = stored(cache), cache.refreshed(IMAGE, HERE).written
+    before, written = stored(cache), cache.refreshes.of(IMAGE, HERE).written
     assert fetched(cache, *replies) == (3, 0, 0, 0)
     assert fetched(cache, *replies) == (3, 0, 0, 0)
     assert stored(cache) == before
-    assert cache.refreshed(IMAGE, HERE).written == written
+    assert cache.refreshes.of(IMAGE, HERE).written == written
     # Nor does the same in another order of tags; only their digest is noted.
     fields["tagSet"] = TAG.format("b") + TAG.format("a")
     replies = page(image("ami-1", **fields), image("ami-2"), token="t1"), page(image("ami-3", **fields))
@@ -216,7 +216,7 @@ def test_a_refresh_of_what_is_unchanged_writes_nothing(cache: Cache) -> None:
         after = stored(cache)
         assert [one | {"hash": None} for one in after] == [one | {"hash": None} for one in before]
         assert [new["hash"] != old["hash"] for new, old in zip(after, before, strict=True)] == [True, False, True]
-    assert cache.refreshed(IMAGE, HERE).written == written
+    assert cache.refreshes.of(IMAGE, HERE).written == written
     # The parser's items have no digest of bytes, and are the same all the same where they were taken apart before.
     with_comment = Reply(page(image("ami-1", **fields), image("ami-3", **fields), "<!-- -->").body)
     assert fetched(cache, with_comment) == (2, 0, 0, 1)
@@ -253,7 +253,7 @@ def test_cancelling_in_the_middle_of_a_page_leaves_the_old_rows_and_what_came(ca
             refreshed(cache, faults, check)
     assert len(faults.asked) == 2
     assert ids(cache, IMAGE) == ["ami-1", "ami-new", "ami-old"]
-    assert cache.refreshed(IMAGE, HERE).error == "Cancelled."
+    assert cache.refreshes.of(IMAGE, HERE).error == "Cancelled."
     assert fetched(cache, images(["ami-1", "ami-new"])) == (2, 0, 0, 1)
 
 
@@ -288,7 +288,7 @@ def test_a_vm_whose_state_a_command_wrote_is_confirmed_or_removed_by_the_next_li
     set_flight(cache, HERE, "a", None, "stopping")
     set_flight(cache, HERE, "b", None, "running")
     assert fetched_vms(cache, vms(a="running", b="running", c="running")) == (3, 0, 1, 0)
-    first, second = (cache.document(VM, HERE, native) for native in "ab")
+    first, second = (cache.rows.document(VM, HERE, native) for native in "ab")
     assert first is not None
     assert second is not None
     assert (first["state"], second["state"]) == ("running", "running")

@@ -227,8 +227,8 @@ def test_the_journal_keeps_an_encoded_message(cloud: Cloud, cache: Cache, tmp_pa
         with pytest.raises(PermissionDeniedError, match="an explicit deny in a service control policy") as raised:
             run(session, "vm boot ami-03cf127a")
         assert "The journal and the log keep" in raised.value.cure
-        (entry,) = cache.journal()
-        found = cache.entry(entry["_id"]) or {}
+        (entry,) = cache.journal.newest()
+        found = cache.journal.entry(entry["_id"]) or {}
     assert (found["outcome"], found["details"]) == ("failed", SCP)
     assert ENCODED not in found["error"]
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from backend.catalog import KINDS
 from backend.errors import Cancelled, CloudmeshError, RefusedError, UsageError
 from backend.export import write
 from backend.format import Flight, as_object
-from backend.kinds import JOURNAL, KINDS, Column, Kind, Row, Type
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Column, Kind, Row, Type
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 VM = KINDS["vm"]

@@ -17,8 +17,10 @@ import pytest
 from backend.cache import Cache, Change, RefreshRecord, Scope, open_cache
 from backend.cache.feed import Feed
 from backend.cache.places import EVERYWHERE
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import JOURNAL, KINDS, Kind
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import refresh
 from backend.secret import Secret
@@ -51,12 +53,12 @@ import sys, time
 from pathlib import Path
 from backend.cache import open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import *
 uri, database, home = sys.argv[1:]
-cache = open_cache(MongoDB(Secret(uri), database), Path(home))
+cache = open_cache(MongoDB(Secret(uri), database), Path(home), KINDS.values())
 print("ready", flush=True)
 for line in sys.stdin:
     exec(line)
@@ -92,7 +94,7 @@ class Writer:
 
 @contextmanager
 def another_process(uri: str, cache: Cache, home: Path = Path("/nowhere")) -> Iterator[Writer]:
-    writer = Writer(uri, cache.database.name, home)
+    writer = Writer(uri, cache.store.database.name, home)
     try:
         yield writer
     finally:
@@ -116,12 +118,12 @@ def changes_of(heard: list[Any], kind: Kind) -> list[Change]:
 def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> None:
     with following(embedded) as heard:
         for kind in (kind for kind in KINDS.values() if kind.by_row):
-            done = writer.do(f"cache.put(KINDS[{kind.name!r}], HERE, items(KINDS[{kind.name!r}], 'a', 'b'))")
+            done = writer.do(f"cache.rows.put(KINDS[{kind.name!r}], HERE, items(KINDS[{kind.name!r}], 'a', 'b'))")
             assert heard.wait_upserts(kind, "a", "b") - done < 1
-            assert sorted(heard.upserts(kind)) == sorted(embedded.rows(kind, HERE))
-            writer.do(f"cache.put(KINDS[{kind.name!r}], ELSEWHERE, items(KINDS[{kind.name!r}], 'z'))")
+            assert sorted(heard.upserts(kind)) == sorted(embedded.rows.snapshot(kind, HERE))
+            writer.do(f"cache.rows.put(KINDS[{kind.name!r}], ELSEWHERE, items(KINDS[{kind.name!r}], 'z'))")
             heard.wait_upserts(kind, "z")
-            done = writer.do(f"cache.remove(KINDS[{kind.name!r}], HERE, ['a'])")
+            done = writer.do(f"cache.rows.remove(KINDS[{kind.name!r}], HERE, ['a'])")
             heard.wait_removed(kind, "a")
             assert heard.times[-1] - done < 1
             found = changes_of(heard.all, kind)
@@ -135,31 +137,31 @@ def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> 
         row = heard.upserts(VM)[-1]
         assert [VM.value(row, column) for column in ("id", "state")] == ["b", "stopping"]
         assert VM.value(row, "flight").action == "stop"
-        assert [row] == embedded.named(VM, HERE, "b")
+        assert [row] == embedded.rows.named(VM, HERE, "b")
 
 
 def test_what_another_process_does_to_a_cloud_is_followed(embedded: Cache, writer: Writer) -> None:
     with following(embedded) as heard:
-        done = writer.do("cache.journal_add([entry('j')])")
+        done = writer.do("cache.journal.add([entry('j')])")
         assert heard.wait_upserts(JOURNAL, "j") - done < 1
-        assert heard.upserts(JOURNAL) == embedded.journal_rows(1)
-        done = writer.do("cache.journal_set('j', {'outcome': 'done', 'objects': ['i-1', 'i-2'], 'seconds': 0.5})")
+        assert heard.upserts(JOURNAL) == embedded.journal.rows(1)
+        done = writer.do("cache.journal.set('j', {'outcome': 'done', 'objects': ['i-1', 'i-2'], 'seconds': 0.5})")
         heard.until(lambda _: JOURNAL.value(heard.upserts(JOURNAL)[-1], "outcome") == "done")
         assert heard.times[-1] - done < 1
-        assert heard.upserts(JOURNAL)[-1:] == embedded.journal_rows(1)
+        assert heard.upserts(JOURNAL)[-1:] == embedded.journal.rows(1)
         assert JOURNAL.value(heard.upserts(JOURNAL)[-1], "objects") == "i-1, i-2"
         assert {(one.scope, one.removed, one.reread) for one in changes_of(heard.all, JOURNAL)} == {(HERE, (), False)}
 
 
 def test_what_this_process_does_to_a_cloud_is_told_once(embedded: Cache) -> None:
     with following(embedded) as heard:
-        embedded.journal_add([entry("a")])
-        embedded.journal_set("a", {"outcome": "done"})
-        embedded.put(VM, HERE, items(VM, "later"))
+        embedded.journal.add([entry("a")])
+        embedded.journal.set("a", {"outcome": "done"})
+        embedded.rows.put(VM, HERE, items(VM, "later"))
         heard.wait_upserts(VM, "later")
         rows = heard.upserts(JOURNAL)
         assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"])
-        assert rows[-1:] == embedded.journal_rows(1)
+        assert rows[-1:] == embedded.journal.rows(1)
 
 
 def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Writer) -> None:
@@ -171,7 +173,7 @@ def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Wr
         found = changes_of(heard.all, IMAGE)
         assert all(not change.upserts and not change.removed and change.scope == HERE for change in found)
         assert any(change.reread for change in found)
-        assert found[-1].record == embedded.refreshed(IMAGE, HERE)
+        assert found[-1].record == embedded.refreshes.of(IMAGE, HERE)
         assert found[-1].record is not None
         assert (found[-1].record.count, found[-1].record.batch) == (700, 0)
         # The next one finds nothing new: it is told of, but nothing is read again.
@@ -216,7 +218,7 @@ def test_a_refresh_by_row_is_no_reread(embedded: Cache, kind: Kind) -> None:
 
 def test_a_thousand_rows_are_few_changes(embedded: Cache, writer: Writer) -> None:
     with following(embedded) as heard:
-        writer.do("cache.put(VM, HERE, many(VM, 1000))")
+        writer.do("cache.rows.put(VM, HERE, many(VM, 1000))")
         heard.wait_upserts(VM, *(f"x-{number:05}" for number in range(1_000)))
         assert len(heard.all) <= 50
         assert len(heard.upserts(VM)) == 1_000
@@ -225,38 +227,38 @@ def test_a_thousand_rows_are_few_changes(embedded: Cache, writer: Writer) -> Non
 def test_of_several_changes_of_a_row_the_last_is_told_last(embedded: Cache) -> None:
     with following(embedded) as heard:
         for number in range(50):
-            embedded.put(VM, HERE, [item(VM, "a", name=str(number))])
-        embedded.remove(VM, HERE, ["a"])
+            embedded.rows.put(VM, HERE, [item(VM, "a", name=str(number))])
+        embedded.rows.remove(VM, HERE, ["a"])
         heard.until(lambda all_: all_ and all_[-1].removed == ("a",))
         names = [int(VM.value(row, "name")) for row in heard.upserts(VM)]
         assert names == sorted(names)
 
 
 def test_a_dropped_collection_is_reread(embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"))
+    embedded.rows.put(VM, HERE, items(VM, "a"))
     with following(embedded) as heard:
-        embedded.database["vms"].drop()
+        embedded.store.database["vms"].drop()
         heard.until(lambda all_: Change("vm", EVERYWHERE, reread=True) in all_)
-        embedded.put(VM, HERE, items(VM, "b"))
+        embedded.rows.put(VM, HERE, items(VM, "b"))
         heard.wait_upserts(VM, "b")
 
 
 def test_a_dropped_database_is_followed_again(embedded: Cache) -> None:
-    embedded.put(VM, HERE, items(VM, "a"))
+    embedded.rows.put(VM, HERE, items(VM, "a"))
     with following(embedded, retry_every=0.05) as heard:
-        embedded.client.drop_database(embedded.database.name)
+        embedded.store.client.drop_database(embedded.store.database.name)
         heard.until(lambda all_: Change("image", EVERYWHERE, reread=True) in all_)
-        embedded.put(VM, HERE, items(VM, "b"))
+        embedded.rows.put(VM, HERE, items(VM, "b"))
         heard.wait_upserts(VM, "b")
 
 
 def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
     with following(embedded) as heard:
-        embedded.database["refreshes"].insert_one({"_id": "x", "cloud": "aws", "region": "r", "kind": "balloon"})
-        embedded.database["balloons"].insert_one({"_id": "x"})
-        embedded.database["journal"].insert_one({"_id": "x", "of_a_later_version": 1})
+        embedded.store.database["refreshes"].insert_one({"_id": "x", "cloud": "aws", "region": "r", "kind": "balloon"})
+        embedded.store.database["balloons"].insert_one({"_id": "x"})
+        embedded.store.database["journal"].insert_one({"_id": "x", "of_a_later_version": 1})
         later = {"_id": HERE.key("vm"), "count": 3, "of_a_later_version": 1}
-        embedded.database["refreshes"].insert_one(later)
+        embedded.store.database["refreshes"].insert_one(later)
         heard.until(lambda all_: len(all_) == 2)
         # An entry of another version is one all the same.
         said = {"id": "x", "objects": ""}
@@ -270,11 +272,11 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
 
 @pytest.mark.skipif(find_binary() is None or not os.path.isdir("/proc/self"), reason="needs a mongod, and /proc")
 def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
-    cache = open_cache(MongoDB(Secret("embedded"), "cloudmesh"), tmp_path / "home")
+    cache = open_cache(MongoDB(Secret("embedded"), "cloudmesh"), tmp_path / "home", KINDS.values())
     try:
-        cache.put(VM, HERE, items(VM, "a"))
+        cache.rows.put(VM, HERE, items(VM, "a"))
         with following(cache, retry_every=0.1) as heard:
-            cache.put(VM, HERE, items(VM, "b"))
+            cache.rows.put(VM, HERE, items(VM, "b"))
             heard.wait_upserts(VM, "b")
             told = len(heard.all)
             victim = mongod_of(tmp_path)
@@ -291,7 +293,7 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
             assert all(one.reread and one.scope == EVERYWHERE for one in heard.all[back + 1 :][: len(followed)])
             # What was acknowledged but not yet on disk may be gone; the re-read shows what there is.
             assert set(ids(cache, VM)) <= {"a", "b"}
-            cache.put(VM, HERE, items(VM, "c"))
+            cache.rows.put(VM, HERE, items(VM, "c"))
             heard.wait_upserts(VM, "c")
     finally:
         cache.close()
@@ -304,23 +306,23 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cache", ["memory"], indirect=True)
 def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
     with following(cache) as heard:
-        cache.put(VM, HERE, items(VM, "a", "b"))
+        cache.rows.put(VM, HERE, items(VM, "a", "b"))
         assert [VM.value(row, "id") for row in heard.upserts(VM)] == ["a", "b"]
         fly(cache, "a", "stop", state="stopping")
-        assert heard.all[-1].upserts == tuple(cache.named(VM, HERE, "a"))
-        cache.remove(VM, HERE, ["a"])
+        assert heard.all[-1].upserts == tuple(cache.rows.named(VM, HERE, "a"))
+        cache.rows.remove(VM, HERE, ["a"])
         assert heard.all[-1] == Change("vm", HERE, removed=("a",))
         refresh(IMAGE, FakeCloud(images=[items(IMAGE, "x")]), cache, HERE)
-        assert heard.all[-1].record.count == cache.refreshed(IMAGE, HERE).count == 1
+        assert heard.all[-1].record.count == cache.refreshes.of(IMAGE, HERE).count == 1
         assert [IMAGE.value(row, "id") for row in heard.upserts(IMAGE)] == ["x"]
-        cache.journal_add([entry("j"), entry("k")])
-        assert [one.upserts for one in heard.all[-2:]] == [(row,) for row in cache.journal_rows(2)]
-        cache.journal_set("j", {"outcome": "done"})
+        cache.journal.add([entry("j"), entry("k")])
+        assert [one.upserts for one in heard.all[-2:]] == [(row,) for row in cache.journal.rows(2)]
+        cache.journal.set("j", {"outcome": "done"})
         assert heard.all[-1].kind == JOURNAL.name
         assert [JOURNAL.value(row, "outcome") for row in heard.all[-1].upserts] == ["done"]
         assert heard.all[-1].scope == HERE
     told = len(heard.all)
-    cache.put(VM, HERE, items(VM, "c"))
+    cache.rows.put(VM, HERE, items(VM, "c"))
     assert len(heard.all) == told  # closed
 
 
@@ -329,12 +331,12 @@ def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
 
 def test_without_change_streams_own_writes_are_told_at_once(plain: Cache) -> None:
     with following(plain, reread_every=600) as heard:
-        plain.put(VM, HERE, items(VM, "a"))
-        assert heard.all[-1] == Change("vm", HERE, upserts=tuple(plain.rows(VM, HERE)))
-        plain.journal_add([entry("j")])
-        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal_rows(1)))
-        plain.journal_set("j", {"outcome": "done"})
-        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal_rows(1)))
+        plain.rows.put(VM, HERE, items(VM, "a"))
+        assert heard.all[-1] == Change("vm", HERE, upserts=tuple(plain.rows.snapshot(VM, HERE)))
+        plain.journal.add([entry("j")])
+        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal.rows(1)))
+        plain.journal.set("j", {"outcome": "done"})
+        assert heard.all[-1] == Change(JOURNAL.name, HERE, upserts=tuple(plain.journal.rows(1)))
         assert JOURNAL.value(heard.all[-1].upserts[0], "outcome") == "done"
 
 
@@ -344,7 +346,7 @@ def test_without_change_streams_others_are_reread(plain: Cache, standalone: Stan
         heard.until(lambda all_: {one.kind for one in all_} == {"vm", "volume", "keypair", "journal entry"})
         assert set(heard.all) == {Change(kind.name, EVERYWHERE, reread=True) for kind in by_row}
         writer.do("refresh(IMAGE, FakeCloud(images=[items(IMAGE, 'x')]), cache, HERE)")
-        done = plain.refreshed(IMAGE, HERE)
+        done = plain.refreshes.of(IMAGE, HERE)
         assert done.count == 1
         heard.until(lambda all_: Change("image", HERE, reread=True, record=done) in all_)
         # Once: nothing of it changes any more.
@@ -362,7 +364,7 @@ def test_without_change_streams_a_server_that_goes_and_comes(tmp_path: Path) -> 
     try:
         server.make_users()
         uri = server.uri() + "&serverSelectionTimeoutMS=300"
-        cache = open_cache(MongoDB(Secret(uri), f"test-{uuid4().hex[:8]}"), Path("/nowhere"))
+        cache = open_cache(MongoDB(Secret(uri), f"test-{uuid4().hex[:8]}"), Path("/nowhere"), KINDS.values())
         with following(cache, reread_every=0.1, retry_every=0.1) as heard:
             heard.until(lambda all_: all_)
             server.kill()
@@ -385,15 +387,15 @@ def test_without_change_streams_a_server_that_goes_and_comes(tmp_path: Path) -> 
 
 def test_many_entries_are_few_changes(embedded: Cache) -> None:
     with following(embedded) as heard:
-        embedded.journal_add([entry(f"x-{number}") for number in range(1_000)])
+        embedded.journal.add([entry(f"x-{number}") for number in range(1_000)])
         heard.wait_upserts(JOURNAL, *(f"x-{number}" for number in range(1_000)))
         assert len(heard.all) <= 50
 
 
 def test_a_journal_that_is_dropped_is_read_again(embedded: Cache) -> None:
-    embedded.journal_add([entry("a")])
+    embedded.journal.add([entry("a")])
     with following(embedded) as heard:
-        embedded.database["journal"].drop()
+        embedded.store.database["journal"].drop()
         heard.until(lambda all_: Change(JOURNAL.name, EVERYWHERE, reread=True) in all_)
 
 
@@ -402,12 +404,12 @@ def test_a_journal_that_is_dropped_is_read_again(embedded: Cache) -> None:
 
 def test_a_closed_feed_says_nothing(cache: Cache) -> None:
     heard, other = Heard(), Heard()
-    feed, stays = Feed(cache, heard, heard), Feed(cache, other, other)
+    feed, stays = Feed(cache, KINDS.values(), heard, heard), Feed(cache, KINDS.values(), other, other)
     try:
         assert feed.wait(10)
         assert stays.wait(10)
         feed.close()
-        cache.put(VM, HERE, items(VM, "a"))
+        cache.rows.put(VM, HERE, items(VM, "a"))
         other.wait_upserts(VM, "a")
         assert heard.all == []
     finally:
@@ -416,7 +418,7 @@ def test_a_closed_feed_says_nothing(cache: Cache) -> None:
 
 def test_a_feed_ends_its_threads(embedded: Cache) -> None:
     before = set(threading.enumerate())
-    feed = Feed(embedded, print)
+    feed = Feed(embedded, KINDS.values(), print)
     assert feed.wait(10)
     assert [one for one in threading.enumerate() if one not in before and one.name.startswith("cache feed")]
     began = time.monotonic()

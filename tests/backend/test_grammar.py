@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, open_cache
-from backend.commands import COMMANDS, Command, Param, Parsed, command, complete, parse, split
-from backend.commands.model import ON
+from backend.catalog import KINDS
+from backend.commands.grammar import complete, parse, split
+from backend.commands.model import ON, Command, Param, Parsed
+from backend.commands.table import COMMANDS, command
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import UsageError
-from backend.kinds import KINDS
 from backend.secret import Secret
 from backend.session import Session
 from tui.screens.main import OWN_BINDINGS
@@ -20,7 +21,7 @@ from tui.screens.main import OWN_BINDINGS
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
-    opened = open_cache(MongoDB(Secret("memory")), tmp_path_factory.mktemp("home"))
+    opened = open_cache(MongoDB(Secret("memory")), tmp_path_factory.mktemp("home"), KINDS.values())
     yield opened
     opened.close()
 

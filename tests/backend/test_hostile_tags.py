@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from backend.cache import Cache
 from backend.cache.documents import flatten
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.registry import connect
 from backend.text import safe
 from tests.backend.cache_parts import HERE, item
@@ -41,10 +42,10 @@ KEYS = [
 def test_any_tags_are_written_changed_and_read(
     cache: Cache, kind: Kind, first: dict[str, str], then: dict[str, str]
 ) -> None:
-    cache.remove(kind, HERE, ["x"])
+    cache.rows.remove(kind, HERE, ["x"])
     for tags in (first, then, dict.fromkeys(KEYS, "")):
-        cache.put(kind, HERE, [item(kind, "x", extra={"tags": tags})])
-        document = cache.document(kind, HERE, "x")
+        cache.rows.put(kind, HERE, [item(kind, "x", extra={"tags": tags})])
+        document = cache.rows.document(kind, HERE, "x")
         assert document is not None
         assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == tags
         shown = list(flatten({"tags": document["extra"]["tags"]}))

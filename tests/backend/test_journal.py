@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from backend import owner
 from backend.cache import Cache
 from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, UnsureError
-from backend.journal import Entry, Outcome, plan
-from backend.kinds import JOURNAL
+from backend.journal import owner
+from backend.journal.entry import Entry, Outcome, plan
+from backend.journal.model import JOURNAL
 from backend.mongod import EmbeddedServer
 from tests.backend.cache_parts import HERE, ago, following
 
@@ -32,14 +32,14 @@ def planned(cache: Cache, home: Path, command: str = "vm stop i-1") -> Entry:
 
 
 def only(cache: Cache) -> dict[str, Any]:
-    (entry,) = cache.journal()
+    (entry,) = cache.journal.newest()
     return entry
 
 
 def test_an_entry_is_there_before_the_act(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ann")
     entry = planned(cache, tmp_path, "vm boot ami-1")
-    assert cache.journal() == []  # one alone is written when it is sent, or has failed before
+    assert cache.journal.newest() == []  # one alone is written when it is sent, or has failed before
     with entry.recorded():
         entry.sending("i-1", image="ami-1")
         before = only(cache)
@@ -97,9 +97,9 @@ def test_the_newest_come_first(cache: Cache, tmp_path: Path) -> None:
     for number in range(5):
         entry = planned(cache, tmp_path, str(number))
         entry.end("done")
-        cache.journal_set(entry.token, {"at": ago(100 - number)})
-    assert [entry["command"] for entry in cache.journal(3)] == ["4", "3", "2"]
-    assert [JOURNAL.value(row, "command") for row in cache.journal_rows(2)] == ["4", "3"]
+        cache.journal.set(entry.token, {"at": ago(100 - number)})
+    assert [entry["command"] for entry in cache.journal.newest(3)] == ["4", "3", "2"]
+    assert [JOURNAL.value(row, "command") for row in cache.journal.rows(2)] == ["4", "3"]
 
 
 def test_several_are_planned_together(cache: Cache, tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ def test_several_are_planned_together(cache: Cache, tmp_path: Path) -> None:
     assert len({entry.token for entry in entries}) == 700
     assert len({entry.batch for entry in entries}) == 1
     assert entries[0].batch
-    assert {document["outcome"] for document in cache.unsettled(HERE)} == {"waiting"}
-    assert len(cache.unsettled(HERE)) == 700
+    assert {document["outcome"] for document in cache.journal.unsettled(HERE)} == {"waiting"}
+    assert len(cache.journal.unsettled(HERE)) == 700
 
 
 def test_every_dashboard_is_told(cache: Cache, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_one_alone_takes_an_entry_over(cache: Cache, tmp_path: Path, outcome: Ou
     entry = planned(cache, tmp_path)
     entry.end(outcome)
     for _ in range(2):  # another's, and then one that this process has taken over before
-        cache.journal_set(entry.token, {"owner": "dead", "outcome": outcome})
+        cache.journal.set(entry.token, {"owner": "dead", "outcome": outcome})
         (first, second) = (Entry(cache, tmp_path, only(cache)) for _ in range(2))
         assert first.taken()
         assert not second.taken()
@@ -136,7 +136,9 @@ def test_one_alone_takes_an_entry_over(cache: Cache, tmp_path: Path, outcome: Ou
 
 
 def test_what_cannot_be_journalled_is_not_done(embedded: Cache, tmp_path: Path) -> None:
-    embedded.database.command("collMod", "journal", validator={"$jsonSchema": {"required": ["of another version"]}})
+    embedded.store.database.command(
+        "collMod", "journal", validator={"$jsonSchema": {"required": ["of another version"]}}
+    )
     with pytest.raises(CacheError, match="does not fit the schema"):
         planned(embedded, tmp_path).sending("i-1")
     with pytest.raises(CacheError, match="does not fit the schema"):
@@ -147,7 +149,7 @@ def test_a_data_directory_that_cannot_be_written(cache: Cache, tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(CloudmeshError, match=r"Nothing was done: the data directory .*/file cannot be written"):
         planned(cache, tmp_path / "file")
-    assert cache.journal() == []
+    assert cache.journal.newest() == []
 
 
 DIES = """
@@ -155,10 +157,11 @@ import os, signal, sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.journal import plan
+from backend.journal.entry import plan
+from backend.catalog import KINDS
 from backend.secret import Secret
 home = Path(sys.argv[2])
-cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), home)
+cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), home, KINDS.values())
 [entry] = plan(cache, Scope("aws", "us-east-1"), home, ["vm delete i-1"])
 with entry.recorded():
     entry.sending("i-1")
@@ -169,7 +172,7 @@ with entry.recorded():
 
 
 def test_kill_9_in_between_leaves_it_unfinished_and_its_owner_dead(embedded: Cache, server_home: Path) -> None:
-    words = [sys.executable, "-c", DIES, embedded.database.name, str(server_home)]
+    words = [sys.executable, "-c", DIES, embedded.store.database.name, str(server_home)]
     with subprocess.Popen(words, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         name = process.stdout.readline().strip()
@@ -178,7 +181,7 @@ def test_kill_9_in_between_leaves_it_unfinished_and_its_owner_dead(embedded: Cac
         assert process.returncode == -signal.SIGKILL
     assert owner.lives(server_home, name) is False
     with EmbeddedServer(server_home) as server, MongoClient[dict[str, Any]](server.start()) as client:
-        (entry,) = client[embedded.database.name]["journal"].find()
+        (entry,) = client[embedded.store.database.name]["journal"].find()
     assert set(entry) == FIELDS
     assert (entry["outcome"], entry["command"], entry["objects"]) == ("unfinished", "vm delete i-1", ["i-1"])
     assert (entry["error"], entry["seconds"], entry["owner"]) == (None, None, name)

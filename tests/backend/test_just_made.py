@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import previews
+from backend.catalog import KINDS
 from backend.commands.model import Call
 from backend.config import Cloud, Poll
 from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
-from backend.kinds import KINDS, Kind
+from backend.kinds import keypair as keypair_room
+from backend.kinds.model import Kind
+from backend.kinds.vm import preview as vm_preview
+from backend.kinds.volume import preview as volume_preview
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import NEW_FOR, refresh
@@ -113,7 +116,7 @@ def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cl
         for _ in range(2):
             (difference,) = run(session, f"{kind} refresh").differences
             assert (difference.count, difference.removed) == (1, 0)
-        preview = {"vm": previews.vms, "volume": previews.volumes, "keypair": previews.keypairs}[kind]
+        preview = {"vm": vm_preview.deleting, "volume": volume_preview.deleting, "keypair": keypair_room.deleting}[kind]
         (target,) = preview(Call(session, {}), [native]).targets
         assert target.left_out == "EC2 does not list it yet; try again in a moment"
         assert ids(cache, KINDS[kind], session.scope) == [native]
@@ -125,7 +128,7 @@ def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cl
 
 
 def test_the_watcher_keeps_it_too(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="pending")], made=True)
+    cache.rows.put(VM, HERE, [item(VM, "a", state="pending")], made=True)
     assert Watcher(cache, HERE, FakeCloud(vms=[[]]).connect, Poll(), print).step() is not None
     assert ids(cache, VM) == ["a"]
 
@@ -133,11 +136,11 @@ def test_the_watcher_keeps_it_too(cache: Cache) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.name in LISTS], ids=lambda kind: kind.name)
 def test_for_some_minutes(cache: Cache, kind: Kind) -> None:
     for native, age in (("new", NEW_FOR - 60), ("old", NEW_FOR + 60)):
-        cache.put(kind, HERE, [item(kind, native)], made=True)
-        with cache.use():
-            cache.database[kind.plural].update_one({"_id": HERE.key(native)}, {"$set": {"made": ago(age)}})
-    cache.put(kind, ELSEWHERE, [item(kind, "elsewhere")], made=True)
-    assert cache.unlisted(kind, HERE, ago(NEW_FOR)) == {"new"}
+        cache.rows.put(kind, HERE, [item(kind, native)], made=True)
+        with cache.store.use():
+            cache.store.database[kind.plural].update_one({"_id": HERE.key(native)}, {"$set": {"made": ago(age)}})
+    cache.rows.put(kind, ELSEWHERE, [item(kind, "elsewhere")], made=True)
+    assert cache.rows.unlisted(kind, HERE, ago(NEW_FOR)) == {"new"}
     refresh(kind, FakeCloud(**{kind.plural: [[]]}), cache, HERE)
     assert ids(cache, kind) == ["new"]
 
@@ -160,7 +163,7 @@ def test_a_lost_answer_about_it_stays_unknown(memory: Cache, cloud: Cloud, tmp_p
 
         def connecting(at: Cloud, *hooks: Callable[..., object]) -> Provider:
             if "StopInstances" in proxy.asked:
-                memory.put(VM, session.scope, [{"id": native, "name": "web", "state": "running"}], made=True)
+                memory.rows.put(VM, session.scope, [{"id": native, "name": "web", "state": "running"}], made=True)
                 lagging(proxy, "vm")
             return connect(at, *hooks)  # type: ignore[arg-type]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
+from backend.journal.recovery import Recovered, recover
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, sent, states
 from tests.backend.ec2_faults import Reply
@@ -23,15 +23,17 @@ WORKER = """
 import sys
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute, parse, split
+from backend.commands.run import execute
+from backend.commands.grammar import parse, split
 from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.catalog import KINDS
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, line = sys.argv[1:]
 keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("aws", endpoint=endpoint, credentials=keys, default=Defaults(location="us-east-1"))
-cache = open_cache(MongoDB(Secret("embedded"), database), Path(home))
+cache = open_cache(MongoDB(Secret("embedded"), database), Path(home), KINDS.values())
 session = Session(Settings({"aws": cloud}, "aws"), cloud, cache, Path(home))
 print(execute(parse(split(line)), session).message)
 """
@@ -41,7 +43,14 @@ print(execute(parse(split(line)), session).message)
 @contextmanager
 def working(session: Session, line: str) -> Iterator[subprocess.Popen[str]]:
     """A process of its own that runs a command; it is killed in the end."""
-    words = [sys.executable, "-c", WORKER, session.cache.database.name, str(session.home), session.cloud.endpoint or ""]
+    words = [
+        sys.executable,
+        "-c",
+        WORKER,
+        session.cache.store.database.name,
+        str(session.home),
+        session.cloud.endpoint or "",
+    ]
     with subprocess.Popen([*words, line], cwd=TREE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -70,9 +79,9 @@ def test_killed_when_ec2_has_booted(embedded: Cache, server_home: Path, cloud: C
         (native,) = states(cloud)
         assert found == Recovered((f"{BOOT}: web ({native}) is booting from {AMI}.",))
         assert sent(proxy) == ["RunInstances"]
-        (entry,) = embedded.journal()
+        (entry,) = embedded.journal.newest()
         assert (entry["outcome"], entry["objects"], entry["error"]) == ("done", [native], None)
-        assert embedded.named(KINDS["vm"], session.scope, native)
+        assert embedded.rows.named(KINDS["vm"], session.scope, native)
         assert recover(session) == Recovered()
 
 
@@ -97,7 +106,7 @@ def test_killed_when_the_request_never_reaches_ec2(
         first, second = (call for call in proxy.calls if call.action == "RunInstances")
         assert (first.passed, second.passed) == (False, True)
         assert first.params == second.params
-        (entry,) = embedded.journal()
+        (entry,) = embedded.journal.newest()
         assert (entry["outcome"], entry["objects"]) == ("done", [native])
         assert recover(session) == Recovered()
 
@@ -120,11 +129,11 @@ def test_a_command_of_a_process_that_lives_is_left_to_it(embedded: Cache, server
         proxy.hold_reply("RunInstances")
         with working(session, BOOT) as process:
             assert proxy.acted.wait(30)
-            before = embedded.journal()
+            before = embedded.journal.newest()
             proxy.calls.clear()
             assert recover(session) == Recovered()
             assert proxy.calls == []
-            assert embedded.journal() == before
+            assert embedded.journal.newest() == before
             assert run(session, "journal drop").message.startswith("0 commands")
             proxy.released.set()
             message, _ = process.communicate(timeout=30)

@@ -60,21 +60,21 @@ def refreshing(
 
 
 def lease_of(cache: Cache) -> dict[str, Any]:
-    with cache.use():
-        found: dict[str, Any] = cache.database["refreshes"].find_one({"_id": HERE.key("vm")})
+    with cache.store.use():
+        found: dict[str, Any] = cache.store.database["refreshes"].find_one({"_id": HERE.key("vm")})
     return found
 
 
 def overtake(cache: Cache) -> None:
     """Let a lease run out, as it does when its process has slept."""
-    with cache.use():
-        cache.database["refreshes"].update_one({}, {"$set": {"lease_until": datetime.now(UTC) - timedelta(1)}})
+    with cache.store.use():
+        cache.store.database["refreshes"].update_one({}, {"$set": {"lease_until": datetime.now(UTC) - timedelta(1)}})
 
 
 def test_those_that_come_meanwhile_share_what_one_lists(cache: Cache, pool: ThreadPoolExecutor) -> None:
     held, told = Held(items(VM, "b", "c")), Heard()
     others = [FakeCloud(vms=[items(VM, "never")]) for _ in range(3)]
-    cache.put(VM, HERE, items(VM, "old"))
+    cache.rows.put(VM, HERE, items(VM, "old"))
     with refreshing(pool, cache, held, items(VM, "a")) as first:
         waiting = [pool.submit(refresh, VM, other, cache, HERE, progress=told) for other in others]
         told.until(lambda all_: [one.rows for one in all_[-3:]] == [1] * 3)
@@ -131,12 +131,14 @@ def test_waiting_can_be_cancelled(cache: Cache, pool: ThreadPoolExecutor) -> Non
 
 
 def test_a_slow_page_does_not_lose_the_lease(cache: Cache, pool: ThreadPoolExecutor) -> None:
-    cache.lease_seconds = 0.6
+    cache.refreshes.lease_seconds = 0.6
     held, told = Held(items(VM, "a")), Heard()
     with refreshing(pool, cache, held) as first:
         until = lease_of(cache)["lease_until"]
         second = pool.submit(refresh, VM, FakeCloud(vms=[]), cache, HERE, progress=told)
-        eventually(lambda: lease_of(cache)["lease_until"] > until + timedelta(seconds=3 * cache.lease_seconds))
+        eventually(
+            lambda: lease_of(cache)["lease_until"] > until + timedelta(seconds=3 * cache.refreshes.lease_seconds)
+        )
         assert not second.done()
         held.released.set()
         assert not first.result(10).shared
@@ -145,8 +147,8 @@ def test_a_slow_page_does_not_lose_the_lease(cache: Cache, pool: ThreadPoolExecu
 
 def test_one_that_was_overtaken_changes_nothing(cache: Cache, pool: ThreadPoolExecutor) -> None:
     """The older listing ends last, lacks what the newer one has seen, and has what is gone since."""
-    cache.lease_seconds = 0.6
-    cache.put(VM, HERE, items(VM, "a", "b", "seen by the newer"))
+    cache.refreshes.lease_seconds = 0.6
+    cache.rows.put(VM, HERE, items(VM, "a", "b", "seen by the newer"))
     before = set(threading.enumerate())
     older, third, told = Held(items(VM, "a", "late")), Held(items(VM, "b", "new")), Heard()
     with refreshing(pool, cache, older, progress=told) as first:
@@ -165,32 +167,34 @@ def test_one_that_was_overtaken_changes_nothing(cache: Cache, pool: ThreadPoolEx
 
 
 def test_what_others_write_while_it_lists_is_not_removed(cache: Cache, pool: ThreadPoolExecutor) -> None:
-    cache.put(VM, HERE, items(VM, "changed", "unhashed", "gone"))
+    cache.rows.put(VM, HERE, items(VM, "changed", "unhashed", "gone"))
     set_flight(cache, HERE, "unhashed", None, "running")
     held = Held([])
     with refreshing(pool, cache, held) as first:
-        cache.put(VM, HERE, [item(VM, "changed", name="later"), item(VM, "unhashed", name="later"), item(VM, "new")])
+        cache.rows.put(
+            VM, HERE, [item(VM, "changed", name="later"), item(VM, "unhashed", name="later"), item(VM, "new")]
+        )
         held.released.set()
         assert first.result(10).removed == 1
     assert ids(cache, VM) == ["changed", "new", "unhashed"]
 
 
 def test_what_is_written_between_looking_and_removing_stays(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "a", "b", "c"))
+    cache.rows.put(VM, HERE, items(VM, "a", "b", "c"))
     set_flight(cache, HERE, "c", None, "running")
-    left = cache.left(VM, HERE, cache.known(VM, HERE))
+    left = cache.rows.left(VM, HERE, cache.rows.known(VM, HERE))
     assert set(left) == {"a", "b", "c"}
-    cache.put(VM, HERE, [item(VM, "b", name="later"), item(VM, "c", name="later")])
-    assert cache.remove_left(VM, HERE, left) == 1
+    cache.rows.put(VM, HERE, [item(VM, "b", name="later"), item(VM, "c", name="later")])
+    assert cache.rows.remove_left(VM, HERE, left) == 1
     assert ids(cache, VM) == ["b", "c"]
 
 
 def by(cache: Cache, holder: str, ends: float = 50) -> None:
     """Let somebody else have the lease."""
-    assert cache.begin_refresh(VM, HERE, "theirs", holder) is not None
-    with cache.use():
+    assert cache.refreshes.begin(VM, HERE, "theirs", holder) is not None
+    with cache.store.use():
         until = datetime.now(UTC) + timedelta(seconds=ends)
-        cache.database["refreshes"].update_one({"_id": HERE.key("vm")}, {"$set": {"lease_until": until}})
+        cache.store.database["refreshes"].update_one({"_id": HERE.key("vm")}, {"$set": {"lease_until": until}})
 
 
 def dead() -> int:
@@ -210,7 +214,7 @@ def test_a_killed_one_is_taken_over_at_once_on_this_host(cache: Cache) -> None:
 @pytest.mark.parametrize("holder", ["elsewhere:999999999", f"{here()}:{os.getppid()}"])
 def test_one_that_is_not_heard_of_is_taken_over_when_its_lease_ends(cache: Cache, holder: str) -> None:
     by(cache, holder, ends=1.5)
-    cache.lease_seconds = 5
+    cache.refreshes.lease_seconds = 5
     told = Heard()
     assert refresh(VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, progress=told).shared is False
     assert len([one for one in told.all if one.elsewhere]) >= 4
@@ -244,9 +248,10 @@ from pathlib import Path
 from backend.cache import open_cache
 from backend.config import MongoDB
 from backend.refresh import refresh
+from backend.catalog import KINDS
 from backend.secret import Secret
 from tests.backend.cache_parts import *
-cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]))
+cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]), KINDS.values())
 def page():
     print("listing", flush=True)
     sys.stdin.readline()
@@ -260,7 +265,7 @@ cache.close()
 def test_another_process_is_waited_for_until_it_ends_or_is_killed(
     embedded: Cache, server_home: Path, pool: ThreadPoolExecutor, kill: bool
 ) -> None:
-    words = [sys.executable, "-c", _OTHER, embedded.database.name, str(server_home)]
+    words = [sys.executable, "-c", _OTHER, embedded.store.database.name, str(server_home)]
     told = Heard()
     with subprocess.Popen(words, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin is not None

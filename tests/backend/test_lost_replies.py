@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, Command, Outcome
+from backend.catalog import KINDS
+from backend.commands.model import Command, Outcome
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
-from backend.kinds import KINDS
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_parts import set_flight
@@ -64,7 +65,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
             error = failure
         assert one.done(before, account(cloud), stage)
         assert [(call.action, call.passed) for call in changes(proxy)] == [(one.action, True)]
-        (entry,) = cache.journal()
+        (entry,) = cache.journal.newest()
         assert entry["command"] == one.on(stage)
         if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
             assert isinstance(error, UnsureError)
@@ -75,7 +76,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
             assert "keypair delete new" in str(error)
             assert entry["outcome"] == "failed"
             assert not list(tmp_path.rglob("*.pem"))
-            assert cache.named(KINDS["keypair"], session.scope, "new")
+            assert cache.rows.named(KINDS["keypair"], session.scope, "new")
         else:
             assert error is None
             assert outcome is not None
@@ -117,7 +118,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
         first, second = changes(proxy)
         assert (first.action, first.passed, second.action, second.passed) == (one.action, False, one.action, True)
         assert first.params == second.params
-        (entry,) = memory.journal()
+        (entry,) = memory.journal.newest()
         assert first.params["ClientToken"] == entry["_id"]
         assert entry["outcome"] == "done"
         assert entry["objects"] == [dict(outcome.fields)["id"]]
@@ -141,7 +142,7 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
             return
         assert not isinstance(caught.value, UnsureError)
         assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
-        assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows(KINDS["vm"], session.scope))
+        assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows.snapshot(KINDS["vm"], session.scope))
         run(session, one.on(stage))
         assert one.done(before, account(cloud), stage)
         assert [call.passed for call in changes(proxy)] == [False, True]
@@ -222,7 +223,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
         assert said[why] in caught.value.message
         assert "It may have been done all the same" in caught.value.cure
         assert len(states(cloud)) == len(changes(proxy)) == 1
-        (entry,) = cache.journal()
+        (entry,) = cache.journal.newest()
         assert (entry["outcome"], entry["error"], entry["settled"]) == ("unknown", str(caught.value), False)
 
 
@@ -258,7 +259,7 @@ def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
 
 
 def cache_error(cache: Cache) -> str:
-    (entry,) = cache.journal()
+    (entry,) = cache.journal.newest()
     return str(entry["error"])
 
 

@@ -26,7 +26,7 @@ def test_an_action_whose_listing_fails_names_itself(session: Session, ec2: Provi
     with pytest.raises(CloudError) as raised:
         run(unreachable(session), f"vm {verb} {native}")
     assert raised.value.message == f"{verb} of web ({native}) failed, and nothing was done: listing VMs {WHERE}"
-    (entry, *_) = session.cache.journal()
+    (entry, *_) = session.cache.journal.newest()
     assert entry["error"].startswith(f"{verb} of web ({native}) failed")
     assert entry["outcome"] == "failed"
     assert vms(ec2)[native]["state"] in ("pending", "running")

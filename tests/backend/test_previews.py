@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, previews
+from backend.catalog import KINDS
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
+from backend.commands.table import COMMANDS
 from backend.config import PRODUCTION, Cloud
 from backend.errors import NotFoundError, PermissionDeniedError, RefusedError
-from backend.kinds import KINDS
+from backend.kinds import keypair as keypair_room
+from backend.kinds.vm import preview as vm_preview
+from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, account, behind_proxy, boot_many, only, run, sent, told
@@ -24,7 +27,7 @@ NOWHERE = "i-0123456789abcdef0"
 
 
 def shown(session: Session, *ids: str) -> Preview:
-    return previews.vms(Call(session, {}), ids)
+    return vm_preview.deleting(Call(session, {}), ids)
 
 
 def texts(preview: Preview) -> list[str]:
@@ -53,9 +56,9 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
     assert preview.typed == ""
     volumes = [ec2.create_volume("twin", 1, "us-east-1a", str(number))["id"] for number in range(2)]
     run(session, "volume refresh")
-    target = only(previews.volumes(Call(session, {}), ["twin"]))
+    target = only(volume_preview.deleting(Call(session, {}), ["twin"]))
     assert target.left_out == "2 volumes share that name"
-    assert len(previews.volumes(Call(session, {}), [volumes[0]] * 2).targets) == 1
+    assert len(volume_preview.deleting(Call(session, {}), [volumes[0]] * 2).targets) == 1
 
 
 def test_every_destroying_command_shows_what_it_destroys() -> None:
@@ -134,7 +137,7 @@ def test_what_the_cloud_says_now_counts_and_not_the_cache(both: tuple[Session, P
     assert one.left_out == f"it is protected; vm unprotect {native} lifts that"
     ((name, protected),) = (
         (KINDS["vm"].value(row, "name"), KINDS["vm"].value(row, "protected"))
-        for row in session.cache.rows(KINDS["vm"], session.scope)
+        for row in session.cache.rows.snapshot(KINDS["vm"], session.scope)
     )
     assert (name, protected) == ("renamed", True)  # and the table shows it too
 
@@ -148,7 +151,7 @@ def test_what_is_left_out_counts_nowhere(both: tuple[Session, Proxy], cloud: Clo
     ec2.stop(stopped)
     run(session, "vm refresh")
     ec2.delete_vm(terminated)
-    session.cache.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
+    session.cache.rows.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
     preview = shown(session, protected, terminated, going, stopped, NOWHERE)
     assert [one.left_out for one in preview.targets] == [
         f"it is protected; vm unprotect {protected} lifts that",
@@ -192,7 +195,7 @@ def test_a_word_that_names_nothing_is_left_out(both: tuple[Session, Proxy], clou
     session, _ = both
     boot_many(cloud, 1)
     call = Call(session, {})
-    for preview in (shown(session, "x"), previews.volumes(call, ["x"]), previews.keypairs(call, ["x"])):
+    for preview in (shown(session, "x"), volume_preview.deleting(call, ["x"]), keypair_room.deleting(call, ["x"])):
         assert (only(preview).name, only(preview).left_out) == ("x", "it no longer exists")
         assert preview.acted_on == ()
 
@@ -320,7 +323,7 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
     vms = shown(session, native)
     assert vms.typed == only(vms).name == "\ufffd[/]␊"
     call = Call(session, {})
-    for preview in (vms, previews.volumes(call, [volume]), previews.keypairs(call, [keypair])):
+    for preview in (vms, volume_preview.deleting(call, [volume]), keypair_room.deleting(call, [keypair])):
         found = texts(preview)
         assert any("\ufffd[/]␊" in text for text in found)
         assert all(text.isprintable() for text in found)
@@ -350,7 +353,7 @@ def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         run(session, "vm refresh")
         run(session, "volume refresh")
         ec2.delete_volume(gone)
-        preview = previews.volumes(Call(session, {}), ["a", held, gone])
+        preview = volume_preview.deleting(Call(session, {}), ["a", held, gone])
         assert [one.id for one in preview.targets] == [free, held, gone]
         assert [one.left_out for one in preview.targets] == [
             "",
@@ -372,7 +375,10 @@ def test_a_volume_of_a_vm_that_the_cache_does_not_know(both: tuple[Session, Prox
     session, _ = both
     (native,) = boot_many(cloud, 1)
     (root,) = (item["id"] for page in connect(cloud).volumes() for item in page)
-    assert only(previews.volumes(Call(session, {}), [root])).left_out == f"it is attached to {native}; detach it first"
+    assert (
+        only(volume_preview.deleting(Call(session, {}), [root])).left_out
+        == f"it is attached to {native}; detach it first"
+    )
 
 
 def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
@@ -393,9 +399,9 @@ def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
 
     def typed(later: timedelta, *ids: str) -> str:
         at = datetime.now(UTC) + later
-        return previews.volumes(Call(replace(session, now=lambda: at), {}), ids).typed
+        return volume_preview.deleting(Call(replace(session, now=lambda: at), {}), ids).typed
 
-    soon, later = previews.NEW - timedelta(minutes=1), previews.NEW
+    soon, later = volume_preview.NEW - timedelta(minutes=1), volume_preview.NEW
     assert [typed(soon, one) for one in (empty, used, nameless, copied)] == ["", "used", "", copied]
     assert [typed(later, one) for one in (empty, used, nameless, copied)] == ["empty", "used", nameless, copied]
     assert typed(later, empty, used) == "2"
@@ -413,8 +419,8 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         run(session, "keypair refresh")
         ec2.delete_keypair("gone", ids[1])
         proxy.asked.clear()
-        preview = previews.keypairs(Call(session, {}), ["used", "unused", "gone"])
-        assert previews.keypairs(Call(session, {}), [one.id for one in preview.targets]) == preview
+        preview = keypair_room.deleting(Call(session, {}), ["used", "unused", "gone"])
+        assert keypair_room.deleting(Call(session, {}), [one.id for one in preview.targets]) == preview
         used, unused, gone = preview.targets
         assert used.id.startswith("key-")
         facts = dict(used.facts)
@@ -441,14 +447,14 @@ def test_a_keypair_named_like_the_id_of_another_is_never_meant_by_that_id(
     decoy = str(ec2.create_keypair(meant)[0]["id"])
     run(session, "keypair refresh")
     call = Call(session, {})
-    shown = previews.keypairs(call, [meant, decoy])
+    shown = keypair_room.deleting(call, [meant, decoy])
     assert [(one.id, one.name) for one in shown.targets] == [
         (meant, "meant"),
         (decoy, meant),
     ]
     run(session, f"keypair delete {meant}")
     assert account(cloud).keypairs == [meant]  # the one that was called "meant" is gone
-    assert only(previews.keypairs(call, [meant])).left_out == "it no longer exists"
+    assert only(keypair_room.deleting(call, [meant])).left_out == "it no longer exists"
     with pytest.raises(NotFoundError):
         run(session, f"keypair delete {meant}")
     run(session, f"keypair delete {decoy}")
@@ -469,4 +475,4 @@ def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(
     proxy.answers["DescribeInstances"] = listing(
         "DescribeInstances", "reservationSet", [f"<instancesSet>{vms}</instancesSet>"]
     )
-    assert dict(only(previews.keypairs(Call(session, {}), [mine])).facts)["Used by"] == "i-mine"
+    assert dict(only(keypair_room.deleting(Call(session, {}), [mine])).facts)["Used by"] == "i-mine"

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import Outcome, Parsed, execute, execute_all, parse, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, recover
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Outcome, Parsed
+from backend.commands.run import execute, execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, UnsureError
+from backend.journal.recovery import Recovered, recover
 from backend.session import Session
+from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import (
     BOOT,
     EXAMPLES,
@@ -103,7 +105,7 @@ def test_what_is_cancelled_before_it_is_sent_is_not_done(
             )
         assert outcomes(memory) == [(one.on(stage), "cancelled")]
         assert (sent(proxy), account(cloud)) == ([], before)
-        assert memory.flights(session.scope) == []
+        assert memory.flights.of(VM, session.scope) == []
 
 
 def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
@@ -244,6 +246,6 @@ def test_two_reads_at_once_leave_it_as_it_is(cache: Cache, cloud: Cloud, tmp_pat
 def test_what_nobody_here_has_sealed_is_never_offered(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         entry = abandoned_boot(session)
-        memory.journal_set(entry.token, {"seal": "forged"})
+        memory.journal.set(entry.token, {"seal": "forged"})
         assert recover(session, resend=True).left == 0
         assert sent(proxy) == []

@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, execute, execute_all, parse, split
+from backend.commands.grammar import parse, split
 from backend.commands.model import Call, Parsed
-from backend.commands.previews import keypairs, vms, volumes
+from backend.commands.run import execute, execute_all
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import NotFoundError, UsageError
+from backend.kinds.keypair import deleting as keypairs
+from backend.kinds.vm.preview import deleting as vms
+from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
 from tests.backend.ec2_faults import DENIED, listing
@@ -65,7 +69,7 @@ def test_production_is_destroyed_only_when_it_was_named(memory: Cache, cloud: Cl
             assert refused.value.cure == "Without a screen, --production core confirms it."
         assert sent(proxy) == []
         assert is_there()
-        assert {entry["outcome"] for entry in memory.journal()} == {"failed"}
+        assert {entry["outcome"] for entry in memory.journal.newest()} == {"failed"}
         execute(confirmed(f"{kind} delete {native}", name if kind != "vm" else native), session)
         assert not is_there()
 

@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.commands import COMMANDS, Command, Parsed, allowed, execute, execute_all, parse, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Command, Parsed
+from backend.commands.run import allowed, execute, execute_all
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import RefusedError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal.entry import plan
+from backend.journal.recovery import Recovered, recover
 from backend.providers.protocol import Boot, Provider
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
+from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
 LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
@@ -55,7 +58,7 @@ def test_what_changes_something_is_refused_before_anything_is_asked(
         assert "--read-only" in caught.value.cure
         assert "read_only" in caught.value.cure
         assert proxy.calls == []
-        assert memory.journal() == []
+        assert memory.journal.newest() == []
         assert not (tmp_path / "keys").exists()
 
 
@@ -76,7 +79,7 @@ def test_many_are_refused_before_any_is_planned(memory: Cache, cloud: Cloud, tmp
             execute_all(commands, locked(session, by))
         (alone,) = execute_all(commands[:1], locked(session, by))
         assert isinstance(alone.error, RefusedError)
-        assert (proxy.calls, memory.journal(), recover(session)) == ([], [], Recovered())
+        assert (proxy.calls, memory.journal.newest(), recover(session)) == ([], [], Recovered())
 
 
 @pytest.mark.parametrize("by", ["--read-only", "read_only"])
@@ -95,7 +98,7 @@ def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
         assert sent(proxy) == []
         assert account(cloud) == before
         assert not list(tmp_path.rglob("*.pem"))
-        assert memory.flights(session.scope) == []  # nothing is under way that could refuse the next command
+        assert memory.flights.of(VM, session.scope) == []  # nothing is under way that could refuse the next command
 
 
 def test_every_changing_command_is_run_past_the_check_above() -> None:
@@ -111,7 +114,7 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
             parse(["journal", "resume"]).command.run(Call(locked(session, "--read-only"), {}))
         assert proxy.calls == []
         assert account(cloud) == before
-        assert (memory.entry(entry.token) or {})["outcome"] == "waiting"
+        assert (memory.journal.entry(entry.token) or {})["outcome"] == "waiting"
 
 
 # --- the provider ----------------------------------------------------------------------------------------------------

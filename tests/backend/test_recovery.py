@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.recovery import ASKED_FOR, FOREIGN, Recovered, recover
+from backend.catalog import KINDS
 from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, UnsureError
-from backend.kinds import KINDS
+from backend.journal.recovery import ASKED_FOR, FOREIGN, Recovered, recover
 from backend.providers.registry import connect
-from tests.backend.cache_parts import ago
+from tests.backend.cache_parts import VM, ago
 from tests.backend.cloud_parts import (
     AMI,
     BOOT,
@@ -55,7 +55,7 @@ def test_a_boot_is_found_or_repeated_as_long_as_ec2_knows_its_token(cache: Cache
         assert run(session, "journal resume").message == "1 done."
         assert len(states(cloud)) == 4
         assert proxy.count("RunInstances") == 2
-        assert len(cache.journal()) == 4
+        assert len(cache.journal.newest()) == 4
 
 
 def test_what_counts_is_when_it_was_sent(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_came_of_the_others(memory: Cache, cloud: Cloud, tmp_path: Path) ->
     ec2.create_keypair("made")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
-        memory.put(KINDS["vm"], session.scope, [{"id": "i-0123456789abcdef0", "state": "running"}])
+        memory.rows.put(KINDS["vm"], session.scope, [{"id": "i-0123456789abcdef0", "state": "running"}])
         expected = {
             abandoned(session, f"vm stop {stopped}", stopped): "done",
             abandoned(session, f"vm stop {running}", running): "waiting",
@@ -130,9 +130,9 @@ def test_a_vm_that_was_not_acted_on_is_not_in_flight(memory: Cache, cloud: Cloud
         proxy.cut("StopInstances", after=False)
         with pytest.raises(CloudError):
             run(replace(session, looks=()), f"vm stop {native}")
-        assert memory.flights(session.scope)
+        assert memory.flights.of(VM, session.scope)
         assert recover(session).left == 1
-        assert memory.flights(session.scope) == []
+        assert memory.flights.of(VM, session.scope) == []
         run(session, f"vm stop {native}")
         assert states(cloud) == {native: "stopped"}
 
@@ -179,7 +179,7 @@ def test_an_offline_start_leaves_it_unknown_and_a_later_one_finds_it(
             assert failure.startswith(f"The outcome of {line} is unknown: ")
             assert "127.0.0.1:1 cannot be reached" in failure
         assert dict(outcomes(cache)) == {stop.command: "unknown", BOOT: "unknown"}
-        assert all("cannot be reached" in entry["error"] for entry in cache.journal())
+        assert all("cannot be reached" in entry["error"] for entry in cache.journal.newest())
 
         found = recover(session)
         (native,) = (one for one in states(cloud) if one != running)
@@ -206,7 +206,7 @@ def test_what_is_gone_has_failed_for_good(memory: Cache, cloud: Cloud, tmp_path:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         gone = "i-0123456789abcdef0"
         run(session, "vm refresh")
-        memory.put(KINDS["vm"], session.scope, [{"id": gone, "state": "running"}])
+        memory.rows.put(KINDS["vm"], session.scope, [{"id": gone, "state": "running"}])
         entry = abandoned(session, f"vm stop {gone}", gone)
         (failure,) = recover(session).failures
         assert failure.startswith(f"vm stop {gone}: VM {gone} no longer exists")
@@ -280,7 +280,7 @@ def test_a_cache_that_is_lost_says_nothing_of_what_was_done(
             with pytest.raises(CacheLostError):
                 recover(session)
         assert entry_of(session, entry)["outcome"] == "unfinished"
-        memory.journal_set(entry.token, {"owner": entry.owner})  # as when this process has ended
+        memory.journal.set(entry.token, {"owner": entry.owner})  # as when this process has ended
         assert len(recover(session).messages) == 1
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, Scope
-from backend.commands.recovery import FOREIGN, Recovered, left, recover
 from backend.config import Cloud
-from backend.journal import plan
+from backend.journal.entry import plan
+from backend.journal.recovery import FOREIGN, Recovered, left, recover
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_parts import ago
@@ -32,12 +32,12 @@ def test_a_command_of_our_own_is_left_to_us(memory: Cache, cloud: Cloud, tmp_pat
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         sending, waiting = plan(memory, session.scope, tmp_path, ["vm stop i-1", "vm stop i-2"])
         sending.sending("i-1")
-        memory.journal_set(sending.token, {"at": ago(FOREIGN * 2), "sent": ago(FOREIGN * 2)})
-        memory.journal_set(waiting.token, {"at": ago(FOREIGN * 2)})
-        before = memory.journal()
+        memory.journal.set(sending.token, {"at": ago(FOREIGN * 2), "sent": ago(FOREIGN * 2)})
+        memory.journal.set(waiting.token, {"at": ago(FOREIGN * 2)})
+        before = memory.journal.newest()
         assert recover(session) == Recovered()
         assert left(session) == []
-        assert (memory.journal(), proxy.calls) == (before, [])
+        assert (memory.journal.newest(), proxy.calls) == (before, [])
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_command_of_another_cloud_is_left_to_its_sessions(memory: Cache, cloud
         for cloud_name, region in (("other", "us-east-1"), ("aws", "eu-west-1")):
             for outcome in ("unfinished", "unknown", "waiting"):
                 abandoned(session, "vm stop i-1", "i-1", outcome=outcome, cloud=cloud_name, region=region)
-        before = memory.journal()
+        before = memory.journal.newest()
         assert recover(session) == Recovered()
         assert run(session, "journal drop").message.startswith("0 commands")
-        assert (memory.journal(), proxy.calls) == (before, [])
+        assert (memory.journal.newest(), proxy.calls) == (before, [])
 
 
 def test_two_recoveries_at_once_take_each_entry_once(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_two_recoveries_at_once_boot_one_vm(cache: Cache, cloud: Cloud, tmp_path
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.tokens = False
         entry = abandoned_boot(session)
-        listed, together, listing = cache.unsettled, threading.Barrier(2, timeout=30), threading.Semaphore(2)
+        listed, together, listing = cache.journal.unsettled, threading.Barrier(2, timeout=30), threading.Semaphore(2)
         found: list[Recovered] = []
 
         def both_have_listed(scope: Scope) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def test_many_of_another_cloud_or_process_hide_nothing(
         run(session, "vm refresh")
         ours = abandoned(session, f"vm stop {native}", native, outcome=outcome, age=60)
         plan(memory, Scope(whose, "us-east-1"), tmp_path, [f"vm stop i-{number}" for number in range(1_001)])
-        memory.database["journal"].update_many({"cloud": "other"}, {"$set": {"outcome": outcome, "sent": ago(0)}})
+        memory.store.database["journal"].update_many({"cloud": "other"}, {"$set": {"outcome": outcome, "sent": ago(0)}})
         if outcome == "waiting":
             assert [entry.token for entry in left(session)] == [ours.token]
             return

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache, RefreshRecord
+from backend.catalog import KINDS
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -19,7 +20,6 @@ from backend.errors import (
     TransientError,
 )
 from backend.format import Flight
-from backend.kinds import KINDS
 from backend.providers.protocol import Page
 from backend.refresh import (
     Difference,
@@ -61,11 +61,11 @@ def test_a_refresh_yields_its_difference(cache: Cache, kind: Any) -> None:
     difference = refresh(kind, first, cache, HERE)
     assert counts(difference) == (3, 3, 0, 0)
     assert (difference.cloud, difference.region, difference.kind, difference.error) == (*HERE, kind.name, None)
-    before = cache.document(kind, HERE, "a")
+    before = cache.rows.document(kind, HERE, "a")
     second = FakeCloud(**{kind.plural: [[*items(kind, "a", "d"), item(kind, "b", name="new")]]})
     assert counts(refresh(kind, second, cache, HERE)) == (3, 1, 1, 1)
     assert ids(cache, kind) == ["a", "b", "d"]
-    assert cache.document(kind, HERE, "a") == before
+    assert cache.rows.document(kind, HERE, "a") == before
     assert counts(refresh(kind, second, cache, HERE)) == (3, 0, 0, 0)
     assert counts(refresh(kind, second, cache, ELSEWHERE)) == (3, 3, 0, 0)
     assert ids(cache, kind) == ["a", "b", "d"]
@@ -75,8 +75,8 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
     began = datetime.now(UTC)
     refresh(IMAGE, FakeCloud(images=[many(IMAGE, 3)]), cache, HERE)
     difference = refresh(IMAGE, FakeCloud(images=[items(IMAGE, "x-00000", "y", name="new")]), cache, HERE)
-    with cache.use():
-        (document,) = cache.client[cache.database.name]["refreshes"].find()
+    with cache.store.use():
+        (document,) = cache.store.client[cache.store.database.name]["refreshes"].find()
     named = {"started", "finished", "count", "added", "changed", "removed", "seconds", "error"}
     ours = {"batch", "written", "writer", "lease", "lease_by", "lease_until"}
     assert set(document) == {"_id", "cloud", "region", "kind"} | ours | named
@@ -87,23 +87,23 @@ def test_what_the_refreshes_document_holds(cache: Cache) -> None:
     assert [document[name] for name in ("count", "added", "changed", "removed")] == [2, 1, 1, 2]
     assert document["seconds"] == pytest.approx(difference.seconds)
     assert document["error"] is None
-    assert (document["batch"], document["written"], document["writer"]) == (0, 3 + 1 + 1 + 2, cache.writer)
+    assert (document["batch"], document["written"], document["writer"]) == (0, 3 + 1 + 1 + 2, cache.store.writer)
     slack = timedelta(milliseconds=1)  # MongoDB's times have no more
     assert began - slack <= document["started"] <= document["finished"] <= datetime.now(UTC)
-    entry = cache.refreshed(IMAGE, HERE)
+    entry = cache.refreshes.of(IMAGE, HERE)
     assert entry.finished == document["finished"]
     assert entry.age(document["finished"] + timedelta(seconds=5)) == 5
-    assert cache.refreshed(IMAGE, ELSEWHERE) == RefreshRecord("aws", "eu-west-1", "image")
-    assert cache.refreshed(IMAGE, ELSEWHERE).age() is None
+    assert cache.refreshes.of(IMAGE, ELSEWHERE) == RefreshRecord("aws", "eu-west-1", "image")
+    assert cache.refreshes.of(IMAGE, ELSEWHERE).age() is None
 
 
 def test_rows_are_in_the_cache_as_their_page_arrives(cache: Cache) -> None:
     seen: list[tuple[list[str], RefreshRecord]] = []
 
     def look(_progress: Progress) -> None:
-        seen.append((ids(cache, IMAGE), cache.refreshed(IMAGE, HERE)))
+        seen.append((ids(cache, IMAGE), cache.refreshes.of(IMAGE, HERE)))
 
-    cache.put(IMAGE, HERE, items(IMAGE, "old"))
+    cache.rows.put(IMAGE, HERE, items(IMAGE, "old"))
     pages = [items(IMAGE, "a", "b"), items(IMAGE, "c"), items(IMAGE, "c")]
     refresh(IMAGE, FakeCloud(images=pages), cache, HERE, progress=look)
     assert [(there, entry.batch, entry.finished) for there, entry in seen] == [
@@ -144,15 +144,15 @@ ENDS: list[Exception] = [
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: type(end).__name__)
 def test_a_refresh_that_ends_early_leaves_the_old_rows(cache: Cache, end: Exception) -> None:
     refresh(VM, FakeCloud(vms=[items(VM, "a", "b", "c")]), cache, HERE)
-    good = cache.refreshed(VM, HERE)
-    old = cache.document(VM, HERE, "c")
+    good = cache.refreshes.of(VM, HERE)
+    old = cache.rows.document(VM, HERE, "c")
     with pytest.raises(type(end)) as caught:
         refresh(VM, FakeCloud(vms=[[item(VM, "a", name="new"), item(VM, "d")], end]), cache, HERE)
     assert caught.value is end
     assert ids(cache, VM) == ["a", "b", "c", "d"]
     assert vm_of(cache, "a")["name"] == "new"
-    assert cache.document(VM, HERE, "c") == old
-    bad = cache.refreshed(VM, HERE)
+    assert cache.rows.document(VM, HERE, "c") == old
+    bad = cache.refreshes.of(VM, HERE)
     assert bad.error == (str(end) or "Cancelled.")
     assert (bad.finished, counts(bad), bad.batch) == (good.finished, counts(good), 0)
     assert bad.started is not None
@@ -160,7 +160,7 @@ def test_a_refresh_that_ends_early_leaves_the_old_rows(cache: Cache, end: Except
     assert bad.started >= good.started
     # The next one that is complete mends all of it.
     assert counts(refresh(VM, FakeCloud(vms=[items(VM, "a", "d")]), cache, HERE)) == (2, 0, 1, 2)
-    assert cache.refreshed(VM, HERE).error is None
+    assert cache.refreshes.of(VM, HERE).error is None
 
 
 @pytest.mark.parametrize("checks", [0, 1, 2])
@@ -176,7 +176,7 @@ def test_cancelling_between_pages(cache: Cache, checks: int) -> None:
     with pytest.raises(Cancelled):
         refresh(VM, FakeCloud(vms=[items(VM, "a"), items(VM, "b")]), cache, HERE, check=check)
     assert ids(cache, VM) == [*"ab"[:checks], "old"]  # cancelled after the last page too: nothing is removed
-    assert cache.refreshed(VM, HERE).error == "Cancelled."
+    assert cache.refreshes.of(VM, HERE).error == "Cancelled."
 
 
 def test_progress(cache: Cache) -> None:
@@ -226,7 +226,7 @@ def test_one_that_fails_leaves_the_others(cache: Cache) -> None:
     found = refresh_many([VM, VOLUME, KEYPAIR], cloud.connect, cache, HERE)
     assert [one.error for one in found] == ["Not allowed. Ask.", None, None]
     assert [one.count for one in found] == [0, 1, 0]
-    assert cache.refreshed(VM, HERE).error == "Not allowed. Ask."
+    assert cache.refreshes.of(VM, HERE).error == "Not allowed. Ask."
 
 
 def test_a_cloud_that_cannot_be_connected_to(cache: Cache) -> None:
@@ -240,7 +240,7 @@ def test_a_cloud_that_cannot_be_connected_to(cache: Cache) -> None:
 def test_a_mistake_of_ours_is_not_waited_for(cache: Cache) -> None:
     with pytest.raises(ZeroDivisionError):
         refresh_many([VM, VOLUME], FakeCloud(vms=[ZeroDivisionError()]).connect, cache, HERE)
-    assert cache.refreshed(VM, HERE).error
+    assert cache.refreshes.of(VM, HERE).error
 
 
 @pytest.mark.parametrize("end", [Cancelled, KeyboardInterrupt])
@@ -256,7 +256,7 @@ def test_cancelling_while_a_cloud_says_nothing(cache: Cache, end: type[BaseExcep
         if listening.is_set():
             raise end
 
-    cache.put(VM, HERE, items(VM, "old"))
+    cache.rows.put(VM, HERE, items(VM, "old"))
     before = set(threading.enumerate())
     began = time.monotonic()
     try:
@@ -272,7 +272,7 @@ def test_cancelling_while_a_cloud_says_nothing(cache: Cache, end: type[BaseExcep
             thread.join(10)
     # What came too late is not written.
     assert ids(cache, VM) == ["old"]
-    assert cache.refreshed(VM, HERE).error == "Cancelled."
+    assert cache.refreshes.of(VM, HERE).error == "Cancelled."
 
 
 def test_cancelling_starts_nothing_more(cache: Cache) -> None:
@@ -308,7 +308,7 @@ def test_a_listing_does_not_ask_what_is_protected(cache: Cache) -> None:
     for _ in range(3):
         refresh(VM, cloud, cache, HERE)
     assert cloud.asked.all == [("vms", ())] * 3
-    assert {VM.value(row, "protected") for row in cache.rows(VM, HERE)} == {None}
+    assert {VM.value(row, "protected") for row in cache.rows.snapshot(VM, HERE)} == {None}
 
 
 # --- settling --------------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_a_listing_does_not_ask_what_is_protected(cache: Cache) -> None:
     ],
 )
 def test_settling(cache: Cache, action: str, seconds: float, state: str, outcome: str | None) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state=state), item(VM, "b", state="running")])
+    cache.rows.put(VM, HERE, [item(VM, "a", state=state), item(VM, "b", state="running")])
     fly(cache, "a", action, seconds)
     assert settle(cache, HERE) == ([("a", outcome)] if outcome else [])
     assert (vm_of(cache, "a")["flight"] is None) == bool(outcome)
@@ -343,14 +343,14 @@ def test_settling(cache: Cache, action: str, seconds: float, state: str, outcome
 
 
 def test_a_refresh_of_vms_ends_flights(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="running")])
+    cache.rows.put(VM, HERE, [item(VM, "a", state="running")])
     fly(cache, "a", "stop", state="stopping")
     refresh(VM, FakeCloud(vms=[[item(VM, "a", state="stopped")]]), cache, HERE)
     assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"]) == ("stopped", None)
 
 
 def test_a_vm_just_booted_outlives_a_listing_without_it(cache: Cache) -> None:
-    cache.put(VM, HERE, items(VM, "new", "late", "old", state="pending"))
+    cache.rows.put(VM, HERE, items(VM, "new", "late", "old", state="pending"))
     fly(cache, "new", "boot", 1)
     fly(cache, "late", "boot", 25)
     assert counts(refresh(VM, FakeCloud(vms=[[]]), cache, HERE)) == (1, 0, 0, 2)

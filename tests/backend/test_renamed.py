@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
+from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
-from backend.kinds import KINDS
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cache_parts import ago
@@ -20,7 +20,9 @@ from tests.ec2_proxy import Proxy
 def aged(session: Session, kind: str) -> None:
     """Let the listing of a kind be of nine hours ago."""
     hours = ago(timedelta(hours=9).total_seconds())
-    session.cache.database["refreshes"].update_one({"kind": kind}, {"$set": {"finished": hours, "started": hours}})
+    session.cache.store.database["refreshes"].update_one(
+        {"kind": kind}, {"$set": {"finished": hours, "started": hours}}
+    )
 
 
 def renamed(session: Session, cloud: Cloud) -> tuple[str, str]:
@@ -50,7 +52,7 @@ def test_a_vm_that_is_called_otherwise_by_now_is_not_meant(
         assert sent(proxy) == []
         assert account(cloud) == before
         # Now that it has been looked at, the cache says so too.
-        assert KINDS["vm"].value(memory.named(KINDS["vm"], session.scope, first)[0], "name") == "prod-db"
+        assert KINDS["vm"].value(memory.rows.named(KINDS["vm"], session.scope, first)[0], "name") == "prod-db"
         with pytest.raises(NotFoundError):
             run(unrefreshed, line)
 
@@ -108,13 +110,13 @@ def test_a_volume_that_is_called_otherwise_by_now_is_not_meant(memory: Cache, cl
 def test_an_image_that_ec2_calls_otherwise_is_not_booted(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         for image, name in ((AMI, "golden"), ("ami-gone", "gone")):
-            memory.put(KINDS["image"], session.scope, [{"id": image, "name": name, "architecture": "x86_64"}])
+            memory.rows.put(KINDS["image"], session.scope, [{"id": image, "name": name, "architecture": "x86_64"}])
         with pytest.raises(RefusedError, match=rf"The image that was listed as golden \({AMI}\) is called "):
             run(session, "vm boot golden")
         with pytest.raises(NotFoundError, match=r"Image gone \(ami-gone\) no longer exists; nothing was booted"):
             run(session, "vm boot gone")
         assert sent(proxy) == []
         (page,) = connect(cloud).images(ids=[AMI])
-        memory.put(KINDS["image"], session.scope, page)
+        memory.rows.put(KINDS["image"], session.scope, page)
         run(session, f"vm boot '{page[0]['name']}'")
         assert sent(proxy) == ["RunInstances"]

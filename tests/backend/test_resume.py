@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, Scope
-from backend.commands import Parsed, command, execute, parse, recovery, split
-from backend.commands.model import Call
-from backend.commands.recovery import Recovered, left, recover
+from backend.commands.grammar import parse, split
+from backend.commands.model import Call, Parsed
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import RefusedError, UnsureError
-from backend.journal import plan
-from backend.kinds import JOURNAL
+from backend.journal import recovery
+from backend.journal.entry import plan
+from backend.journal.model import JOURNAL
+from backend.journal.recovery import Recovered, left, recover
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import (
     BOOT,
@@ -60,7 +63,7 @@ def test_resume(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         assert [one.parsed.given["vm"] for one in outcome.parts] == ids  # oldest first
         assert list(states(cloud).values()).count("terminated") == 2
         assert [entry_of(session, entry)["outcome"] for entry in entries] == ["done", "failed", "done"]
-        assert len(cache.journal()) == 3
+        assert len(cache.journal.newest()) == 3
         assert run(session, "journal resume").message == "Nothing waits to be resumed."
         assert left(session) == []
 
@@ -157,7 +160,7 @@ def test_what_was_sent_before_is_resumed_by_its_id(memory: Cache, cloud: Cloud, 
         else:
             assert outcome.message == "1 done."
             assert states(cloud)[native] == "stopped"
-        assert [entry["objects"] for entry in memory.journal()] == [[native]]
+        assert [entry["objects"] for entry in memory.journal.newest()] == [[native]]
 
 
 def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:

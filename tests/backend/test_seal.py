@@ -10,10 +10,10 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands.model import Call
-from backend.commands.recovery import Recovered, preview, recover
 from backend.config import Cloud
-from backend.journal import Entry
-from backend.seal import fits, seal
+from backend.journal.entry import Entry
+from backend.journal.recovery import Recovered, preview, recover
+from backend.journal.seal import fits, seal
 from tests.backend.cloud_parts import (
     abandoned,
     abandoned_boot,
@@ -44,7 +44,9 @@ def test_its_key_is_its_owners_alone_and_stays(tmp_path: Path) -> None:
     (key,) = home.iterdir()
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    code = f"from backend.seal import seal; from pathlib import Path; print(seal(Path({str(home)!r}), {PARTS!r}))"
+    code = (
+        f"from pathlib import Path; from backend.journal.seal import seal\nprint(seal(Path({str(home)!r}), {PARTS!r}))"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == mine
 
@@ -61,7 +63,7 @@ def test_a_key_that_is_none_vouches_for_nothing(tmp_path: Path) -> None:
 
 def forged(entry: Entry, cache: Cache, **fields: object) -> None:
     """Change an entry as another client of the cache can."""
-    assert cache.journal_set(entry.token, fields)
+    assert cache.journal.set(entry.token, fields)
 
 
 def test_a_boot_that_was_not_asked_for_here_is_looked_for_and_never_sent(

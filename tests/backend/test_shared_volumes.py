@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from backend.commands import previews
+from backend.catalog import KINDS
 from backend.commands.model import Call
-from backend.commands.volumes import is_shared
 from backend.config import Cloud
-from backend.kinds import KINDS
+from backend.kinds.vm import preview as vm_preview
+from backend.kinds.volume import preview as volume_preview
+from backend.kinds.volume.actions import is_shared
 from backend.session import Session
 from tests.backend.cloud_parts import boot_many, run
 from tests.backend.ec2_faults import listing
@@ -35,11 +36,11 @@ def test_the_preview_of_each_vm_has_the_volume(both: tuple[Session, Proxy], clou
     session, proxy = both
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
-    (one,) = previews.vms(Call(session, {}), [first]).targets
+    (one,) = vm_preview.deleting(Call(session, {}), [first]).targets
     assert (len(one.losses), len(one.stays)) == (0, 1)
-    (other,) = previews.vms(Call(session, {}), [second]).targets
+    (other,) = vm_preview.deleting(Call(session, {}), [second]).targets
     assert (other.losses, other.stays) == ((), (f"volume {NATIVE}, 8 GiB, attached to {first} too",))
-    together = previews.vms(Call(session, {}), [first, second])
+    together = vm_preview.deleting(Call(session, {}), [first, second])
     assert [(len(one.losses), len(one.stays)) for one in together.targets] == [(0, 1), (1, 0)]
     assert [total for total in together.totals if "volume" in total] == ["1 volume (8 GiB) deleted with them."]
 
@@ -49,7 +50,7 @@ def test_the_preview_of_the_volume_names_every_vm(both: tuple[Session, Proxy], c
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
     run(session, "vm refresh")
-    (target,) = previews.volumes(Call(session, {}), [NATIVE]).targets
+    (target,) = volume_preview.deleting(Call(session, {}), [NATIVE]).targets
     assert target.left_out == f"it is attached to {first}, {second}; detach it first"
     assert dict(target.facts)["Used by"] == f"{first}, {second}"
 
@@ -59,7 +60,7 @@ def test_rows_and_files_have_every_attachment(both: tuple[Session, Proxy], cloud
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
     run(session, "volume refresh")
-    (row,) = session.cache.rows(VOLUME, session.scope)
+    (row,) = session.cache.rows.snapshot(VOLUME, session.scope)
     assert VOLUME.value(row, "vm") == (first, second)
     assert is_shared(row)
     for suffix in ("json", "csv"):

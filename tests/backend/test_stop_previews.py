@@ -4,12 +4,16 @@ import re
 
 import pytest
 
-from backend.commands import execute, parse, previews, recovery
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.model import Call
 from backend.commands.preview import Preview
+from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
-from backend.kinds import KINDS
+from backend.journal import recovery
+from backend.kinds.vm import preview as vm_preview
+from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_parts import GROUP, abandoned, boot_many, only, run, sent, told
@@ -18,7 +22,7 @@ from tests.ec2_proxy import Proxy
 
 
 def shown(session: Session, *ids: str) -> Preview:
-    return previews.stops(Call(session, {}), ids)
+    return vm_preview.stopping(Call(session, {}), ids)
 
 
 def public_ip(cloud: Cloud, native: str) -> str:
@@ -69,7 +73,7 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
 ) -> None:
     session, proxy = both
     if known:
-        session.cache.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
+        session.cache.rows.put(KINDS["flavor"], session.scope, [{"id": "m5d.large", "name": "m5d.large", "disk": 75}])
     (native,) = boot_many(cloud, 1, InstanceType="m5d.large")
     store = "instance store of m5d.large, 75 GB, and all that is on it"
     preview = shown(session, native)
@@ -77,11 +81,11 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
     assert store in only(preview).losses
     assert "1 instance store lost." in preview.totals
     assert preview.is_final
-    going = previews.vms(Call(session, {}), [native])
+    going = vm_preview.deleting(Call(session, {}), [native])
     assert store in only(going).losses
     assert "1 instance store lost with it." in going.totals
     connect(cloud).stop(native)  # which has lost it
-    stopped = previews.vms(Call(session, {}), [native])
+    stopped = vm_preview.deleting(Call(session, {}), [native])
     assert store not in only(stopped).losses
     assert not any("instance store" in total for total in stopped.totals)
 
@@ -97,7 +101,9 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
         "DescribeInstances", "reservationSet", [f"<instancesSet><item>{vm}</item></instancesSet>"]
     )
     assert only(shown(session, native)).left_out == "its root disk is an instance store, and EC2 cannot stop such a VM"
-    assert only(previews.vms(Call(session, {}), [native])).losses == ("its root disk, which is an instance store",)
+    assert only(vm_preview.deleting(Call(session, {}), [native])).losses == (
+        "its root disk, which is an instance store",
+    )
 
 
 def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cloud: Cloud) -> None:
@@ -196,14 +202,14 @@ def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Sess
     session, _ = both
     stopped, running = boot_many(cloud, 2)
     connect(cloud).stop(stopped)
-    preview = previews.vms(Call(session, {}), [stopped, running])
+    preview = vm_preview.deleting(Call(session, {}), [stopped, running])
     prices = [dict(one.facts)["USD/hour"] for one in preview.targets]
     assert prices == ["stopped: no compute is billed, its volumes are", "0.0116"]
     assert preview.totals[0] == "2 VMs: 0.0116 USD/hour now."
     connect(cloud).delete_vm(running)
-    gone = previews.vms(Call(session, {}), [running]).targets[0]
+    gone = vm_preview.deleting(Call(session, {}), [running]).targets[0]
     assert dict(gone.facts)["USD/hour"] == "terminated: no compute is billed"
-    alone = previews.vms(Call(session, {}), [stopped])
+    alone = vm_preview.deleting(Call(session, {}), [stopped])
     assert alone.totals[0] == "1 VM: stopped: no compute is billed, its volumes are."
 
 
@@ -228,15 +234,15 @@ def test_a_volume_of_several_vms_is_with_each_and_goes_with_the_last(both: tuple
     proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [both_hold])
     call = Call(session, {})
     for native, other in ((first, second), (second, first)):
-        one = only(previews.vms(call, [native]))
+        one = only(vm_preview.deleting(call, [native]))
         assert (one.losses, one.stays) == ((), (f"volume {volume}, 8 GiB, attached to {other} too",))
-        assert "1 volume (8 GiB) left by it." in previews.vms(call, [native]).totals
-    preview = previews.vms(call, [first, second])
+        assert "1 volume (8 GiB) left by it." in vm_preview.deleting(call, [native]).totals
+    preview = vm_preview.deleting(call, [first, second])
     assert "1 volume (8 GiB) deleted with them." in preview.totals
     assert preview.targets[1].losses == (f"volume {volume}, 8 GiB, attached to {first} too",)
     connect(cloud).protect(first, True)  # and so it is left out, and keeps the volume
-    assert "1 volume (8 GiB) left by it." in previews.vms(call, [first, second]).totals
+    assert "1 volume (8 GiB) left by it." in vm_preview.deleting(call, [first, second]).totals
     connect(cloud).protect(first, False)
-    left = only(previews.volumes(call, [volume])).left_out
+    left = only(volume_preview.deleting(call, [volume])).left_out
     assert left == f"it is attached to {first}, {second}; detach it first"
     assert "1 volume (8 GiB) still billed." in shown(session, first, second).totals

@@ -9,11 +9,13 @@ import pytest
 
 from backend.cache import Cache, open_cache
 from backend.cache.documents import validator
-from backend.commands import COMMANDS, allowed, parse, split
-from backend.commands.recovery import Recovered, recover
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import allowed
+from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CacheError, RefusedError
-from backend.kinds import KINDS
+from backend.journal.recovery import Recovered, recover
 from backend.secret import Secret
 from backend.session import Session
 from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, items
@@ -25,7 +27,7 @@ VOLUME = KINDS["volume"]
 
 
 def opened(uri: str) -> Cache:
-    return open_cache(MongoDB(Secret(uri), DATABASE), Path("/nowhere"))
+    return open_cache(MongoDB(Secret(uri), DATABASE), Path("/nowhere"), KINDS.values())
 
 
 def session_on(cache: Cache, home: Path) -> Session:
@@ -40,10 +42,10 @@ def session_on(cache: Cache, home: Path) -> Session:
 def test_an_ordinary_user_starts_on_an_empty_database(team: TeamServer) -> None:
     with closing(opened(team.uri("writer"))) as cache:
         assert (cache.refusal, cache.note) == (None, "")
-        assert cache.put(VM, HERE, items(VM, "a")) == (1, 0)
+        assert cache.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
         for kind in KINDS.values():
-            assert cache.database[kind.plural].options()["validator"] == validator(kind)
-            keys = [entry["key"] for entry in cache.database[kind.plural].index_information().values()]
+            assert cache.store.database[kind.plural].options()["validator"] == validator(kind)
+            keys = [entry["key"] for entry in cache.store.database[kind.plural].index_information().values()]
             assert [("cloud", 1), ("region", 1)] in keys
     with closing(opened(team.uri("writer"))) as again:
         assert ids(again, VM) == ["a"]
@@ -57,8 +59,8 @@ def test_an_ordinary_user_goes_on_with_the_validators_of_another_version(
         client[DATABASE].create_collection("vms", validator=old)
     with caplog.at_level(logging.WARNING, "backend"), closing(opened(team.uri("writer"))) as cache:
         assert cache.refusal is None
-        assert cache.put(VM, HERE, items(VM, "a")) == (1, 0)
-        assert cache.database["vms"].options()["validator"] == old
+        assert cache.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
+        assert cache.store.database["vms"].options()["validator"] == old
     assert "may not set the validator of vms, which takes the privilege collMod of the role dbAdmin" in caplog.text
 
 
@@ -73,11 +75,11 @@ def test_an_ordinary_user_refreshes_what_an_earlier_version_took_for_one_text(te
         client[DATABASE]["volumes"].insert_one(earlier)
     with closing(opened(team.uri("writer"))) as cache:
         holders = {"vol-1": ("i-1",), "vol-2": ("i-1", "i-2"), "vol-3": ("i-1", "i-2", "i-3"), "vol-4": None}
-        cache.put(VOLUME, HERE, [item(VOLUME, native, vm=vms) for native, vms in holders.items()])
-        found = {VOLUME.value(row, "id"): VOLUME.value(row, "vm") for row in cache.rows(VOLUME, HERE)}
+        cache.rows.put(VOLUME, HERE, [item(VOLUME, native, vm=vms) for native, vms in holders.items()])
+        found = {VOLUME.value(row, "id"): VOLUME.value(row, "vm") for row in cache.rows.snapshot(VOLUME, HERE)}
         assert found == holders | {"vol-0": ("i-1",)}
-        assert cache.database["volumes"].find_one({"id": "vol-1"})["vm"] == "i-1", "earlier versions read it so"
-        assert cache.database["volumes"].options()["validator"] == old
+        assert cache.store.database["volumes"].find_one({"id": "vol-1"})["vm"] == "i-1", "earlier versions read it so"
+        assert cache.store.database["volumes"].options()["validator"] == old
 
 
 def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +88,7 @@ def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "backend"), closing(opened(uri)) as cache:
         assert cache.refusal is None
         with following(cache) as heard:  # without the privilege changeStream, by reading again
-            cache.put(VM, HERE, items(VM, "a"))
+            cache.rows.put(VM, HERE, items(VM, "a"))
             heard.wait_upserts(VM, "a")
             assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
         assert ids(cache, VM) == ["a"]
@@ -107,12 +109,12 @@ def test_a_user_who_may_only_read_looks_at_everything(team: TeamServer) -> None:
         )
         assert "readWrite" in cache.refusal.cure
         with following(cache) as heard:
-            writer.put(VM, HERE, items(VM, "a"))
+            writer.rows.put(VM, HERE, items(VM, "a"))
             heard.wait_upserts(VM, "a")
             assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
         assert ids(cache, VM) == ["a"]
-        assert cache.journal_rows(10) == []
-        assert cache.refreshed(VM, HERE).finished is None
+        assert cache.journal.rows(10) == []
+        assert cache.refreshes.of(VM, HERE).finished is None
 
 
 def test_a_reader_on_an_empty_database_makes_nothing(team: TeamServer) -> None:
@@ -140,7 +142,7 @@ def test_what_a_reader_is_not_offered_says_why(team: TeamServer, tmp_path: Path)
 @pytest.mark.parametrize("refresh", [True, False])
 def test_a_readers_lists_are_the_caches(team: TeamServer, tmp_path: Path, refresh: bool) -> None:
     with closing(opened(team.uri("writer"))) as writer, closing(opened(team.uri("reader"))) as cache:
-        writer.put(VM, HERE, [item(VM, "i-1", name="web")])
+        writer.rows.put(VM, HERE, [item(VM, "i-1", name="web")])
         session = replace(session_on(cache, tmp_path), refresh=refresh)
         assert not session.fetches
         listed = run(session, "vm list")
@@ -187,7 +189,7 @@ def test_a_right_that_is_taken_away_is_named(team: TeamServer) -> None:
         with team.administered() as client:
             client.admin.command("revokeRolesFromUser", "leaver", roles=[{"role": "readWrite", "db": DATABASE}])
         with pytest.raises(CacheError) as caught:
-            cache.put(VM, HERE, items(VM, "a"))
+            cache.rows.put(VM, HERE, items(VM, "a"))
     assert f"its user lacks the privilege find on collection vms of database {DATABASE}" in caught.value.message
     assert "readWrite" in caught.value.cure
 
@@ -214,7 +216,7 @@ def test_commands_of_a_writer_are_journalled_over_tls(team: TeamServer, tmp_path
     with closing(opened(team.uri("writer"))) as cache:
         session = session_on(cache, tmp_path)
         assert allowed(parse(split("vm stop i-1")).command, session)
-        cache.journal_add([{"_id": "t", "cloud": "aws", "region": "us-east-1", "command": "vm stop i-1",
+        cache.journal.add([{"_id": "t", "cloud": "aws", "region": "us-east-1", "command": "vm stop i-1",
                             "objects": [], "outcome": "done", "at": items(VM, "a")[0]["launched"]}])  # fmt: skip
-        assert len(cache.journal_rows(10)) == 1
-        assert cache.begin_refresh(VM, HERE, "lease", "by") is not None
+        assert len(cache.journal.rows(10)) == 1
+        assert cache.refreshes.begin(VM, HERE, "lease", "by") is not None

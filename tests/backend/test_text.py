@@ -9,6 +9,7 @@ from hypothesis import given
 from rich.cells import cell_len
 from wcwidth import wcswidth
 
+from backend.catalog import KINDS, kind_named
 from backend.errors import UsageError
 from backend.format import (
     DURING,
@@ -22,7 +23,8 @@ from backend.format import (
     plain,
     sort_key,
 )
-from backend.kinds import JOURNAL, KINDS, Column, Kind, Row, Type, kind_named
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Column, Kind, Row, Type
 from backend.names import closest, nearest
 from backend.refresh import TARGET
 from backend.text import safe

@@ -8,15 +8,19 @@ import mongomock
 import pytest
 
 from backend.cache import Cache
-from backend.commands import execute, execute_all, keypairs, parse, recovery, split
+from backend.cache.rows import Rows
+from backend.cache.store import Store
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.commands.recovery import Recovered, left, recover
-from backend.commands.run import RESENT_FOR
+from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal import recovery
+from backend.journal.entry import plan
+from backend.journal.recovery import Recovered, left, recover
+from backend.kinds import keypair as keypair_room
 from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
@@ -55,7 +59,7 @@ def test_a_volume_elsewhere_is_not_the_one_whose_answer_was_lost(memory: Cache, 
         (message,) = recover(session, resend=True).messages
         (made,) = account(cloud).volumes.keys() - {other}
         assert made in message
-        assert memory.journal()[0]["objects"] == [made]
+        assert memory.journal.newest()[0]["objects"] == [made]
 
 
 def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost(
@@ -90,7 +94,7 @@ def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
         if sent:
             assert "is booting" in run(mistaken, f"vm boot {AMI} --name web").message
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
-            assert memory.journal()[0]["objects"] == list(states(cloud))
+            assert memory.journal.newest()[0]["objects"] == list(states(cloud))
         else:
             with pytest.raises(UnsureError, match="KeyError"):
                 run(mistaken, f"vm boot {AMI} --name web")
@@ -102,7 +106,7 @@ def test_dry_runs_of_several_are_no_entries(memory: Cache, cloud: Cloud, tmp_pat
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         dry = parse(split(f"vm boot {AMI} --dry-run"))
         assert [one.error for one in execute_all([dry, dry], session)] == [None, None]
-        assert memory.journal() == []
+        assert memory.journal.newest() == []
 
 
 @pytest.mark.parametrize("wrong", ["vm boot --name web", "vm frob i-1"])
@@ -119,8 +123,8 @@ def test_one_that_cannot_be_resumed_keeps_none_from_it(memory: Cache, cloud: Clo
         assert states(cloud) == {native: "stopped"}
 
 
-class Losing(Cache):
-    """A cache whose server is away for one write."""
+class Losing(Rows):
+    """The rows of a cache whose server is away for one write."""
 
     losing = False
 
@@ -133,14 +137,16 @@ class Losing(Cache):
 
 def test_a_cache_that_is_lost_while_looking(cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
-    cache = Losing(mongomock.MongoClient(tz_aware=True), "losing", "memory", "memory")
-    cache.prepare()
+    store = Store(mongomock.MongoClient(tz_aware=True), "losing", "memory", "memory")
+    cache = Cache(store)
+    cache.rows = rows = Losing(store, cache.flights)
+    cache.prepare(KINDS.values())
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
 
         def connecting(at: Cloud, *hooks: Any) -> Provider:
-            cache.losing = "StopInstances" in proxy.asked and not lost
-            lost.extend([True] * cache.losing)
+            rows.losing = "StopInstances" in proxy.asked and not lost
+            lost.extend([True] * rows.losing)
             return connect(at, *hooks)
 
         lost: list[bool] = []
@@ -216,7 +222,7 @@ def test_an_id_never_means_another_vm_that_is_called_so(memory: Cache, cloud: Cl
     connect(cloud).tag(other, "Name", gone)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
-        memory.remove(KINDS["vm"], session.scope, [gone])
+        memory.rows.remove(KINDS["vm"], session.scope, [gone])
         with pytest.raises(NotFoundError, match=f"There is no VM '{gone}'"):
             run(session, f"vm delete {gone}")
         assert states(cloud)[other] == "running"
@@ -227,10 +233,10 @@ def test_a_keypair_whose_key_was_saved_before_the_process_was_killed(
 ) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         (entry,) = plan(memory, session.scope, tmp_path, ["keypair create mine"])
-        outcome = keypairs.create(Call(session, {"name": "mine", "to": None}, entry=entry))
-        memory.journal_set(entry.token, {"owner": ""})
+        outcome = keypair_room.create(Call(session, {"name": "mine", "to": None}, entry=entry))
+        memory.journal.set(entry.token, {"owner": ""})
         assert recover(session).messages == (f"keypair create mine: {outcome.message}",)
-        assert [entry["outcome"] for entry in memory.journal()] == ["done"]
+        assert [entry["outcome"] for entry in memory.journal.newest()] == ["done"]
 
 
 def test_a_key_file_that_was_only_reserved_does_not_stand_in_the_way(
@@ -247,9 +253,9 @@ def test_a_key_file_that_was_only_reserved_does_not_stand_in_the_way(
 def test_who_takes_an_entry_over_is_not_who_gave_the_command(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         entry = abandoned(session, "vm stop i-0123456789abcdef0", outcome="waiting")
-        memory.journal_set(entry.token, {"host": "lab-3"})
+        memory.journal.set(entry.token, {"host": "lab-3"})
         run(session, "journal drop")
-        (found,) = memory.journal()
+        (found,) = memory.journal.newest()
         assert (found["host"], found["outcome"]) == ("lab-3", "cancelled")
 
 

@@ -56,7 +56,7 @@ class Account:
     def into(self, cache: Cache) -> None:
         """Write into the cache what the cloud says now."""
         vms = [item(VM, native, name=f"vm {native}", state=state) for native, state in self.states.items()]
-        cache.put(VM, HERE, vms)
+        cache.rows.put(VM, HERE, vms)
 
 
 def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watcher, list[str]]:
@@ -70,7 +70,7 @@ def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watch
 def test_nothing_in_flight_asks_nothing(cache: Cache) -> None:
     account = Account(a="running", b="stopped")
     account.into(cache)
-    cache.put(VM, ELSEWHERE, [item(VM, "z", state="pending")])
+    cache.rows.put(VM, ELSEWHERE, [item(VM, "z", state="pending")])
     watcher, said = watcher_of(cache, account)
     assert watcher.step() is None
     assert (account.asked, said) == ([], [])
@@ -107,10 +107,10 @@ def test_looks_grow_apart(cache: Cache) -> None:
     account.states["b"] = "running"
     account.into(cache)
     fly(cache, "b", "stop", 1, state="stopping")
-    watcher.saw(cache.named(VM, HERE, "a")[0])
+    watcher.saw(cache.rows.named(VM, HERE, "a")[0])
     assert watcher.step() == 15
     fly(cache, "b", "start")
-    watcher.saw(cache.named(VM, HERE, "b")[0])
+    watcher.saw(cache.rows.named(VM, HERE, "b")[0])
     assert watcher.step() == 2
 
 
@@ -210,7 +210,7 @@ def test_a_vm_that_somebody_else_moves(cache: Cache) -> None:
 
 
 def test_a_vm_without_a_name_is_called_by_its_id(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "i-1", name=None, state="stopping")])
+    cache.rows.put(VM, HERE, [item(VM, "i-1", name=None, state="stopping")])
     fly(cache, "i-1", "stop")
     watcher, said = watcher_of(cache, Account(**{"i-1": "stopped"}))
     watcher.step()
@@ -254,7 +254,7 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
 def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:
     """Note a complete listing that ended some seconds ago; `fields` say what came after it."""
     entry = RefreshRecord(*HERE, "vm", started=ago(ended + took), finished=ago(ended), seconds=took)
-    cache.note_refresh(VM, HERE, replace(entry, **fields))
+    cache.refreshes.write(VM, HERE, replace(entry, **fields))
 
 
 def test_what_has_just_been_listed_is_not_asked_for(cache: Cache) -> None:
@@ -335,7 +335,7 @@ def test_a_flight_that_a_refresh_has_ended_is_told_of(
     watcher, said = watcher_of(cache, account)
     assert watcher.step() == 2
     if state is None:
-        cache.remove(VM, HERE, ["a"])
+        cache.rows.remove(VM, HERE, ["a"])
     else:
         set_flight(cache, HERE, "a", None, state)
     assert watcher.step() is None
@@ -396,11 +396,11 @@ def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watch
 
 def test_flights_that_a_dead_process_left_are_followed(cache: Cache) -> None:
     account = Account(a="stopped", b="running")
-    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping"), item(VM, "b", state="pending")])
+    cache.rows.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping"), item(VM, "b", state="pending")])
     fly(cache, "a", "stop", 3_600)
     with watching(cache, account, POLL) as (_, said):
         said.until(lambda all_: all_ == ["vm a is stopped."])
-        eventually(lambda: cache.flights(HERE) == [])
+        eventually(lambda: cache.flights.of(VM, HERE) == [])
     assert vm_of(cache, "b")["state"] == "running"
     assert account.asked == [("a", "b")]
 
@@ -410,7 +410,7 @@ def test_it_sleeps_until_something_takes_off(cache: Cache) -> None:
     account.into(cache)
     with watching(cache, account, Poll(in_flight=0.05, settled=600)) as (watcher, said):
         for _ in range(20):
-            for row in cache.rows(VM, HERE):
+            for row in cache.rows.snapshot(VM, HERE):
                 watcher.saw(row)
             account.into(cache)
         account.states["b"] = "stopped"
@@ -433,14 +433,14 @@ def test_what_it_writes_itself_does_not_wake_it(cache: Cache) -> None:
 
 def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
     account = Account(a="running")
-    cache.put(VM, HERE, [item(VM, "a", state="pending")])
+    cache.rows.put(VM, HERE, [item(VM, "a", state="pending")])
     with watching(cache, account, Poll(in_flight=0.05, settled=600)):
         eventually(lambda: vm_of(cache, "a")["state"] == "running")
         account.states["a"] = "stopped"
         # Long after: it has come to rest, and the watcher with it.
         rest(account)
         looks = len(account.asked)
-        cache.put(VM, HERE, [item(VM, "a", state="stopping")])
+        cache.rows.put(VM, HERE, [item(VM, "a", state="stopping")])
         account.wait_asked(looks + 1)
         eventually(lambda: vm_of(cache, "a")["state"] == "stopped")
 
@@ -458,7 +458,7 @@ def rest(account: Account, seconds: float = 0.3) -> None:
 
 def test_trouble_does_not_end_it(cache: Cache) -> None:
     account = Account(a="stopped")
-    cache.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping")])
+    cache.rows.put(VM, HERE, [item(VM, "a", name="vm a", state="stopping")])
     fly(cache, "a", "stop")
     account.broken = CloudError("No answer.")
     with watching(cache, account, Poll(in_flight=0.05, settled=0.2)) as (_, said):
@@ -468,7 +468,7 @@ def test_trouble_does_not_end_it(cache: Cache) -> None:
 
 
 def test_closing_while_a_cloud_says_nothing(cache: Cache) -> None:
-    cache.put(VM, HERE, [item(VM, "a", state="stopping")])
+    cache.rows.put(VM, HERE, [item(VM, "a", state="stopping")])
     fly(cache, "a", "stop")
     asked, silent = threading.Event(), threading.Event()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.providers import registry
 from backend.refresh import refresh
@@ -93,11 +93,11 @@ def prepare(home: Path, database: str) -> None:
         now = datetime.now(UTC)
         for kind in KINDS.values():
             if kind.name != "vm":
-                cache.note_refresh(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
+                cache.refreshes.write(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, started=now, finished=now))
 
 
 def _cache(home: Path, database: str) -> Cache:
-    return open_cache(MongoDB(database=database), home)
+    return open_cache(MongoDB(database=database), home, KINDS.values())
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from tui.cli import Launch, tune
 tune()  # as the program does, before textual is imported
 
 # ruff: noqa: E402
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
-from backend.kinds import KINDS
 from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session

@@ -17,8 +17,8 @@ from contextlib import closing
 from pathlib import Path
 
 from backend.cache import Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import load
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.mongod_keeper import try_lock
 from backend.providers import registry
@@ -91,12 +91,12 @@ def _fill(home: Path, file: Path) -> str:
     with serving(images=IMAGES) as endpoint:
         file.touch(mode=0o600)
         file.write_text(_CONFIGURATION.format(endpoint=endpoint), encoding="utf-8")
-        settings = load(file)
+        settings = load(file, KINDS)
         cloud, kind = settings.clouds[settings.cloud], KINDS["image"]
         scope = Scope(cloud.name, cloud.region)
-        with closing(open_cache(settings.mongodb, home)) as cache:
+        with closing(open_cache(settings.mongodb, home, KINDS.values())) as cache:
             refresh(kind, registry.connect(cloud), cache, scope)
-            image = str(kind.value(cache.rows(kind, scope)[0], "id"))
+            image = str(kind.value(cache.rows.snapshot(kind, scope)[0], "id"))
     _until_down(home)
     return image
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.secret import Secret
 from tests.backend.server_parts import Server, fill_up, frozen, keeper_of, kill, mongod_of, small_disk
@@ -49,7 +50,7 @@ def _embedded(hurt: Callable[[Path], AbstractContextManager[object]]) -> Place:
     def place(folder: Path) -> Iterator[tuple[Callable[[], Cache], Hurt] | None]:
         home = folder / "home"
         home.mkdir()
-        yield lambda: open_cache(MongoDB(Secret("embedded")), home), lambda: hurt(home)
+        yield lambda: open_cache(MongoDB(Secret("embedded")), home, KINDS.values()), lambda: hurt(home)
 
     return place
 
@@ -59,7 +60,7 @@ def _server(hurt: Callable[[Server], AbstractContextManager[object]]) -> Place:
     def place(folder: Path) -> Iterator[tuple[Callable[[], Cache], Hurt] | None]:
         with Server(folder) as server:
             server.start()
-            yield lambda: open_cache(MongoDB(Secret(server.uri)), folder), lambda: hurt(server)
+            yield lambda: open_cache(MongoDB(Secret(server.uri)), folder, KINDS.values()), lambda: hurt(server)
 
     return place
 
@@ -87,7 +88,11 @@ def _full(home: Path) -> Iterator[None]:
 @contextmanager
 def _small(folder: Path) -> Iterator[tuple[Callable[[], Cache], Hurt] | None]:
     with small_disk(folder / "disk", "size=150m") as disk:
-        yield (lambda: open_cache(MongoDB(Secret("embedded")), disk), lambda: _full(disk)) if disk else None
+        yield (
+            (lambda: open_cache(MongoDB(Secret("embedded")), disk, KINDS.values()), lambda: _full(disk))
+            if disk
+            else None
+        )
 
 
 _WRITES = ("insert", "update", "delete", "findAndModify")
@@ -187,7 +192,7 @@ async def _down_at_start(scene: Scene, folder: Path) -> Section:
         opened: list[Cache] = []
 
         def start() -> Cache:
-            opened.append(open_cache(MongoDB(Secret(server.uri)), folder))
+            opened.append(open_cache(MongoDB(Secret(server.uri)), folder, KINDS.values()))
             return opened[-1]
 
         app = CloudmeshApp(Launch(lambda: scene.world(start(), folder).session()), reopen_every=0.2)
@@ -216,8 +221,8 @@ def quitting(folder: Path, gone: bool) -> float:
     """Return the seconds that closing a cache takes whose server is frozen, or gone, and was just used."""
     with Server(folder) as server:
         server.start()
-        cache = open_cache(MongoDB(Secret(server.uri)), folder)
-        cache.journal()
+        cache = open_cache(MongoDB(Secret(server.uri)), folder, KINDS.values())
+        cache.journal.newest()
         with _once(server.kill) if gone else frozen(server.number):
             began = time.monotonic()
             cache.close()

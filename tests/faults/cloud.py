@@ -12,9 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from backend.cache import Cache, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Boot, Provider, Waiting
@@ -158,7 +158,7 @@ class Bench:
         return {
             kind.name: {
                 found["id"]: {name: value for name, value in found.items() if name not in told}
-                for found in self.cache.database[kind.plural].find({})
+                for found in self.cache.store.database[kind.plural].find({})
             }
             for kind in LISTED
         }
@@ -183,14 +183,14 @@ def bench(ground: Ground) -> Iterator[Bench]:
         ec2.boot(Boot(register(cloud, name), "t2.micro", uuid4().hex, name=name))
     ec2.create_keypair("mine")
     ec2.create_volume("data", 1, "us-east-1a", uuid4().hex)
-    cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home)
+    cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home, KINDS.values())
     try:
         with Proxy(ground.moto) as proxy:
             made = Bench(cloud, proxy, cache, RetryPolicy() if ground.long else HASTY)
             assert made.refreshed(cache) == []
             yield made
     finally:
-        cache.client.drop_database(cache.database.name)
+        cache.store.client.drop_database(cache.store.database.name)
         cache.close()
 
 
@@ -246,7 +246,7 @@ def _try(at: Bench, trouble: Trouble, section: Section) -> None:
 
 def _wrong(at: Bench) -> int:
     """Return how many rows of the cache are not those of a cache that is filled anew."""
-    fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere")))
+    fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values()))
     assert fresh.refreshed(fresh.cache) == []
     return sum(
         len(dict(mine.items()) | theirs) - sum(mine.get(native) == value for native, value in theirs.items())
@@ -332,10 +332,10 @@ def _quitting(at: Bench, ground: Ground) -> Section:
         ):
             at.proxy.answers = dict(spoilt)
             at.proxy.calls.clear()
-            at.cache.database["refreshes"].delete_many({})  # so that all is stale
+            at.cache.store.database["refreshes"].delete_many({})  # so that all is stale
             config = ground.folder / "cloudmesh.yaml"
             config.write_text(
-                CONFIG.format(mongodb=mongodb, database=at.cache.database.name, endpoint=at.behind.endpoint)
+                CONFIG.format(mongodb=mongodb, database=at.cache.store.database.name, endpoint=at.behind.endpoint)
             )
             config.chmod(0o600)
             words = ("--config", str(config))

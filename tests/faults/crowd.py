@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.cache import open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
+from backend.journal.recovery import recover
 from backend.secret import Secret
 from tests.faults.model import Ground, Section
 from tests.faults.scene import Scene, staged
@@ -28,19 +29,20 @@ import json, sys
 from itertools import count
 from pathlib import Path
 from backend.cache import open_cache
-from backend.commands import execute, parse, split
-from backend.commands.recovery import recover
+from backend.commands.run import execute
+from backend.commands.grammar import parse, split
+from backend.journal.recovery import recover
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.providers.ec2.entry import ec2_keys
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh_many
 from backend.secret import Secret
 from backend.session import Session
 home, endpoint, name, *lines = sys.argv[1:]
 keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("east", endpoint=endpoint, images=("self",), credentials=keys, default=Defaults("us-east-1"))
-cache = open_cache(MongoDB(Secret("embedded")), Path(home))
+cache = open_cache(MongoDB(Secret("embedded")), Path(home), KINDS.values())
 session = Session(Settings({"east": cloud}, "east"), cloud, cache, Path(home))
 def tell(**what):
     print(json.dumps(what), flush=True)
@@ -134,7 +136,7 @@ def sections(ground: Ground) -> Iterator[Section]:
     with staged(ground) as scene:
         shell = Shell(user, home)
         shell.configure(scene.proxy.endpoint, "embedded")
-        cache = open_cache(MongoDB(Secret("embedded")), home)
+        cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
         try:
             table.bad += scene.refreshed(cache)
             told, killed, bad = _crowd(scene, shell, seconds)
@@ -145,7 +147,7 @@ def sections(ground: Ground) -> Iterator[Section]:
             made = [line.split()[2] for line in told.done if line.startswith("volume create")]
             made += [str(name) for name in scene.listed("volume").values() if str(name).startswith("made-")]
             outcomes: dict[str, list[str]] = {}
-            for entry in cache.journal(100_000):
+            for entry in cache.journal.newest(100_000):
                 outcomes.setdefault(entry["command"], []).append(entry["outcome"])
             lost = scene.lost(cache, dict.fromkeys(made))
             lost += [f"{line} was done, and the journal says {outcomes.get(line)}" for line in told.done

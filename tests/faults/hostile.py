@@ -9,8 +9,8 @@ from uuid import uuid4
 from hypothesis import strategies as st
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.secret import Secret
 from tests.brittle import DAMAGES, Report, damaged, every_damage, listed
@@ -107,9 +107,9 @@ def _several(count: int) -> list[list[list[tuple[int, str]]]]:
 @contextmanager
 def _cached(ground: Ground) -> Iterator[Cache]:
     """Yield an empty cache on the real server."""
-    cache = open_cache(MongoDB(Secret("embedded"), f"hostile-{uuid4().hex[:12]}"), ground.server_home)
+    cache = open_cache(MongoDB(Secret("embedded"), f"hostile-{uuid4().hex[:12]}"), ground.server_home, KINDS.values())
     try:
         yield cache
-        cache.client.drop_database(cache.database.name)
+        cache.store.client.drop_database(cache.store.database.name)
     finally:
         cache.close()

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache, Scope, open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, CloudmeshError
-from backend.kinds import KINDS
+from backend.journal.recovery import recover
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, ids, items
@@ -44,13 +44,13 @@ import sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, items
 home, kind, number = sys.argv[1:]
 kind = KINDS[kind]
-cache = open_cache(MongoDB(Secret("embedded")), Path(home))
+cache = open_cache(MongoDB(Secret("embedded")), Path(home), KINDS.values())
 def stop():
     sys.stdin.readline()
 pages = [items(kind, f"new-{at}") for at in range(int(number))]
@@ -111,7 +111,7 @@ class Killing:
 
     def dashboard(self) -> Iterator[subprocess.Popen[bytes]]:
         for kind in KINDS.values():  # else nothing is stale
-            self.cache.database["refreshes"].update_one(
+            self.cache.store.database["refreshes"].update_one(
                 {"_id": self.scene.scope.key(kind.name)}, {"$set": {"finished": None}}
             )
         environment = {**self.shell.environment, "TERM": "xterm-256color"}
@@ -128,7 +128,7 @@ class Killing:
         for kind in kinds:
             for number in numbers:
                 refresh(kind, FakeCloud(**{kind.plural: [items(kind, "old")]}), self.cache, scope)
-                last = self.cache.refreshed(kind, scope)
+                last = self.cache.refreshes.of(kind, scope)
                 words = [sys.executable, "-c", _PAGES, str(self.shell.home), kind.name, str(number)]
                 with subprocess.Popen(words, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
                     assert one.stdout is not None
@@ -137,7 +137,7 @@ class Killing:
                     one.kill()
                 if (there := ids(self.cache, kind, scope)) != [*(f"new-{at}" for at in range(number)), "old"]:
                     broken.append(f"after {number} pages there are {there}")
-                record = self.cache.refreshed(kind, scope)
+                record = self.cache.refreshes.of(kind, scope)
                 if (record.finished, record.count) != (last.finished, last.count):
                     broken.append(f"after {number} pages the record says {record}")
                 began = time.monotonic()
@@ -164,7 +164,7 @@ def batches(ground: Ground, home: Path, victim: Victim) -> tuple[int, list[str]]
     everything = sorted(item["id"] for page in pages for item in page)
     moments = range(1, 6) if ground.long else (2, 5)
     for moment in moments:
-        cache = open_cache(MongoDB(Secret("embedded"), f"{victim.__name__}{moment}"), home)
+        cache = open_cache(MongoDB(Secret("embedded"), f"{victim.__name__}{moment}"), home, KINDS.values())
         left = [moment]
 
         def told(progress: Progress, left: list[int] = left) -> None:
@@ -180,18 +180,18 @@ def batches(ground: Ground, home: Path, victim: Victim) -> tuple[int, list[str]]
         if left:  # right after the end
             kill(victim(home))
         cache.revive()
-        record = cache.refreshed(IMAGE, scope)
+        record = cache.refreshes.of(IMAGE, scope)
         complete = record.finished is not None and not record.error
         if complete and ids(cache, IMAGE, scope) != everything:
             broken.append(
-                f"after {moment} pages the record is complete, and {cache.count(IMAGE, scope)} rows are there"
+                f"after {moment} pages the record is complete, and {cache.rows.count(IMAGE, scope)} rows are there"
             )
         if not complete and not said:
             broken.append(f"after {moment} pages nobody was told that it was not complete")
         refresh(IMAGE, FakeCloud(images=pages), cache, scope)
         if ids(cache, IMAGE, scope) != everything:
             broken.append(f"after {moment} pages the next refresh did not find all")
-        cache.client.drop_database(cache.database.name)
+        cache.store.client.drop_database(cache.store.database.name)
         cache.close()
     return len(moments), broken
 
@@ -199,7 +199,7 @@ def batches(ground: Ground, home: Path, victim: Victim) -> tuple[int, list[str]]
 def commands(scene: Scene, home: Path, victim: Victim) -> tuple[int, list[str]]:
     """Kill the server while a command waits for its answer, before it is carried out and after."""
     broken: list[str] = []
-    cache = open_cache(MongoDB(Secret("embedded")), home)
+    cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
     session = scene.world(cache, home).session()
     session = replace(session, looks=(0.1, 0.1))
     for after in (False, True):
@@ -251,7 +251,7 @@ def sections(ground: Ground) -> Iterator[Section]:
     with staged(ground) as scene:
         shell = Shell(ground.folder / "user", home)
         shell.configure(scene.proxy.endpoint, "embedded")
-        cache = open_cache(MongoDB(Secret("embedded")), home)
+        cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
         try:
             scene.refreshed(cache)
             killing = Killing(ground, scene, cache, shell)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
-from backend.kinds import KINDS
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.refresh import refresh_many
@@ -64,19 +64,19 @@ class Scene:
         found = []
         for kind in KINDS.values():
             listed = self.listed(kind.name)
-            documents = list(cache.database[kind.plural].find({"cloud": self.scope.cloud}))
+            documents = list(cache.store.database[kind.plural].find({"cloud": self.scope.cloud}))
             twice = [native for native, count in Counter(one["id"] for one in documents).items() if count > 1]
             found += [f"{kind.noun} {native} is there twice" for native in twice]
             if (rows := {one["id"]: one["name"] for one in documents}) != listed:
                 found.append(f"{kind.nouns}: {len(rows)} rows for {len(listed)} in the cloud, or others")
-            record = cache.refreshed(kind, self.scope)
+            record = cache.refreshes.of(kind, self.scope)
             if record.count != len(documents) or record.error or record.batch or record.lease:
                 found.append(f"{kind.nouns}: the record says {record}")
         return found
 
     def lost(self, cache: Cache, names: Iterable[str]) -> list[str]:
         """Return of which volumes, that commands were to make, the journal does not say what is true."""
-        outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal(100_000)}
+        outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal.newest(100_000)}
         there = Counter(self.listed("volume").values())
         wrong = [name for name in names if there[name] > 1 or (outcomes.get(name) == "done") is not (name in there)]
         return [f"{name} was made {there[name]} times, and the journal says {outcomes.get(name)}" for name in wrong]

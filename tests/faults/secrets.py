@@ -21,7 +21,8 @@ from pymongo import MongoClient
 
 from backend import log
 from backend.cache import open_cache
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
@@ -179,7 +180,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     cloud = _cloud(ground, planted)
     mongodb = MongoDB(Secret(_uri(planted, "127.0.0.1:1")))
     settings = Settings({"east": cloud}, "east", mongodb=mongodb)
-    cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+    cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
     session = Session(settings, cloud, cache, ground.folder)
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb.uri.reveal(), connect=False)
     provider = session.connect()
@@ -206,7 +207,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
         for line in ("keypair create mine", "volume create data --size 1 --location us-east-1a"):
             with suppress(CloudmeshError):
                 execute(parse(line.split()), failing)
-    journal = list(cache.database["journal"].find())
+    journal = list(cache.store.database["journal"].find())
     assert len(journal) == 2, journal
     pile.add("journal", *journal)
     cache.close()
@@ -219,7 +220,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
     with Faults(refusal(400, "Odd", html.escape(_echo(planted)))) as faults:
         cloud = _cloud(ground, planted, faults.url)
         settings = Settings({"east": cloud}, "east", mongodb=MongoDB(Secret(_uri(planted, "127.0.0.1:1"))))
-        cache = open_cache(MongoDB(Secret("memory")), ground.folder)
+        cache = open_cache(MongoDB(Secret("memory")), ground.folder, KINDS.values())
         session = Session(settings, cloud, cache, ground.folder / "home")
         app = CloudmeshApp(Launch(lambda: session))
         async with driven(app) as user:
@@ -229,7 +230,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
                 await user.sees("You sent ***")
                 pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.run("keypair create mine")
-            await user.until(lambda: cache.database["journal"].count_documents({"outcome": "failed"}))
+            await user.until(lambda: cache.store.database["journal"].count_documents({"outcome": "failed"}))
             pile.add("screens, as painted and as SVG", user.screen, app.export_screenshot())
             await user.press("J")
             await user.sees("keypair create mine")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.cache import Cache, open_cache
-from backend.commands.recovery import recover
+from backend.catalog import KINDS
 from backend.config import MongoDB
+from backend.journal.recovery import recover
 from backend.secret import Secret
 from tests.backend.ec2_faults import Reply, refusal
 from tests.ec2_proxy import Call, Proxy
@@ -67,7 +68,7 @@ def run(ground: Ground, seed: int, seconds: float) -> Found:
         scene = Scene(ground, proxy)
         shell = Shell(user, home)
         shell.configure(proxy.endpoint, "embedded")
-        cache = open_cache(MongoDB(Secret("embedded")), home)
+        cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
         try:
             found.wrong += scene.refreshed(cache)
             proxy.calls.clear()
@@ -194,7 +195,7 @@ class _Play:
 
     def _judge(self) -> None:
         """Judge the commands that are in the journal since the last time."""
-        for entry in sorted(self.cache.journal(10_000), key=lambda one: one["at"]):
+        for entry in sorted(self.cache.journal.newest(10_000), key=lambda one: one["at"]):
             cage = self.owners.get(str(entry.get("owner")))
             if entry["_id"] in self.judged or cage is None:
                 continue
@@ -210,7 +211,7 @@ class _Play:
         scene.proxy.wait_idle()
         self._judge()
         recover(scene.world(cache, self.shell.home).session())
-        entries: list[dict[str, Any]] = list(cache.journal(10_000))
+        entries: list[dict[str, Any]] = list(cache.journal.newest(10_000))
         found.writes = len(writes(scene.proxy.calls))
         found.unasked += strays(scene.proxy.calls, entries)
         for entry in entries:
@@ -223,7 +224,7 @@ class _Play:
     def _states(self) -> list[str]:
         """Return the VMs whose state in the cache is not that in the cloud."""
         there = {item["id"]: item["state"] for page in self.scene.provider.vms() for item in page}
-        rows = self.cache.database["vms"].find({"cloud": self.scope.cloud})
+        rows = self.cache.store.database["vms"].find({"cloud": self.scope.cloud})
         kept = {row["id"]: row["state"] for row in rows}
         return [f"VM {one}: {kept.get(one)} in the cache, {there[one]} in the cloud" for one in there
                 if kept.get(one) != there[one]]  # fmt: skip

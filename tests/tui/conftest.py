@@ -11,10 +11,10 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
 from backend.demo import DemoCloud
 from backend.demo_content import CANONICAL
-from backend.kinds import KINDS
 from backend.mongod import EmbeddedServer
 from backend.providers.ec2.provider import EC2Provider
 from backend.refresh import refresh_many
@@ -47,7 +47,7 @@ def configured(demo: DemoCloud) -> Settings:
 def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """A cache with all that the demo's first cloud has, listed once."""
     settings = configured(demo)
-    cache = open_cache(settings.mongodb, tmp_path_factory.mktemp("home"))
+    cache = open_cache(settings.mongodb, tmp_path_factory.mktemp("home"), KINDS.values())
     session = Session(settings, settings.clouds["demo"], cache, tmp_path_factory.mktemp("home"))
     done = refresh_many(list(KINDS.values()), session.connect, cache, session.scope)
     assert [one.error for one in done] == [None] * len(KINDS)
@@ -57,7 +57,7 @@ def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Cache:
 @pytest.fixture
 def world(demo: DemoCloud, listed: Cache, tmp_path: Path) -> World:
     settings = replace(configured(demo), poll=Poll(in_flight=0.1))
-    return World(settings, copied(listed, open_cache(settings.mongodb, tmp_path)), tmp_path)
+    return World(settings, copied(listed, open_cache(settings.mongodb, tmp_path, KINDS.values())), tmp_path)
 
 
 # --- the program without a screen ------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from backend.cache import Cache, Scope
+from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds import KINDS, Row
+from backend.kinds.model import Row
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Boot, Provider
@@ -156,8 +157,8 @@ class World:
 def copied(source: Cache, target: Cache) -> Cache:
     """Return `target` with all that is in `source`."""
     for name in (*(kind.plural for kind in KINDS.values()), "refreshes"):
-        if documents := list(source.database[name].find({})):
-            target.database[name].insert_many(documents)
+        if documents := list(source.store.database[name].find({})):
+            target.store.database[name].insert_many(documents)
     return target
 
 
@@ -339,7 +340,7 @@ async def opened(
 ) -> AsyncIterator[User]:
     """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
     app = app or world.app()
-    counts = {kind: world.cache.count(KINDS[kind], world.scope) for kind in kinds}
+    counts = {kind: world.cache.rows.count(KINDS[kind], world.scope) for kind in kinds}
     async with driven(app, size) as user:
         await user.until(lambda: all(app.main.table_of(kind).total >= counts[kind] for kind in kinds))
         await user.until(lambda: app.session is not None)

@@ -11,9 +11,10 @@ from textual.screen import Screen
 from wcwidth import wcwidth
 
 from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudmeshError
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe
@@ -32,9 +33,9 @@ def fill(cache: Cache, scope: Scope, texts: Sequence[str]) -> None:
     others = cycle([*texts[1:], *texts[:1]])
     for kind in KINDS.values():
         items = [_item(kind, number, text, lambda: next(others)) for number, text in enumerate(texts)]
-        cache.put(kind, scope, items)
-        cache.note_refresh(kind, scope, RefreshRecord(scope.cloud, scope.region, kind.name, now, now, len(items)))
-    cache.journal_add(
+        cache.rows.put(kind, scope, items)
+        cache.refreshes.write(kind, scope, RefreshRecord(scope.cloud, scope.region, kind.name, now, now, len(items)))
+    cache.journal.add(
         [
             {
                 "_id": f"{number:032x}", "at": now - timedelta(seconds=number), "place": 0, "user": text, "host": text,
@@ -61,7 +62,7 @@ def _item(kind: Kind, number: int, text: str, other: Callable[[], str]) -> Item:
 def world_of(cloud: Cloud, home: Path, texts: Sequence[str]) -> World:
     """Return a world whose cache, in memory, is filled with these texts, and whose cloud has nothing of it."""
     settings = Settings({cloud.name: cloud}, cloud.name, refresh=False, mongodb=MongoDB(Secret("memory")))
-    cache = open_cache(settings.mongodb, home)
+    cache = open_cache(settings.mongodb, home, KINDS.values())
     fill(cache, Scope(cloud.name, cloud.region), texts)
     return World(settings, cache, home)
 
@@ -85,7 +86,7 @@ async def walk(world: World, tally: Tally, *, pages: int = 2) -> None:
     app = world.app(refresh=False)
     async with driven(app, SIZE) as user:
         await user.until(lambda: app.session is not None)
-        texts = [str(row[KINDS["vm"].index["name"]]) for row in world.cache.rows(KINDS["vm"], world.scope)]
+        texts = [str(row[KINDS["vm"].index["name"]]) for row in world.cache.rows.snapshot(KINDS["vm"], world.scope)]
         tally.strings += len(texts)
 
         async def seen(*keys: str) -> None:
@@ -147,7 +148,7 @@ def in_a_terminal(uri: str, database: str, folder: Path, texts: Sequence[str], t
     pyte drops the rest of a line behind a mark that has no combining class (Thai's, Hindi's): those are left out.
     """
     texts = [text for text in texts if all(wcwidth(char) or unicodedata.combining(char) for char in safe(text))]
-    cache = open_cache(MongoDB(Secret(uri), database), folder)
+    cache = open_cache(MongoDB(Secret(uri), database), folder, KINDS.values())
     try:
         fill(cache, Scope("here", "us-east-1"), texts)
     finally:

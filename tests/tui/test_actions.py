@@ -11,11 +11,13 @@ import pytest
 from textual.widgets import Button, Input
 
 from backend.cache import Cache
-from backend.commands import command, execute, parse, split
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
+from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.journal import plan
-from backend.kinds import KINDS
+from backend.journal.entry import plan
 from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
@@ -102,10 +104,10 @@ async def test_a_refresh_behind_a_dialog_changes_nothing_that_is_confirmed(world
         # Its row is called otherwise, its neighbour goes, others come, and the cursor moves.
         vm = KINDS["vm"]
         row = {column.name: user.named("shown", column.name) for column in vm.listed}
-        world.cache.put(
+        world.cache.rows.put(
             vm, world.scope, [{**row, "name": "renamed"}, {"id": "i-new", "name": "shown", "state": "running"}]
         )
-        world.cache.remove(vm, world.scope, [other])
+        world.cache.rows.remove(vm, world.scope, [other])
         await user.until(lambda: user.named("shown", "id") == "i-new" and not user.named("other", "id"))
         user.app.main.table.move_to("i-new")
         assert shown in user.window
@@ -260,14 +262,14 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
         await user.until(lambda: path.exists() and len(path.read_text().splitlines()) == 3)
     assert [row["name"] for row in csv.DictReader(StringIO(path.read_text()))] == ["web-1", "web-2"]
     assert world.changing == []
-    assert world.cache.journal() == []
+    assert world.cache.journal.newest() == []
 
 
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
     """Of a cloud that is no moto: the loop's longest wait is of the dashboard's own making."""
     vm = KINDS["vm"]
     items = [{"id": f"i-{number:04}", "name": f"many-{number:04}", "state": "running"} for number in range(500)]
-    world.cache.put(vm, world.scope, items)
+    world.cache.rows.put(vm, world.scope, items)
     cloud = Many({item["id"]: {**item, "extra": {}} for item in items})
     async with opened(world, world.app(lambda *_: cast(Provider, cloud), refresh=False)) as user:
         await user.type("/many-", "enter")
@@ -298,7 +300,7 @@ async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -
         # Frozen is what a user would call a second; the figure itself is of the machine that tests run on.
         assert max(gaps) < 1.0
     assert sorted(cloud.stopped) == sorted(cloud.items)
-    assert [entry["outcome"] for entry in world.cache.journal(500)] == ["done"] * 500
+    assert [entry["outcome"] for entry in world.cache.journal.newest(500)] == ["done"] * 500
 
 
 class Many:
@@ -378,7 +380,7 @@ async def test_a_dry_run_is_a_tick_and_boots_nothing(world: World) -> None:
         await user.back()
         await user.until(lambda: user.result.startswith("You may boot a t3.micro VM from"))
     assert world.changing == ["try_boot"]
-    assert world.cache.journal() == []
+    assert world.cache.journal.newest() == []
 
 
 async def test_a_read_only_cloud_is_only_read(world: World) -> None:
@@ -424,7 +426,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
     done.sending(sent, before="running")
     world.provider.delete_vm(sent)
     for entry in (done, left):  # as a process that was killed leaves it
-        world.cache.journal_set(entry.token, {"owner": ""})
+        world.cache.journal.set(entry.token, {"owner": ""})
     async with opened(world) as user:
         await user.sees("1 command is left from a run that ended, and not done.", ":journal resume")
         await user.until(lambda: outcomes(world.cache) == ["done", "waiting"])
@@ -445,7 +447,7 @@ async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(
     image = world.cloud.default.image
     (entry,) = plan(world.cache, world.scope, world.home, [f"vm boot {image} --name again"])
     entry.sending(image=image, flavor="t3.micro", location=None, keypair=None, name="again")
-    world.cache.journal_set(entry.token, {"owner": ""})  # as a process that was killed leaves it
+    world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:
         await user.sees(f"Nothing is seen of vm boot {image} --name again", "not sent again unasked", ":journal resume")
         assert world.changing == []
@@ -460,7 +462,7 @@ async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(
 
 
 def outcomes(cache: Cache) -> list[str]:
-    return [entry["outcome"] for entry in reversed(cache.journal())]
+    return [entry["outcome"] for entry in reversed(cache.journal.newest())]
 
 
 @pytest.mark.parametrize("name", ["vm delete", "volume delete", "keypair delete", "journal resume"])

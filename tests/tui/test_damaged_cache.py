@@ -7,7 +7,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from backend.cache import Cache, Scope
-from backend.kinds import JOURNAL, KINDS, Kind, Row
+from backend.catalog import KINDS
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Kind, Row
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
 from tests.tui.driving import World, copied, driven
 from tui.screens.details import DetailsScreen
@@ -33,11 +35,11 @@ def _ids(rows: Iterable[Row], kind: Kind) -> set[str]:
 
 
 async def test_all_that_is_good_is_there_and_can_be_worked_with(world: World, embedded: Cache) -> None:
-    there = {name: _ids(world.cache.rows(kind, world.scope), kind) for name, kind in KINDS.items()}
+    there = {name: _ids(world.cache.rows.snapshot(kind, world.scope), kind) for name, kind in KINDS.items()}
     world = world.with_cache(copied(world.cache, embedded))
     damaged = drawn(world.scope)
     assert len(damaged) > 150
-    embedded.journal_add([waiting(native, world.scope, datetime.now(UTC)) for native in GOOD])
+    embedded.journal.add([waiting(native, world.scope, datetime.now(UTC)) for native in GOOD])
     for one in damaged[::2]:
         one.write(embedded)
     app = world.app()

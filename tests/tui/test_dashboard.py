@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import CacheLostError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.session import Session
@@ -45,7 +46,7 @@ async def test_the_screen_is_painted_before_the_cache_is_open_and_filled_after(
         gate.set()
         await user.show("vm")
         await user.sees("db-primary", "demo · us-east-1 · memory (will not last)")
-        await user.until(lambda: len(user.rows("image")) == world.cache.count(KINDS["image"], world.scope))
+        await user.until(lambda: len(user.rows("image")) == world.cache.rows.count(KINDS["image"], world.scope))
     assert world.changing == []
 
 
@@ -107,7 +108,7 @@ async def test_tabs_by_number_and_by_click_with_counts_and_ages(world: World) ->
     async with opened(world, size=(200, 60)) as user:
         for kind in KINDS.values():
             await user.show(kind.name)
-            count = world.cache.count(kind, world.scope)
+            count = world.cache.rows.count(kind, world.scope)
             assert count > 0
             await user.until(
                 lambda kind=kind, count=count: re.search(  # type: ignore[misc]
@@ -233,7 +234,7 @@ async def test_enter_shows_all_fields_and_escape_goes_back(world: World) -> None
         await user.sees("vm db-primary", native, "r6i.xlarge")
         shown = user.body
         assert re.search(r"extra\.tags\.backup +daily", shown)
-        document = world.cache.document(KINDS["vm"], world.scope, native)
+        document = world.cache.rows.document(KINDS["vm"], world.scope, native)
         assert document is not None
         for name in [
             *document.keys() - {"_id", "hash", "protection_asked"},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from tests.tui.driving import World, opened
 
 VOLUME = KINDS["volume"]
@@ -11,7 +11,7 @@ VOLUME = KINDS["volume"]
 @pytest.mark.parametrize("vms", [["i-0000000000000001"], ["i-0000000000000001", "i-0000000000000002"]], ids=len)
 async def test_the_vm_is_asked_for_where_there_are_several(world: World, vms: list[str]) -> None:
     item = {"id": "vol-0123456789abcdef0", "name": "shared", "state": "in-use", "vm": vms, "extra": {}}
-    world.cache.put(VOLUME, world.scope, [item])
+    world.cache.rows.put(VOLUME, world.scope, [item])
     async with opened(world, world.app(refresh=False)) as user:
         await user.show("volume")
         await user.go_to("shared")

@@ -3,7 +3,8 @@
 import pytest
 from textual.widgets import Input
 
-from backend.commands import COMMANDS, Command
+from backend.commands.model import Command
+from backend.commands.table import COMMANDS
 from tests.tui.driving import AT_ONCE, World, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.commandline import CommandLine

@@ -15,8 +15,8 @@ from pymongo.database import Database
 from wcwidth import wcswidth
 
 from backend import __version__
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers.ec2.provider import EC2Provider
 from tests.backend.ec2_faults import every
 from tests.ec2_proxy import Proxy

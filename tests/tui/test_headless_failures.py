@@ -11,6 +11,7 @@ import pytest
 from pymongo.database import Database
 
 from backend.cache import Cache
+from backend.cache.store import Store
 from backend.config import Cloud, Defaults, Settings
 from backend.providers.ec2.provider import EC2Provider
 from backend.session import Session
@@ -179,7 +180,7 @@ def test_a_wrong_address_of_the_cache_says_which_part_of_it(bare: Shell, proxy: 
 @pytest.mark.parametrize("count", [1, 2])
 def test_why_what_is_resumed_has_failed_is_said_once(shell: Shell, database: Database[Any], count: int) -> None:
     cloud = Cloud("east", default=Defaults(location="us-east-1"))
-    cache = Cache(database.client, database.name, "mongodb", "here")
+    cache = Cache(Store(database.client, database.name, "mongodb", "here"))
     session = Session(Settings({"east": cloud}, "east"), cloud, cache, shell.home)
     lines = [f"vm stop i-0123456789abcdef{number}" for number in range(count)]
     for line in lines:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.mongod import find_binary
 from backend.providers.ec2.provider import EC2Provider
 from tests.backend.ec2_faults import every, refusal

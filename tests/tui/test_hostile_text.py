@@ -11,8 +11,8 @@ from textual.app import App, ComposeResult
 from textual.events import Paste
 from textual.widgets import Input
 
+from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from tests.hostile import ESCAPES, LONG, MARK, PIECES, SAYABLE, Tally, texts
 from tests.hostile_places import PLACES
 from tests.tui.driving import driven

@@ -12,7 +12,8 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from backend.kinds import JOURNAL, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row
 from tests.tui.driving import lines
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen

@@ -6,8 +6,8 @@ import string
 import pytest
 from textual.widgets import Button, OptionList
 
-from backend.commands import COMMANDS
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from tests.tui.driving import CHANGING, DELAY, Clock, World, booted, opened
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
@@ -42,7 +42,7 @@ async def test_boot_by_key_with_a_name_then_pending_then_running(world: World, c
         assert re.search(r"● running +t3\.micro", user.line("fresh one"))
         native = user.named("fresh one", "id")
     assert world.changing == ["boot"]
-    [entry] = world.cache.journal()
+    [entry] = world.cache.journal.newest()
     assert (entry["outcome"], entry["objects"]) == ("done", [native])
 
 
@@ -301,7 +301,7 @@ async def test_enter_pressed_more_than_once_in_a_field_does_it_once(
         await user.until(lambda: name in user.result or name in user.screen)
         assert user.app.is_running
     assert world.changing == [call]
-    assert [entry["outcome"] for entry in world.cache.journal()] == ["done"]
+    assert [entry["outcome"] for entry in world.cache.journal.newest()] == ["done"]
 
 
 async def test_a_count_confirmed_twice_deletes_once(world: World) -> None:

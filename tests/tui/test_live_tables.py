@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, Change, Scope, open_cache
+from backend.cache.flights import Flights
+from backend.cache.rows import Rows
+from backend.cache.store import Store
+from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
@@ -30,12 +34,12 @@ async def test_another_cloud_switches_every_table_and_the_status_bar(world: Worl
         await user.press("escape")
         await user.until(lambda: {"bastion", "dr-db", "render-01"} == set(user.column()))
         west = Scope("demo-west", "us-west-2")
-        await user.until(lambda: all(world.cache.refreshed(kind, west).finished for kind in KINDS.values()), 20)
+        await user.until(lambda: all(world.cache.refreshes.of(kind, west).finished for kind in KINDS.values()), 20)
         for kind in KINDS.values():
             await user.until(
-                lambda kind=kind: len(user.rows(kind.name)) == world.cache.count(kind, west)  # type: ignore[misc]
+                lambda kind=kind: len(user.rows(kind.name)) == world.cache.rows.count(kind, west)  # type: ignore[misc]
             )
-            assert set(user.rows(kind.name)) == set(world.cache.rows(kind, west))
+            assert set(user.rows(kind.name)) == set(world.cache.rows.snapshot(kind, west))
         assert user.named("demo-west", "id", "keypair")
         await user.run("set default cloud=demo-wets")
         await user.sees("There is no cloud 'demo-wets' in the configuration. Did you mean 'demo-west'?")
@@ -77,11 +81,11 @@ async def test_what_is_stale_is_fetched_when_it_is_shown_and_refresh_is_on(world
         world.provider.delete_keypair("stale", item["id"])
 
 
-class HeldCache(Cache):
-    """A cache whose rows of one kind of the first cloud are read, but given out only when the test says so."""
+class HeldRows(Rows):
+    """The rows of a cache of which those of one kind of the first cloud are given out only when the test says so."""
 
-    def __init__(self, world: World, held: str) -> None:
-        super().__init__(world.cache.client, "cloudmesh", "memory", "memory")
+    def __init__(self, store: Store, held: str) -> None:
+        super().__init__(store, Flights(store))
         self.held = held
         self.gate, self.reached = threading.Event(), threading.Event()
 
@@ -93,24 +97,34 @@ class HeldCache(Cache):
         return iter(found)
 
 
+class HeldCache(Cache):
+    """A cache with held rows, on the database of a world."""
+
+    def __init__(self, world: World, held: str) -> None:
+        super().__init__(Store(world.cache.store.client, "cloudmesh", "memory", "memory"))
+        self.rows = self.held = HeldRows(self.store, held)
+
+
 async def test_what_was_read_for_the_former_cloud_is_not_painted_after_a_switch(world: World) -> None:
     cache = HeldCache(world, "vm")
     held = world.with_cache(cache)
     session = held.session()
     async with driven(CloudmeshApp(Launch(lambda: session))) as user:
-        await user.until(cache.reached.is_set)
+        await user.until(cache.held.reached.is_set)
         await user.show("vm")
         await user.run("set default cloud=demo-west")
         await user.until(lambda: set(user.column()) == {"bastion", "dr-db", "render-01"})
         threads = {thread for thread in threading.enumerate() if thread.name == "job"}
-        cache.gate.set()
+        cache.held.gate.set()
         await user.until(lambda: not any(thread.is_alive() for thread in threads))
         booted(world, "late in the east")
         # What is listed there is not painted here either.
         refresh_many([KINDS["vm"]], session.connect, cache, session.scope)
         await user.press("down", "up")
         assert set(user.column()) == {"bastion", "dr-db", "render-01"}
-        assert "late in the east" in {KINDS["vm"].value(row, "name") for row in cache.rows(KINDS["vm"], held.scope)}
+        assert "late in the east" in {
+            KINDS["vm"].value(row, "name") for row in cache.rows.snapshot(KINDS["vm"], held.scope)
+        }
 
 
 async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_when_its_refresh_ends(
@@ -118,13 +132,13 @@ async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_whe
 ) -> None:
     cache = HeldCache(world, "image")
     held = world.with_cache(cache)
-    before = cache.refreshed(KINDS["image"], held.scope)
+    before = cache.refreshes.of(KINDS["image"], held.scope)
     async with driven(held.app(refresh=False)) as user:
-        await user.until(cache.reached.is_set)
-        cache.database["images"].update_one({"cloud": "demo"}, {"$set": {"name": "written elsewhere"}})
+        await user.until(cache.held.reached.is_set)
+        cache.store.database["images"].update_one({"cloud": "demo"}, {"$set": {"name": "written elsewhere"}})
         running = replace(before, batch=1)
         user.app.post_message(CacheChanged(Change("image", held.scope, reread=True, record=running)))
-        cache.gate.set()
+        cache.held.gate.set()
         await user.until(lambda: user.table.total == before.count)
         assert "written elsewhere" not in user.column()
         user.app.post_message(CacheChanged(Change("image", held.scope, record=before)))
@@ -139,16 +153,16 @@ import sys
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.kinds import KINDS
-cache = open_cache(MongoDB(), Path(sys.argv[1]))
+from backend.catalog import KINDS
+cache = open_cache(MongoDB(), Path(sys.argv[1]), KINDS.values())
 print("ready", flush=True)
 for line in sys.stdin:
     name, state = line.split()
     item = {"id": "i-0ther", "name": name, "state": state, "extra": {}}
     if state == "gone":
-        cache.remove(KINDS["vm"], Scope("demo", "us-east-1"), ["i-0ther"])
+        cache.rows.remove(KINDS["vm"], Scope("demo", "us-east-1"), ["i-0ther"])
     else:
-        cache.put(KINDS["vm"], Scope("demo", "us-east-1"), [item])
+        cache.rows.put(KINDS["vm"], Scope("demo", "us-east-1"), [item])
     print("written", flush=True)
 cache.close()
 """
@@ -158,7 +172,7 @@ cache.close()
 async def test_what_another_process_writes_into_the_embedded_cache_shows_within_a_second(
     world: World, tmp_path: Path
 ) -> None:
-    cache = open_cache(MongoDB(uri=Secret("embedded")), tmp_path)
+    cache = open_cache(MongoDB(uri=Secret("embedded")), tmp_path, KINDS.values())
     assert cache.mode == "embedded"
     writer = None
     try:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
-from backend.commands import execute, parse
-from backend.journal import plan
+from backend.commands.grammar import parse
+from backend.commands.run import execute
+from backend.journal.entry import plan
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
@@ -65,7 +66,7 @@ async def test_what_takes_back_several_commands_takes_back_each(world: World, cl
     clock.now += DELAY
     execute(parse(["vm", "refresh"]), world.session())
     for entry in plan(world.cache, world.scope, world.home, [f"vm start {rests}", f"vm stop {runs}"]):
-        world.cache.journal_set(entry.token, {"owner": ""})  # as a process that was killed leaves it
+        world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:
         await user.run("journal resume")
         await user.dialog("journal resume")

@@ -10,7 +10,7 @@ import pytest
 from textual.command import CommandPalette
 from textual.screen import Screen
 
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.providers.protocol import Provider
 from tests.backend.cache_parts import FakeCloud, items
 from tests.tui.driving import User, World, opened

@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 from backend.cache import open_cache
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
-from backend.kinds import KINDS
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.bench import content, endpoint
@@ -70,7 +70,7 @@ def world_on(server: Counting, home: Path) -> World:
         max_age={name: INTERVAL if name == "vm" else 3_600.0 for name in KINDS},
         poll=Poll(settled=INTERVAL),
     )
-    return World(settings, open_cache(settings.mongodb, home), home)
+    return World(settings, open_cache(settings.mongodb, home, KINDS.values()), home)
 
 
 async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(
         async with opened(world) as user:
             await user.until(lambda: user.table.total == 1_000 * PAGES, seconds=60)
             for kind in KINDS.values():  # each is listed once at the start
-                await user.until(lambda kind=kind: world.cache.refreshed(kind, world.scope).finished)  # type: ignore[misc]
+                await user.until(lambda kind=kind: world.cache.refreshes.of(kind, world.scope).finished)  # type: ignore[misc]
             begun = len(server.asked)
             await user.until(lambda: len(server.asked) >= begun + 3 * PAGES, seconds=60)
             assert set(server.since(begun)) == {"DescribeInstances"}

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from backend.kinds import KINDS
+from backend.catalog import KINDS
 from backend.providers.protocol import Page
 from backend.refresh import refresh
 from tests.backend.cache_parts import FakeCloud

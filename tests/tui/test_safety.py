@@ -11,10 +11,14 @@ import pytest
 from textual.widgets import Button
 
 from backend.cache import Cache, Scope
-from backend.commands import execute, parse, split
+from backend.cache.rows import Rows
+from backend.cache.store import Store
+from backend.catalog import KINDS
+from backend.commands.grammar import parse, split
+from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CacheError, CacheLostError, ConfigError
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED
@@ -23,12 +27,10 @@ from tests.tui.driving import Launch, Noting, World, copied, driven, opened
 from tui.app import CloudmeshApp
 
 
-class Forgetful(Cache):
-    """A cache whose server is lost just when what was done to the cloud is to be written."""
+class Forgetful(Rows):
+    """The rows of a cache whose server is lost just when what was done to the cloud is to be written."""
 
-    def __init__(self) -> None:
-        super().__init__(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory")
-        self.lost = False
+    lost = False
 
     def put(self, *args: Any, **options: Any) -> tuple[int, int]:
         if self.lost:
@@ -39,15 +41,16 @@ class Forgetful(Cache):
 @pytest.fixture
 def forgetful(world: World) -> World:
     """The same world on a forgetful cache, which holds all that the other one does."""
-    cache = Forgetful()
-    cache.prepare()
+    cache = Cache(Store(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory"))
+    cache.rows = Forgetful(cache.store, cache.flights)
+    cache.prepare(KINDS.values())
     other = world.with_cache(copied(world.cache, cache))
     other.settings = replace(other.settings, max_age=dict.fromkeys(KINDS, 3600.0))
     return other
 
 
 def lose(world: World) -> None:
-    cast(Forgetful, world.cache).lost = True
+    cast(Forgetful, world.cache.rows).lost = True
 
 
 # --- done, but not written down --------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line:
     assert outcome.message
     assert outcome.failure.startswith(outcome.message)
     assert "the cache does not have it yet: The cache (MongoDB at db.example.org) cannot be reached" in outcome.failure
-    assert dict(outcome.fields)["id"] in forgetful.cache.journal()[0]["objects"]
+    assert dict(outcome.fields)["id"] in forgetful.cache.journal.newest()[0]["objects"]
     assert forgetful.changing == [call]
 
 
@@ -224,7 +227,7 @@ async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world
         await user.until(reached.is_set)
         await user.press("x")
         await user.until(lambda: "was cancelled" in user.result)
-        assert world.cache.refreshed(KINDS["vm"], world.scope).error == CANCELLED
+        assert world.cache.refreshes.of(KINDS["vm"], world.scope).error == CANCELLED
         before, seen = calls, ticks
         await user.until(lambda: ticks >= seen + 8)  # two ticks of the dashboard and more
         assert calls == before
@@ -265,8 +268,8 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
         await user.sees("db-primary", "The cache is not open yet.")
 
 
-class Halting(Cache):
-    """A cache whose images come no further than their second page until it is told to go on."""
+class Halting(Rows):
+    """The rows of a cache whose images come no further than their second page until it is told to go on."""
 
     halted = True
 
@@ -279,9 +282,10 @@ class Halting(Cache):
 
 async def test_a_snapshot_that_was_read_in_part_is_shown_told_of_and_read_again(world: World) -> None:
     images = KINDS["image"]
-    world.cache.put(images, world.scope, [{"id": f"ami-{n:04}", "name": f"image {n:04}"} for n in range(1_200)])
-    cache = Halting(world.cache.client, world.cache.database.name, "memory", "memory")
-    count = cache.count(images, world.scope)
+    world.cache.rows.put(images, world.scope, [{"id": f"ami-{n:04}", "name": f"image {n:04}"} for n in range(1_200)])
+    cache = Cache(Store(world.cache.store.client, world.cache.store.database.name, "memory", "memory"))
+    cache.rows = halting = Halting(cache.store, cache.flights)
+    count = cache.rows.count(images, world.scope)
     session = world.with_cache(cache).session(refresh=False)
     async with driven(CloudmeshApp(Launch(lambda: session), reopen_every=0.1)) as user:
         await user.show("image")
@@ -289,5 +293,5 @@ async def test_a_snapshot_that_was_read_in_part_is_shown_told_of_and_read_again(
         await user.until(lambda: user.table.total == 500)
         await user.show("vm")
         await user.sees("db-primary")  # the others were read all the same
-        cache.halted = False
+        halting.halted = False
         await user.until(lambda: user.app.main.table_of("image").total == count)

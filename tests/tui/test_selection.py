@@ -9,10 +9,10 @@ from textual.events import Key
 from textual.widgets import Input
 from textual.widgets._footer import FooterKey
 
-from backend.commands import parse
+from backend.catalog import KINDS
+from backend.commands.grammar import parse
 from backend.config import Cloud
 from backend.errors import CloudError
-from backend.kinds import KINDS
 from backend.providers import registry
 from backend.providers.protocol import Provider
 from tests.tui.driving import DELAY, Clock, User, World, booted, opened
@@ -330,13 +330,13 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         assert user.app.runner is not None
         behind = [parse(["vm", "refresh"])]
         user.app.runner.run(behind, quiet=True)
-        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error)
+        await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error)
         await user.until(lambda: not user.app._jobs.titled)
         assert said in str(bar.content)
         await user.press("escape")
         user.app.runner.run(behind, quiet=True)
         await user.until(lambda: "Listing VMs failed" in str(bar.content))
-    (entry,) = world.cache.journal()
+    (entry,) = world.cache.journal.newest()
     assert entry["error"].startswith(f"reboot of web-1 ({native}) failed")
 
 

@@ -12,9 +12,9 @@ from textual.widgets import Input
 
 from backend.cache import RefreshRecord, Scope, open_cache
 from backend.cache.documents import to_document
+from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
-from backend.kinds import KINDS
 from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
@@ -160,21 +160,23 @@ def world(tmp_path: Path) -> World:
         default=Defaults(location=SCOPE.region, image="ami-00000000000000001", size="t3.micro", keypair="laptop"),
     )
     settings = Settings({cloud.name: cloud}, cloud.name, refresh=False, mongodb=MongoDB(Secret("memory")))
-    cache = open_cache(settings.mongodb, tmp_path)
+    cache = open_cache(settings.mongodb, tmp_path, KINDS.values())
     for name, items in ITEMS.items():
         kind = KINDS[name]
-        cache.database[kind.plural].insert_many([to_document(kind, SCOPE, item, ago(seconds=12)) for item in items])
+        cache.store.database[kind.plural].insert_many(
+            [to_document(kind, SCOPE, item, ago(seconds=12)) for item in items]
+        )
         if name in AGES:
             finished = ago(seconds=AGES[name])
             record = RefreshRecord(SCOPE.cloud, SCOPE.region, name, finished, finished, len(items))
-            cache.note_refresh(kind, SCOPE, record)
+            cache.refreshes.write(kind, SCOPE, record)
     # As they are after commands of ours; whose own flights have the times of this test.
     for number, flight in (
         (2, {"action": "boot", "since": ago(seconds=7)}),
         (6, {"action": "stop", "since": ago(minutes=14), "overdue": True}),
         (10, {"action": "reboot", "since": ago(seconds=2)}),
     ):
-        cache.database["vms"].update_one({"id": f"i-{number:017x}"}, {"$set": {"flight": flight}})
+        cache.store.database["vms"].update_one({"id": f"i-{number:017x}"}, {"$set": {"flight": flight}})
     return World(settings, cache, tmp_path)
 
 
@@ -309,7 +311,7 @@ async def protect(user: User) -> None:
     cache = user.app.session.cache if user.app.session else None
     assert cache
     for number in (1, 3, 4):
-        cache.set_protected(SCOPE, f"i-{number:017x}", number == 4)
+        cache.rows.set_protected(KINDS["vm"], SCOPE, f"i-{number:017x}", number == 4)
     await user.until(lambda: user.named("東京-バックアップ", "protected"))
 
 
@@ -327,7 +329,7 @@ ENTRIES: list[tuple[str, str, str | None, float | None, list[str]]] = [
 async def journal(user: User) -> None:
     cache = user.app.session.cache if user.app.session else None
     assert cache
-    cache.journal_add(
+    cache.journal.add(
         [
             {
                 "_id": f"{number:032x}",

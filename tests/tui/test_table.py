@@ -13,8 +13,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Button
 
+from backend.catalog import KINDS
 from backend.format import Flight
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from tui.widgets.cells import fit, matches
 from tui.widgets.table import ResourceTable
 

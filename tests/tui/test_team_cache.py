@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache, open_cache
+from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.secret import Secret
 from tests.backend.team_server import DATABASE, TeamServer
@@ -17,7 +18,7 @@ from tui.widgets.status import MessageBar, StatusBar
 
 
 def cache_of(team: TeamServer, user: str) -> Cache:
-    return open_cache(MongoDB(Secret(team.uri(user)), DATABASE), Path("/nowhere"))
+    return open_cache(MongoDB(Secret(team.uri(user)), DATABASE), Path("/nowhere"), KINDS.values())
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_a_reader_looks_at_everything_on_the_screen(read_only: World, team
         await user.back()
         with closing(cache_of(team, "writer")) as writer:  # somebody else's change comes by itself
             native = user.table.cursor_id
-            writer.database["vms"].update_one({"id": native}, {"$set": {"name": "renamed-1"}})
+            writer.store.database["vms"].update_one({"id": native}, {"$set": {"name": "renamed-1"}})
             await user.sees("renamed-1")
         assert not user.app.main.query_one(MessageBar).display
         assert read_only.changing == []

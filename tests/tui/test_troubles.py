@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from textual.command import CommandPalette
 
-from backend.commands import COMMANDS
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
 from backend.config import Cloud
-from backend.kinds import KINDS
 from backend.providers import registry
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Page, Provider, Waiting
@@ -28,15 +28,15 @@ HOSTILE = '[/]bold "quoted" <b>&'
 async def test_a_cloud_out_of_reach_leaves_the_cached_rows_and_explains_the_empty_tables(world: World) -> None:
     away = world.with_cloud(endpoint="http://127.0.0.1:9")  # the discard port: nobody listens
     for kind in ("volume", "flavor"):
-        away.cache.database[KINDS[kind].plural].delete_many({})
-        away.cache.database["refreshes"].delete_one({"kind": kind})
+        away.cache.store.database[KINDS[kind].plural].delete_many({})
+        away.cache.store.database["refreshes"].delete_one({"kind": kind})
 
     def impatient(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return EC2Provider(cloud, check, RetryPolicy(tries=1))
 
     async with opened(away, away.app(impatient)) as user:
         tried = [KINDS[kind] for kind in ("flavor", "volume")]
-        await user.until(lambda: all(away.cache.refreshed(kind, away.scope).error for kind in tried))
+        await user.until(lambda: all(away.cache.refreshes.of(kind, away.scope).error for kind in tried))
         await user.until(lambda: user.app.main.query_one(MessageBar).display)
         await user.sees("✕", "demo", "db-primary")
         await user.press("r")
@@ -128,7 +128,7 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
     def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return cast(Provider, Slow(registry.connect(cloud, check), world.changing, check))
 
-    count = world.cache.count(KINDS["vm"], world.scope)
+    count = world.cache.rows.count(KINDS["vm"], world.scope)
     async with opened(world, world.app(slow, refresh=False)) as user:
         await user.press("x")
         assert user.result == "Nothing is under way."
@@ -141,7 +141,7 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
         await user.until(lambda: user.result == "vm refresh was cancelled.")
         assert not user.app.main.query_one(WorkLine).display
         assert user.table.total >= count - 1
-        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled.")
+        await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error == "Cancelled.")
 
 
 def patient(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
@@ -183,7 +183,7 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
     def deaf(cloud: Cloud, *hooks: Any) -> Provider:
         return cast(Provider, Deaf(registry.connect(cloud, *hooks), world.changing))
 
-    count = world.cache.count(KINDS["vm"], world.scope)
+    count = world.cache.rows.count(KINDS["vm"], world.scope)
     async with opened(world, world.app(deaf, refresh=False)) as user:
         await user.press("r")
         await user.sees("vm refresh", "x cancels")
@@ -191,9 +191,9 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
         await user.until(lambda: user.result == "vm refresh was cancelled.", 2)
         await user.loses("x cancels")
         released.set()
-        await user.until(lambda: world.cache.refreshed(KINDS["vm"], world.scope).error == "Cancelled.")
+        await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error == "Cancelled.")
         assert user.result == "vm refresh was cancelled."
-    assert world.cache.count(KINDS["vm"], world.scope) == count
+    assert world.cache.rows.count(KINDS["vm"], world.scope) == count
 
 
 async def test_opening_the_cache_can_be_cancelled_and_begun_anew(world: World) -> None:

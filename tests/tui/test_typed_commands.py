@@ -119,7 +119,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
         await user.press("y")
         await user.until(lambda: user.named("my data", "id", "volume") is None)
     assert world.changing == ["create_keypair", "delete_keypair", "create_volume", "delete_volume"]
-    outcomes = [(entry["command"], entry["outcome"]) for entry in reversed(world.cache.journal())]
+    outcomes = [(entry["command"], entry["outcome"]) for entry in reversed(world.cache.journal.newest())]
     assert outcomes == [
         ("keypair create laptop", "done"),
         (f"keypair delete {keypair}", "done"),

@@ -10,7 +10,7 @@ from textual.events import MouseDown, MouseMove, MouseUp
 from textual.screen import Screen
 from textual.widgets import Label
 
-from backend.commands import command
+from backend.commands.table import command
 from tests.tui.driving import User, World, opened, palette
 from tui.app import CloudmeshApp
 from tui.palette import Palette

@@ -16,12 +16,12 @@ from textual.content import Content
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from backend.commands import Command, Param, Parsed
-from backend.commands.model import ON
+from backend.catalog import KINDS
+from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
 from backend.format import cell
-from backend.kinds import KINDS, Kind, Row
+from backend.kinds.model import Kind, Row
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe

@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from backend.commands import Command
-from backend.kinds import KINDS
+from backend.catalog import KINDS
+from backend.commands.model import Command
 from tui.screens.window import Window
 
 _PLACES = (

@@ -10,7 +10,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Footer, Input, Static
 
 from backend.format import counted
-from backend.kinds import JOURNAL, Row
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row
 from tui.screens.main import FilterLine
 from tui.screens.window import Window
 from tui.widgets.table import ResourceTable

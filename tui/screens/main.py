@@ -11,9 +11,11 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
-from backend.commands import COMMANDS, Command, Param, Parsed, command
+from backend.catalog import KINDS
+from backend.commands.model import Command, Param, Parsed
+from backend.commands.table import COMMANDS, command
 from backend.format import counted
-from backend.kinds import KINDS, Kind
+from backend.kinds.model import Kind
 from tui.lostkeys import LostKeys
 from tui.messages import Asked
 from tui.screens.steady import Steady

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backend.format import RIGHT_ALIGNED, STATE_SYMBOLS, cell
-from backend.kinds import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row
 from backend.text import safe
 from tui.widgets.cells import GAP, GUTTER, Wish, fit, matches, share, width_of
 

@@ -13,7 +13,8 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from backend.kinds import KINDS, Kind
+from backend.catalog import KINDS
+from backend.kinds.model import Kind
 
 
 @dataclass(frozen=True)

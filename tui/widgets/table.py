@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from backend.kinds import Kind, Row
+from backend.kinds.model import Kind, Row
 from tui.rows import AT_ONCE, Rows
 from tui.widgets.cells import GUTTER
 from tui.widgets.lines import LOOKS, Lines, View

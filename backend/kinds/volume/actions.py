@@ -3,17 +3,19 @@
 import shlex
 from dataclasses import replace
 
-from backend.commands.common import attachment, holders, label, listed, present, with_row, written, zone
-from backend.commands.listings import fetch
-from backend.commands.lookup import find
+from backend.commands.common import label, listed, present, with_row, written, zone
+from backend.commands.lookup import fetch, find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
-from backend.kinds import KINDS, Row, is_id
+from backend.kinds.location import LOCATION
+from backend.kinds.model import Row
+from backend.kinds.vm import VM
+from backend.kinds.volume import VOLUME
+from backend.kinds.volume.facts import attachment, holders
 from backend.providers.protocol import Item, Provider
+from backend.providers.registry import is_id
 from backend.text import safe
-
-_VOLUME, _VM = KINDS["volume"], KINDS["vm"]
 
 # --- creating and deleting -------------------------------------------------------------------------------------------
 
@@ -46,7 +48,7 @@ def create_again(call: Call) -> Outcome:
 
 
 def _made_by_another(call: Call, native: str) -> bool:
-    entries = call.session.cache.entries_of(call.session.scope, native)
+    entries = call.session.cache.journal.of(call.session.scope, native)
     return any(
         entry["_id"] != call.journal.token and entry["command"].startswith("volume create ") for entry in entries
     )
@@ -61,17 +63,17 @@ def _created(call: Call, item: Item) -> Outcome:
     call.journal.objects.append(item["id"])
     outcome = Outcome(
         f"Volume {safe(name)} ({item['id']}, {size} GiB) created in {where}.",
-        kind=_VOLUME,
+        kind=VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.put(_VOLUME, call.session.scope, [item], made=True))
+    return written(outcome, lambda: call.session.cache.rows.put(VOLUME, call.session.scope, [item], made=True))
 
 
 def _first_zone(call: Call) -> str:
-    kind, session = KINDS["location"], call.session
-    if session.cache.refreshed(kind, session.scope).finished is None:
+    kind, session = LOCATION, call.session
+    if session.cache.refreshes.of(kind, session.scope).finished is None:
         fetch(call, kind)
-    rows = session.cache.rows(kind, session.scope)
+    rows = session.cache.rows.snapshot(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
     # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
     zones = [name for state, name in named if state == "available"] or [
@@ -84,9 +86,9 @@ def _first_zone(call: Call) -> str:
 
 def delete(call: Call) -> Outcome:
     """Delete a volume and all that is on it; the cloud refuses it while the volume is attached."""
-    provider, volume = present(call, _VOLUME, call.args["volume"], fresh=True)
+    provider, volume = present(call, VOLUME, call.args["volume"], fresh=True)
     native = str(volume["id"])
-    check_production(call, _VOLUME, volume)
+    check_production(call, VOLUME, volume)
     call.check()
     call.journal.sending(native, name=volume.get("name"))
     provider.delete_volume(native)
@@ -96,13 +98,13 @@ def delete(call: Call) -> Outcome:
 def came_of_delete(call: Call) -> Outcome | None:
     """Look whether a volume is gone, or going."""
     (native,) = call.journal.objects
-    item = listed(call.connect(), _VOLUME, native)
+    item = listed(call.connect(), VOLUME, native)
     return _deleted(call, native) if item is None or item["state"] == "deleting" else None
 
 
 def _deleted(call: Call, native: str) -> Outcome:
-    outcome = Outcome(f"Volume {label(call.journal.request.get('name'), native)} deleted.", kind=_VOLUME)
-    return written(outcome, lambda: call.session.cache.remove(_VOLUME, call.session.scope, [native]))
+    outcome = Outcome(f"Volume {label(call.journal.request.get('name'), native)} deleted.", kind=VOLUME)
+    return written(outcome, lambda: call.session.cache.rows.remove(VOLUME, call.session.scope, [native]))
 
 
 # --- attaching and detaching -----------------------------------------------------------------------------------------
@@ -113,8 +115,8 @@ DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 
 def attach(call: Call) -> Outcome:
     """Attach a volume to a VM of its zone, as the first free device where none is named."""
-    provider, volume = present(call, _VOLUME, call.args["volume"])
-    _, vm = present(call, _VM, call.args["vm"])
+    provider, volume = present(call, VOLUME, call.args["volume"])
+    _, vm = present(call, VM, call.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
     if held := _hindrance(volume, vm["id"]):
         leaving = attachment(volume, held).get("status") in _LEAVING
@@ -148,7 +150,7 @@ def _hindrance(volume: Item, vm: str) -> str | None:
 def came_of_attach(call: Call) -> Outcome | None:
     """Look whether a volume is attached where it should be."""
     native, vm = call.journal.objects
-    _, volume = present(call, _VOLUME, native)
+    _, volume = present(call, VOLUME, native)
     return _attached(call, volume, vm, call.journal.request["device"]) if vm in holders(volume) else None
 
 
@@ -160,7 +162,7 @@ def _attached(call: Call, volume: Item, vm: str, device: str) -> Outcome:
 
 def detach(call: Call) -> Outcome:
     """Detach a volume from the VM that is named, or from its only one; what is mounted should be unmounted first."""
-    provider, volume = present(call, _VOLUME, call.args["volume"])
+    provider, volume = present(call, VOLUME, call.args["volume"])
     vm = _holder(call, volume)
     device = attachment(volume, vm).get("device")
     call.check()
@@ -175,7 +177,7 @@ def _holder(call: Call, volume: Item) -> str:
     if not vms:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
     if word := call.args["vm"]:
-        vm = word if is_id(word) else str(_VM.value(find(call, "vm", word), "id"))
+        vm = word if is_id(word) else str(VM.value(find(call, VM, word), "id"))
         if vm not in vms:
             where = ", ".join(vms)
             raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
@@ -190,13 +192,13 @@ def _holder(call: Call, volume: Item) -> str:
 
 def is_shared(row: Row) -> bool:
     """Return whether a volume is attached to several VMs, as it was listed."""
-    return len(_VOLUME.value(row, "vm") or ()) > 1
+    return len(VOLUME.value(row, "vm") or ()) > 1
 
 
 def came_of_detach(call: Call) -> Outcome | None:
     """Look whether a volume is no longer attached where it was."""
     native, vm = call.journal.objects
-    _, volume = present(call, _VOLUME, native)
+    _, volume = present(call, VOLUME, native)
     gone = vm not in holders(volume) or attachment(volume, vm).get("status") in _LEAVING
     return _detached(call, volume, vm, call.journal.request["device"]) if gone else None
 
@@ -208,9 +210,9 @@ def _detached(call: Call, volume: Item, vm: str, device: str | None) -> Outcome:
 
 
 def _moved(call: Call, volume: Item, outcome: Outcome) -> Outcome:
-    put = replace(outcome, kind=_VOLUME)
+    put = replace(outcome, kind=VOLUME)
     return with_row(
-        call, _VOLUME, volume["id"], put, lambda: call.session.cache.put(_VOLUME, call.session.scope, [volume])
+        call, VOLUME, volume["id"], put, lambda: call.session.cache.rows.put(VOLUME, call.session.scope, [volume])
     )
 
 
@@ -223,7 +225,7 @@ def _again(provider: Provider, volume: Item) -> Item:
     It is as it was before where that cannot be seen now; the next listing says it.
     """
     try:
-        return listed(provider, _VOLUME, volume["id"]) or volume
+        return listed(provider, VOLUME, volume["id"]) or volume
     except (CloudError, Cancelled):  # it was done all the same
         return volume
 

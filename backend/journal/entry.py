@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend import owner
 from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
+from backend.journal import owner
+from backend.journal.seal import fits, seal
 from backend.redact import redacted
-from backend.seal import fits, seal
 
 if TYPE_CHECKING:
     from backend.cache import Cache
@@ -69,7 +69,7 @@ class Entry:
         # No longer unknown, for then others would take it too; waiting it stays.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
         fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
-        if not self._cache.journal_set(self.token, fields, where=before):
+        if not self._cache.journal.set(self.token, fields, where=before):
             return False
         self._taken_from = before | {"owner_host": self.owner_host}
         self.owner, self.outcome = mine, outcome
@@ -117,9 +117,9 @@ class Entry:
             asked = [self.token, *self.scope, self.command, self.objects, self.request]
             fields = fields | {"objects": self.objects, "seal": seal(self._home, asked)}
         if self._unwritten is None:
-            self._cache.journal_set(self.token, fields)
+            self._cache.journal.set(self.token, fields)
         else:
-            self._cache.journal_add([self._unwritten | fields])
+            self._cache.journal.add([self._unwritten | fields])
             self._unwritten = None
 
     @contextmanager
@@ -202,7 +202,7 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
     for document in documents:
         document["seal"] = seal(home, sealed(document))
     if batch:
-        cache.journal_add(documents)
+        cache.journal.add(documents)
     return [Entry(cache, home, document, written=batch is not None) for document in documents]
 
 

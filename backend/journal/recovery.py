@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from backend import owner
 from backend.callbacks import ignore
+from backend.catalog import KINDS
 from backend.commands.lookup import id_of
 from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
@@ -20,8 +20,9 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import counted
-from backend.journal import Entry, here
-from backend.kinds import KINDS, Kind
+from backend.journal import owner
+from backend.journal.entry import Entry, here
+from backend.kinds.model import Kind
 from backend.log import logger
 from backend.providers.protocol import Item, Page, Provider
 from backend.session import Session
@@ -155,7 +156,9 @@ def _is_resendable(entry: Entry) -> bool:
 
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
-    entries = (Entry(session.cache, session.home, document) for document in session.cache.unsettled(session.scope))
+    entries = (
+        Entry(session.cache, session.home, document) for document in session.cache.journal.unsettled(session.scope)
+    )
     return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
 
 

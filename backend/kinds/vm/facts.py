@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from backend.commands.common import attachment, holders
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.format import GONE
-from backend.kinds import KINDS
+from backend.kinds.flavor import FLAVOR
+from backend.kinds.vm import VM
+from backend.kinds.volume.facts import attachment, holders
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
 from backend.text import safe
-
-_VM, _FLAVOR = KINDS["vm"], KINDS["flavor"]
 
 _ASKING = 4
 """Threads that ask whether VMs are protected: a call for each."""
@@ -178,10 +177,10 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
     fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
     """
     session = call.session
-    natives = list(dict.fromkeys(id_of(call, _VM, word) for word in words))
+    natives = list(dict.fromkeys(id_of(call, VM, word) for word in words))
     provider = call.connect()
     items = {item["id"]: item for page in provider.vms(natives) for item in page}
-    session.cache.put(_VM, session.scope, items.values())
+    session.cache.rows.put(VM, session.scope, items.values())
     there = list(items)
     notes: list[str] = []
 
@@ -226,8 +225,8 @@ def _known_flavors(call: Call, names: set[str]) -> dict[str, Item]:
     session = call.session
     found: dict[str, Item] = {}
     for name in names:
-        for row in session.cache.named(_FLAVOR, session.scope, name):
-            found[name] = {column: _FLAVOR.value(row, column) for column in ("price", "disk")}
+        for row in session.cache.rows.named(FLAVOR, session.scope, name):
+            found[name] = {column: FLAVOR.value(row, column) for column in ("price", "disk")}
     return found
 
 
@@ -248,7 +247,7 @@ def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
                 found[native] = provider.protected(native)
             except NotFoundError:  # it is gone since
                 continue
-            session.cache.set_protected(session.scope, native, found[native])
+            session.cache.rows.set_protected(VM, session.scope, native, found[native])
             done.append(native)
             call.progress(Progress("vm", len(done), 0, len(ids), 0))
         return found

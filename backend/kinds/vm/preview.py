@@ -1,35 +1,26 @@
-"""Previews: what deleting or stopping VMs, and deleting volumes and keypairs, would take along and leave behind."""
+"""Previews: what deleting or stopping VMs would take along and leave behind."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
-from backend import keyfiles
-from backend.commands.common import holders, label, not_yet
-from backend.commands.lookup import id_of, known
+from backend.commands.common import absent, label
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
-from backend.commands.production import production_tag, tags_of
-from backend.commands.vm_facts import Facts, facts, group_of, has_ephemeral_root, is_spot
-from backend.commands.vms import STOP
-from backend.format import GONE, cell, counted, duration
-from backend.kinds import KINDS, Kind
+from backend.commands.production import is_production
+from backend.format import GONE, counted, duration
+from backend.kinds.vm import VM
+from backend.kinds.vm.actions import STOP
+from backend.kinds.vm.facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.kinds.volume.facts import holders, total_size
 from backend.providers.protocol import Item
 from backend.text import safe
 
-_VM, _VOLUME, _KEYPAIR = KINDS["vm"], KINDS["volume"], KINDS["keypair"]
 
-NEW = timedelta(hours=1)
-"""A volume that was created empty less than this ago, and that nothing has attached since, holds no data."""
-
-# --- VMs -------------------------------------------------------------------------------------------------------------
-
-
-def vms(call: Call, ids: Sequence[str]) -> Preview:
+def deleting(call: Call, ids: Sequence[str]) -> Preview:
     """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
     natives, seen = facts(call, ids, protection=True)
     rules = call.session.settings.production
     targets = tuple(
-        _deleted(seen, native, rules) if native in seen.items else _absent(call, _VM, native) for native in natives
+        _deleted(seen, native, rules) if native in seen.items else absent(call, VM, native) for native in natives
     )
     return Preview(targets, tuple(_deleted_totals(seen, targets, rules)), notes=seen.notes)
 
@@ -37,9 +28,9 @@ def vms(call: Call, ids: Sequence[str]) -> Preview:
 def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
     item, protected, addresses = seen.items[native], seen.protected.get(native), seen.elastic(native)
     state, group = str(item.get("state")), group_of(item)
-    production = _is_production(item, rules)
+    production = is_production(item, rules)
     dying = seen.volumes_of([native], die=True)
-    guarded = [one for one in dying if _is_production(one, rules)]
+    guarded = [one for one in dying if is_production(one, rules)]
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
@@ -88,7 +79,7 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]
         ("left by", seen.volumes_of(going, die=False)),
     ):
         if some:
-            yield f"{counted(len(some), 'volume')} ({_gib(some)}) {ends} {them}."
+            yield f"{counted(len(some), 'volume')} ({total_size(some)}) {ends} {them}."
     if stores := sum(bool(seen.store(native)) for native in going):
         yield f"{counted(stores, 'instance store')} lost with {them}."
     if addresses := sum(len(seen.elastic(native)) for native in going):
@@ -96,16 +87,14 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]
     if back := sum(bool(group_of(seen.items[native])) for native in going):
         yield f"{back} would come back: Auto Scaling groups boot others."
     if production := sum(one.production for one in targets if not one.left_out):
-        itself = sum(_is_production(seen.items[native], rules) for native in going)
+        itself = sum(is_production(seen.items[native], rules) for native in going)
         yield f"{production} tagged as production{', or with a volume that is' if itself < production else ''}."
 
 
-def stops(call: Call, ids: Sequence[str]) -> Preview:
+def stopping(call: Call, ids: Sequence[str]) -> Preview:
     """Return what stopping these VMs would lose, which no start brings back, and what is still billed."""
     natives, seen = facts(call, ids, protection=False)
-    targets = tuple(
-        _stopped(seen, native) if native in seen.items else _absent(call, _VM, native) for native in natives
-    )
+    targets = tuple(_stopped(seen, native) if native in seen.items else absent(call, VM, native) for native in natives)
     return Preview(targets, tuple(_stopped_totals(seen, targets)), notes=seen.notes, destroys=False)
 
 
@@ -148,7 +137,7 @@ def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
         return
     yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'less')}."
     if volumes := seen.volumes_of(going):
-        yield f"{counted(len(volumes), 'volume')} ({_gib(volumes)}) still billed."
+        yield f"{counted(len(volumes), 'volume')} ({total_size(volumes)}) still billed."
     if stores := sum(bool(seen.store(native)) for native in going):
         yield f"{counted(stores, 'instance store')} lost."
     if addresses := sum(bool(seen.lost_address(native)) for native in going):
@@ -183,22 +172,8 @@ def _unbilled(state: str, its: str) -> str:
     return f"{state}: no compute is billed" if state in GONE else f"{state}: no compute is billed, {its} volumes are"
 
 
-def _absent(call: Call, kind: Kind, word: str) -> Target:
-    """Return what is said of a word by which the cloud lists nothing."""
-    rows = known(call, kind, word)
-    why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
-    if len(rows) == 1 and not_yet(call.session, kind, word):
-        why = "EC2 does not list it yet; try again in a moment"
-    name = kind.value(rows[0], "name") if len(rows) == 1 else None
-    return Target(word, safe(str(name or word)), left_out=why)
-
-
-def _gib(volumes: Iterable[Item]) -> str:
-    return f"{sum(volume.get('size') or 0 for volume in volumes):,} GiB"
-
-
 def _volumes(volumes: Sequence[Item]) -> str:
-    return f"{'volume' if len(volumes) == 1 else f'{len(volumes)} volumes'}, {_gib(volumes)}"
+    return f"{'volume' if len(volumes) == 1 else f'{len(volumes)} volumes'}, {total_size(volumes)}"
 
 
 def _volume_line(volume: Item, native: str) -> str:
@@ -206,95 +181,3 @@ def _volume_line(volume: Item, native: str) -> str:
     others = [one for one in holders(volume) if one != native]
     also = f", attached to {', '.join(map(safe, others))} too" if others else ""
     return f"volume {label(volume.get('name'), volume['id'])}, {size}{also}"
-
-
-def _is_production(item: Item, rules: Iterable[str]) -> bool:
-    return bool(production_tag(tags_of(item), rules))
-
-
-# --- volumes and keypairs --------------------------------------------------------------------------------------------
-
-
-def volumes(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these volumes would do."""
-    session = call.session
-    natives = [id_of(call, _VOLUME, word) for word in ids]
-    items = {item["id"]: item for page in call.connect().volumes(natives) for item in page}
-    session.cache.put(_VOLUME, session.scope, items.values())
-    targets = [
-        _volume(call, items[native], native) if native in items else _absent(call, _VOLUME, native)
-        for native in dict.fromkeys(natives)
-    ]
-    going = [items[one.id] for one in targets if not one.left_out]
-    total = f"{counted(len(going), 'volume')} ({_gib(going)}) would be deleted, with all that is on them."
-    return Preview(tuple(targets), (total,) if going else ())
-
-
-def _volume(call: Call, item: Item, native: str) -> Target:
-    facts = [
-        (column.title, cell(item.get(column.name), column))
-        for column in _VOLUME.columns
-        if column.name in ("size", "state", "type", "location", "created")
-    ]
-    users = ", ".join(_vm_named(call, vm) for vm in holders(item))
-    facts.append(("Used by", users or "nothing"))
-    production = _is_production(item, call.session.settings.production)
-    return Target(
-        native,
-        safe(item.get("name") or native),
-        tuple(facts),
-        losses=("all that is on it",),
-        warnings=("It is tagged as production.",) if production else (),
-        left_out=f"it is attached to {users}; detach it first" if users else "",
-        production=production,
-        final=_may_hold_data(call, item),
-    )
-
-
-def _may_hold_data(call: Call, volume: Item) -> bool:
-    """Return whether a volume may hold what a VM has written: all but those that were created empty a moment ago.
-
-    EC2 does not tell what a volume was attached to before; that this dashboard attached it is in the journal.
-    """
-    session, created = call.session, volume.get("created")
-    if volume["extra"].get("snapshotId") or created is None or session.now() - created >= NEW:
-        return True
-    entries = session.cache.entries_of(session.scope, volume["id"])
-    return any(entry["command"].startswith("volume attach ") for entry in entries)
-
-
-def _vm_named(call: Call, native: str) -> str:
-    rows = call.session.cache.named(_VM, call.session.scope, native)
-    return label(_VM.value(rows[0], "name") if rows else None, safe(native))
-
-
-def keypairs(call: Call, ids: Sequence[str]) -> Preview:
-    """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
-    session = call.session
-    provider = call.connect()
-    items = {str(item["id"]): item for page in provider.keypairs() for item in page}
-    targets = []
-    for native in dict.fromkeys(id_of(call, _KEYPAIR, word) for word in ids):
-        if native not in items:
-            targets.append(_absent(call, _KEYPAIR, native))
-            continue
-        item = items[native]
-        name = str(item["name"])
-        users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
-        users = [vm for vm in users if vm.get("keypair") == name]
-        path = keyfiles.place(session.home, session.scope, name)
-        facts = (
-            ("Type", safe(str(item.get("type") or "unknown"))),
-            ("Fingerprint", safe(str(item.get("fingerprint") or "unknown"))),
-            ("Used by", ", ".join(label(vm.get("name"), vm["id"]) for vm in users) or "no VM"),
-            ("Private key", f"stays in {path}" if path.exists() else "not here"),
-        )
-        production = _is_production(item, session.settings.production)
-        warnings = []
-        if users:
-            warnings.append("Its private key can still log in to those VMs, and boots no other.")
-        if production:
-            warnings.append("It is tagged as production.")
-        targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
-    going = sum(not one.left_out for one in targets)
-    return Preview(tuple(targets), (f"{counted(going, 'keypair')} would be deleted.",) if going else ())

@@ -6,39 +6,43 @@ from typing import Any, TypeVar
 
 from pymongo import WriteConcern
 
-from backend.cache.connection import Connection, chunks, of
 from backend.cache.documents import Change
 from backend.cache.entries import entry, scope_of, to_entry
 from backend.cache.places import Document, Scope
-from backend.kinds import JOURNAL, Row
+from backend.cache.store import Store, chunks, of
+from backend.journal.model import JOURNAL
+from backend.kinds.model import Row
 
 _T = TypeVar("_T")
 
 
-class Journal(Connection):
+class Journal:
     """The collection `journal`."""
 
-    def journal_add(self, entries: Sequence[Document]) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, entries: Sequence[Document]) -> None:
         """Write new journal entries; they are on disk when this returns."""
-        with self.use():
+        with self._store.use():
             for chunk in chunks(entries):
-                self._journal().insert_many(chunk)
+                self._collection().insert_many(chunk)
         self._announce_entries(entries)
 
-    def journal_set(self, key: str, fields: Document, where: Document | None = None) -> bool:
+    def set(self, key: str, fields: Document, where: Document | None = None) -> bool:
         """Write what has become of a journal entry; it is on disk when this returns.
 
         `where` gives fields that it must have as they are; where it has not, nothing is written and False returned.
         """
-        with self.use():
+        with self._store.use():
             written: bool = (
-                self._journal().update_one({"_id": key, **(where or {})}, {"$set": fields}).matched_count > 0
+                self._collection().update_one({"_id": key, **(where or {})}, {"$set": fields}).matched_count > 0
             )
-            found = self.find_one("journal", key) if self._listeners else None
+            found = self._store.find_one("journal", key) if self._store.listened else None
         self._announce_entries([found] if found else [])
         return written
 
-    def journal(self, limit: int = 1_000) -> list[Document]:
+    def newest(self, limit: int = 1_000) -> list[Document]:
         """Return the newest journal entries, newest first."""
         return self._entries(entry, {}, limit)
 
@@ -49,33 +53,33 @@ class Journal(Connection):
         # Without an owner nobody can take it over.
         return [one for one in self._entries(entry, query) if one.get("owner") is not None]
 
-    def entries_of(self, scope: Scope, native: str) -> list[Document]:
+    def of(self, scope: Scope, native: str) -> list[Document]:
         """Return all journal entries that acted on an object or made it, newest first."""
         return self._entries(entry, {**of(scope), "objects": native})
 
     def _entries(self, read: Callable[[Document], _T | None], query: Document, limit: int | None = None) -> list[_T]:
-        with self.use():
-            found = self.find("journal", query, sort=[("at", -1), ("place", -1)])
+        with self._store.use():
+            found = self._store.find("journal", query, sort=[("at", -1), ("place", -1)])
             return list(islice((one for document in found if (one := read(document)) is not None), limit))
 
-    def journal_rows(self, limit: int) -> list[Row]:
+    def rows(self, limit: int) -> list[Row]:
         """Return the newest journal entries as rows of JOURNAL, newest first."""
         return self._entries(to_entry, {}, limit)
 
     def entry(self, key: str) -> Document | None:
         """Return all of one journal entry, None when there is none."""
-        with self.use():
-            return self.find_one("journal", key)
+        with self._store.use():
+            return self._store.find_one("journal", key)
 
     def _announce_entries(self, entries: Iterable[Document]) -> None:
-        if self._listeners:
+        if self._store.listened:
             for row in map(to_entry, entries):
                 if row is not None:
-                    self.announce(Change(JOURNAL.name, scope_of(row), upserts=(row,)))
+                    self._store.announce(Change(JOURNAL.name, scope_of(row), upserts=(row,)))
 
-    def _journal(self) -> Any:
-        collection = self.database["journal"]
-        if self.mode == "memory":
+    def _collection(self) -> Any:
+        collection = self._store.database["journal"]
+        if self._store.mode == "memory":
             return collection
         # kill -9 of the server loses thousands of acknowledged writes without j (measured), a failover those that the
         # others do not have.

@@ -8,7 +8,6 @@ from backend.commands.common import check_name, label, listed, present, with_row
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
-from backend.commands.vm_facts import dying_volumes, lost_address, lost_by_stop
 from backend.errors import (
     Cancelled,
     CloudmeshError,
@@ -19,13 +18,17 @@ from backend.errors import (
     UntoldError,
 )
 from backend.format import GONE, Flight, flight_text
-from backend.kinds import KINDS, Row
+from backend.kinds.flavor import FLAVOR
+from backend.kinds.image import IMAGE
+from backend.kinds.keypair import KEYPAIR
+from backend.kinds.model import Row
+from backend.kinds.vm import VM
+from backend.kinds.vm.facts import dying_volumes, lost_address, lost_by_stop
+from backend.kinds.volume import VOLUME
 from backend.log import logger
 from backend.providers.protocol import Boot, Item, Provider
 from backend.refresh import TARGET, is_over
 from backend.text import safe
-
-_VM = KINDS["vm"]
 
 # --- booting ---------------------------------------------------------------------------------------------------------
 
@@ -33,15 +36,15 @@ _VM = KINDS["vm"]
 def boot(call: Call) -> Outcome:
     """Boot a VM from an image; nothing is sent to the cloud before image, flavor and keypair are known to exist."""
     session, args = call.session, call.args
-    image, flavor = find(call, "image", args["image"]), find(call, "flavor", args["flavor"])
+    image, flavor = find(call, IMAGE, args["image"]), find(call, FLAVOR, args["flavor"])
     _check_architecture(image, flavor)
-    keypair = find(call, "keypair", args["keypair"]) if args["keypair"] else None
+    keypair = find(call, KEYPAIR, args["keypair"]) if args["keypair"] else None
     request = Boot(
-        image=KINDS["image"].value(image, "id"),
-        flavor=KINDS["flavor"].value(flavor, "id"),
+        image=IMAGE.value(image, "id"),
+        flavor=FLAVOR.value(flavor, "id"),
         token=call.journal.token if call.entry else "",
         location=zone(call, args["location"]),
-        keypair=KINDS["keypair"].value(keypair, "name") if keypair else None,
+        keypair=KEYPAIR.value(keypair, "name") if keypair else None,
         name=args["name"],
     )
     call.check()
@@ -78,10 +81,10 @@ def _booted(call: Call, request: Boot, item: Item) -> Outcome:
     flight = Flight("boot", datetime.now(UTC)) if item.get("state") == "pending" else None
     return with_row(
         call,
-        _VM,
+        VM,
         native,
         Outcome(f"{label(request.name, native)} is booting from {request.image}."),
-        lambda: call.session.cache.put(_VM, call.session.scope, [item], made=True, flight=flight),
+        lambda: call.session.cache.rows.put(VM, call.session.scope, [item], made=True, flight=flight),
     )
 
 
@@ -89,19 +92,19 @@ def _check_called(provider: Provider, word: str, native: str) -> None:
     """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
     if word == native:
         return
-    image = listed(provider, KINDS["image"], native)
+    image = listed(provider, IMAGE, native)
     if image is None:
         raise NotFoundError(f"Image {safe(word)} ({native}) no longer exists; nothing was booted.", "Refresh images.")
-    check_name(KINDS["image"], word, image)
+    check_name(IMAGE, word, image)
 
 
 def _check_architecture(image: Row, flavor: Row) -> None:
-    wanted = KINDS["image"].value(image, "architecture")
-    offered = KINDS["flavor"].value(flavor, "architecture")
+    wanted = IMAGE.value(image, "architecture")
+    offered = FLAVOR.value(flavor, "architecture")
     if wanted and offered and wanted not in offered.replace(",", " ").split():
         raise RefusedError(
-            f"Image {KINDS['image'].value(image, 'id')} is for {wanted}, and flavor "
-            f"{KINDS['flavor'].value(flavor, 'id')} has {offered}; nothing was booted.",
+            f"Image {IMAGE.value(image, 'id')} is for {wanted}, and flavor "
+            f"{FLAVOR.value(flavor, 'id')} has {offered}; nothing was booted.",
             f"Choose a flavor with {wanted}.",
         )
 
@@ -128,38 +131,43 @@ class Act:
     def run(self, call: Call) -> Outcome:
         """Do it, unless the VM's present state or what else is under way speaks against it."""
         session = call.session
-        provider, item = present(call, _VM, call.args["vm"], fresh=self.verb == "delete")
+        provider, item = present(call, VM, call.args["vm"], fresh=self.verb == "delete")
         native, state = str(item["id"]), str(item["state"] or "")
         named = label(item.get("name"), native)
         under_way = self._under_way(call, native, named, state)
         if state in self.impossible_in:
             raise RefusedError(f"{named} is {state}, so there is nothing to {self.verb}; nothing was done.")
         if self.verb == "delete":
-            check_production(call, _VM, item)
+            check_production(call, VM, item)
             _check_volumes(call, provider, item)
         losses = self._losses(call, provider, item)
         call.check()
         call.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(self.verb, datetime.now(UTC), before=state)
         # Of two keys, two dashboards or two commands at once one alone acts.
-        if not session.cache.claim(session.scope, native, flight, under_way):
+        if not session.cache.flights.claim(VM, session.scope, native, flight, under_way):
             raise RefusedError(f"Somebody else acts on {named} at this moment; nothing was done.", "Look at it again.")
         try:
             now = self.send(provider, native)
         except UnsureError:
             raise  # it may be under way
         except (CloudmeshError, Cancelled):
-            session.cache.claim(session.scope, native, under_way, flight)
+            session.cache.flights.claim(VM, session.scope, native, under_way, flight)
             raise
         # Where it is another flight by now, its listing is newer than this answer.
-        return self._done(call, native, named, lambda: session.cache.claim(session.scope, native, flight, flight, now))
+        return self._done(
+            call,
+            native,
+            named,
+            lambda: session.cache.flights.claim(VM, session.scope, native, flight, flight, state=now),
+        )
 
     def came_of(self, call: Call) -> Outcome | None:
         """Look whether it has been done, by the state that the VM is in now."""
         (native,) = call.journal.objects
         cache, scope = call.session.cache, call.session.scope
         try:
-            _, item = present(call, _VM, native)
+            _, item = present(call, VM, native)
         except NotFoundError:
             if self.verb != "delete":
                 raise
@@ -173,10 +181,13 @@ class Act:
             begun = under_way or Flight(self.verb, call.journal.at, before=call.journal.request.get("before"))
             flight = None if state == TARGET[self.verb] else begun
             return self._done(
-                call, native, named, lambda: ours and cache.claim(scope, native, flight, under_way, state)
+                call,
+                native,
+                named,
+                lambda: ours and cache.flights.claim(VM, scope, native, flight, under_way, state=state),
             )
         if under_way and ours:
-            cache.claim(scope, native, None, under_way)
+            cache.flights.claim(VM, scope, native, None, under_way)
         return None
 
     def _losses(self, call: Call, provider: Provider, item: Item) -> dict[str, str]:
@@ -191,7 +202,7 @@ class Act:
     def _done(self, call: Call, native: str, named: str, write: Callable[[], object]) -> Outcome:
         undo = f"vm {self.reverse} {native}" if self.reverse else ""
         lost = str(call.journal.request.get("lost") or "")
-        return with_row(call, _VM, native, Outcome(f"{named} is {self.doing}.", undo=undo, lost=lost), write)
+        return with_row(call, VM, native, Outcome(f"{named} is {self.doing}.", undo=undo, lost=lost), write)
 
     def _under_way(self, call: Call, native: str, named: str, state: str) -> Flight | None:
         """Return the flight that a VM in `state` has, which may be over; raise what it is when it stands in the way."""
@@ -218,20 +229,20 @@ def _check_volumes(call: Call, provider: Provider, vm: Item) -> None:
     except PermissionDeniedError as error:  # their tags are not for these keys; the preview says so
         logger.info("the volumes of %s are not known: %s", vm["id"], error)
         return
-    check_production(call, KINDS["volume"], *volumes, goes_with=vm)
+    check_production(call, VOLUME, *volumes, goes_with=vm)
 
 
 def _address_before(call: Call, native: str) -> str:
     """Return the public address that a VM has lost by its last stop, "" where none is known."""
-    for entry in call.session.cache.entries_of(call.session.scope, native):
+    for entry in call.session.cache.journal.of(call.session.scope, native):
         if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
             return safe(str(entry["request"].get("address") or ""))
     return ""
 
 
 def _flight(call: Call, native: str) -> Flight | None:
-    rows = call.session.cache.named(_VM, call.session.scope, native)
-    return _VM.value(rows[0], "flight") if rows else None
+    rows = call.session.cache.rows.named(VM, call.session.scope, native)
+    return VM.value(rows[0], "flight") if rows else None
 
 
 _PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
@@ -251,12 +262,12 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
     """Return the function of `vm protect` or `vm unprotect`."""
 
     def run(call: Call) -> Outcome:
-        provider, item = present(call, _VM, call.args["vm"])
+        provider, item = present(call, VM, call.args["vm"])
         native = str(item["id"])
         if provider.protected(native) == on:
-            call.session.cache.set_protected(call.session.scope, native, on)
+            call.session.cache.rows.set_protected(VM, call.session.scope, native, on)
             already = "protected already" if on else "not protected"
-            return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=_VM)
+            return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=VM)
         call.check()
         call.journal.sending(native)
         provider.protect(native, on)
@@ -269,7 +280,7 @@ def came_of_protect(on: bool) -> Callable[[Call], Outcome | None]:
     """Return what probes for the outcome of `vm protect` or `vm unprotect`."""
 
     def look(call: Call) -> Outcome | None:
-        provider, item = present(call, _VM, call.journal.objects[0])
+        provider, item = present(call, VM, call.journal.objects[0])
         return _protected(call, item, on) if provider.protected(item["id"]) == on else None
 
     return look
@@ -282,5 +293,5 @@ def _protected(call: Call, item: Item, on: bool) -> Outcome:
         f"{label(item.get('name'), native)} is {now}.", undo=f"vm {'unprotect' if on else 'protect'} {native}"
     )
     return with_row(
-        call, _VM, native, outcome, lambda: call.session.cache.set_protected(call.session.scope, native, on)
+        call, VM, native, outcome, lambda: call.session.cache.rows.set_protected(VM, call.session.scope, native, on)
     )

@@ -1,0 +1,275 @@
+"""Reads and writes the rows of each kind, on MongoDB or mongomock."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_rows, understood
+from backend.cache.flights import Flights, flight_fields
+from backend.cache.known import Hashes, Known
+from backend.cache.places import Document, Scope
+from backend.cache.store import SOON, UNCLEAR, Store, chunks, of
+from backend.format import Flight
+from backend.kinds.model import Kind, Row
+
+
+class Rows:
+    """The collections of the kinds: one document an object."""
+
+    def __init__(self, store: Store, flights: Flights) -> None:
+        self._store = store
+        self._flights = flights
+
+    def snapshot(self, kind: Kind, scope: Scope) -> list[Row]:
+        """Return the snapshot of one kind: its rows in the order they were first seen."""
+        return list(chain.from_iterable(self.pages(kind, scope)))
+
+    def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
+        """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
+        with self._store.use():
+            rows = to_rows(kind, scope, self._store.find(kind.plural, of(scope), kind.projection))
+            while page := list(islice(rows, CHUNK)):
+                yield page
+
+    def count(self, kind: Kind, scope: Scope) -> int:
+        """Return how many rows a snapshot would have."""
+        with self._store.use():
+            return int(self._store.database[kind.plural].count_documents(of(scope)))
+
+    def document(self, kind: Kind, scope: Scope, native: str) -> Document | None:
+        """Return everything that is known of one object, None when it is not in the cache."""
+        with self._store.use():
+            found = self._store.find_one(kind.plural, scope.key(native))
+            return None if found is None else understood(kind, scope, found)
+
+    def named(self, kind: Kind, scope: Scope, word: str) -> list[Row]:
+        """Return the rows whose id is `word`, else those whose name is."""
+        with self._store.use():
+            for query in ({"_id": scope.key(word)}, {**of(scope), "name": word}):
+                if rows := list(to_rows(kind, scope, self._store.find(kind.plural, query))):
+                    return rows
+            return []
+
+    def known(self, kind: Kind, scope: Scope) -> Known:
+        """Return what a refresh must know of the rows that there are."""
+        unhashed: list[str] = []
+
+        def hashes() -> Iterator[int]:
+            for found in self._hashes(kind, scope):
+                if (digest := digest_of(found)) is None:
+                    unhashed.append(found["id"])
+                else:
+                    yield digest
+
+        with self._store.use():
+            return Known(Hashes(hashes()), unhashed)
+
+    def left(self, kind: Kind, scope: Scope, known: Known) -> dict[str, int | None]:
+        """Return the ids, with their hashes, of the rows that no listing has taken out of `known`.
+
+        What somebody has written since is as it was known no longer, and not among them.
+        """
+        if not known:
+            return {}
+        with self._store.use():
+            hashes = ((found["id"], digest_of(found)) for found in self._hashes(kind, scope))
+            return {
+                native: digest
+                for native, digest in hashes
+                if (native in known.unhashed if digest is None else digest in known.hashes)
+            }
+
+    def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
+        """Yield id and hash of each row; a document that is no row has none, so that a listing writes it again."""
+        found = self._store.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
+        return (one for one in found if is_of(scope, one))
+
+    def put(
+        self,
+        kind: Kind,
+        scope: Scope,
+        items: Iterable[Mapping[str, Any]],
+        known: Known | None = None,
+        *,
+        made: bool = False,
+        flight: Flight | None = None,
+    ) -> tuple[int, int]:
+        """Write the items that are not in the cache as they are and return (added, changed).
+
+        Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
+        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that
+        made them: they count as not listed yet until a listing has had them; see `unlisted`.
+        """
+        if made or flight:
+            old = [self._put_made(kind, scope, item, flight) for item in items]
+            return old.count(False), old.count(True)
+        refreshing = known is not None
+        known = Known() if known is None else known
+        now = datetime.now(UTC)
+        listed: dict[str, Document] = {}
+        passed: set[int] = set()
+        for item in items:
+            if item.get("id"):
+                document = to_document(kind, scope, item, now)
+                listed[document["_id"]] = document
+            elif "digest" in item:
+                passed.add(item["digest"])
+        known.hashes.take(passed)
+        fresh = {key: document for key, document in listed.items() if document["hash"] not in known.hashes}
+        known.hashes.take(document["hash"] for document in listed.values())
+        if not fresh:
+            return 0, 0
+        with self._store.use():
+            # What is new is inserted: an upsert costs the server five times as much (measured). Where there was nothing
+            # it is not even looked for: the server refuses what is there after all.
+            present = {} if refreshing and known.nothing else self._present(kind, fresh)
+            there = self._insert(kind, [document for key, document in fresh.items() if key not in present])
+            present |= dict.fromkeys(there, UNCLEAR) | self._present(kind, there)
+            hashes = {key: digest_of(found) for key, found in present.items()}
+            known.hashes.take(hashes.values())
+            known.unhashed.difference_update(listed[key]["id"] for key in present)
+            # Listed as it is in the cache and otherwise too, on one page: it stays, else it would change to and fro.
+            alike = [
+                fresh.pop(key) for key, found in present.items() if same(fresh[key], found) or hashes[key] in passed
+            ]
+            self._update(kind, [_listed(document, present[key]) for key, document in fresh.items() if key in present])
+            # Of what is as it was, but listed in other bytes now, only the hash.
+            self._update(
+                kind,
+                [
+                    _listed({"_id": one["_id"], "hash": one["hash"]}, present[one["_id"]])
+                    for one in alike
+                    if hashes[one["_id"]] not in passed and hashes[one["_id"]] != one["hash"]
+                ],
+            )
+        told = list(fresh.values())
+        if refreshing:  # another dashboard's refresh has just written these: ours shows them as soon
+            told += [one for one in alike if hashes[one["_id"]] == one["hash"]]
+        if told and self._store.listened:
+            rows = to_rows(kind, scope, (present.get(one["_id"], {}) | one for one in told))
+            self._store.announce(Change(kind.name, scope, upserts=tuple(rows)))
+        changed = sum(key in present for key in fresh)
+        return len(fresh) - changed, changed
+
+    def _put_made(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None) -> bool:
+        """Write an object that was made, with its flight where it has none; return whether it was in the cache.
+
+        One write: no table shows a VM that was just booted without its flight.
+        """
+        now = datetime.now(UTC)
+        # The digest is of what a listing says; this is none, so the next one must write.
+        document = to_document(kind, scope, item, now) | {"hash": None, "made": now, "unlisted": True}
+        with self._store.use():
+            there = self._insert(kind, [document | (flight_fields(flight) if flight else {})])
+            if there:
+                self._update(kind, [document])
+        if not (there and flight and self._flights.claim(kind, scope, str(document["id"]), flight, None)):
+            self._store.announce_row(kind, scope, str(document["id"]))
+        return bool(there)
+
+    def unlisted(self, kind: Kind, scope: Scope, since: datetime) -> set[str]:
+        """Return the ids of the objects that commands have made since then and that no listing has had."""
+        if not kind.by_row:  # commands make none of those
+            return set()
+        with self._store.use():
+            found = self._store.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
+            return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
+
+    def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:
+        """Return whether a command has made an object since then, listed or not."""
+        with self._store.use():
+            found = self._store.find_one(kind.plural, scope.key(native))
+        return found is not None and _is_made_since(found, since)
+
+    def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
+        """Return the documents of these keys that there are."""
+        found = chain.from_iterable(self._store.find(kind.plural, {"_id": {"$in": chunk}}) for chunk in chunks([*keys]))
+        return {one["_id"]: one for one in found if one}
+
+    def _insert(self, kind: Kind, documents: Sequence[Document]) -> list[str]:
+        """Insert documents and return the keys of those that were there, which stay as they are."""
+        collection = self._written(kind)
+        there = []
+        for chunk in chunks(documents):
+            try:
+                collection.insert_many(chunk, ordered=False)
+            except BulkWriteError as error:
+                failed = error.details["writeErrors"]
+                if any(entry["code"] != _DUPLICATE for entry in failed):
+                    raise
+                there += [chunk[entry["index"]]["_id"] for entry in failed]
+        return there
+
+    def _update(self, kind: Kind, documents: Sequence[Document]) -> None:
+        """Write what these documents say of their own, and leave what else is there: a flight is ours to end."""
+        collection = self._written(kind)
+        updates = [({"_id": document["_id"]}, {"$set": document}) for document in documents]
+        if self._store.mode == "memory":  # mongomock has no bulk_write with this pymongo
+            for query, update in updates:
+                collection.update_one(query, update)
+            return
+        for chunk in chunks(updates):
+            collection.bulk_write([UpdateOne(query, update) for query, update in chunk], ordered=False)
+
+    def _written(self, kind: Kind) -> Any:
+        collection = self._store.database[kind.plural]
+        if not kind.vast or self._store.mode == "memory":
+            return collection
+        # Not waiting for the disk at each batch halves the time of a vast listing. The record of its end waits: what is
+        # on disk then has all that was written before it.
+        return collection.with_options(write_concern=SOON)
+
+    def remove(self, kind: Kind, scope: Scope, ids: Iterable[str]) -> int:
+        """Remove rows and return how many of them there were."""
+        gone = tuple(ids)
+        removed = 0
+        with self._store.use():
+            for chunk in chunks(gone):
+                query = {"_id": {"$in": [scope.key(native) for native in chunk]}}
+                removed += self._store.database[kind.plural].delete_many(query).deleted_count
+        if gone:
+            self._store.announce(Change(kind.name, scope, removed=gone))
+        return removed
+
+    def remove_left(self, kind: Kind, scope: Scope, left: Mapping[str, int | None]) -> int:
+        """Remove the rows that `left` has told of, but for those that somebody writes at this moment."""
+        removed = 0
+        with self._store.use():
+            for hashed in (False, True):
+                for chunk in chunks([native for native, digest in left.items() if (digest is not None) is hashed]):
+                    keys = [scope.key(native) for native in chunk]
+                    digests = [left[native] for native in chunk]  # no two rows have the same, but for None
+                    query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
+                    removed += self._store.database[kind.plural].delete_many(query).deleted_count
+        if left:
+            self._store.announce(Change(kind.name, scope, removed=tuple(left)))
+        return removed
+
+    def set_protected(self, kind: Kind, scope: Scope, vm: str, on: bool | None) -> None:
+        """Note whether a VM is protected, and when that was asked; None: the cloud would not tell."""
+        with self._store.use():
+            fields = {"protected": on, "protection_asked": datetime.now(UTC)}
+            self._store.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
+        self._store.announce_row(kind, scope, vm)
+
+
+def _listed(document: Document, before: Document) -> Document:
+    """Return what a listing writes of an object that was in the cache: from now on it has been listed."""
+    return document | {"unlisted": False} if before.get("unlisted") else document
+
+
+def _is_made_since(document: Document, since: datetime) -> bool:
+    made = document.get("made")
+    return isinstance(made, datetime) and made >= since
+
+
+_DUPLICATE = 11000
+
+_UNHASHED: Document = {
+    "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]
+}
+"""A row without a hash, or with what is none; of an array each entry's type counts too."""

@@ -1,0 +1,54 @@
+"""KINDS: every kind of resource, collected from the rooms in backend/kinds. Tabs, collections, commands and exports are
+made from it."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from math import inf
+from pkgutil import walk_packages
+from types import ModuleType
+
+from backend import kinds
+from backend.commands.model import Command
+from backend.kinds.model import Kind
+from backend.names import nearest
+
+
+def _modules() -> Iterator[tuple[str, ModuleType]]:
+    """Yield each module of each room with the name of the room, which is the name of its kind."""
+    for found in walk_packages(kinds.__path__, f"{kinds.__name__}."):
+        room = found.name.split(".")[2]
+        if room != "model":
+            yield room, import_module(found.name)
+
+
+_ROOMS = tuple(_modules())
+
+
+def _kinds() -> Iterator[Kind]:
+    for room, module in _ROOMS:
+        yield from (one for one in vars(module).values() if isinstance(one, Kind) and one.name == room)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in sorted(set(_kinds()), key=lambda kind: (kind.tab or inf, kind.name))
+}
+"""By name, in the order of their tabs; then those without a number key."""
+
+
+def commands_of(kind: Kind) -> tuple[Command, ...]:
+    """Return the commands that only this kind has."""
+    return tuple(one for room, module in _ROOMS if room == kind.name for one in getattr(module, "COMMANDS", ()))
+
+
+_BY_WORD = {word: kind for kind in KINDS.values() for word in (kind.name, kind.plural, *kind.aliases)}
+
+
+def kind_named(word: str) -> Kind:
+    """Return the kind that `word` names (singular, plural or alias).
+
+    Raises UsageError, naming the nearest match, when there is none.
+    """
+    kind = _BY_WORD.get(word.lower())
+    if kind is None:
+        raise nearest(word, _BY_WORD, what="kind", known=KINDS)
+    return kind

@@ -1,0 +1,1 @@
+"""The journal: what was done to the clouds, by whom, and how it ended."""

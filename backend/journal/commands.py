@@ -1,0 +1,40 @@
+"""`journal list`, `journal resume` and `journal drop`."""
+
+from backend.commands.model import Call, Command, Outcome, Param
+from backend.journal import recovery
+from backend.journal.model import JOURNAL
+
+
+def list_entries(call: Call) -> Outcome:
+    """List the newest entries of the journal, of every cloud that it knows, newest first."""
+    return Outcome(kind=JOURNAL, rows=tuple(call.session.cache.journal.rows(call.args["last"])))
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("journal", "list"),
+        "Show what was done to the clouds, by whom and how it ended",
+        list_entries,
+        params=(
+            Param("last", "So many entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
+        ),
+        key="J",
+        shows="journal",
+    ),
+    Command(
+        ("journal", "resume"),
+        "Run what an earlier run left unfinished",
+        recovery.resume,
+        params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
+        effect="destroys",
+        preview=recovery.preview,
+        journalled=False,
+    ),
+    Command(
+        ("journal", "drop"),
+        "Give up what an earlier run left unfinished",
+        recovery.drop,
+        effect="changes",
+        journalled=False,
+    ),
+)

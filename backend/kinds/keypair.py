@@ -1,0 +1,203 @@
+"""The keypairs: SSH keys to log in to VMs with."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend import keyfiles
+from backend.commands.common import absent, label, written
+from backend.commands.lookup import find, id_of
+from backend.commands.model import Call, Command, Outcome, Param, one_of
+from backend.commands.preview import Preview, Target
+from backend.commands.production import check_production, is_production
+from backend.config import expanded
+from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
+from backend.format import counted
+from backend.journal.entry import here
+from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.providers.protocol import Item, Provider
+from backend.providers.registry import is_id
+from backend.text import safe
+
+KEYPAIR = Kind(
+    "keypair",
+    "keypairs",
+    (
+        name_column(28),
+        id_column(),
+        Column("type", "Type", width=8),
+        Column("fingerprint", "Fingerprint", width=59),
+        Column("created", "Created", "time", 16),
+        TAGS,
+    ),
+    max_age=30,
+    by_row=True,
+    empty="No keypairs here. c creates one and saves its private key; r refreshes.",
+    aliases=("key", "keys"),
+    handle="name",
+    tab=4,
+)
+
+
+def get(call: Call) -> Outcome:
+    """Tell a keypair's name, fingerprint and whether its private key is here."""
+    row = find(call, KEYPAIR, call.args["keypair"])
+    path = keyfiles.place(call.session.home, call.session.scope, KEYPAIR.value(row, "name"))
+    fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
+    fields.append(("private_key", str(path) if path.exists() else None))
+    where = f"its private key is {path}" if path.exists() else "its private key is not here"
+    return Outcome(f"Keypair {safe(KEYPAIR.value(row, 'name'))}: {where}.", kind=KEYPAIR, fields=tuple(fields))
+
+
+def create(call: Call) -> Outcome:
+    """Create a keypair and save its private key, once and for its owner's eyes only."""
+    session, name = call.session, call.args["name"]
+    if is_id(name):
+        raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
+    if call.args["to"]:
+        path, top = expanded(call.args["to"]), None
+    else:
+        path, top = keyfiles.place(session.home, session.scope, name), keyfiles.folder(session.home)
+    with keyfiles.reserved(path, top) as file:
+        provider = call.connect()
+        call.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
+        item, key = provider.create_keypair(name)
+        call.journal.objects.append(item["id"])
+        file.write(key)
+    outcome = Outcome(
+        f"Keypair {safe(name)} created; its private key is {path}.",
+        kind=KEYPAIR,
+        fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
+    )
+    return written(outcome, lambda: session.cache.rows.put(KEYPAIR, session.scope, [item], made=True))
+
+
+def came_of_create(call: Call) -> Outcome | None:
+    """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
+    name, path = call.journal.request["name"], Path(call.journal.request["path"])
+    item = _named(call.connect(), name)
+    # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt. A relative
+    # path, which earlier versions kept, may name somebody else's file here.
+    if path.is_absolute() and here(call.journal) and call.journal.vouched:
+        keyfiles.give_up(path)
+    if item is None or call.journal.request["before"]:
+        return None
+    call.session.cache.rows.put(KEYPAIR, call.session.scope, [item])
+    call.journal.objects.append(item["id"])
+    if not path.is_absolute():
+        raise UntoldError(
+            f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
+            f"for {safe(str(path))} in the folder where the command was given.",
+            f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
+        )
+    if keyfiles.is_saved(path):
+        return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
+    raise InVainError(
+        f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
+        f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
+    )
+
+
+def delete(call: Call) -> Outcome:
+    """Delete a keypair from the cloud; a private key file stays where it is."""
+    row = find(call, KEYPAIR, call.args["keypair"])
+    name, native = KEYPAIR.value(row, "name"), KEYPAIR.value(row, "id")
+    provider = call.connect()
+    item = _named(provider, name)
+    if item is None or item["id"] != native:  # nothing is sent about what could not be looked at
+        where = f"cloud {call.session.cloud.name}, region {call.session.cloud.region}"
+        raise NotFoundError(
+            f"Keypair {label(name, native)} is not listed in {where}; nothing was done.", "Refresh keypairs."
+        )
+    check_production(call, KEYPAIR, item)
+    call.check()
+    call.journal.sending(native, name=name)
+    provider.delete_keypair(name, native)
+    return _deleted(call, name, native)
+
+
+def came_of_delete(call: Call) -> Outcome | None:
+    """Look whether a keypair is gone."""
+    (native,), name = call.journal.objects, call.journal.request["name"]
+    item = _named(call.connect(), name)
+    return _deleted(call, name, native) if item is None or item["id"] != native else None
+
+
+def _deleted(call: Call, name: str, native: str) -> Outcome:
+    session = call.session
+    path = keyfiles.place(session.home, session.scope, name)
+    kept = f" Its private key stays in {path}." if path.exists() else ""
+    outcome = Outcome(f"Keypair {safe(name)} deleted.{kept}", kind=KEYPAIR)
+    return written(outcome, lambda: session.cache.rows.remove(KEYPAIR, session.scope, [native]))
+
+
+def _named(provider: Provider, name: str) -> Item | None:
+    return next((item for page in provider.keypairs() for item in page if item["name"] == name), None)
+
+
+def deleting(call: Call, ids: Sequence[str]) -> Preview:
+    """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
+    session = call.session
+    provider = call.connect()
+    items = {str(item["id"]): item for page in provider.keypairs() for item in page}
+    targets = []
+    for native in dict.fromkeys(id_of(call, KEYPAIR, word) for word in ids):
+        if native not in items:
+            targets.append(absent(call, KEYPAIR, native))
+            continue
+        item = items[native]
+        name = str(item["name"])
+        users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
+        users = [vm for vm in users if vm.get("keypair") == name]
+        path = keyfiles.place(session.home, session.scope, name)
+        facts = (
+            ("Type", safe(str(item.get("type") or "unknown"))),
+            ("Fingerprint", safe(str(item.get("fingerprint") or "unknown"))),
+            ("Used by", ", ".join(label(vm.get("name"), vm["id"]) for vm in users) or "no VM"),
+            ("Private key", f"stays in {path}" if path.exists() else "not here"),
+        )
+        production = is_production(item, session.settings.production)
+        warnings = []
+        if users:
+            warnings.append("Its private key can still log in to those VMs, and boots no other.")
+        if production:
+            warnings.append("It is tagged as production.")
+        targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
+    going = sum(not one.left_out for one in targets)
+    return Preview(tuple(targets), (f"{counted(going, 'keypair')} would be deleted.",) if going else ())
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("keypair", "get"),
+        "Show a keypair and whether its private key is here",
+        get,
+        params=(one_of(KEYPAIR),),
+        key="g",
+        on=("keypair",),
+    ),
+    Command(
+        ("keypair", "create"),
+        "Create a keypair and save its private key",
+        create,
+        params=(
+            Param("name", "Name of the new keypair", required=True),
+            Param("to", "File for the private key instead of the data directory's", "option", type="path"),
+        ),
+        effect="changes",
+        key="c",
+        on=("keypair",),
+        look=came_of_create,
+    ),
+    Command(
+        ("keypair", "delete"),
+        "Delete a keypair from the cloud",
+        delete,
+        params=(one_of(KEYPAIR),),
+        effect="destroys",
+        key="d",
+        on=("keypair",),
+        preview=deleting,
+        look=came_of_delete,
+    ),
+)

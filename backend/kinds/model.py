@@ -1,0 +1,135 @@
+"""What a kind of resource is: its columns, its words, how long its rows stay fresh."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from backend.providers.registry import is_id
+
+Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds", "list", "tags"]
+"""How a column's values are stored, shown and sorted; see backend.format for each."""
+
+Row = tuple[Any, ...]
+"""The values of one object in the order of its kind's columns; None where the cloud said nothing.
+
+A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
+"""
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `width` is the number of cells it would like; the table gives what there is."""
+
+    name: str
+    title: str
+    type: Type = "text"
+    width: int = 12
+    help: str = ""
+    ours: bool = False
+    """No listing tells it, and none takes it away."""
+    field: str = ""
+    """The field of the cache's document that holds it, where that is not the one of its name."""
+    earlier: str = ""
+    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource. `plural` names its tab, its collection and the provider method that lists it."""
+
+    name: str
+    plural: str
+    columns: tuple[Column, ...]
+    max_age: float
+    """Seconds after which a listing is stale."""
+    by_row: bool
+    """True: open dashboards are told of every changed row; False: once a batch, by the `refreshes` document."""
+    empty: str
+    """What an empty table tells the user to do."""
+    aliases: tuple[str, ...] = field(default=())
+    handle: str = "id"
+    """The column by which commands name one of them: what is shown, journalled and completed."""
+    word: str = ""
+    """How a sentence calls one of them, where that is not its name."""
+    tab: int | None = None
+    """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
+    vast: bool = False
+    """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
+
+    @property
+    def noun(self) -> str:
+        """One of them, in a sentence."""
+        return self.word or self.name
+
+    @property
+    def titled(self) -> str:
+        """One of them, at the beginning of a sentence."""
+        return f"{self.noun[0].upper()}{self.noun[1:]}"
+
+    @property
+    def nouns(self) -> str:
+        """Several of them, in a sentence."""
+        return f"{self.word}s" if self.word else self.plural
+
+    @cached_property
+    def listed(self) -> tuple[Column, ...]:
+        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        return tuple(column for column in self.columns if not column.ours and column.type != "tags")
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The field of a document that holds each column."""
+        return tuple(column.field or column.name for column in self.columns)
+
+    @cached_property
+    def projection(self) -> dict[str, int]:
+        """The fields of a document that a row is made from, as MongoDB is asked for them."""
+        return dict.fromkeys((*self.fields, *(column.earlier for column in self.columns if column.earlier)), 1)
+
+    @cached_property
+    def gathered(self) -> tuple[tuple[int, Column, str], ...]:
+        """The columns, each with its position and field, that are more than one plain value, or may be elsewhere."""
+        return tuple(
+            (at, column, column.field or column.name)
+            for at, column in enumerate(self.columns)
+            if column.earlier or column.type == "list"
+        )
+
+    @cached_property
+    def common(self) -> frozenset[int]:
+        """The positions of the columns of which many rows have the same value."""
+        return frozenset(
+            at
+            for at, column in enumerate(self.columns)
+            if column.type in ("text", "state", "list", "tags") and column.name not in ("id", "name")
+        )
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Column name to its position in a row."""
+        return {column.name: position for position, column in enumerate(self.columns)}
+
+    def value(self, row: Row, column: str) -> Any:
+        """Return the value of the named column in `row`."""
+        return row[self.index[column]]
+
+    def called(self, row: Row) -> str:
+        """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""
+        word = str(self.value(row, self.handle))
+        return str(self.value(row, "id")) if is_id(word) else word
+
+
+def id_column(title: str = "ID", width: int = 21) -> Column:
+    """Return the column of the ids."""
+    return Column("id", title, width=width)
+
+
+def name_column(width: int = 24) -> Column:
+    """Return the column of the names."""
+    return Column("name", "Name", width=width)
+
+
+TAGS = Column("tags", "Tags", "tags", 24, earlier="extra.tags")
+"""Last, where a table is wide: what a filter finds there must be seen somewhere."""

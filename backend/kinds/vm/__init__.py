@@ -1,0 +1,37 @@
+"""The VMs: virtual machines. Light to import: the other rooms name the kind."""
+
+from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+
+VM = Kind(
+    "vm",
+    "vms",
+    (
+        name_column(),
+        id_column(),
+        Column("state", "State", "state", 15, help="EC2's own word"),
+        Column("flight", "In flight", "flight", 28, help="The action under way and for how long", ours=True),
+        Column("flavor", "Flavor", width=12),
+        Column(
+            "protected",
+            "Protected",
+            "flag",
+            9,
+            help="Against deletion, as last asked; null: unknown",
+            ours=True,
+        ),
+        Column("public_ip", "Public IP", width=15, help="IPv4"),
+        Column("private_ip", "Private IP", width=15, help="IPv4"),
+        Column("location", "Location", width=12),
+        Column("ipv6", "IPv6", "list", 22, help="The addresses of all network interfaces"),
+        Column("image", "Image", width=21),
+        Column("keypair", "Keypair", width=14),
+        Column("launched", "Launched", "time", 16),
+        TAGS,
+    ),
+    max_age=30,
+    by_row=True,
+    empty="No VMs here. b boots one from an image; r refreshes.",
+    aliases=("node", "nodes", "instance", "instances", "server", "servers"),
+    word="VM",
+    tab=3,
+)

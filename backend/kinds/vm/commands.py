@@ -1,0 +1,108 @@
+"""The commands that only VMs have."""
+
+from backend.commands.model import Command, Param, one_of
+from backend.commands.tagging import tag_commands
+from backend.format import GONE
+from backend.kinds.vm import VM
+from backend.kinds.vm.actions import (
+    DELETE,
+    REBOOT,
+    START,
+    STOP,
+    Act,
+    boot,
+    boot_again,
+    came_of_boot,
+    came_of_protect,
+    protect,
+)
+from backend.kinds.vm.preview import deleting, stopping
+
+_VM = one_of(VM)
+
+
+def _act(act: Act, help: str, key: str) -> Command:
+    return Command(
+        ("vm", act.verb),
+        help,
+        act.run,
+        params=(_VM,),
+        effect="destroys" if act is DELETE else "changes",
+        key=key,
+        on=("vm",),
+        impossible_in=act.impossible_in,
+        preview=_PREVIEWS.get(act.verb),
+        look=act.came_of,
+    )
+
+
+_PREVIEWS = {"delete": deleting, "stop": stopping}
+
+
+def _protection(on: bool) -> Command:
+    return Command(
+        ("vm", "protect" if on else "unprotect"),
+        "Protect a VM from being deleted" if on else "Lift a VM's protection from being deleted",
+        protect(on),
+        params=(_VM,),
+        effect="changes",
+        key="p" if on else "P",
+        minor=True,
+        on=("vm",),
+        impossible_in=GONE,
+        lifts_guard=not on,
+        look=came_of_protect(on),
+    )
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("vm", "boot"),
+        "Boot a VM from an image",
+        boot,
+        params=(
+            Param(
+                "image",
+                "Id of the image",
+                kind="image",
+                required=True,
+                default=lambda session: session.cloud.default.image,
+            ),
+            Param("name", "Name of the VM", "option"),
+            Param(
+                "flavor",
+                "Flavor, such as t2.micro",
+                "option",
+                kind="flavor",
+                default=lambda session: session.cloud.flavor or None,
+            ),
+            Param(
+                "location",
+                "Availability zone; the region itself lets EC2 choose",
+                "option",
+                kind="location",
+                default=lambda session: session.cloud.location,
+            ),
+            Param(
+                "keypair",
+                "Keypair to log in with",
+                "option",
+                kind="keypair",
+                default=lambda session: session.cloud.default.keypair,
+            ),
+            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", dry=True),
+        ),
+        effect="changes",
+        key="b",
+        on=("vm", "image"),
+        look=came_of_boot,
+        resend=boot_again,
+    ),
+    _act(START, "Start a stopped VM", "u"),
+    _act(STOP, "Stop a running VM; its volumes stay, and are still billed", "t"),
+    _act(REBOOT, "Reboot a running VM", "o"),
+    _act(DELETE, "Terminate a VM; it cannot be brought back", "d"),
+    _protection(True),
+    _protection(False),
+    *tag_commands(VM),
+)

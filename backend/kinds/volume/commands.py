@@ -1,0 +1,90 @@
+"""The commands that only volumes have."""
+
+from backend.commands.model import Command, Param, one_of
+from backend.commands.tagging import tag_commands
+from backend.kinds.vm import VM
+from backend.kinds.volume import VOLUME
+from backend.kinds.volume.actions import (
+    attach,
+    came_of_attach,
+    came_of_create,
+    came_of_delete,
+    came_of_detach,
+    create,
+    create_again,
+    delete,
+    detach,
+    is_shared,
+)
+from backend.kinds.volume.preview import deleting
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("volume", "create"),
+        "Create an empty volume",
+        create,
+        params=(
+            Param("name", "Name of the new volume", required=True),
+            Param("size", "GiB", "option", type="int", default=lambda _session: "1", minimum=1),
+            Param(
+                "location",
+                "Availability zone",
+                "option",
+                kind="location",
+                default=lambda session: session.cloud.location,
+            ),
+        ),
+        effect="changes",
+        key="c",
+        on=("volume",),
+        look=came_of_create,
+        resend=create_again,
+    ),
+    Command(
+        ("volume", "delete"),
+        "Delete a volume and all that is on it",
+        delete,
+        params=(one_of(VOLUME),),
+        effect="destroys",
+        key="d",
+        on=("volume",),
+        preview=deleting,
+        look=came_of_delete,
+    ),
+    Command(
+        ("volume", "attach"),
+        "Attach a volume to a VM",
+        attach,
+        params=(
+            one_of(VOLUME),
+            one_of(VM),
+            Param("device", "Name of the device, such as /dev/sdf; else the first that is free", "option"),
+        ),
+        effect="changes",
+        key="a",
+        on=("volume",),
+        impossible_in=frozenset({"in-use", "deleting", "deleted"}),
+        look=came_of_attach,
+    ),
+    Command(
+        ("volume", "detach"),
+        "Detach a volume from its VM; unmount it there first",
+        detach,
+        params=(
+            one_of(VOLUME),
+            Param(
+                "vm",
+                "Id or unique name of the VM, where it is attached to several",
+                "option",
+                kind="vm",
+                asked=is_shared,
+            ),
+        ),
+        effect="changes",
+        key="A",
+        on=("volume",),
+        impossible_in=frozenset({"creating", "available", "deleting", "deleted"}),
+        look=came_of_detach,
+    ),
+    *tag_commands(VOLUME),
+)
