@@ -116,9 +116,9 @@ def _listed(
     last = running.count
     listed = added = changed = pages = 0
     try:
-        listing = getattr(provider, kind.plural)
+        listing = provider.of(kind.name).list
         known = cache.rows.known(kind, scope)
-        for page in prefetch(listing(known.hashes) if kind.vast else listing()):
+        for page in prefetch(listing(known=known.hashes) if kind.vast else listing()):
             check()
             lease.hold()
             new, different = cache.rows.put(kind, scope, page, known)
@@ -154,7 +154,7 @@ def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) 
     DescribeInstances leaves it out, and it costs a call for each VM: so no listing asks, but what shows or acts on one.
     """
     try:
-        on = provider.protected(vm)
+        on = provider.of("vm").protected(vm)
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", vm, error)
     else:

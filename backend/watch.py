@@ -11,6 +11,7 @@ from backend.errors import Cancelled, CloudmeshError
 from backend.format import MOVING, Flight
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.log import logger
 from backend.providers.protocol import Provider
 from backend.refresh import TARGET, not_listed_yet, settle
@@ -162,7 +163,7 @@ class Watcher:
 
     def _ask(self, ids: Sequence[str]) -> None:
         missing = set(ids)
-        for page in self._connect(self._check).vms(ids):
+        for page in vms(self._connect(self._check)).list(ids):
             self._check()
             self._cache.rows.put(VM, self._scope, page)
             missing -= {item["id"] for item in page}

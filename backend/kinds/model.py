@@ -75,7 +75,7 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        """The columns that a cloud's listing fills; tags are a fact of an item."""
         return tuple(column for column in self.columns if not column.ours and column.type != "tags")
 
     @cached_property

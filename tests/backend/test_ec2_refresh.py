@@ -119,7 +119,7 @@ def test_a_token_that_always_expires_is_one_error_and_costs_no_row(cache: Cache,
 
 def test_a_lost_place_without_a_token_is_no_reason_to_begin_again() -> None:
     with Faults(refusal(400, "InvalidNextToken")) as faults, pytest.raises(CloudError, match="InvalidNextToken"):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert len(faults.asked) == 1
 
 

@@ -141,9 +141,9 @@ def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
 
 def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
     calls: tuple[Callable[[EC2Provider], object], ...] = (
-        lambda ec2: [*ec2.vms()],
-        lambda ec2: ec2.stop("i-1"),
-        lambda ec2: ec2.create_keypair("mine"),
+        lambda ec2: [*ec2.of("vm").list()],
+        lambda ec2: ec2.of("vm").stop("i-1"),
+        lambda ec2: ec2.of("keypair").create("mine"),
     )
     for reply in _replies(planted, long=ground.long):
         with Faults(reply) as faults:

@@ -23,6 +23,7 @@ from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.kinds.vm.facts import dying_volumes, lost_address, lost_by_stop
 from backend.kinds.volume import VOLUME
 from backend.log import logger
@@ -51,24 +52,24 @@ def boot(call: Call) -> Outcome:
     provider = call.connect()
     _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
-        provider.try_boot(request)
+        vms(provider).try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
         return Outcome(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
     call.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
-    return _booted(call, request, provider.boot(request))
+    return _booted(call, request, vms(provider).boot(request))
 
 
 def came_of_boot(call: Call) -> Outcome | None:
     """Find the VM that a boot whose answer was lost has made."""
     request = _request(call)
-    item = call.connect().booted(request)
+    item = vms(call.connect()).booted(request)
     return _booted(call, request, item) if item else None
 
 
 def boot_again(call: Call) -> Outcome:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
     request = _request(call)
-    return _booted(call, request, call.connect().boot(request))
+    return _booted(call, request, vms(call.connect()).boot(request))
 
 
 def _request(call: Call) -> Boot:
@@ -250,10 +251,10 @@ _PAST = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": 
 _BUSY = frozenset({"pending", "running"})
 _RESTING = frozenset({"stopping", "stopped"})
 
-START = Act("start", "starting", lambda provider, vm: provider.start(vm), _BUSY | GONE, _BUSY, reverse="stop")
-STOP = Act("stop", "stopping", lambda provider, vm: provider.stop(vm), _RESTING | GONE, _RESTING, reverse="start")
-REBOOT = Act("reboot", "rebooting", lambda provider, vm: provider.reboot(vm), GONE | {"stopped"}, None)
-DELETE = Act("delete", "being deleted", lambda provider, vm: provider.delete_vm(vm), GONE, GONE)
+START = Act("start", "starting", lambda provider, vm: vms(provider).start(vm), _BUSY | GONE, _BUSY, reverse="stop")
+STOP = Act("stop", "stopping", lambda provider, vm: vms(provider).stop(vm), _RESTING | GONE, _RESTING, reverse="start")
+REBOOT = Act("reboot", "rebooting", lambda provider, vm: vms(provider).reboot(vm), GONE | {"stopped"}, None)
+DELETE = Act("delete", "being deleted", lambda provider, vm: vms(provider).delete(vm), GONE, GONE)
 
 # --- termination protection ------------------------------------------------------------------------------------------
 
@@ -264,13 +265,13 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
     def run(call: Call) -> Outcome:
         provider, item = present(call, VM, call.args["vm"])
         native = str(item["id"])
-        if provider.protected(native) == on:
+        if vms(provider).protected(native) == on:
             call.session.cache.rows.set_protected(VM, call.session.scope, native, on)
             already = "protected already" if on else "not protected"
             return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=VM)
         call.check()
         call.journal.sending(native)
-        provider.protect(native, on)
+        vms(provider).protect(native, on)
         return _protected(call, item, on)
 
     return run
@@ -281,7 +282,7 @@ def came_of_protect(on: bool) -> Callable[[Call], Outcome | None]:
 
     def look(call: Call) -> Outcome | None:
         provider, item = present(call, VM, call.journal.objects[0])
-        return _protected(call, item, on) if provider.protected(item["id"]) == on else None
+        return _protected(call, item, on) if vms(provider).protected(item["id"]) == on else None
 
     return look
 
