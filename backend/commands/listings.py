@@ -117,5 +117,5 @@ def set_default(call: Call) -> Outcome:
     """Switch to another configured cloud, now and in later runs."""
     cloud = cloud_named(call.session.settings, call.args["cloud"])
     remember(call.session.settings, call.session.home, cloud=cloud.name)
-    message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
+    message = f"The default cloud is {cloud.name} ({cloud.provider.name}, {cloud.region})."
     return Outcome(message, setting=SettingChange(cloud=cloud.name))
