@@ -21,7 +21,7 @@ def _act(action: Action, help: str, key: str) -> Command:
         on=("vm",),
         impossible_in=action.impossible_in,
         preview=_PREVIEWS.get(action.verb),
-        look=actions.probe(action),
+        probe=actions.probe(action),
     )
 
 
@@ -40,7 +40,7 @@ def _protection(on: bool) -> Command:
         on=("vm",),
         impossible_in=GONE,
         lifts_guard=not on,
-        look=protection.probe(on),
+        probe=protection.probe(on),
     )
 
 
@@ -84,7 +84,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="b",
         on=("vm", "image"),
-        look=boot.probe,
+        probe=boot.probe,
         resend=boot.boot_again,
     ),
     _act(START, "Start a stopped VM", "u"),
