@@ -25,20 +25,9 @@ def only(pages: Iterator[Page]) -> Item | None:
     return next((item for page in pages for item in page), None)
 
 
-_LISTED: dict[str, Callable[[Provider, str], Iterator[Page]]] = {
-    "image": lambda provider, native: provider.images(ids=[native]),
-    "vm": lambda provider, native: provider.vms([native]),
-    "volume": lambda provider, native: provider.volumes([native]),
-}
-"""Lists one object of a kind by its id."""
-
-
 def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
-    """Return an object as the cloud lists it at this moment, None when it does not.
-
-    Raises KeyError for a kind that cannot be listed by id.
-    """
-    return only(_LISTED[kind.name](provider, native))
+    """Return an object as the cloud lists it at this moment, None when it does not; its kind can be listed by id."""
+    return only(provider.of(kind.name).list(ids=[native]))
 
 
 def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:

@@ -118,5 +118,5 @@ def set_default(context: Context) -> Result:
     """Switch to another configured cloud, now and in later runs."""
     cloud = cloud_named(context.session.settings, context.args["cloud"])
     remember(context.session.settings, context.session.home, cloud=cloud.name)
-    message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
+    message = f"The default cloud is {cloud.name} ({cloud.provider.name}, {cloud.region})."
     return Result(message, setting=SettingChange(cloud=cloud.name))

@@ -21,7 +21,7 @@ def production_tag(tags: Mapping[str, str], rules: Iterable[str]) -> str:
 
 def tags_of(item: Item) -> Mapping[str, str]:
     """Return the tags of an object as the cloud lists it."""
-    tags: Mapping[str, str] = item.get("extra", {}).get("tags") or {}
+    tags: Mapping[str, str] = item.get("tags") or {}
     return tags
 
 

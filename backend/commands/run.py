@@ -30,9 +30,10 @@ from backend.errors import (
 )
 from backend.journal.entry import Entry, plan
 from backend.log import logger
+from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import LISTING_DELAY, Progress
-from backend.session import Connect, Session
+from backend.session import Session
 from backend.text import safe
 
 Told = Callable[[int, Finished], object]

@@ -1,6 +1,6 @@
 """Recovery: finds the outcome of commands whose process ended first, and runs those that were not begun."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ from backend.journal import owner
 from backend.journal.entry import Entry, here
 from backend.kinds.model import Kind
 from backend.log import logger
-from backend.providers.protocol import Item, Page, Provider
+from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -213,13 +213,8 @@ def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
-    """Return what of these the cloud lists at this moment. Raises KeyError for a kind that nothing destroys."""
-    listings: dict[str, Callable[[], Iterator[Page]]] = {
-        "vm": lambda: provider.vms(ids),
-        "volume": lambda: provider.volumes(ids),
-        "keypair": provider.keypairs,
-    }
-    return [item for page in listings[kind]() for item in page if item["id"] in ids]
+    """Return what of these the cloud lists at this moment."""
+    return [item for page in provider.of(kind).list(ids=ids) for item in page if item["id"] in ids]
 
 
 def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:

@@ -1,8 +1,9 @@
 """The keypairs: SSH keys to log in to VMs with."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from backend import keyfiles
 from backend.commands.common import absent, label, written
@@ -14,8 +15,10 @@ from backend.config import expanded
 from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
 from backend.format import counted
 from backend.journal.entry import here
-from backend.kinds.model import TAGS, Column, Kind, id_column, is_id, name_column
-from backend.providers.protocol import Item, Provider
+from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.kinds.vm.face import vms
+from backend.providers.protocol import Item, Page, Provider
+from backend.providers.registry import is_id
 from backend.text import safe
 
 
@@ -49,6 +52,28 @@ KEYPAIR = Kind(
 )
 
 
+class Keypairs(Protocol):
+    """What the commands on keypairs need of a provider. An item has its tags."""
+
+    def list(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        """List all keypairs, or those of `ids`; what no longer exists is absent."""
+        ...
+
+    def create(self, name: str) -> tuple[Item, str]:
+        """Return the keypair and its private key (PEM), which the cloud never shows again."""
+        ...
+
+    def delete(self, name: str, native: str) -> None:
+        """Delete a keypair; NotFoundError where the one of that name is not the one of that id."""
+        ...
+
+
+def keypairs(provider: Provider) -> Keypairs:
+    """Return the keypairs of a cloud."""
+    face: Keypairs = provider.of(KEYPAIR.name)
+    return face
+
+
 def get(context: Context) -> Result:
     """Return a keypair's name, fingerprint and whether its private key is here."""
     row = find(context, KEYPAIR, context.args["keypair"])
@@ -72,7 +97,7 @@ def create(context: Context) -> Result:
     with keyfiles.reserved(path, top) as file:
         provider = context.connect()
         context.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
-        item, key = provider.create_keypair(name)
+        item, key = keypairs(provider).create(name)
         context.journal.objects.append(item["id"])
         file.write(key)
     outcome = Result(
@@ -124,7 +149,7 @@ def delete(context: Context) -> Result:
     check_production(context, KEYPAIR, item)
     context.check()
     context.journal.sending(native, name=name)
-    provider.delete_keypair(name, native)
+    keypairs(provider).delete(name, native)
     return _deleted(context, name, native)
 
 
@@ -144,14 +169,14 @@ def _deleted(context: Context, name: str, native: str) -> Result:
 
 
 def _named(provider: Provider, name: str) -> Item | None:
-    return next((item for page in provider.keypairs() for item in page if item["name"] == name), None)
+    return next((item for page in keypairs(provider).list() for item in page if item["name"] == name), None)
 
 
 def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
     session = context.session
     provider = context.connect()
-    items = {str(item["id"]): item for page in provider.keypairs() for item in page}
+    items = {str(item["id"]): item for page in keypairs(provider).list() for item in page}
     targets = []
     for native in dict.fromkeys(id_of(context, KEYPAIR, word) for word in ids):
         if native not in items:
@@ -159,7 +184,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
             continue
         item = items[native]
         name = str(item["name"])
-        users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
+        users = [vm for page in vms(provider).list(keypair=name) for vm in page if vm.get("state") != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
         path = keyfiles.place(session.home, session.scope, name)
         facts = (

@@ -1,12 +1,12 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from backend.errors import NotFoundError
+from backend.providers.registry import is_id
 
 Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds", "list", "tags"]
 """How a column's values are stored, shown and sorted; see backend.format for each."""
@@ -18,14 +18,6 @@ A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty
 """
 
 DAY = 86_400.0
-
-_ID = re.compile(r"(i|vol|ami|key)-[0-9a-f]{8,}")
-"""What EC2 gives as an id to what has a name of its user's choice."""
-
-
-def is_id(word: str) -> bool:
-    """Return whether a word can only be an id: anybody may name something like another's id, and is not meant then."""
-    return _ID.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        """The columns that a cloud's listing fills; tags are a fact of an item."""
         return tuple(column for column in self.columns if not column.ours and column.type != "tags")
 
     @cached_property

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from backend.config import Cloud, Credentials, Defaults
+from backend.config import Cloud, Defaults
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 
 
@@ -25,7 +26,7 @@ class Ground:
         """Empty the simulated account and return it."""
         with urlopen(Request(f"{self.moto}/moto-api/reset", method="POST")):  # noqa: S310 - our own server
             pass
-        keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
+        keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
         return Cloud(name, endpoint=self.moto, images=("self",), credentials=keys, default=Defaults("us-east-1"))
 
 

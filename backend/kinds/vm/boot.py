@@ -16,6 +16,7 @@ from backend.kinds.keypair import KEYPAIR
 from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.lifecycle import Flight
 from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
@@ -39,24 +40,24 @@ def boot(context: Context) -> Result:
     provider = context.connect()
     _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
-        provider.try_boot(request)
+        vms(provider).try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
         return Result(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
     context.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
-    return _booted(context, request, provider.boot(request))
+    return _booted(context, request, vms(provider).boot(request))
 
 
 def probe(context: Context) -> Result | None:
     """Find the VM of a boot whose answer was lost."""
     request = _request(context)
-    item = context.connect().booted(request)
+    item = vms(context.connect()).booted(request)
     return _booted(context, request, item) if item else None
 
 
 def boot_again(context: Context) -> Result:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
     request = _request(context)
-    return _booted(context, request, context.connect().boot(request))
+    return _booted(context, request, vms(context.connect()).boot(request))
 
 
 def _request(context: Context) -> Boot:
