@@ -37,7 +37,7 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
 
 
 def tag(kind: Kind) -> Callable[[Context], Result]:
-    """Return the function of `KIND tag`; what the tag was before is in the command that takes it back."""
+    """Return the function of `KIND tag`; the command that undoes it has the earlier value."""
 
     def run(context: Context) -> Result:
         key, _, value = context.args["tag"].partition("=")

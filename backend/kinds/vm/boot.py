@@ -23,7 +23,7 @@ from backend.text import safe
 
 
 def boot(context: Context) -> Result:
-    """Boot a VM from an image; nothing is sent to the cloud before image, flavor and keypair are known to exist."""
+    """Boot a VM from an image; nothing is sent before image, flavor and keypair are known to exist."""
     session, args = context.session, context.args
     image, flavor = find(context, IMAGE, args["image"]), find(context, FLAVOR, args["flavor"])
     _check_architecture(image, flavor)
@@ -78,7 +78,7 @@ def _booted(context: Context, request: Boot, item: Item) -> Result:
 
 
 def _check_called(provider: Provider, word: str, native: str) -> None:
-    """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
+    """Raise unless the image found by a name has that name at EC2 too: the cache may be out of date."""
     if word == native:
         return
     image = listed(provider, IMAGE, native)

@@ -1,4 +1,4 @@
-"""What the cloud says at this moment about VMs that are to be deleted or stopped, and what they would lose."""
+"""What the cloud says now about VMs that are to be deleted or stopped, and what they would lose."""
 
 import queue
 import threading
@@ -22,12 +22,12 @@ from backend.refresh import Progress
 from backend.text import safe
 
 _ASKING = 4
-"""Threads that ask whether VMs are protected: a call for each."""
+"""Threads that ask whether VMs are protected: a request for each VM."""
 
 T = TypeVar("T")
 
 
-# --- what one VM or volume says of itself ----------------------------------------------------------------------------
+# --- one VM or volume ---------------------------------------------------------------------------------------------
 
 
 def group_of(vm: Item) -> str:
@@ -42,7 +42,7 @@ def lost_address(provider: Provider, vm: Item) -> str:
         return address
     try:
         elastic = vms(provider).addresses([vm["id"]]).get(vm["id"], ())
-    except CloudError:  # then nothing is said of it
+    except CloudError:  # then the address is not mentioned
         return ""
     return "" if address in elastic else address
 
@@ -83,19 +83,19 @@ def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the cloud says about VMs, by id where nothing else is said."""
+    """What the cloud says about VMs; the mappings are by id."""
 
     items: Mapping[str, Item]
     volumes: Mapping[str, Sequence[Item]]
     """A volume that is attached to several of them is with each."""
     addresses: Mapping[str, Sequence[str]] | None
-    """Elastic ones; None where they could not be looked at."""
+    """Elastic ones; None where they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
     now: datetime
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
         """Return USD an hour of a VM while it runs, None where it is not known."""
@@ -107,7 +107,7 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none, or none any more."""
+        """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
         if self.items[native].get("state") == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
@@ -150,7 +150,7 @@ class Facts:
 def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
     """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
 
-    `protection`: ask of each VM whether it is protected, a call for each. What these keys may not look at, or what
+    `protection`: ask for each VM whether it is protected, one request each. What these keys may not look at, or what
     fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
     """
     session = context.session
@@ -168,7 +168,7 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
             notes.append(f"{what} could not be looked at: {error}")
         except (Cancelled, CacheError):
             raise
-        except Exception as error:  # noqa: BLE001 - an internal error costs the one fact, and is said
+        except Exception as error:  # noqa: BLE001 - an internal error costs one fact, and a note says so
             logger.exception("%s could not be looked at", what)
             notes.append(f"{what} could not be looked at: {type(error).__name__}, a bug in cloudmesh-tui.")
         return otherwise

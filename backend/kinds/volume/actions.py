@@ -33,7 +33,7 @@ def create(context: Context) -> Result:
 
 
 def probe_create(context: Context) -> Result | None:
-    """Look for a volume like it that was not there before and that no other command has made."""
+    """Find a volume like it that was not there before and that no other command made."""
     name, size, where, before = (context.journal.request[key] for key in ("name", "size", "location", "before"))
     for item in _named(context.connect(), name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
