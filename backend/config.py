@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,37 +18,23 @@ from backend.errors import ConfigError, UsageError
 from backend.folders import is_trusted
 from backend.kinds.model import Kind
 from backend.names import closest
+from backend.providers.entry import ProviderEntry
+from backend.providers.registry import DEFAULT, PROVIDERS
 from backend.redact import KEY_VARIABLES
 from backend.secret import Secret
 from backend.text import safe
 
 NAME = "cloudmesh.yaml"
 
-_ZONE = re.compile(r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)")
-"""A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number."""
-
-
-ENDPOINT_REGION = "us-east-1"
-"""The region of an `endpoint` where nothing names another: most such clouds have one region, by any name."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """The keys of one cloud; empty where the configuration and the environment say nothing."""
-
-    key: Secret = field(default_factory=lambda: Secret(""))
-    secret: Secret = field(default_factory=lambda: Secret(""))
-    token: Secret = field(default_factory=lambda: Secret(""))
-
 
 @dataclass(frozen=True)
 class Defaults:
     """What `vm boot` and `volume create` take where the command says nothing."""
 
-    location: str = ENDPOINT_REGION
-    """A region or an availability zone; "" where neither the configuration nor the environment names one."""
+    location: str | None = None
+    """A region or a place in one; "" where nothing names one, None for the one that endpoints of the provider have."""
     image: str | None = None
-    size: str = "t2.micro"
+    size: str | None = None
     keypair: str | None = None
 
 
@@ -60,12 +47,13 @@ class Cloud:
     """A named account and region."""
 
     name: str
-    provider: str = "ec2"
+    provider: ProviderEntry = DEFAULT
     endpoint: str | None = None
-    """A URL instead of AWS's own, for moto, LocalStack or Eucalyptus."""
-    images: tuple[str, ...] = ("self", "amazon")
-    """Whose images are listed: self, amazon, aws-marketplace, aws-backup-vault, account ids, or all alone."""
-    credentials: Credentials = field(default_factory=Credentials)
+    """A URL instead of the provider's own, for moto, LocalStack or Eucalyptus."""
+    images: tuple[str, ...] = ()
+    """The owners whose images are listed, in the provider's words; none: the provider's choice."""
+    credentials: Mapping[str, Secret] = field(default_factory=dict)
+    """Those that the configuration or the environment has, by the provider's names for them."""
     default: Defaults = field(default_factory=Defaults)
     read_only: bool = False
     """Nothing may be changed there: its provider refuses whatever would."""
@@ -73,15 +61,20 @@ class Cloud:
     """It is in this process: the environment's proxies do not lead to it."""
 
     @property
-    def region(self) -> str:
-        """The region of the default location; "" where there is none."""
-        match = _ZONE.fullmatch(self.default.location)
-        return match["region"] if match else self.default.location
+    def location(self) -> str:
+        """The default location: a region or a place in one; "" where there is none."""
+        return self.provider.endpoint_region if self.default.location is None else self.default.location
 
     @property
-    def zone(self) -> str | None:
-        """The default location where it is an availability zone, None where it is a whole region."""
-        return self.default.location if _ZONE.fullmatch(self.default.location) else None
+    def region(self) -> str:
+        """The region of the default location; "" where there is none."""
+        match = re.fullmatch(self.provider.zone, self.location)
+        return match["region"] if match else self.location
+
+    @property
+    def flavor(self) -> str:
+        """The flavor that is booted where nobody names one; "" where the provider has none."""
+        return self.default.size or self.provider.flavor
 
 
 @dataclass(frozen=True)
@@ -199,8 +192,15 @@ _NO_CONFIG_CURE = (
 )
 
 
-def load(path: Path, kinds: Iterable[str], environ: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    path: Path,
+    kinds: Iterable[str],
+    environ: Mapping[str, str] = os.environ,
+    providers: Mapping[str, ProviderEntry] = PROVIDERS,
+) -> Settings:
     """Read `path` into Settings; `kinds` are the names of the kinds that it may set something for.
+
+    Its clouds are those of `providers`.
 
     Raises ConfigError with the file and the key path when it cannot be read, is no YAML, has an unknown key or a
     value of the wrong type, or names a cloud that it does not define.
@@ -217,7 +217,8 @@ def load(path: Path, kinds: Iterable[str], environ: Mapping[str, str] = os.envir
         document = plainyaml.load(text)
     except plainyaml.NotYAMLError as error:
         raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
-    return _Reader(path, kinds, environ).settings(document, tuple(_exposed(path, found, above)))
+    reader = _Reader(path, kinds, environ, providers)
+    return reader.settings(document, tuple(_exposed(path, found, above)))
 
 
 def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterator[str]:
@@ -236,10 +237,13 @@ def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterat
 class _Reader:
     """Turns one parsed document into Settings; every complaint names the file and the key path."""
 
-    def __init__(self, path: Path, kinds: Iterable[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, kinds: Iterable[str], environ: Mapping[str, str], providers: Mapping[str, ProviderEntry]
+    ) -> None:
         self._path = path
         self._kinds = tuple(kinds)
         self._environ = environ
+        self._providers = providers
 
     def settings(self, document: Any, warnings: tuple[str, ...]) -> Settings:
         top = self._section(document, "", {"cloudmesh": self._as_is})
@@ -290,40 +294,58 @@ class _Reader:
 
     def _cloud(self, name: str, value: Any) -> Cloud:
         where = f"cloudmesh.clouds.{name}"
+        provider = self._provider(value, where)
+        owners = {"images": partial(self._owners, provider)} if provider.owners else {}
         found = self._section(
             value,
             where,
             {
-                "provider": self._text,
+                "provider": self._as_is,
                 "endpoint": self._endpoint,
-                "images": self._owners,
+                **owners,
                 "read_only": self._switch,
                 "credentials": self._as_is,
                 "default": self._as_is,
             },
         )
-        provider = found.get("provider", "ec2")
-        if provider not in PROVIDERS:
-            raise self._error(f"{where}.provider", f"names the unknown provider {provider!r}", PROVIDERS, provider)
         keys = self._section(
-            found.pop("credentials", None), f"{where}.credentials", dict.fromkeys(_CREDENTIALS, self._text)
+            found.pop("credentials", None), f"{where}.credentials", dict.fromkeys(provider.credentials, self._text)
         )
         # The environment's keys serve only as a set: one account's key never meets another's secret.
-        sources = keys if keys else {key: self._environ.get(name) for key, name in _CREDENTIALS.items()}
-        key, secret, token = (Secret(sources.get(key) or "") for key in _CREDENTIALS)
+        sources = keys or {key: self._environ.get(variable) for key, variable in provider.credentials.items()}
         default = self._section(
             found.pop("default", None),
             f"{where}.default",
-            {"location": self._location, **dict.fromkeys(("image", "size", "keypair"), self._text)},
+            {
+                "location": partial(self._location, provider),
+                **dict.fromkeys(("image", "size", "keypair"), self._text),
+            },
         )
-        location = default.pop("location", None) or self._region_of_environment()
-        location = location or (ENDPOINT_REGION if "endpoint" in found else "")
-        defaults = Defaults(location=location, **default)
-        return Cloud(name=name, credentials=Credentials(key, secret, token), default=defaults, **found)
+        location = default.pop("location", None) or self._region_of_environment(provider)
+        return Cloud(
+            **found
+            | {
+                "name": name,
+                "provider": provider,
+                "credentials": {key: Secret(said) for key, said in sources.items() if said},
+                "default": Defaults(location=location or (None if "endpoint" in found else ""), **default),
+            }
+        )
 
-    def _region_of_environment(self) -> str:
+    def _provider(self, value: Any, where: str) -> ProviderEntry:
+        """Return the provider of a cloud, before anything else of it is read: that is in the provider's words."""
+        where = f"{where}.provider"
+        name = self._expand(value.get("provider"), where) if isinstance(value, dict) else None
+        if name in (None, ""):
+            return next(iter(self._providers.values()))
+        entry = self._providers.get(self._text(name, where))
+        if entry is None:
+            raise self._error(where, f"names the unknown provider {name!r}", self._providers, name)
+        return entry
+
+    def _region_of_environment(self, provider: ProviderEntry) -> str:
         """Return the region that the environment names where the configuration says nothing, "" where it names none."""
-        for name in REGION_VARIABLES:
+        for name in provider.region_variables:
             region = self._environ.get(name, "").strip()
             if not region:
                 continue
@@ -357,7 +379,7 @@ class _Reader:
 
         def found(match: re.Match[str]) -> str:
             name = match[1]
-            if name in KEY_VARIABLES and where.rpartition(".")[2] not in _CREDENTIALS:
+            if name in KEY_VARIABLES and ".credentials." not in where:
                 raise self._wrong(where, f"uses ${{{name}}}, which is a key", "Keys stand under credentials alone.")
             if name not in self._environ:
                 raise self._wrong(where, f"uses ${{{name}}}, which the environment does not have", f"Set {name}.")
@@ -391,19 +413,20 @@ class _Reader:
             raise self._wrong(where, f"must be a number of seconds above 0 and at most {_LONGEST}, not {text!r}")
         return seconds
 
-    def _location(self, value: Any, where: str) -> str:
+    def _location(self, provider: ProviderEntry, value: Any, where: str) -> str:
         text = self._text(value, where)
         if not re.fullmatch(_NAME, text):
-            raise self._wrong(where, "must be a region or an availability zone, such as us-west-1 or us-west-1b")
+            raise self._wrong(where, f"must be {provider.locations}")
         return text
 
-    def _owners(self, value: Any, where: str) -> tuple[str, ...]:
+    def _owners(self, provider: ProviderEntry, value: Any, where: str) -> tuple[str, ...]:
+        known = (*provider.owners, provider.owner_form)
         owners = tuple(self._text(entry, where) for entry in (value if isinstance(value, list) else [value]))
         if not owners:
-            raise self._wrong(where, "must name at least one owner", f"Known: {', '.join(_OWNERS)}.")
+            raise self._wrong(where, "must name at least one owner", f"Known: {', '.join(known)}.")
         for owner in owners:
-            if owner not in _ALIASES and not re.fullmatch(r"\d{12}", owner):
-                raise self._error(where, f"has the unknown owner {owner!r}", _OWNERS, owner)
+            if owner not in provider.owners and not re.fullmatch(provider.owner_id, owner):
+                raise self._error(where, f"has the unknown owner {owner!r}", known, owner)
         if "all" in owners and len(owners) > 1:
             raise self._wrong(where, "names `all` beside other owners", "Keep one of them.")
         return owners
@@ -424,7 +447,7 @@ class _Reader:
             good = False
         if not good:
             raise self._wrong(where, "must be a URL such as http://127.0.0.1:5000")
-        if "@" in text:  # it is named in errors and logs, and EC2 is never asked with a password
+        if "@" in text:  # it is named in errors and logs, and no request has a password
             raise self._wrong(where, "must be a URL without user and password", "Put keys into credentials.")
         return text
 
@@ -457,8 +480,6 @@ class _Reader:
         return ConfigError(f"{self._path}: {safe(where)} {safe(what)}.", cure)
 
 
-PROVIDERS = ("ec2",)
-
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """What a cloud or a region may be called: both name folders, and the region a host."""
 
@@ -466,19 +487,6 @@ _SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "fa
 
 _LONGEST = 1_000_000_000
 """Seconds that a timer can take."""
-
-_ALIASES = ("self", "amazon", "aws-marketplace", "aws-backup-vault", "all")
-_OWNERS = (*_ALIASES, "a 12-digit account id")
-
-_CREDENTIALS = {
-    "EC2_ACCESS_KEY": "AWS_ACCESS_KEY_ID",
-    "EC2_SECRET_KEY": "AWS_SECRET_ACCESS_KEY",
-    "EC2_SESSION_TOKEN": "AWS_SESSION_TOKEN",
-}
-"""Our key to the environment variable that serves where the configuration has none."""
-
-REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-"""Which variables name the region, the first one first, as in AWS's SDKs."""
 
 
 def _kind_of(value: Any) -> str:

@@ -13,9 +13,10 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
 from backend.demo_content import REGIONS, newest
 from backend.errors import ConfigError
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class DemoCloud:
                 name=region.cloud,
                 endpoint=f"http://127.0.0.1:{self._server.server_port}",
                 direct=True,
-                credentials=Credentials(Secret(self._key), Secret("demo")),
+                credentials=ec2_keys(Secret(self._key), Secret("demo")),
                 default=Defaults(
                     location=region.name,
                     image=newest(region.name, region.image),

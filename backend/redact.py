@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from backend.providers.registry import PROVIDERS
+
 HIDDEN = "***"
 
 SHORTEST = 6
@@ -18,9 +20,10 @@ _PLAIN = frozenset({"embedded", "memory"})
 """What mongodb.uri may say that is kept like a secret and is none."""
 
 KEY_VARIABLES = (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
-    "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN",
-)  # fmt: skip
+    "AWS_SECURITY_TOKEN",
+    *(name for entry in PROVIDERS.values() for pair in entry.credentials.items() for name in pair),
+)
+"""The environment variables that hold keys: those that a provider takes, and names that people give them."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 _known: dict[str, re.Pattern[str]] = {}

@@ -114,9 +114,9 @@ def _listed(
     last = running.count
     listed = added = changed = pages = 0
     try:
-        listing = getattr(provider, kind.plural)
+        listing = provider.of(kind.name).list
         known = cache.rows.known(kind, scope)
-        for page in prefetch(listing(known.hashes) if kind.vast else listing()):
+        for page in prefetch(listing(known=known.hashes) if kind.vast else listing()):
             check()
             lease.hold()
             new, different = cache.rows.put(kind, scope, page, known)

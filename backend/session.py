@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.callbacks import ignore
-from backend.config import REGION_VARIABLES, Cloud, Settings
+from backend.config import Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds.model import Kind, Scope
 from backend.names import closest
 from backend.providers import registry
+from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
 
 if TYPE_CHECKING:
     from backend.cache import Cache
-
-Connect = Callable[[Cloud, Callable[[], None], Callable[[Waiting], None]], Provider]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Session:
         for column in kind.columns:  # one that has a field of another name is called as in the table
             if column.field in shown:
                 shown[column.name] = shown.pop(column.field)
-        return shown | {"extra": registry.opened(kind, document["extra"])}
+        return shown | {"extra": self.cloud.provider.opened(kind.name, document["extra"])}
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with a setting changed, and all others as they are now."""
@@ -109,8 +108,11 @@ def cloud_named(settings: Settings, name: str) -> Cloud:
         raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
     cloud = settings.clouds[name]
     if not cloud.region:
+        variables = cloud.provider.region_variables
+        said = f"neither its default.location nor {' or '.join(variables)} names one"
         raise ConfigError(
-            f"Cloud {name} has no region: neither its default.location nor {' or '.join(REGION_VARIABLES)} names one.",
-            f"Write default.location of cloud {name} in cloudmesh.yaml, or set {REGION_VARIABLES[0]}.",
+            f"Cloud {name} has no region: {said if variables else 'its default.location names none'}.",
+            f"Write default.location of cloud {name} in cloudmesh.yaml"
+            f"{f', or set {variables[0]}' if variables else ''}.",
         )
     return cloud

@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 
 from backend.cache import Cache
 from backend.kinds.model import Kind, Row, Scope
-from backend.providers.ec2 import provider as ec2
-from backend.providers.ec2.calls import Listing
+from backend.providers.ec2 import flavors, images, keypairs, locations, vms, volumes
+from backend.providers.ec2.requests import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
 
 HERE = Scope("aws", "us-east-1")
@@ -50,7 +50,7 @@ def _numbered(value: Any, number: int) -> Any:
 
 LISTED = {
     "image": Kept(
-        ec2.IMAGES, "imageId", "ami-{n:08x}",
+        images.IMAGES, "imageId", "ami-{n:08x}",
         {"name": "al2023-{n}", "architecture": "x86_64", "owner": "amazon", "created": WHEN, "state": "available",
          "platform": "Linux/UNIX"},
         "<imageId>ami-{n:08x}</imageId><imageLocation>amazon/al2023</imageLocation><imageState>available</imageState>"
@@ -62,7 +62,7 @@ LISTED = {
         "<volumeSize>8</volumeSize></ebs></item></blockDeviceMapping>",
     ),
     "flavor": Kept(
-        ec2.FLAVORS, "instanceType", "x{n}.none",
+        flavors.FLAVORS, "instanceType", "x{n}.none",
         {"name": "x{n}.none", "vcpu": 2, "memory": 1024, "disk": 80, "architecture": "i386, x86_64",
          "network": "Low to Moderate"},
         "<instanceType>x{n}.none</instanceType><currentGeneration>true</currentGeneration>"
@@ -73,7 +73,7 @@ LISTED = {
         "</processorInfo><networkInfo><networkPerformance>Low to Moderate</networkPerformance></networkInfo>",
     ),
     "vm": Kept(
-        ec2.VMS, "instanceId", "i-{n:08x}",
+        vms.VMS, "instanceId", "i-{n:08x}",
         {"name": "web {n}", "state": "running", "flavor": "t2.micro", "public_ip": "54.1.2.3", "private_ip": "10.0.0.1",
          "ipv6": ("2001:db8::1", "2001:db8::2", "2001:db8::3"), "location": "us-east-1a", "image": "ami-1",
          "keypair": "deploy", "launched": WHEN, "tags": TAGGED},
@@ -93,19 +93,19 @@ LISTED = {
         "instancesSet",
     ),
     "keypair": Kept(
-        ec2.KEYPAIRS, "keyPairId", "key-{n:08x}",
+        keypairs.KEYPAIRS, "keyPairId", "key-{n:08x}",
         {"name": "deploy {n}", "type": "rsa", "fingerprint": "1f:51:ae", "created": WHEN, "tags": TAGGED},
         "<keyPairId>key-{n:08x}</keyPairId><keyName>deploy {n}</keyName><keyType>rsa</keyType>"
         "<keyFingerprint>1f:51:ae</keyFingerprint><createTime>2026-05-06T07:08:09.000Z</createTime>" + TAGS,
     ),
     "location": Kept(
-        ec2.LOCATIONS, "zoneName", "us-east-1-{n}",
+        locations.LOCATIONS, "zoneName", "us-east-1-{n}",
         {"name": "us-east-1-{n}", "region": "us-east-1", "state": "available", "type": "availability-zone"},
         "<zoneName>us-east-1-{n}</zoneName><zoneState>available</zoneState><regionName>us-east-1</regionName>"
         "<messageSet/><zoneId>use1-az{n}</zoneId><zoneType>availability-zone</zoneType>",
     ),
     "volume": Kept(
-        ec2.VOLUMES, "volumeId", "vol-{n:08x}",
+        volumes.VOLUMES, "volumeId", "vol-{n:08x}",
         {"name": "web {n}", "size": 8, "state": "in-use", "type": "gp3", "vm": ("i-1", "i-2"),
          "location": "us-east-1a", "created": WHEN, "tags": TAGGED},
         "<volumeId>vol-{n:08x}</volumeId><size>8</size><snapshotId/><availabilityZone>us-east-1a</availabilityZone>"
@@ -257,6 +257,6 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
 
 
 def _page(asked: Listing, items: Sequence[str]) -> Reply:
-    name, collection = f"{asked.call.action}Response", asked.collection
+    name, collection = f"{asked.request.action}Response", asked.collection
     inside = f"<requestId>r</requestId><{collection}>{''.join(items)}</{collection}>"
     return Reply(f'<?xml version="1.0" encoding="UTF-8"?><{name}>{inside}</{name}>'.encode())

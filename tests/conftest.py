@@ -12,8 +12,9 @@ from moto.server import ThreadedMotoServer
 
 from backend.cache import Cache, open_cache
 from backend.catalog import KINDS
-from backend.config import Cloud, Credentials, Defaults, MongoDB
+from backend.config import Cloud, Defaults, MongoDB
 from backend.mongod import EmbeddedServer, find_binary
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.backend.cache_parts import Standalone
 from tests.backend.team_server import TeamServer
@@ -67,7 +68,7 @@ def cloud(moto: str) -> Cloud:
         "aws",
         endpoint=moto,
         images=("all",),
-        credentials=Credentials(Secret("AKIATESTING"), Secret("testing-secret")),
+        credentials=ec2_keys(Secret("AKIATESTING"), Secret("testing-secret")),
         default=Defaults(location="us-east-1"),
     )
 

@@ -77,7 +77,7 @@ OTHERS = tuple(f"other-{number}" for number in range(20))
 class Listing(FakeCloud):
     """A cloud that can be looked at, and fails to do anything."""
 
-    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+    def vm_addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
         return {vm: [] for vm in vms}
 
 

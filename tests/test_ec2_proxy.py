@@ -47,7 +47,7 @@ def ask(proxy: Proxy, action: str, **params: str) -> tuple[int, str]:
 
 def booted(cloud: Cloud) -> list[str]:
     """The ids of the VMs that moto has."""
-    return [item["id"] for item in every(connect(cloud).vms())]
+    return [item["id"] for item in every(connect(cloud).of("vm").list())]
 
 
 def test_what_came_is_kept(proxy: Proxy) -> None:
@@ -167,5 +167,5 @@ def test_a_reply_can_be_held_from_a_client_that_is_gone(proxy: Proxy, cloud: Clo
 def test_the_provider_goes_through_it(proxy: Proxy, cloud: Cloud) -> None:
     ec2 = connect(replace(cloud, endpoint=proxy.endpoint))
     boot = Boot(BOOT["ImageId"], BOOT["InstanceType"], "token-1", name="web")
-    assert ec2.boot(boot)["id"] == ec2.boot(boot)["id"] == booted(cloud)[0]
+    assert ec2.of("vm").boot(boot)["id"] == ec2.of("vm").boot(boot)["id"] == booted(cloud)[0]
     assert proxy.count("RunInstances") == 1

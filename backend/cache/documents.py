@@ -58,9 +58,9 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
         if column.type == "list":
             document[field] = _stored(document[field], column.type)
     extra = dict(get("extra") or ())
-    if isinstance(tags := extra.get("tags"), dict):
-        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. EC2
-        # lists tags in any order: in theirs they are the same each time.
+    if isinstance(tags := get("tags"), dict):
+        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. Clouds
+        # list tags in any order: in the order of their keys they are the same each time.
         extra["tags"] = [{"key": key, "value": tags[key]} for key in sorted(tags)]
     if "tags" in kind.index:
         document["tags"] = extra.get("tags") or None

@@ -1,4 +1,4 @@
-"""What the changing commands share: labels, looking at one object in the cloud, writing down what was done."""
+"""What the changing commands share: labels, one object as the cloud lists it now, the result in the cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,20 +25,9 @@ def only(pages: Iterator[Page]) -> Item | None:
     return next((item for page in pages for item in page), None)
 
 
-_LISTED: dict[str, Callable[[Provider, str], Iterator[Page]]] = {
-    "image": lambda provider, native: provider.images(ids=[native]),
-    "vm": lambda provider, native: provider.vms([native]),
-    "volume": lambda provider, native: provider.volumes([native]),
-}
-"""Lists one object of a kind by its id."""
-
-
 def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
-    """Return an object as the cloud lists it at this moment, None when it does not.
-
-    Raises KeyError for a kind that cannot be listed by id.
-    """
-    return only(_LISTED[kind.name](provider, native))
+    """Return an object as the cloud lists it at this moment, None when it does not; its kind can be listed by id."""
+    return only(provider.of(kind.name).list(ids=[native]))
 
 
 def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
@@ -87,7 +76,7 @@ def check_name(kind: Kind, word: str, item: Item) -> None:
 
 
 def absent(context: Context, kind: Kind, word: str) -> Target:
-    """Return what is said of a word by which the cloud lists nothing."""
+    """Return the target for a word that names nothing the cloud lists."""
     rows = known(context, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
     if len(rows) == 1 and not_yet(context.session, kind, word):
@@ -97,7 +86,7 @@ def absent(context: Context, kind: Kind, word: str) -> Target:
 
 
 def written(outcome: Result, write: Callable[[], object]) -> Result:
-    """Write what was done in the cloud to the cache; where that fails, tell both: it was done all the same."""
+    """Write a change of the cloud to the cache; where that fails, the result says both: the change was made."""
     try:
         write()
     except CacheError as error:

@@ -28,7 +28,7 @@ def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
 def list_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND list`: from the cache when refresh is off, fetched first when it is on.
 
-    When fetching fails the rows of the cache are listed all the same, and the failure is told.
+    When fetching fails, the result has the rows of the cache and the failure.
     """
 
     def run(context: Context) -> Result:
@@ -118,5 +118,5 @@ def set_default(context: Context) -> Result:
     """Switch to another configured cloud, now and in later runs."""
     cloud = cloud_named(context.session.settings, context.args["cloud"])
     remember(context.session.settings, context.session.home, cloud=cloud.name)
-    message = f"The default cloud is {cloud.name} ({cloud.provider}, {cloud.region})."
+    message = f"The default cloud is {cloud.name} ({cloud.provider.name}, {cloud.region})."
     return Result(message, setting=SettingChange(cloud=cloud.name))

@@ -3,8 +3,9 @@
 from backend.commands.model import Context
 from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
-from backend.kinds.model import Kind, Row, is_id
+from backend.kinds.model import Kind, Row
 from backend.names import closest
+from backend.providers.registry import is_id
 from backend.refresh import Difference, refresh
 from backend.text import safe
 

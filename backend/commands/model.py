@@ -35,13 +35,13 @@ class Param:
     """What the configuration says where the user says nothing."""
     minimum: int | None = None
     word: str = ""
-    """What stands for the value in a usage line, where that is not its name."""
+    """The value in a usage line, where that is not the name of the parameter."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
     acted_on: bool = False
     """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
-    """One call takes several, joined by commas: marked rows are one command, not one each."""
+    """It takes several values, joined by commas: marked rows are one command, not one each."""
     asked: Callable[[Row], bool] | None = None
     """Whether a dialog on a row has a field for it; None: every dialog has."""
 
@@ -72,7 +72,7 @@ def one_of(kind: Kind) -> Param:
 
 @dataclass(frozen=True)
 class Context:
-    """One call of a command: what it works on, with what, and whom it tells."""
+    """What one run of a command works with: the session, the arguments, and the callbacks."""
 
     session: Session
     args: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Context:
     """Raises Cancelled when the user has cancelled."""
     progress: Callable[[Progress], None] = ignore
     waits: Callable[[Waiting], None] = ignore
-    """Told when something asked of the cloud waits to be asked again."""
+    """Called when a request to the cloud waits to be sent again."""
     entry: Entry | None = None
     """Its entry in the journal; None where it changes nothing."""
     production: frozenset[str] = frozenset()
@@ -125,7 +125,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of one command."""
+    """A command that has run, and its result or error."""
 
     parsed: "Parsed"
     outcome: Result | CloudmeshError
@@ -150,7 +150,7 @@ class Command:
     key: str = ""
     """Its key in the dashboard, as textual names keys; "" for none."""
     minor: bool = False
-    """Whether its key is told of in the help alone, for want of room in the line of keys."""
+    """Only the help shows its key: the line of keys has no room for all."""
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
     impossible_in: frozenset[str] = frozenset()
@@ -165,24 +165,24 @@ class Command:
     shows: str | None = None
     """The kind whose tab shows the same in the dashboard, or "journal"."""
     lifts_guard: bool = False
-    """Whether it takes away what keeps an object from being destroyed: it is confirmed as slowly as what destroys."""
+    """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
     sets: bool = False
-    """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
+    """It changes a setting: the dashboard runs such commands one by one, in order."""
     preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
     probe: Callable[[Context], Result | None] | None = None
-    """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
+    """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
 
     It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
     resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
-    """Whether a change is an entry of its own; not where it only goes on with others."""
+    """A change has an entry of its own; False where the command only continues others."""
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> N
     """Put into an error which action has failed, and on what, where it does not say so itself."""
     if isinstance(error, (NotFoundError, InVainError)) and not error.doing:
         return
-    if context.entry is None and not error.reading:  # a trial, which speaks for itself
+    if context.entry is None and not error.reading:  # a dry run; its error names the action
         return
     command = parsed.command
     kind = KINDS.get(command.words[0])
@@ -42,7 +42,7 @@ def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> N
 def _object(parsed: Parsed, kind: Kind | None, context: Context | None) -> tuple[str, str]:
     """Return the name of what a command acts on, or makes, and how a sentence calls it; as given where none is known.
 
-    Without a call the cache, which may be what has failed, is not asked.
+    Without a context the cache is not read: it may be what failed.
     """
     target = parsed.command.target(kind.name) if kind else None
     word = parsed.given.get(target.name if target else "name", "")

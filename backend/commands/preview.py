@@ -51,7 +51,7 @@ class Preview:
     given: Mapping[str, str] = field(default_factory=dict)
     """Arguments with which a command that names no object acts on these and no others."""
     notes: tuple[str, ...] = ()
-    """What is to be said before all else, such as what could not be looked at, and why."""
+    """Shown first: what could not be found out, and why."""
     destroys: bool = True
     """Whether the command deletes its targets; one that only changes them wants nothing typed."""
 

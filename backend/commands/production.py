@@ -21,7 +21,7 @@ def production_tag(tags: Mapping[str, str], rules: Iterable[str]) -> str:
 
 def tags_of(item: Item) -> Mapping[str, str]:
     """Return the tags of an object as the cloud lists it."""
-    tags: Mapping[str, str] = item.get("extra", {}).get("tags") or {}
+    tags: Mapping[str, str] = item.get("tags") or {}
     return tags
 
 
@@ -33,8 +33,8 @@ def is_production(item: Item, rules: Iterable[str]) -> bool:
 def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
     """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
 
-    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every command that
-    destroys something calls this right before it sends anything, whatever asked for the command.
+    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every
+    destroying command calls this right before it sends a request.
     """
     for item in items:
         tag = production_tag(tags_of(item), context.session.settings.production)

@@ -1,4 +1,4 @@
-"""Runs commands, one or many: the one way by which any face changes anything."""
+"""Runs commands, one or many: everything that changes a cloud goes through here."""
 
 import queue
 import threading
@@ -31,9 +31,10 @@ from backend.errors import (
 from backend.journal.entry import Entry, plan
 from backend.kinds.model import Scope
 from backend.log import logger
+from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import LISTING_DELAY, Progress
-from backend.session import Connect, Session
+from backend.session import Session
 from backend.text import safe
 
 Told = Callable[[int, Finished], object]
@@ -43,7 +44,7 @@ RESENT_FOR = 3_600.0
 """Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
 
 AT_ONCE = 4
-"""Commands run side by side: EC2 lets in some five changes a second for long, and more of us would only wait."""
+"""Commands run side by side: EC2 accepts about five changes a second, so that more would only wait."""
 
 
 def allowed(command: Command, session: Session) -> bool:
@@ -73,13 +74,13 @@ def _check_allowed(command: Command, session: Session) -> None:
 
 
 def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
-    """Return whether a call of the command has an entry in the journal: it changes something, and is no trial."""
+    """Return whether a run of the command has a journal entry: it changes something and is no dry run."""
     dry = any(param.dry and args.get(param.name) for param in command.params)
     return command.effect != "reads" and command.journalled and not dry
 
 
 def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
-    """Return what a command that destroys nothing by itself would lose, None for one that loses nothing.
+    """Return what a command that does not destroy would still lose, None where it loses nothing.
 
     What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
     where the cloud does not say what would be lost: then the command should not be run unseen.
@@ -149,7 +150,7 @@ def execute(
 
 
 def _run(command: Command, context: Context) -> Result:
-    """Run a command; where the cloud does not know an object yet that a command has just made, again in a moment."""
+    """Run a command; run it again in a moment where the cloud does not list a new object yet."""
     looks = iter(context.session.backoff)
     while True:
         try:
@@ -237,7 +238,7 @@ def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
         except (CloudError, CacheError) as error:
             if is_outcome(error):
                 raise
-            # That it cannot be looked up now says nothing of what was done.
+            # A failed probe says nothing about the command.
             undone, why = False, _why_unknown(lost, error)
             continue
         except Cancelled:  # the listing may lag: what was not seen so far may have been done
@@ -288,12 +289,12 @@ def execute_all(
     """Run commands side by side and return the result of each, in their order; one that fails leaves the others run.
 
     All are in the journal before the first is begun. `told` and `waits` are called on other threads. When `check`
-    raises, those not yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told by one alone.
+    raises, those not begun are cancelled and say so; a single one raises Cancelled. Only a single one calls `progress`.
 
     Raises CacheError, and then nothing was done, when the journal cannot be written.
     """
     if len(commands) == 1 and entries is None:
-        # As it is: who asks for one command is told at once that it was cancelled, or that it is a bug.
+        # One command alone: that it was cancelled, or that it is a bug, is raised at once.
         try:
             return [Finished(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
         except CloudmeshError as error:
@@ -349,7 +350,7 @@ def _result(
 
 
 class _Kept:
-    """One thread's connections: a bulk of commands shakes hands once for each thread, not once for each command."""
+    """The connections of one thread: many commands share one TLS handshake for each thread."""
 
     def __init__(self, connector: Connect) -> None:
         self._connector = connector

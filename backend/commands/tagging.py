@@ -6,7 +6,7 @@ from collections.abc import Callable
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.kinds.model import Kind
-from backend.providers.protocol import Item
+from backend.providers.protocol import Item, Tagged
 from backend.text import safe
 
 
@@ -37,7 +37,7 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
 
 
 def tag(kind: Kind) -> Callable[[Context], Result]:
-    """Return the function of `KIND tag`; what the tag was before is in the command that takes it back."""
+    """Return the function of `KIND tag`; the command that undoes it has the earlier value."""
 
     def run(context: Context) -> Result:
         key, _, value = context.args["tag"].partition("=")
@@ -74,10 +74,11 @@ def _set(context: Context, kind: Kind, key: str, value: str | None) -> Result:
         return Result(f"{label(item.get('name'), native)} {has}; nothing was done.", kind=kind)
     context.check()
     context.journal.sending(native, key=key, value=value, before=before)
+    face: Tagged = provider.of(kind.name)
     if value is None:
-        provider.untag(native, key)
+        face.untag(native, key)
     else:
-        provider.tag(native, key, value)
+        face.tag(native, key, value)
     return _done(context, kind, item)
 
 
@@ -88,7 +89,7 @@ def _done(context: Context, kind: Kind, item: Item) -> Result:
     if value is not None:
         tags[key] = value
     # As it is now, not as a listing says it, which may lag behind: the next one does.
-    now = item | {"extra": item["extra"] | {"tags": tags}, "name": tags.get("Name")}
+    now = item | {"tags": tags, "name": tags.get("Name")}
     done = f"is tagged {safe(key)}={safe(value)}" if value is not None else f"has no tag {safe(key)} any more"
     undo = ["untag", native, "--", key] if before is None else ["tag", native, "--", f"{key}={before}"]
     if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value
@@ -103,5 +104,5 @@ def _done(context: Context, kind: Kind, item: Item) -> Result:
 
 
 def _tags(item: Item) -> dict[str, str]:
-    tags: dict[str, str] = item["extra"].get("tags") or {}
+    tags: dict[str, str] = item.get("tags") or {}
     return tags

@@ -16,7 +16,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show what was done to the clouds, by whom and how it ended",
         list_entries,
         params=(
-            Param("last", "So many entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
+            Param("last", "At most N entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
         ),
         key="J",
         shows="journal",

@@ -1,6 +1,6 @@
-"""Looks for the outcome of commands whose process ended before they did, and goes on with those not begun."""
+"""Recovery: finds the outcome of commands whose process ended first, and runs those that were not begun."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ from backend.journal import owner
 from backend.journal.entry import Entry, here
 from backend.kinds.model import Kind
 from backend.log import logger
-from backend.providers.protocol import Item, Page, Provider
+from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from backend.text import safe
 
@@ -32,12 +32,12 @@ FOREIGN = 3_600.0
 """Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
 
 ASKED_FOR = 86_400.0
-"""Seconds for which the outcome of a command is looked for: EC2 lists what is gone for an hour at most."""
+"""Seconds for which the outcome of a command is probed: EC2 lists a deleted object for at most an hour."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was found out about commands that were left unfinished."""
+    """What recovery found out about unfinished commands."""
 
     messages: tuple[str, ...] = ()
     """The outcomes of those that had been sent."""
@@ -55,7 +55,7 @@ class Recovered:
 
 
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
-    """Look for the outcome of every command that was sent and whose process has ended since.
+    """Probe for the outcome of every command that was sent and whose process has ended.
 
     Each is taken over by one process alone. It changes nothing in a cloud: a command that was not carried out waits
     to be resumed. With `resend`, which takes a command that changes something or the user's consent, a request with a
@@ -70,7 +70,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         if not entry.taken():
             continue
         try:
-            outcome = _look(entry, session, check, resend=resend and not session.locked)
+            outcome = _probe(entry, session, check, resend=resend and not session.locked)
         except (CloudError, RefusedError, UsageError) as error:
             if is_outcome(error):
                 entry.end("failed", str(error))
@@ -81,9 +81,9 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         except Cancelled:
             entry.end("unknown", "Looking for its outcome was cancelled.")
             raise
-        except CloudmeshError:  # of the cache or the configuration: the others would fare no better
+        except CloudmeshError:  # of the cache or the configuration: the others would fail too
             raise
-        except Exception:  # noqa: BLE001 - written by another version: it keeps no other from being looked for
+        except Exception:  # noqa: BLE001 - written by another version: the other entries go on
             logger.exception("the journal entry %s cannot be understood", entry.token)
             entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
             failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
@@ -99,7 +99,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
     return Recovered(tuple(messages), tuple(failures), len(left(session)))
 
 
-def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
+def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
     parsed = _parsed(entry)
     command = parsed.command
     if command.probe is None:
@@ -174,7 +174,7 @@ def _is_abandoned(entry: Entry, session: Session) -> bool:
 
 
 def resume(context: Context) -> Result:
-    """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
+    """Run the commands that are left, under their journal entries; first probe those that may have been done."""
     session = context.session
     ready, failures = _ready(context)
     _check_production(context, [parsed for _, parsed in ready])
@@ -214,13 +214,8 @@ def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
-    """Return what of these the cloud lists at this moment. Raises KeyError for a kind that nothing destroys."""
-    listings: dict[str, Callable[[], Iterator[Page]]] = {
-        "vm": lambda: provider.vms(ids),
-        "volume": lambda: provider.volumes(ids),
-        "keypair": provider.keypairs,
-    }
-    return [item for page in listings[kind]() for item in page if item["id"] in ids]
+    """Return what of these the cloud lists at this moment."""
+    return [item for page in provider.of(kind).list(ids=ids) for item in page if item["id"] in ids]
 
 
 def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:

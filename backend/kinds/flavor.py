@@ -1,6 +1,10 @@
 """The flavors: the sizes of VMs."""
 
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
 from backend.kinds.model import DAY, Column, Kind, id_column, name_column
+from backend.providers.protocol import Page, Provider
 
 FLAVOR = Kind(
     "flavor",
@@ -22,3 +26,17 @@ FLAVOR = Kind(
     aliases=("size", "sizes", "type", "types"),
     tab=2,
 )
+
+
+class Flavors(Protocol):
+    """What commands need of a provider."""
+
+    def list(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        """List flavors, or those of `ids`, then without their prices and locations."""
+        ...
+
+
+def flavors(provider: Provider) -> Flavors:
+    """Return the flavors of a cloud."""
+    face: Flavors = provider.of(FLAVOR.name)
+    return face

@@ -1,8 +1,9 @@
 """The keypairs: SSH keys to log in to VMs with."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from backend import keyfiles
 from backend.commands.common import absent, label, written
@@ -14,8 +15,10 @@ from backend.config import expanded
 from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
 from backend.format import counted
 from backend.journal.entry import here
-from backend.kinds.model import TAGS, Column, Kind, id_column, is_id, name_column
-from backend.providers.protocol import Item, Provider
+from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.kinds.vm.face import vms
+from backend.providers.protocol import Item, Page, Provider
+from backend.providers.registry import is_id
 from backend.text import safe
 
 
@@ -49,8 +52,30 @@ KEYPAIR = Kind(
 )
 
 
+class Keypairs(Protocol):
+    """What the commands on keypairs need of a provider. An item has its tags."""
+
+    def list(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+        """List all keypairs, or those of `ids`; what no longer exists is absent."""
+        ...
+
+    def create(self, name: str) -> tuple[Item, str]:
+        """Return the keypair and its private key (PEM), which the cloud never shows again."""
+        ...
+
+    def delete(self, name: str, native: str) -> None:
+        """Delete a keypair; NotFoundError where the one of that name is not the one of that id."""
+        ...
+
+
+def keypairs(provider: Provider) -> Keypairs:
+    """Return the keypairs of a cloud."""
+    face: Keypairs = provider.of(KEYPAIR.name)
+    return face
+
+
 def get(context: Context) -> Result:
-    """Tell a keypair's name, fingerprint and whether its private key is here."""
+    """Return a keypair's name, fingerprint and whether its private key is here."""
     row = find(context, KEYPAIR, context.args["keypair"])
     path = keyfiles.place(context.session.home, context.session.scope, KEYPAIR.value(row, "name"))
     fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
@@ -61,7 +86,7 @@ def get(context: Context) -> Result:
 
 
 def create(context: Context) -> Result:
-    """Create a keypair and save its private key, once and for its owner's eyes only."""
+    """Create a keypair and save its private key, readable by its owner only."""
     session, name = context.session, context.args["name"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
@@ -72,7 +97,7 @@ def create(context: Context) -> Result:
     with keyfiles.reserved(path, top) as file:
         provider = context.connect()
         context.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
-        item, key = provider.create_keypair(name)
+        item, key = keypairs(provider).create(name)
         context.journal.objects.append(item["id"])
         file.write(key)
     outcome = Result(
@@ -85,7 +110,7 @@ def create(context: Context) -> Result:
 
 
 def probe_create(context: Context) -> Result | None:
-    """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
+    """Find out whether a keypair was created; without its private key, which the lost answer had, it is of no use."""
     name, path = context.journal.request["name"], Path(context.journal.request["path"])
     item = _named(context.connect(), name)
     # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt. A relative
@@ -116,7 +141,7 @@ def delete(context: Context) -> Result:
     name, native = KEYPAIR.value(row, "name"), KEYPAIR.value(row, "id")
     provider = context.connect()
     item = _named(provider, name)
-    if item is None or item["id"] != native:  # nothing is sent about what could not be looked at
+    if item is None or item["id"] != native:  # nothing is sent about an object that is not listed
         where = f"cloud {context.session.cloud.name}, region {context.session.cloud.region}"
         raise NotFoundError(
             f"Keypair {label(name, native)} is not listed in {where}; nothing was done.", "Refresh keypairs."
@@ -124,12 +149,12 @@ def delete(context: Context) -> Result:
     check_production(context, KEYPAIR, item)
     context.check()
     context.journal.sending(native, name=name)
-    provider.delete_keypair(name, native)
+    keypairs(provider).delete(name, native)
     return _deleted(context, name, native)
 
 
 def probe_delete(context: Context) -> Result | None:
-    """Look whether a keypair is gone."""
+    """Find out whether a keypair is gone."""
     (native,), name = context.journal.objects, context.journal.request["name"]
     item = _named(context.connect(), name)
     return _deleted(context, name, native) if item is None or item["id"] != native else None
@@ -144,14 +169,14 @@ def _deleted(context: Context, name: str, native: str) -> Result:
 
 
 def _named(provider: Provider, name: str) -> Item | None:
-    return next((item for page in provider.keypairs() for item in page if item["name"] == name), None)
+    return next((item for page in keypairs(provider).list() for item in page if item["name"] == name), None)
 
 
 def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
     session = context.session
     provider = context.connect()
-    items = {str(item["id"]): item for page in provider.keypairs() for item in page}
+    items = {str(item["id"]): item for page in keypairs(provider).list() for item in page}
     targets = []
     for native in dict.fromkeys(id_of(context, KEYPAIR, word) for word in ids):
         if native not in items:
@@ -159,7 +184,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
             continue
         item = items[native]
         name = str(item["name"])
-        users = [vm for page in provider.vms(keypair=name) for vm in page if vm.get("state") != "terminated"]
+        users = [vm for page in vms(provider).list(keypair=name) for vm in page if vm.get("state") != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
         path = keyfiles.place(session.home, session.scope, name)
         facts = (

@@ -1,18 +1,18 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from backend.errors import NotFoundError
+from backend.providers.registry import is_id
 
 Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds", "list", "tags"]
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns, None where the cloud said nothing; then its Scope.
+"""The values of one object in the order of its kind's columns, None where the cloud does not say; then its Scope.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """
@@ -38,15 +38,6 @@ class Ref(NamedTuple):
     id: str
 
 
-_ID = re.compile(r"(i|vol|ami|key)-[0-9a-f]{8,}")
-"""What EC2 gives as an id to what has a name of its user's choice."""
-
-
-def is_id(word: str) -> bool:
-    """Return whether a word can only be an id: anybody may name something like another's id, and is not meant then."""
-    return _ID.fullmatch(word) is not None
-
-
 @dataclass(frozen=True)
 class Column:
     """One column: `width` is the number of cells it would like; the table gives what there is."""
@@ -57,11 +48,11 @@ class Column:
     width: int = 12
     help: str = ""
     ours: bool = False
-    """No listing tells it, and none takes it away."""
+    """No listing has it, and none overwrites it."""
     field: str = ""
-    """The field of the cache's document that holds it, where that is not the one of its name."""
+    """The field of the cache's document, where that is not the name of the column."""
     earlier: str = ""
-    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
+    """The field in documents of earlier versions: "region", "extra.tags"."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +65,14 @@ class Kind:
     max_age: float
     """Seconds after which a listing is stale."""
     by_row: bool
-    """True: open dashboards are told of every changed row; False: once a batch, by the `refreshes` document."""
+    """True: every changed row is announced to open dashboards; False: each batch, by the `refreshes` document."""
     empty: str
-    """What an empty table tells the user to do."""
+    """The text of an empty table: what to do."""
     aliases: tuple[str, ...] = field(default=())
     handle: str = "id"
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
-    """How a sentence calls one of them, where that is not its name."""
+    """The noun of one of them in a sentence, where that is not its name."""
     tab: int | None = None
     """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
     bare: bool = False
@@ -93,14 +84,14 @@ class Kind:
     poll: bool = False
     """Its table is refreshed as often as `poll.settled` says, even where a listing is stale later."""
     missing: Callable[[str, str, str | None], NotFoundError] | None = None
-    """Makes the error for one that does not exist from its word, what is said of it, and the nearest name."""
+    """Makes the error for a missing one from the word, the message and the nearest name."""
     learn: Callable[[Any, Any, Any, Mapping[str, Any]], None] | None = None
-    """Asks a provider what no listing says of one and writes it to the cache, while somebody looks at its details.
+    """Asks a provider for a fact that no listing has, and writes it to the cache, while the details are open.
 
     Takes the provider, the cache, the scope and the document of the cache.
     """
     vast: bool = False
-    """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
+    """There may be 100,000 of them: its listing gets the known digests and yields only the rest."""
 
     @property
     def noun(self) -> str:
@@ -124,7 +115,7 @@ class Kind:
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:
-        """The columns that a cloud's listing fills; tags are in its "extra"."""
+        """The columns that a cloud's listing fills; tags are a fact of an item."""
         return tuple(column for column in self.columns if not column.ours and column.type != "tags")
 
     @cached_property
@@ -178,7 +169,7 @@ class Kind:
         return Ref(row[-1], row[self.index["id"]])
 
     def called(self, row: Row) -> str:
-        """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""
+        """Return the word by which commands name `row`: its handle, or its id where the handle looks like an id."""
         word = str(self.value(row, self.handle))
         return str(self.value(row, "id")) if is_id(word) else word
 

@@ -1,14 +1,15 @@
 """What every provider does: the protocol between the commands and a cloud."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
 
 Item = dict[str, Any]
-"""One object as a cloud lists it: the kind's columns by name (None or absent: not said) and "extra" for the rest.
+"""One object as a cloud lists it: the kind's columns by name (None or absent: not said), facts, and "extra".
 
-The rest may be as the cloud wrote it, which `opened` takes apart.
+The facts are "tags", as {key: value}, and those that a room says its commands need. "extra" is for people to read,
+under the cloud's own names; it may be as the cloud wrote it, which the entry's `opened` takes apart.
 Where the provider can tell by a signed 64-bit number whether an object is still what it was, "digest" is that number.
 """
 
@@ -44,91 +45,39 @@ class Waiting:
         return f"{self.why}, retrying in {ceil(self.until - now)} s" if now < self.until else ""
 
 
-class Provider(Protocol):
-    """One connection to one cloud and region, for one thread.
+class Face(Protocol):
+    """What can be done with the objects of one kind; each room says what its commands need beyond this."""
 
-    Every listing yields pages as they arrive and raises CloudError's subclasses; `check` is called before each
-    request and while waiting, and raises Cancelled when the user has cancelled. Reads are retried when they fail
-    in passing. What changes a cloud is sent again only after it was refused unread, by throttling; when its answer
-    does not come it raises UnsureError. On a cloud that is read-only it raises RefusedError, and nothing is sent. A
-    listing that had to begin again yields what it had yielded before once more.
-    """
+    def list(self) -> Iterator[Page]:
+        """List all, page by page; a listing that had to restart yields what it had yielded before once more.
 
-    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
-        """List images, or only those of `ids`; one whose digest is in `known` may come as {"digest": …} alone."""
+        That of a vast kind takes `known`, the digests of what is known: such an object may come as {"digest": …} alone.
+        Where objects can be listed by id, it takes `ids`.
+        """
         ...
 
-    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
-        """List flavors, or only those of `ids`, then without their prices and locations."""
-        ...
 
-    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
-        """List VMs, or only those of `ids` or those booted with a keypair; ids that no longer exist are absent."""
-        ...
-
-    def keypairs(self) -> Iterator[Page]: ...
-    def locations(self) -> Iterator[Page]: ...
-    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
-        """List volumes, or only those of `ids` or those attached to `vms`; what no longer exists is absent."""
-        ...
-
-    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
-        """Return the elastic IP addresses of each of these VMs that has any."""
-        ...
-
-    def protected(self, vm: str) -> bool:
-        """Return whether the VM is protected from being deleted, as the cloud says at this moment."""
-        ...
-
-    def booted(self, boot: Boot) -> Item | None:
-        """Return the VM that an earlier request with the same token has made, None when there is none."""
-        ...
-
-    def boot(self, boot: Boot) -> Item:
-        """Boot a VM; a request with a token that was used before makes no second one (EC2: for a day and more)."""
-        ...
-
-    def try_boot(self, boot: Boot) -> None:
-        """Ask whether the VM could be booted, without booting it; raises what booting it would raise."""
-        ...
-
-    def start(self, vm: str) -> str:
-        """Start the VM and return the state that the cloud now says."""
-        ...
-
-    def stop(self, vm: str) -> str: ...
-    def reboot(self, vm: str) -> str | None:
-        """Reboot the VM and return the state that the cloud now says, None where it does not."""
-        ...
-
-    def delete_vm(self, vm: str) -> str: ...
-    def protect(self, vm: str, on: bool) -> None:
-        """Protect the VM from being deleted, or no longer."""
-        ...
+class Tagged(Protocol):
+    """What can be done with the tags of one kind."""
 
     def tag(self, native: str, key: str, value: str) -> None:
-        """Set a tag of a VM or a volume."""
+        """Set a tag of an object."""
         ...
 
     def untag(self, native: str, key: str) -> None:
         """Remove a tag, whatever its value."""
         ...
 
-    def create_keypair(self, name: str) -> tuple[Item, str]:
-        """Return the keypair and its private key (PEM), which the cloud will never show again."""
-        ...
 
-    def delete_keypair(self, name: str, native: str) -> None:
-        """Delete a keypair; NotFoundError where the one of that name is not the one of that id."""
-        ...
+class Provider(Protocol):
+    """One connection to one cloud and region, for one thread.
 
-    def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
-        """Create a volume of `size` GiB in the availability zone `location`; `token` as in Boot."""
-        ...
+    All that it does raises CloudError's subclasses; `check` is called before each request and while waiting, and raises
+    Cancelled when the user has cancelled. Reads are retried when they fail in passing. What changes a cloud is sent
+    again only after it was refused unread, by throttling; when its answer does not come it raises UnsureError. On a
+    cloud that is read-only it raises RefusedError, and nothing is sent.
+    """
 
-    def delete_volume(self, volume: str) -> None: ...
-    def attach(self, volume: str, vm: str, device: str) -> None:
-        """Attach a volume to a VM as `device`, such as /dev/sdf."""
+    def of(self, kind: str) -> Any:
+        """Return the Face of a kind. Raises KeyError for a kind that the cloud has not."""
         ...
-
-    def detach(self, volume: str, vm: str) -> None: ...

@@ -1,32 +1,41 @@
-"""Finds the provider of a cloud."""
+"""PROVIDERS: one entry for each provider. Adding one is a package and a line here."""
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.config import Cloud
-from backend.errors import ConfigError
-from backend.kinds.model import Kind
+from backend.providers.ec2.entry import EC2
+from backend.providers.entry import ProviderEntry
 from backend.providers.protocol import Provider, Waiting
 
+if TYPE_CHECKING:
+    from backend.config import Cloud
 
-def connect(cloud: Cloud, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
+PROVIDERS: Mapping[str, ProviderEntry] = MappingProxyType({entry.name: entry for entry in (EC2,)})
+"""By name; the first is that of a cloud whose configuration names none."""
+
+DEFAULT = next(iter(PROVIDERS.values()))
+
+_ID = re.compile("|".join(f"(?:{entry.ids})" for entry in PROVIDERS.values()))
+_STATES = {word: state for entry in PROVIDERS.values() for word, state in entry.states.items()}
+
+
+def is_id(word: str) -> bool:
+    """Return whether a word can only be an id; a name that looks like one is never meant by it."""
+    return _ID.fullmatch(word) is not None
+
+
+def meaning(state: str) -> str:
+    """Return EC2's word for a state of a VM, by which the lifecycle is written; an unknown word as it is."""
+    return _STATES.get(state, state)
+
+
+def connect(cloud: "Cloud", check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
     """Return a provider for `cloud`, for one thread at a time; nothing is sent.
 
     `check` is called during every wait, and ends it by what it raises; `waits` is called when a request waits to be
     sent again.
     """
-    if cloud.provider == "ec2":
-        from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: load it late
-
-        return EC2Provider(cloud, check, waits=waits)
-    raise ConfigError(f"Cloud {cloud.name!r} has the unknown provider {cloud.provider!r}.", "Known: ec2.")
-
-
-def opened(kind: Kind, extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the "extra" of an object of the cache for people to read: every field by itself."""
-    if not kind.vast:
-        return extra
-    from backend.providers.ec2 import rows
-
-    return rows.IMAGE.opened(extra)
+    return cloud.provider.connect(cloud, check, waits)

@@ -21,7 +21,8 @@ from backend.catalog import KINDS
 from backend.kinds.model import Kind, Scope, Type
 from backend.lifecycle import Flight
 from backend.mongod import find_binary
-from backend.providers.protocol import Boot, Item, Page
+from backend.providers.protocol import Item, Page
+from tests.faces import Faces
 
 HERE = Scope("aws", "us-east-1")
 ELSEWHERE = Scope("aws", "eu-west-1")
@@ -46,7 +47,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: ki
 def item(kind: Kind, native: str, **values: Any) -> Item:
     """One object as a cloud lists it, every column filled."""
     filled = {column.name: SAMPLES[column.type] for column in kind.listed}
-    return {**filled, "extra": {"tags": {"Name": native}}, **values, "id": native}
+    return {**filled, "tags": {"Name": native}, "extra": {}, **values, "id": native}
 
 
 def items(kind: Kind, *natives: str, **values: Any) -> Page:
@@ -166,10 +167,11 @@ Listing = Iterable[Page | Exception | Callable[[], Page]]
 """The pages that come in turn: a page, an error instead of it, or what makes it (which may wait)."""
 
 
-class FakeCloud:
+class FakeCloud(Faces):
     """A provider whose listings are what the test says; a listing may depend on the ids that are asked for."""
 
     def __init__(self, **listings: Listing | Callable[[Sequence[str]], Listing]) -> None:
+        super().__init__()
         self._listings: Mapping[str, Listing | Callable[[Sequence[str]], Listing]] = listings
         self.protected_vms: set[str] = set()
         self.asked = Heard()
@@ -186,79 +188,28 @@ class FakeCloud:
                 raise step
             yield step() if callable(step) else step
 
-    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
+    def image_list(self, known: Container[int] = ()) -> Iterator[Page]:
         for page in self._list("images"):
             yield [{"digest": item["digest"]} if item.get("digest") in known else item for item in page]
 
-    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
+    def flavor_list(self) -> Iterator[Page]:
         return self._list("flavors")
 
-    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
+    def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
         return self._list("vms", ids)
 
-    def keypairs(self) -> Iterator[Page]:
+    def keypair_list(self) -> Iterator[Page]:
         return self._list("keypairs")
 
-    def locations(self) -> Iterator[Page]:
+    def location_list(self) -> Iterator[Page]:
         return self._list("locations")
 
-    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
+    def volume_list(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
         return self._list("volumes")
 
-    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
-        raise NotImplementedError
-
-    def protected(self, vm: str) -> bool:
+    def vm_protected(self, vm: str) -> bool:
         self.asked(("protected", (vm,)))
         return vm in self.protected_vms
-
-    def booted(self, boot: Boot) -> Item | None:
-        raise NotImplementedError
-
-    def try_boot(self, boot: Boot) -> None:
-        raise NotImplementedError
-
-    def protect(self, vm: str, on: bool) -> None:
-        raise NotImplementedError
-
-    def tag(self, native: str, key: str, value: str) -> None:
-        raise NotImplementedError
-
-    def untag(self, native: str, key: str) -> None:
-        raise NotImplementedError
-
-    def boot(self, boot: Boot) -> Item:
-        raise NotImplementedError
-
-    def start(self, vm: str) -> str:
-        raise NotImplementedError
-
-    def stop(self, vm: str) -> str:
-        raise NotImplementedError
-
-    def reboot(self, vm: str) -> str:
-        raise NotImplementedError
-
-    def delete_vm(self, vm: str) -> str:
-        raise NotImplementedError
-
-    def create_keypair(self, name: str) -> tuple[Item, str]:
-        raise NotImplementedError
-
-    def delete_keypair(self, name: str, native: str) -> None:
-        raise NotImplementedError
-
-    def create_volume(self, name: str, size: int, location: str, token: str) -> Item:
-        raise NotImplementedError
-
-    def attach(self, volume: str, vm: str, device: str) -> None:
-        raise NotImplementedError
-
-    def detach(self, volume: str, vm: str) -> None:
-        raise NotImplementedError
-
-    def delete_volume(self, volume: str) -> None:
-        raise NotImplementedError
 
 
 # --- a server that is no replica set ----------------------------------------------------------------------------------

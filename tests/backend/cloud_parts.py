@@ -77,21 +77,21 @@ def boot_many(cloud: Cloud, count: int, **more: str) -> list[str]:
 
 def volume_in(cloud: Cloud, name: str = "data", zone: str = "us-east-1a") -> str:
     """Create a volume without a word to anybody and return its id."""
-    return str(connect(cloud).create_volume(name, 1, zone, name)["id"])
+    return str(connect(cloud).of("volume").create(name, 1, zone, name)["id"])
 
 
 def in_cloud(cloud: Cloud, native: str) -> Item:
     """Return a VM or a volume as it is in the cloud."""
     ec2 = connect(cloud)
-    (item,) = (
-        item for page in (ec2.vms([native]) if native.startswith("i-") else ec2.volumes([native])) for item in page
-    )
+    kind = "vm" if native.startswith("i-") else "volume"
+    item: Item
+    (item,) = (item for page in ec2.of(kind).list([native]) for item in page)
     return item
 
 
 def states(cloud: Cloud) -> dict[str, str]:
     """Return the state of every VM that moto has."""
-    return {item["id"]: item["state"] for page in connect(cloud).vms() for item in page}
+    return {item["id"]: item["state"] for page in connect(cloud).of("vm").list() for item in page}
 
 
 def outcomes(cache: Cache) -> list[tuple[str, str]]:
@@ -129,7 +129,7 @@ def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
 
 def booted(cloud: Cloud, entry: Entry) -> str:
     """Boot what an abandoned boot has sent."""
-    return str(connect(cloud).boot(Boot(**entry.request, token=entry.token))["id"])
+    return str(connect(cloud).of("vm").boot(Boot(**entry.request, token=entry.token))["id"])
 
 
 def only(preview: Preview) -> Target:
@@ -172,12 +172,12 @@ def account(cloud: Cloud) -> Account:
     ec2 = connect(cloud)
     return Account(
         {
-            item["id"]: (item["state"], item["extra"]["tags"], ec2.protected(item["id"]))
-            for page in ec2.vms()
+            item["id"]: (item["state"], item["tags"], ec2.of("vm").protected(item["id"]))
+            for page in ec2.of("vm").list()
             for item in page
         },
-        {item["id"]: (item["vm"], item["extra"]["tags"]) for page in ec2.volumes() for item in page},
-        sorted(item["name"] for page in ec2.keypairs() for item in page),
+        {item["id"]: (item["vm"], item["tags"]) for page in ec2.of("volume").list() for item in page},
+        sorted(item["name"] for page in ec2.of("keypair").list() for item in page),
     )
 
 
@@ -199,13 +199,13 @@ def staged(cloud: Cloud) -> Stage:
     """Make what the examples act on, and the keypair `mine`."""
     ec2 = connect(cloud)
     vm, stopped, protected = boot_many(cloud, 3)
-    free, held = (ec2.create_volume(name, 1, "us-east-1a", name)["id"] for name in ("free", "held"))
-    ec2.stop(stopped)
-    ec2.protect(protected, True)
-    ec2.attach(held, vm, "/dev/sdf")
+    free, held = (ec2.of("volume").create(name, 1, "us-east-1a", name)["id"] for name in ("free", "held"))
+    ec2.of("vm").stop(stopped)
+    ec2.of("vm").protect(protected, True)
+    ec2.of("volume").attach(held, vm, "/dev/sdf")
     for native in (vm, free):
-        ec2.tag(native, "old", "1")
-    ec2.create_keypair("mine")
+        ec2.of("vm").tag(native, "old", "1")
+    ec2.of("keypair").create("mine")
     return Stage(vm, stopped, protected, free, held)
 
 

@@ -44,7 +44,7 @@ def listed(pages: Iterator[list[Item]]) -> list[Item]:
 
 
 def vms(ec2: Provider) -> dict[str, Item]:
-    return {item["id"]: item for item in listed(ec2.vms())}
+    return {item["id"]: item for item in listed(ec2.of("vm").list())}
 
 
 def booted(session: Session, line: str = f"vm boot {AMI}") -> str:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from backend.config import Cloud, Credentials
+from backend.config import Cloud
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Item, Page
 from backend.providers.retry import RetryPolicy
@@ -177,7 +178,7 @@ class Time:
 
 def at(faults: Faults, **changes: Any) -> Cloud:
     """Return a cloud at that endpoint."""
-    keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"), Secret("testing-token"))
+    keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"), Secret("testing-token"))
     return replace(Cloud("aws", endpoint=faults.url, credentials=keys), **changes)
 
 

@@ -93,7 +93,7 @@ def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_o
     assert not flown.is_over("un-heard-of")
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
-        memory.rows.put(vm, HERE, every(impatient(cloud).vms()))
+        memory.rows.put(vm, HERE, every(impatient(cloud).of("vm").list()))
         set_flight(memory, HERE, "i-1", flown)
         watcher = Watcher(memory, vm, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), report=told)
         assert watcher.step() is not None
@@ -110,7 +110,7 @@ def session_at(faults: Faults, memory: Cache, home: Path) -> Session:
     cloud = at(faults)
     settings = Settings({cloud.name: cloud}, cloud.name)
     session = Session(settings, cloud, memory, home, connector=lambda cloud, *_: impatient(cloud))
-    memory.rows.put(KINDS["vm"], session.scope, every(impatient(cloud).vms()))
+    memory.rows.put(KINDS["vm"], session.scope, every(impatient(cloud).of("vm").list()))
     return session
 
 

@@ -33,12 +33,13 @@ from pathlib import Path
 from backend.cache import open_cache
 from backend.commands.run import execute_all
 from backend.commands.grammar import parse
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.catalog import KINDS
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, *ids = sys.argv[1:]
-keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
+keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("aws", endpoint=endpoint, credentials=keys, default=Defaults(location="us-east-1"))
 cache = open_cache(MongoDB(Secret("embedded"), database), Path(home), KINDS.values())
 session = Session(Settings({"aws": cloud}, "aws"), cloud, cache, Path(home))
@@ -60,7 +61,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
     ids = boot_many(cloud, 200)
     protected = set(ids[::10])
     for native in protected:
-        connect(cloud).protect(native, True)
+        connect(cloud).of("vm").protect(native, True)
     with behind_proxy(cloud, embedded, server_home) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(0.05, seed=7)
@@ -113,8 +114,8 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
 
 def test_part_failures_leave_the_others_done(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     ids = boot_many(cloud, 6)
-    connect(cloud).protect(ids[0], True)
-    connect(cloud).delete_vm(ids[1])
+    connect(cloud).of("vm").protect(ids[0], True)
+    connect(cloud).of("vm").delete(ids[1])
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
         run(session, "vm refresh")
         told: list[int] = []

@@ -9,13 +9,13 @@ from backend.catalog import KINDS
 TREE = Path(__file__).parents[2]
 
 ROOM = """
-from backend.commands.model import Command, Outcome, one_of
+from backend.commands.model import Command, Result, one_of
 from backend.kinds.model import Column, Kind, id_column, name_column
 
 GADGET = Kind(
     "gadget", "gadgets", (name_column(), id_column(), Column("state", "State", "state")), 60, True, "None.", ("gizmo",)
 )
-COMMANDS = (Command(("gadget", "wind"), "Wind it", lambda call: Outcome("Wound."), (one_of(GADGET),)),)
+COMMANDS = (Command(("gadget", "wind"), "Wind it", lambda context: Result("Wound."), (one_of(GADGET),)),)
 """
 
 

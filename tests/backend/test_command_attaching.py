@@ -36,7 +36,7 @@ def device(cloud: Cloud, volume: str) -> str | None:
 
 def test_attach_detach_and_back(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).tag(native, "Name", "web")
+    connect(cloud).of("vm").tag(native, "Name", "web")
     first, second = volume_in(cloud, "first"), volume_in(cloud, "second")
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
         outcome = run(session, "volume attach first web")
@@ -78,7 +78,7 @@ def test_a_vm_whose_devices_are_all_taken(both: tuple[Session, Proxy], cloud: Cl
     session, proxy = both
     (native,) = boot_many(cloud, 1)
     for name in DEVICES:
-        connect(cloud).attach(volume_in(cloud, name), native, name)
+        connect(cloud).of("volume").attach(volume_in(cloud, name), native, name)
     last = volume_in(cloud, "last")
     with pytest.raises(RefusedError, match=rf"VM {native} has no free device from /dev/sdf to /dev/sdp\. Name one"):
         run(session, f"volume attach {last} {native}")
@@ -104,11 +104,11 @@ def test_a_volume_that_was_attached_meanwhile(both: tuple[Session, Proxy], cloud
     first, second = boot_many(cloud, 2)
     volume = volume_in(cloud)
     run(session, "volume refresh")
-    connect(cloud).attach(volume, first, "/dev/sdf")
+    connect(cloud).of("volume").attach(volume, first, "/dev/sdf")
     with pytest.raises(RefusedError, match=rf"Volume data \({volume}\) is attached to {first}; nothing was done\."):
         run(session, f"volume attach data {second}")
     assert row(session, "volume", volume)["vm"] == (first,)
-    connect(cloud).detach(volume, first)
+    connect(cloud).of("volume").detach(volume, first)
     with pytest.raises(RefusedError, match=rf"Volume data \({volume}\) is not attached; nothing was done\."):
         run(session, "volume detach data")
     assert sent(proxy) == []
@@ -123,7 +123,7 @@ def test_the_state_of_a_volume_that_was_moved_is_the_cloud_s_word(
     session, proxy = both
     (native,) = boot_many(cloud, 1)
     volume = volume_in(cloud)
-    connect(cloud).attach(volume, native, "/dev/sdf")
+    connect(cloud).of("volume").attach(volume, native, "/dev/sdf")
     run(session, "volume refresh")
     slow = attached(volume, "detaching", vms=[native])
     later = listing("DescribeVolumes", "volumeSet", [slow]) if look == "lags" else refusal(403, "UnauthorizedOperation")
@@ -196,7 +196,7 @@ def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
 ) -> None:
     session, proxy = both
     first, second = boot_many(cloud, 2)
-    connect(cloud).tag(second, "Name", "web")
+    connect(cloud).of("vm").tag(second, "Name", "web")
     element = attached("vol-0123456789", "attached", "attached", vms=(first, second))
     proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [element])
     left = attached("vol-0123456789", "attached", vms=[first])
@@ -263,7 +263,7 @@ def test_what_is_gone_is_attached_to_nothing(both: tuple[Session, Proxy], cloud:
     run(session, "volume refresh")
     with pytest.raises(NotFoundError, match="There is no VM 'nothing'"):
         run(session, "volume attach data nothing")
-    connect(cloud).delete_volume(volume)
+    connect(cloud).of("volume").delete(volume)
     with pytest.raises(NotFoundError, match=f"Volume {volume} no longer exists"):
         run(session, f"volume attach data {native}")
     assert session.cache.rows.named(KINDS["volume"], session.scope, volume) == []

@@ -19,7 +19,7 @@ from tests.backend.command_parts import ARM_AMI, STOCK, ZONES, defaulting, row, 
 
 
 def test_boot_with_every_option(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     outcome = run(session, f"vm boot {AMI} --name 'web 1' --flavor t2.micro --location us-east-1b --keypair me")
     (vm,) = vms(ec2).values()
     assert outcome.message == f"web 1 ({vm['id']}) is booting from {AMI}."
@@ -32,7 +32,7 @@ def test_boot_with_every_option(session: Session, ec2: Provider) -> None:
 
 
 def test_boot_with_the_configuration_alone(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     session = defaulting(session, image=ARM_AMI, size="t4g.micro", keypair="me", location="us-east-1b")
     outcome = run(session, "vm boot")
     (vm,) = vms(ec2).values()
@@ -42,7 +42,7 @@ def test_boot_with_the_configuration_alone(session: Session, ec2: Provider) -> N
 
 
 def test_boot_by_the_image_s_name_in_the_region_without_a_key(session: Session, ec2: Provider) -> None:
-    (image,) = next(iter(ec2.images(ids=[AMI])))  # as EC2 calls it, not as the stock does
+    (image,) = next(iter(ec2.of("image").list(ids=[AMI])))  # as EC2 calls it, not as the stock does
     session.cache.rows.put(KINDS["image"], session.scope, [image])
     run(session, f"vm boot {image['name']} --location us-east-1")
     (vm,) = vms(ec2).values()
@@ -65,7 +65,7 @@ def test_boot_by_the_image_s_name_in_the_region_without_a_key(session: Session, 
 def test_a_boot_that_cannot_be_creates_nothing(
     session: Session, ec2: Provider, words: str, message: str, cure: str
 ) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     with pytest.raises(CloudmeshError) as caught:
         run(session, f"vm boot {words}")
     assert caught.value.message.startswith(message)
@@ -90,7 +90,7 @@ def test_what_the_cache_never_listed_is_fetched_first(session: Session, ec2: Pro
     fresh = open_cache(MongoDB(Secret("memory")), tmp_path, KINDS.values())
     for name in ("image", "flavor"):  # moto takes seconds to list these
         fresh.rows.put(KINDS[name], session.scope, STOCK[name])
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     run(replace(session, cache=fresh, refresh=False), f"vm boot {AMI} --keypair me --location us-east-1f")
     assert [(vm["keypair"], vm["location"]) for vm in vms(ec2).values()] == [("me", "us-east-1f")]
     assert fresh.rows.count(KINDS["location"], session.scope) > len(ZONES)
@@ -99,7 +99,7 @@ def test_what_the_cache_never_listed_is_fetched_first(session: Session, ec2: Pro
 
 def test_refresh_off_takes_the_word_of_the_cache(session: Session, ec2: Provider) -> None:
     run(session, "keypair list")
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     session = replace(session, refresh=False)
     with pytest.raises(MissingKeypairError):
         run(session, f"vm boot {AMI} --keypair me")

@@ -111,7 +111,7 @@ def test_a_change_that_is_cancelled_is_one_entry_and_changes_nothing(
     (entry,) = session.cache.journal.newest()
     assert (entry["outcome"], entry["objects"], entry["error"]) == ("cancelled", [], None)
     assert vms(ec2) == {}
-    assert listed(ec2.keypairs()) == listed(ec2.volumes()) == []
+    assert listed(ec2.of("keypair").list()) == listed(ec2.of("volume").list()) == []
     assert not list(session.home.rglob("*.pem"))
 
 
@@ -138,5 +138,5 @@ def test_what_only_goes_on_with_others_fails_and_is_cancelled_under_their_entrie
         assert (entry["_id"], entry["outcome"], entry["objects"]) == (waiting.token, outcome, [])
         assert error in (entry["error"] or "")
         assert len(session.cache.journal.newest()) == number
-    assert listed(ec2.keypairs()) == []
+    assert listed(ec2.of("keypair").list()) == []
     assert not list(session.home.rglob("*.pem"))

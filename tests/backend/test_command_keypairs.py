@@ -39,7 +39,7 @@ def test_a_private_key_is_saved_once_and_for_its_owner_alone(session: Session, e
         assert S_IMODE(folder.stat().st_mode) == 0o700
     pem = path.read_text()
     assert pem.startswith("-----BEGIN")
-    assert [item["name"] for item in listed(ec2.keypairs())] == ["me"]
+    assert [item["name"] for item in listed(ec2.of("keypair").list())] == ["me"]
     assert row(session, "keypair", "me")["fingerprint"]
     body = pem.splitlines()[1]
     for text in (everything(session.cache), repr(outcome), repr(session)):
@@ -51,12 +51,12 @@ def test_a_key_file_is_never_overwritten(session: Session, ec2: Provider) -> Non
     run(session, "keypair create me")
     path = session.home / "keys" / "aws" / "us-east-1" / "me.pem"
     pem = path.read_text()
-    ec2.delete_keypair("me", row(session, "keypair", "me")["id"])
+    ec2.of("keypair").delete("me", row(session, "keypair", "me")["id"])
     for line in ("keypair create me", f"keypair create you --to {path}"):
         with pytest.raises(CloudmeshError, match="exists already and is not overwritten; no keypair was created"):
             run(session, line)
     assert path.read_text() == pem
-    assert listed(ec2.keypairs()) == []
+    assert listed(ec2.of("keypair").list()) == []
     assert [entry["outcome"] for entry in session.cache.journal.newest()] == ["failed", "failed", "done"]
 
 
@@ -82,7 +82,7 @@ def test_a_place_where_no_key_can_be_saved(session: Session, ec2: Provider, tmp_
         execute(Parsed(command("keypair create"), {"name": "me", "to": str(tmp_path / name)}), session)
     assert "no keypair was created." in caught.value.message
     assert "--to FILE" in caught.value.cure
-    assert listed(ec2.keypairs()) == []
+    assert listed(ec2.of("keypair").list()) == []
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "file").read_text() == ""
 
@@ -94,7 +94,7 @@ def test_a_tilde_that_names_nobody_is_a_folder_s_name(session: Session, tmp_path
 
 
 def test_a_cloud_that_refuses_leaves_no_file(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     with pytest.raises(CloudError, match="name is taken"):
         run(session, "keypair create me")
     assert not (session.home / "keys" / "aws" / "us-east-1" / "me.pem").exists()
@@ -104,7 +104,7 @@ def test_a_cloud_that_refuses_leaves_no_file(session: Session, ec2: Provider) ->
 
 def test_get_tells_where_the_private_key_is(session: Session, ec2: Provider) -> None:
     run(session, "keypair create mine")
-    ec2.create_keypair("theirs")
+    ec2.of("keypair").create("theirs")
     path = session.home / "keys" / "aws" / "us-east-1" / "mine.pem"
     mine = run(session, "keypair get mine")
     assert mine.message == f"Keypair mine: its private key is {path}."
@@ -120,34 +120,34 @@ def test_get_tells_where_the_private_key_is(session: Session, ec2: Provider) -> 
 
 def test_deleting_a_keypair_keeps_its_private_key(session: Session, ec2: Provider) -> None:
     run(session, "keypair create mine")
-    ec2.create_keypair("theirs")
+    ec2.of("keypair").create("theirs")
     path = session.home / "keys" / "aws" / "us-east-1" / "mine.pem"
     assert run(session, "keypair delete mine").message == f"Keypair mine deleted. Its private key stays in {path}."
     assert path.exists()
     assert run(session, "keypair delete theirs").message == "Keypair theirs deleted."
-    assert listed(ec2.keypairs()) == []
+    assert listed(ec2.of("keypair").list()) == []
     assert session.cache.rows.snapshot(KINDS["keypair"], session.scope) == []
     with pytest.raises(NotFoundError, match="There is no keypair 'mine'"):
         run(session, "keypair delete mine")
 
 
 def test_a_keypair_deleted_meanwhile(session: Session, ec2: Provider) -> None:
-    ec2.delete_keypair("me", dict(run(session, "keypair create me").fields)["id"])
+    ec2.of("keypair").delete("me", dict(run(session, "keypair create me").fields)["id"])
     with pytest.raises(NotFoundError, match=r"Keypair me \(key-\w+\) is not listed in cloud aws"):
         run(session, "keypair delete me")
 
 
 def test_a_keypair_created_anew_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
     first = dict(run(session, "keypair create shared").fields)["id"]
-    ec2.delete_keypair("shared", first)
-    other, _ = ec2.create_keypair("shared")
+    ec2.of("keypair").delete("shared", first)
+    other, _ = ec2.of("keypair").create("shared")
     for word in (first, "shared"):  # the cache has the first yet
         with pytest.raises(NotFoundError, match=r"Keypair shared \(key-\w+\) is not listed in cloud aws"):
             run(session, f"keypair delete {word}")
     run(session, "keypair refresh")
     with pytest.raises(NotFoundError):
         run(session, f"keypair delete {first}")
-    assert [item["id"] for item in listed(ec2.keypairs())] == [other["id"]]
+    assert [item["id"] for item in listed(ec2.of("keypair").list())] == [other["id"]]
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", ".", "..", "/etc/x", "~", "-x", "a\nb", "\u202e", "é漢字", "%2e"])
@@ -158,11 +158,11 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     assert path.is_file()
     signed = session.home / "running" / owner.sign(session.home)
     assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed, session.home / "journal.key"}
-    assert [item["name"] for item in listed(ec2.keypairs())] == [name]
+    assert [item["name"] for item in listed(ec2.of("keypair").list())] == [name]
     assert outcome.message.isprintable()
     assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")
     execute(Parsed(command("keypair delete"), {"keypair": name}), session)
-    assert listed(ec2.keypairs()) == []
+    assert listed(ec2.of("keypair").list()) == []
 
 
 # --- deleted by its id -----------------------------------------------------------------------------------------------
@@ -173,13 +173,13 @@ def test_a_keypair_is_deleted_by_its_id(memory: Cache, cloud: Cloud, tmp_path: P
     """By its name where the endpoint passes over the id, as moto does, and the keypair is still there."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.keypair_ids = ids
-        connect(cloud).create_keypair("theirs")
+        connect(cloud).of("keypair").create("theirs")
         native = dict(run(session, "keypair create mine").fields)["id"]
         assert str(native).startswith("key-")
         run(session, "keypair delete mine")
         calls = [call.params for call in proxy.calls if call.action == "DeleteKeyPair"]
         assert calls == [{"KeyPairId": native}] + ([] if ids else [{"KeyName": "mine"}])
-        assert [item["name"] for item in listed(connect(cloud).keypairs())] == ["theirs"]
+        assert [item["name"] for item in listed(connect(cloud).of("keypair").list())] == ["theirs"]
 
 
 def test_a_keypair_of_an_endpoint_without_ids_is_deleted_by_its_name(cloud: Cloud) -> None:
@@ -187,7 +187,7 @@ def test_a_keypair_of_an_endpoint_without_ids_is_deleted_by_its_name(cloud: Clou
     with Faults(
         keys, Reply('<DeleteKeyPairResponse xmlns="x"><return>true</return></DeleteKeyPairResponse>')
     ) as faults:
-        connect(replace(cloud, endpoint=faults.url)).delete_keypair("mine", "mine")
+        connect(replace(cloud, endpoint=faults.url)).of("keypair").delete("mine", "mine")
         sent = dict(parse_qsl(faults.asked[-1].body.decode()))
         assert (sent["Action"], sent["KeyName"], "KeyPairId" in sent) == ("DeleteKeyPair", "mine", False)
 
@@ -220,7 +220,7 @@ def test_a_planned_keypair_is_saved_where_it_was_asked_for(session: Session, ec2
         run(session, "journal resume")
     assert (here / "mine.pem").read_text().startswith("-----BEGIN")
     assert list(elsewhere.iterdir()) == []
-    assert [item["name"] for item in listed(ec2.keypairs())] == ["mine"]
+    assert [item["name"] for item in listed(ec2.of("keypair").list())] == ["mine"]
 
 
 @pytest.mark.parametrize("content", ["", "something else of the user's"])
@@ -231,7 +231,7 @@ def test_a_relative_path_of_an_old_journal_is_nobody_s_file_here(
     (tmp_path / "mine.pem").write_text(content)
     sent_by_a_killed_process(session, "mine.pem")
     if created:
-        ec2.create_keypair("mine")
+        ec2.of("keypair").create("mine")
     with contextlib.chdir(tmp_path):
         found = recover(session)
         if created:

@@ -4,7 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 
@@ -18,12 +18,13 @@ from backend.refresh import Progress
 from backend.session import Session
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, row, untouched
+from tests.faces import Faces
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_refresh_and_list_of_every_kind(kind: Kind, session: Session, ec2: Provider) -> None:
     booted(session)
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     seen: list[Progress] = []
     outcome = run(session, f"{kind.plural} refresh", progress=seen.append)
     (difference,) = outcome.differences
@@ -41,7 +42,7 @@ def test_refresh_and_list_of_every_kind(kind: Kind, session: Session, ec2: Provi
 
 
 def test_list_fetches_first_when_refresh_is_on(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     assert run(replace(session, refresh=False), "keypair list").rows == ()
     rows = run(session, "keypair list").rows
     assert rows is not None
@@ -60,19 +61,14 @@ def test_list_shows_what_is_known_when_fetching_fails(session: Session) -> None:
 
 
 def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     session = replace(session, cloud=replace(session.cloud, images=("self",)))
 
-    class NoFlavors:
+    class NoFlavors(Faces):
         """The cloud, but for one listing."""
 
-        def __init__(self, real: Provider) -> None:
-            self._real = real
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "flavors":
-                raise CloudError("No flavors today.")
-            return getattr(self._real, name)
+        def flavor_list(self) -> NoReturn:
+            raise CloudError("No flavors today.")
 
     broken = replace(session, connector=lambda cloud, *hooks: NoFlavors(connect(cloud, *hooks)))
     outcome = run(broken, "refresh all")
@@ -88,7 +84,7 @@ def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_path: Path) -> None:
     booted(session)
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     run(session, f"{kind.name} refresh")
     off = replace(session, refresh=False, connector=untouched)
     rows = session.cache.rows.snapshot(kind, session.scope)
@@ -104,7 +100,7 @@ def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_p
 
 
 def test_export_fetches_first_when_refresh_is_on(session: Session, ec2: Provider, tmp_path: Path) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     run(replace(session, refresh=False), f"keypair export '{tmp_path}/off.json'")
     run(session, f"keypair export '{tmp_path}/on.json'")
     assert json.loads((tmp_path / "off.json").read_text()) == []

@@ -17,7 +17,7 @@ from tests.ec2_proxy import Proxy
 
 
 def tags(cloud: Cloud, native: str) -> dict[str, str]:
-    found: dict[str, str] = in_cloud(cloud, native)["extra"]["tags"]
+    found: dict[str, str] = in_cloud(cloud, native)["tags"]
     return found
 
 
@@ -41,10 +41,10 @@ TAGS = {
 def test_tag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, before: str, tag: tuple[str, str]) -> None:
     (session, proxy), (key, value) = both, tag
     native = boot_many(cloud, 1)[0] if kind == "vm" else volume_in(cloud)
-    connect(cloud).untag(native, "Name")
+    connect(cloud).of("vm").untag(native, "Name")
     former = {"none": {}, "empty": {key: ""}, "other": {key: "--was = it"}}[before]
     for one in former.items():
-        connect(cloud).tag(native, *one)
+        connect(cloud).of("vm").tag(native, *one)
     outcome = run(session, parse([kind, "tag", native, "--", f"{key}={value}"]).line)
     assert tags(cloud, native) == {key: value}
     if former == {key: value}:
@@ -65,9 +65,9 @@ def test_tag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, befo
 def test_untag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, key: str, value: str) -> None:
     session, _ = both
     native = boot_many(cloud, 1)[0] if kind == "vm" else volume_in(cloud)
-    connect(cloud).untag(native, "Name")
+    connect(cloud).of("vm").untag(native, "Name")
     for one in ((key, value), ("other", "stays")):
-        connect(cloud).tag(native, *one)
+        connect(cloud).of("vm").tag(native, *one)
     outcome = run(session, parse([kind, "untag", native, "--", key]).line)
     assert tags(cloud, native) == {"other": "stays"}
     assert row(session, kind, native)["name"] is None
@@ -82,8 +82,8 @@ def test_untagging_a_key_that_no_command_can_write_cannot_be_taken_back(
     """EC2 has keys with an equals sign; `a=b=c` would set the tag a."""
     session, _ = both
     native = boot_many(cloud, 1)[0] if kind == "vm" else volume_in(cloud)
-    connect(cloud).untag(native, "Name")
-    connect(cloud).tag(native, "a=b", "c")
+    connect(cloud).of("vm").untag(native, "Name")
+    connect(cloud).of("vm").tag(native, "a=b", "c")
     outcome = run(session, f"{kind} untag {native} a=b")
     assert outcome.message.endswith(" has no tag a=b any more.")
     assert outcome.undo == ""

@@ -20,6 +20,7 @@ from backend.session import Session
 from tests.backend.cache_parts import set_flight
 from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent, states
 from tests.backend.command_parts import booted, row, untouched, vms
+from tests.faces import Faces
 
 NOWHERE = "i-0123456789abcdef0"
 
@@ -72,7 +73,7 @@ def test_a_vm_that_the_cloud_has_forgotten_leaves_the_cache(session: Session) ->
 def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")  # which sees that it has booted
-    ec2.delete_vm(vm)
+    ec2.of("vm").delete(vm)
     with pytest.raises(CloudmeshError) as caught:
         run(session, "vm stop web")
     assert caught.value.message == f"web ({vm}) is terminated, so there is nothing to stop; nothing was done."
@@ -91,7 +92,7 @@ def test_an_action_that_does_not_fit(session: Session, ec2: Provider, state_of: 
     vm = booted(session)
     run(session, "vm refresh")
     if state_of != "running":
-        {"stopped": ec2.stop, "terminated": ec2.delete_vm}[state_of](vm)
+        {"stopped": ec2.of("vm").stop, "terminated": ec2.of("vm").delete}[state_of](vm)
     with pytest.raises(CloudmeshError) as caught:
         run(session, f"vm {verb} {vm}")
     assert caught.value.message == f"{vm} is {state_of}, so there is nothing to {verb}; nothing was done."
@@ -181,16 +182,10 @@ def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Except
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
 
-    class Refusing:
+    class Refusing(Faces):
         """The cloud, but for stopping."""
 
-        def __init__(self, real: Provider) -> None:
-            self._real = real
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._real, name)
-
-        def stop(self, native: str) -> NoReturn:
+        def vm_stop(self, native: str) -> NoReturn:
             flight = row(session, "vm", native)["flight"]
             assert (flight.action, flight.before) == ("stop", "running")  # claimed before it is sent
             raise error
@@ -204,7 +199,7 @@ def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Except
 
 def test_a_stopped_vm_can_be_deleted(session: Session, ec2: Provider) -> None:
     vm = booted(session)
-    ec2.stop(vm)
+    ec2.of("vm").stop(vm)
     run(session, f"vm delete {vm}")
     assert vms(ec2)[vm]["state"] == "terminated"
 
@@ -224,7 +219,7 @@ def test_a_tag_that_is_none_is_not_even_journalled(session: Session) -> None:
 
 def test_a_launch_that_failed_at_once_is_not_said_to_be_booting(session: Session, ec2: Provider) -> None:
     vm = booted(session, f"vm boot {AMI} --name web")
-    ec2.delete_vm(vm)
+    ec2.of("vm").delete(vm)
     with pytest.raises(CloudmeshError, match="is terminated, so there is nothing to stop"):
         run(session, "vm stop web")
 
@@ -253,17 +248,11 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
 
-    class Blind:
+    class Blind(Faces):
         """The cloud, which lists nothing any more once it has rebooted."""
 
-        def __init__(self, real: Provider) -> None:
-            self._real = real
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._real, name)
-
-        def reboot(self, native: str) -> str | None:
-            self._real.reboot(native)
+        def vm_reboot(self, native: str) -> str | None:
+            self.real.of("vm").reboot(native)
             return None
 
     blind = replace(session, connector=lambda cloud, *hooks: Blind(connect(cloud, *hooks)))
@@ -277,7 +266,7 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
 
 def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).tag(native, "Name", "web")
+    connect(cloud).of("vm").tag(native, "Name", "web")
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         idle = run(session, "vm unprotect web")
         assert idle.message == f"web ({native}) is not protected; nothing was done."

@@ -83,7 +83,7 @@ def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> 
 
 
 def test_a_read_only_session_reads(session: Session, ec2: Provider) -> None:
-    ec2.create_keypair("me")
+    ec2.of("keypair").create("me")
     session = replace(session, read_only=True)
     assert run(session, "keypair get me").message == "Keypair me: its private key is not here."
     assert run(session, "keypair list").rows
@@ -176,7 +176,7 @@ def test_hostile_names_reach_the_cloud_and_the_cache_as_they_are(embedded: Sessi
     words = sorted(word for word in HOSTILE if word.strip() and "\x1b" not in word)  # ESC is no XML
     for word in words:
         execute(Parsed(command("volume create"), {"name": word}), embedded)
-    assert sorted(str(one["name"]) for one in listed(ec2.volumes())) == words
+    assert sorted(str(one["name"]) for one in listed(ec2.of("volume").list())) == words
     rows = run(embedded, "volume list").rows or ()
     assert sorted(KINDS["volume"].value(one, "name") for one in rows) == words
     assert [entry["outcome"] for entry in embedded.cache.journal.newest()] == ["done"] * len(words)

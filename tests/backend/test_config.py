@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from backend.catalog import KINDS
-from backend.config import PRODUCTION, Cloud, Credentials, Defaults, MongoDB, Settings, load
+from backend.config import PRODUCTION, Cloud, Defaults, MongoDB, Settings, load
 from backend.errors import ConfigError
+from backend.providers.ec2.entry import EC2, OWNERS, ec2_keys
 from backend.secret import Secret
 from backend.session import cloud_named
 from tests.backend.config_parts import document, one, read, refused
@@ -31,7 +32,9 @@ def test_the_example_loads_and_says_the_defaults() -> None:
     bare = Settings({}, "aws")
     assert settings.cloud == "aws"
     assert settings.clouds["aws"] == Cloud(
-        "aws", default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1")
+        "aws",
+        images=OWNERS,
+        default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1"),
     )
     for name in ("refresh", "poll", "mongodb", "production"):
         assert getattr(settings, name) == getattr(bare, name), name
@@ -71,10 +74,10 @@ def test_everything_said(path: Path) -> None:
     )
     first = Cloud(
         "one",
-        "ec2",
+        EC2,
         "http://127.0.0.1:5000",
         ("self", "aws-marketplace", "111122223333"),
-        Credentials(Secret("a"), Secret("b"), Secret("c")),
+        ec2_keys(Secret("a"), Secret("b"), Secret("c")),
         Defaults("us-west-1b", "ami-1", "m5.large", "me"),
         read_only=True,
     )
@@ -182,23 +185,23 @@ def test_an_empty_section_is_an_absent_one(path: Path, section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "region", "zone"),
+    ("location", "region"),
     [
-        ("us-west-1", "us-west-1", None),
-        ("us-west-1b", "us-west-1", "us-west-1b"),
-        ("us-west-2-lax-1a", "us-west-2", "us-west-2-lax-1a"),
-        ("us-east-1-wl1-bos-wlz-1", "us-east-1", "us-east-1-wl1-bos-wlz-1"),
-        ("us-gov-east-1a", "us-gov-east-1", "us-gov-east-1a"),
-        ("us-gov-east-1", "us-gov-east-1", None),
-        ("us-isob-east-1", "us-isob-east-1", None),
-        ("cn-north-1", "cn-north-1", None),
-        ("ap-southeast-10c", "ap-southeast-10", "ap-southeast-10c"),
-        ("eucalyptus", "eucalyptus", None),
+        ("us-west-1", "us-west-1"),
+        ("us-west-1b", "us-west-1"),
+        ("us-west-2-lax-1a", "us-west-2"),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1"),
+        ("us-gov-east-1a", "us-gov-east-1"),
+        ("us-gov-east-1", "us-gov-east-1"),
+        ("us-isob-east-1", "us-isob-east-1"),
+        ("cn-north-1", "cn-north-1"),
+        ("ap-southeast-10c", "ap-southeast-10"),
+        ("eucalyptus", "eucalyptus"),
     ],
 )
-def test_region_and_zone(path: Path, location: str, region: str, zone: str | None) -> None:
+def test_region_of_a_zone(path: Path, location: str, region: str) -> None:
     cloud = read(path, one(f"default: {{location: {location}}}")).clouds["aws"]
-    assert (cloud.region, cloud.zone) == (region, zone)
+    assert (cloud.location, cloud.region) == (location, region)
 
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -218,7 +221,7 @@ def test_a_key_of_the_environment_is_taken_into_nothing_but_credentials(path: Pa
         read(path, one(line.replace("KEY", name)), {name: "abcdefghijklmnop"})
     assert "abcdefghijklmnop" not in str(caught.value)
     cloud = read(path, one(f"credentials: {{EC2_SECRET_KEY: '${{{name}}}'}}"), {name: "abcdefghijklmnop"}).clouds["aws"]
-    assert cloud.credentials.secret.reveal() == "abcdefghijklmnop"
+    assert cloud.credentials["EC2_SECRET_KEY"].reveal() == "abcdefghijklmnop"
 
 
 AWS = {"AWS_ACCESS_KEY_ID": "env-key", "AWS_SECRET_ACCESS_KEY": "env-secret", "AWS_SESSION_TOKEN": "env-token"}
@@ -228,7 +231,7 @@ def test_the_environment_in_values(path: Path) -> None:
     text = one("endpoint: http://${HOST}:${PORT}\ncredentials: {EC2_ACCESS_KEY: '${KEY}'}\ndefault: {image: $KEY}")
     cloud = read(path, text, {"HOST": "h", "PORT": "1", "KEY": "${HOST}"}).clouds["aws"]
     assert cloud.endpoint == "http://h:1"
-    assert cloud.credentials.key == Secret("${HOST}")  # what the environment says is not expanded again
+    assert cloud.credentials["EC2_ACCESS_KEY"] == Secret("${HOST}")  # what the environment says is not expanded again
     assert cloud.default.image == "$KEY"
 
 
@@ -255,14 +258,14 @@ def test_a_variable_that_is_missing(path: Path, line: str, where: str) -> None:
 def test_credentials_of_the_environment_serve_where_there_are_none(path: Path) -> None:
     for text in ("provider: ec2", "credentials:", "credentials: {EC2_ACCESS_KEY: , EC2_SECRET_KEY: ''}"):
         found = read(path, one(text), AWS).clouds["aws"].credentials
-        assert found == Credentials(Secret("env-key"), Secret("env-secret"), Secret("env-token"))
+        assert found == ec2_keys(Secret("env-key"), Secret("env-secret"), Secret("env-token"))
 
 
 def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
     found = read(path, one("credentials: {EC2_ACCESS_KEY: own}"), AWS).clouds["aws"].credentials
-    assert found == Credentials(Secret("own"), Secret(""), Secret(""))
+    assert found == ec2_keys(Secret("own"), Secret(""), Secret(""))
     own = read(path, one("credentials: {EC2_ACCESS_KEY: own, EC2_SECRET_KEY: too}"), AWS).clouds["aws"].credentials
-    assert own == Credentials(Secret("own"), Secret("too"), Secret(""))
+    assert own == ec2_keys(Secret("own"), Secret("too"), Secret(""))
 
 
 @pytest.mark.parametrize(
@@ -525,8 +528,8 @@ def test_no_repr_holds_a_secret(path: Path) -> None:
     cloud = settings.clouds["aws"]
     assert SECRET in settings.mongodb.uri.reveal()
     held = cloud.credentials
-    assert [secret.reveal() for secret in (held.key, held.secret, held.token)] == [SECRET] * 3
-    for thing in (settings, cloud, held, settings.mongodb, held.key):
+    assert [secret.reveal() for secret in held.values()] == [SECRET] * 3
+    for thing in (settings, cloud, held, settings.mongodb, *held.values()):
         assert SECRET not in f"{thing!r} {thing!s} {thing}"
         assert "***" in repr(thing)
 

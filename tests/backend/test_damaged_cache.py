@@ -468,5 +468,5 @@ _REQUEST = {"name": "x", "size": 1, "location": "y", "before": []}
 class Broken(FakeCloud):
     """One whose answer a library makes nothing of."""
 
-    def volumes(self, *_: Any, **__: Any) -> Any:
+    def volume_list(self, *_: Any, **__: Any) -> Any:
         raise AttributeError("of a library")

@@ -19,6 +19,7 @@ import pytest
 from backend.config import Cloud
 from backend.demo import DemoCloud
 from backend.errors import ConfigError
+from backend.providers.ec2.entry import KEY
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ def ask(cloud: Cloud, action: str, **params: str) -> ET.Element:
     """Make one request and return the answer without its namespaces."""
     query = urllib.parse.urlencode({"Action": action, "Version": "2016-11-15", **params})
     # moto checks no signature; the scope tells it the region.
-    scope = f"{cloud.credentials.key.reveal()}/20261123/{cloud.region}/ec2/aws4_request"
+    scope = f"{cloud.credentials[KEY].reveal()}/20261123/{cloud.region}/ec2/aws4_request"
     request = urllib.request.Request(  # noqa: S310
         f"{cloud.endpoint}/?{query}",
         headers={"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"},
@@ -85,7 +86,7 @@ def named(cloud: Cloud, name: str) -> str:
 def boot(cloud: Cloud, **params: str) -> str:
     default = {
         "ImageId": cloud.default.image or "",
-        "InstanceType": cloud.default.size,
+        "InstanceType": cloud.flavor,
         "KeyName": cloud.default.keypair or "",
         "MinCount": "1",
         "MaxCount": "1",
@@ -117,8 +118,8 @@ def test_the_defaults_of_each_cloud_exist_and_boot(demo: DemoCloud, name: str) -
     cloud = demo.settings().clouds[name]
     image = cloud.default.image or ""
     assert texts(ask(cloud, "DescribeImages", **{"ImageId.1": image}), "imagesSet/item/imageId") == [image]
-    flavor = ask(cloud, "DescribeInstanceTypes", **{"InstanceType.1": cloud.default.size})
-    assert texts(flavor, "instanceTypeSet/item/instanceType") == [cloud.default.size]
+    flavor = ask(cloud, "DescribeInstanceTypes", **{"InstanceType.1": cloud.flavor})
+    assert texts(flavor, "instanceTypeSet/item/instanceType") == [cloud.flavor]
     assert cloud.default.keypair in texts(ask(cloud, "DescribeKeyPairs"), "keySet/item/keyName")
     zones = ask(cloud, "DescribeAvailabilityZones")
     assert set(texts(zones, "availabilityZoneInfo/item/regionName")) == {cloud.region}
@@ -301,7 +302,7 @@ def test_it_listens_on_loopback_alone(demo: DemoCloud) -> None:
     ],
 )
 def test_it_answers_nobody_else_and_nothing_but_ec2(east: Cloud, path: str, headers: dict[str, str]) -> None:
-    key = east.credentials.key.reveal()
+    key = east.credentials[KEY].reveal()
     port = (east.endpoint or "").rpartition(":")[2]
 
     def scope(key: str, service: str = "ec2") -> str:
@@ -330,7 +331,7 @@ def test_each_demo_has_a_key_of_its_own() -> None:
     keys = []
     for _ in range(2):
         with DemoCloud() as demo:
-            keys.append(demo.settings().clouds["demo"].credentials.key.reveal())
+            keys.append(demo.settings().clouds["demo"].credentials[KEY].reveal())
     assert keys[0] != keys[1]
     assert min(map(len, keys)) >= 32
 

@@ -49,7 +49,9 @@ def boot(ec2: Provider) -> Callable[..., Item]:
     """Boots an image that moto has."""
 
     def run(name: str | None = None, **more: Any) -> Item:
-        return ec2.boot(Boot("ami-0abcdef1234567890", "t2.micro", "token-1", name=name, **more))
+        request = Boot("ami-0abcdef1234567890", "t2.micro", "token-1", name=name, **more)
+        made: Item = ec2.of("vm").boot(request)
+        return made
 
     return run
 
@@ -59,10 +61,10 @@ def boot(ec2: Provider) -> Callable[..., Item]:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_every_listing_fills_every_column(kind: Kind, ec2: Provider, boot: Callable[..., Item]) -> None:
-    ec2.create_keypair("key")
+    ec2.of("keypair").create("key")
     boot("vm", keypair="key", location="us-east-1b")
-    ec2.create_volume("data", 3, "us-east-1b", "token")
-    items = every(getattr(ec2, kind.plural)())
+    ec2.of("volume").create("data", 3, "us-east-1b", "token")
+    items = every(ec2.of(kind.name).list())
     assert items
     filled: dict[str, int] = {}
     for item in items:
@@ -76,7 +78,7 @@ def test_every_listing_fills_every_column(kind: Kind, ec2: Provider, boot: Calla
             if isinstance(value, datetime):
                 assert value.utcoffset() == timedelta(0)
                 assert value.microsecond % 1000 == 0
-        assert isinstance(item["extra"]["tags"], dict)
+        assert isinstance(item["tags"], dict)
     assert len({item["id"] for item in items}) == len(items)
     for column in kind.listed:
         if (kind.name, column.name) not in MOTO_OMITS:
@@ -89,16 +91,16 @@ def test_every_listing_fills_every_column(kind: Kind, ec2: Provider, boot: Calla
 def test_any_region_lists(cloud: Cloud, location: str) -> None:
     """Signature V2's regions are the trap of the stock driver; eu-central-2 it does not know at all."""
     there = connect(replace(cloud, default=Defaults(location=location)))
-    assert {item["region"] for item in every(there.locations())} == {location}
+    assert {item["region"] for item in every(there.of("location").list())} == {location}
 
 
 def test_owners_narrow_images(cloud: Cloud) -> None:
-    owned = every(connect(replace(cloud, images=("self",))).images())
-    assert len(owned) < 40 < len(every(connect(cloud).images()))
+    owned = every(connect(replace(cloud, images=("self",))).of("image").list())
+    assert len(owned) < 40 < len(every(connect(cloud).of("image").list()))
 
 
 def test_flavors_have_price_date_and_zones(ec2: Provider) -> None:
-    flavors = {item["id"]: item for item in every(ec2.flavors())}
+    flavors = {item["id"]: item for item in every(ec2.of("flavor").list())}
     micro = flavors["t3.micro"]
     assert micro["price"] == pytest.approx(0.0104)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", micro["price_date"])
@@ -113,134 +115,134 @@ def test_life_of_a_vm(ec2: Provider, boot: Callable[..., Item]) -> None:
     assert booted["name"] == "café 漢字"
 
     def state() -> Any:
-        return every(ec2.vms([vm]))[0]["state"]
+        return every(ec2.of("vm").list([vm]))[0]["state"]
 
-    assert ec2.stop(vm) == "stopping"
+    assert ec2.of("vm").stop(vm) == "stopping"
     assert state() == "stopped"
-    assert ec2.start(vm) == "pending"
-    assert ec2.reboot(vm) == "running" == state()
-    assert ec2.delete_vm(vm) == "shutting-down"
+    assert ec2.of("vm").start(vm) == "pending"
+    assert ec2.of("vm").reboot(vm) == "running" == state()
+    assert ec2.of("vm").delete(vm) == "shutting-down"
     assert state() == "terminated"
 
 
 def test_life_of_a_protection(ec2: Provider, boot: Callable[..., Item]) -> None:
     vm = boot()["id"]
-    assert ec2.protected(vm) is False
-    ec2.protect(vm, True)
-    assert ec2.protected(vm) is True
+    assert ec2.of("vm").protected(vm) is False
+    ec2.of("vm").protect(vm, True)
+    assert ec2.of("vm").protected(vm) is True
     with pytest.raises(PermissionDeniedError, match=rf"Deleting VM {vm} failed.*it is protected"):
-        ec2.delete_vm(vm)
-    ec2.protect(vm, False)
-    assert ec2.protected(vm) is False
-    assert ec2.delete_vm(vm) == "shutting-down"
+        ec2.of("vm").delete(vm)
+    ec2.of("vm").protect(vm, False)
+    assert ec2.of("vm").protected(vm) is False
+    assert ec2.of("vm").delete(vm) == "shutting-down"
 
 
 def test_life_of_a_tag(ec2: Provider, boot: Callable[..., Item]) -> None:
     vm = boot("web", location="us-east-1a")["id"]
-    volume = ec2.create_volume("data", 1, "us-east-1a", "token")["id"]
-    for native, listing in ((vm, ec2.vms), (volume, ec2.volumes)):
+    volume = ec2.of("volume").create("data", 1, "us-east-1a", "token")["id"]
+    for native, listing in ((vm, ec2.of("vm").list), (volume, ec2.of("volume").list)):
 
         def tags(native: str = native, listing: Callable[..., Any] = listing) -> dict[str, str]:
-            found: dict[str, str] = every(listing([native]))[0]["extra"]["tags"]
+            found: dict[str, str] = every(listing([native]))[0]["tags"]
             return found
 
         before = tags()
-        ec2.tag(native, "a.b", "é = 漢字")
-        ec2.tag(native, "empty", "")
+        ec2.of("vm").tag(native, "a.b", "é = 漢字")
+        ec2.of("vm").tag(native, "empty", "")
         assert tags() == before | {"a.b": "é = 漢字", "empty": ""}
-        ec2.tag(native, "a.b", "new")
+        ec2.of("vm").tag(native, "a.b", "new")
         assert tags()["a.b"] == "new"
-        ec2.untag(native, "a.b")
-        ec2.untag(native, "empty")
+        ec2.of("vm").untag(native, "a.b")
+        ec2.of("vm").untag(native, "empty")
         assert tags() == before
 
 
 def test_life_of_an_attachment(ec2: Provider, boot: Callable[..., Item]) -> None:
     vm = boot(location="us-east-1a")["id"]
-    (root,) = every(ec2.volumes(vms=[vm]))
-    volume = ec2.create_volume("data", 1, "us-east-1a", "token")["id"]
-    other = ec2.create_volume("other", 1, "us-east-1a", "token-2")["id"]
-    ec2.attach(volume, vm, "/dev/sdf")
-    assert {item["id"] for item in every(ec2.volumes(vms=[vm]))} == {root["id"], volume}
-    (item,) = every(ec2.volumes([volume, "vol-0123456789abcdef0"]))
+    (root,) = every(ec2.of("volume").list(vms=[vm]))
+    volume = ec2.of("volume").create("data", 1, "us-east-1a", "token")["id"]
+    other = ec2.of("volume").create("other", 1, "us-east-1a", "token-2")["id"]
+    ec2.of("volume").attach(volume, vm, "/dev/sdf")
+    assert {item["id"] for item in every(ec2.of("volume").list(vms=[vm]))} == {root["id"], volume}
+    (item,) = every(ec2.of("volume").list([volume, "vol-0123456789abcdef0"]))
     assert (item["vm"], item["state"], item["extra"]["attachmentSet"][0]["device"]) == ([vm], "in-use", "/dev/sdf")
-    assert every(ec2.volumes([other]))[0]["vm"] is None
-    ec2.detach(volume, vm)
-    (item,) = every(ec2.volumes([volume]))
+    assert every(ec2.of("volume").list([other]))[0]["vm"] is None
+    ec2.of("volume").detach(volume, vm)
+    (item,) = every(ec2.of("volume").list([volume]))
     assert (item["vm"], item["state"]) == (None, "available")
-    assert every(ec2.volumes(vms=[vm])) == [root]
+    assert every(ec2.of("volume").list(vms=[vm])) == [root]
 
 
 def test_addresses_by_vm(cloud: Cloud, ec2: Provider, boot: Callable[..., Item]) -> None:
     with_one, without = boot()["id"], boot()["id"]
     given = [sent(cloud, "AllocateAddress", Domain="vpc") for _ in range(2)]
     sent(cloud, "AssociateAddress", InstanceId=with_one, AllocationId=given[0]["allocationId"])
-    assert ec2.addresses([with_one, without]) == {with_one: [given[0]["publicIp"]]}
-    assert ec2.addresses([without]) == {}
-    assert ec2.addresses([]) == {}
+    assert ec2.of("vm").addresses([with_one, without]) == {with_one: [given[0]["publicIp"]]}
+    assert ec2.of("vm").addresses([without]) == {}
+    assert ec2.of("vm").addresses([]) == {}
 
 
 def test_vms_of_a_keypair(ec2: Provider, boot: Callable[..., Item]) -> None:
     for name in ("me", "you"):
-        ec2.create_keypair(name)
+        ec2.of("keypair").create(name)
     mine = boot(keypair="me")["id"]
     boot(keypair="you")
     boot()
-    assert [item["id"] for item in every(ec2.vms(keypair="me"))] == [mine]
-    assert every(ec2.vms(keypair="nobody")) == []
+    assert [item["id"] for item in every(ec2.of("vm").list(keypair="me"))] == [mine]
+    assert every(ec2.of("vm").list(keypair="nobody")) == []
 
 
 def test_a_boot_is_found_by_its_token(ec2: Provider, boot: Callable[..., Item]) -> None:
     first = Boot("ami-0abcdef1234567890", "t2.micro", "token-1")
-    assert ec2.booted(first) is None
+    assert ec2.of("vm").booted(first) is None
     boot()
-    found = ec2.booted(first)
+    found = ec2.of("vm").booted(first)
     assert found is not None
-    assert found["id"] == every(ec2.vms())[0]["id"]
-    assert ec2.booted(replace(first, token="token-2")) is None
+    assert found["id"] == every(ec2.of("vm").list())[0]["id"]
+    assert ec2.of("vm").booted(replace(first, token="token-2")) is None
 
 
 def test_a_dry_run_boots_nothing(ec2: Provider) -> None:
-    ec2.try_boot(Boot("ami-0abcdef1234567890", "t2.micro", ""))
-    assert every(ec2.vms()) == []
+    ec2.of("vm").try_boot(Boot("ami-0abcdef1234567890", "t2.micro", ""))
+    assert every(ec2.of("vm").list()) == []
 
 
 def test_vms_by_id_leave_out_what_is_gone(ec2: Provider, boot: Callable[..., Item]) -> None:
     one, two = boot()["id"], boot()["id"]
-    assert [item["id"] for item in every(ec2.vms(["i-0123456789abcdef0", one]))] == [one]
-    assert {item["id"] for item in every(ec2.vms())} == {one, two}
+    assert [item["id"] for item in every(ec2.of("vm").list(["i-0123456789abcdef0", one]))] == [one]
+    assert {item["id"] for item in every(ec2.of("vm").list())} == {one, two}
 
 
 def test_names_are_given_at_creation(ec2: Provider, boot: Callable[..., Item]) -> None:
     boot("web 1", location="us-east-1a")
-    (root,) = every(ec2.volumes())
+    (root,) = every(ec2.of("volume").list())
     assert root["name"] == "web 1"  # the volume of the VM too
-    made = ec2.create_volume("データ", 7, "us-east-1a", "token")
+    made = ec2.of("volume").create("データ", 7, "us-east-1a", "token")
     assert (made["name"], made["size"], made["type"], made["vm"]) == ("データ", 7, "gp3", None)
-    assert every(ec2.volumes())[-1] == made
-    ec2.delete_volume(made["id"])
-    assert every(ec2.volumes()) == [root]
+    assert every(ec2.of("volume").list())[-1] == made
+    ec2.of("volume").delete(made["id"])
+    assert every(ec2.of("volume").list()) == [root]
 
 
 def test_life_of_a_keypair(ec2: Provider) -> None:
-    item, pem = ec2.create_keypair("clé")
+    item, pem = ec2.of("keypair").create("clé")
     assert pem.startswith("-----BEGIN")
     assert "PRIVATE" not in repr(item)  # items are cached
-    assert [found["name"] for found in every(ec2.keypairs())] == ["clé"]
+    assert [found["name"] for found in every(ec2.of("keypair").list())] == ["clé"]
     with pytest.raises(CloudError, match="name is taken"):
-        ec2.create_keypair("clé")
-    ec2.delete_keypair("clé", item["id"])
-    assert every(ec2.keypairs()) == []
+        ec2.of("keypair").create("clé")
+    ec2.of("keypair").delete("clé", item["id"])
+    assert every(ec2.of("keypair").list()) == []
     with pytest.raises(NotFoundError, match="Deleting keypair clé failed on cloud aws, region us-east-1"):
-        ec2.delete_keypair("clé", item["id"])
-    other, _ = ec2.create_keypair("clé")
+        ec2.of("keypair").delete("clé", item["id"])
+    other, _ = ec2.of("keypair").create("clé")
     with pytest.raises(NotFoundError, match="Deleting keypair clé failed"):
-        ec2.delete_keypair("clé", item["id"])
-    assert [found["id"] for found in every(ec2.keypairs())] == [other["id"]]
+        ec2.of("keypair").delete("clé", item["id"])
+    assert [found["id"] for found in every(ec2.of("keypair").list())] == [other["id"]]
 
 
 def test_what_does_not_exist_is_not_found(ec2: Provider) -> None:
     with pytest.raises(NotFoundError, match=r"Stopping VM i-0123456789abcdef0 failed.*does not exist"):
-        ec2.stop("i-0123456789abcdef0")
+        ec2.of("vm").stop("i-0123456789abcdef0")
     with pytest.raises(NotFoundError, match="vol-0123456789abcdef0"):
-        ec2.delete_volume("vol-0123456789abcdef0")
+        ec2.of("volume").delete("vol-0123456789abcdef0")

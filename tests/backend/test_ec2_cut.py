@@ -13,7 +13,8 @@ import pytest
 
 from backend.providers.ec2.cut import Cutter, value
 from backend.providers.ec2.outline import outline
-from backend.providers.ec2.xml import DEEPEST, LONGEST, Malformed, Reader
+from backend.providers.ec2.xml import DEEPEST, LONGEST, Reader
+from backend.providers.failures import Malformed
 
 TREE = Path(__file__).parents[2]
 ROOT, SET = "DescribeImagesResponse", "imagesSet"

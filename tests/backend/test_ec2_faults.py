@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from backend.config import Cloud, Credentials
+from backend.config import Cloud
 from backend.errors import (
     Cancelled,
     CloudError,
@@ -16,6 +16,7 @@ from backend.errors import (
     TransientError,
     UnsureError,
 )
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
@@ -38,7 +39,7 @@ BROKEN = {
 @pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
 def test_a_senseless_answer_is_an_error_and_not_an_empty_list(reply: Reply) -> None:
     with Faults(reply) as faults, pytest.raises(CloudError, match=r"Listing images failed .* makes no sense") as raised:
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert faults.url.removeprefix("http://") in str(raised.value)
     assert len(faults.asked) == 1
 
@@ -64,7 +65,7 @@ def test_a_senseless_answer_is_an_error_and_not_an_empty_list(reply: Reply) -> N
 )  # fmt: skip
 def test_refusals_say_what_to_do(reply: Reply, error: type[CloudError], says: str, cure: str) -> None:
     with Faults(reply) as faults, pytest.raises(error, match=says) as raised:
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert raised.value.message.startswith("Listing images failed on cloud aws, region us-east-1: ")
     assert cure in raised.value.cure
     assert len(faults.asked) == 1
@@ -75,14 +76,14 @@ def test_of_an_error_no_more_is_read_than_it_takes_to_tell_it() -> None:
     for status, says in (400, "HTTP 400"), (307, "does not answer as EC2 does"):
         with Faults(Reply(vast, status, {"Location": "http://127.0.0.1:9/"})) as faults:
             with pytest.raises(CloudError, match=says):
-                every(impatient(at(faults)).images())
+                every(impatient(at(faults)).of("image").list())
             assert faults.left.wait(10)
 
 
 def test_an_error_of_a_thousand_elements_in_each_other_is_an_error() -> None:
     deep = "<a>" * 5000 + "</a>" * 5000
     with Faults(Reply(f"<Response>{deep}</Response>", 400)) as faults, pytest.raises(CloudError, match="HTTP 400"):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
 
 
 def test_secrets_and_control_characters_stay_out_of_messages() -> None:
@@ -91,7 +92,7 @@ def test_secrets_and_control_characters_stay_out_of_messages() -> None:
         with Faults(refusal(400, code, words)) as faults:
             ec2 = impatient(at(faults))
             with pytest.raises(CloudError) as raised:
-                every(ec2.images())
+                every(ec2.of("image").list())
         text = "".join(traceback.format_exception(raised.value)) + repr(ec2) + repr(raised.value)
         assert not re.search("testing-token|testing-secret|AKIATESTING|\u202e|long \n", text)
         assert len(raised.value.message) < 500
@@ -104,23 +105,23 @@ def test_an_unreachable_port_fails_at_once() -> None:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         host = f"127.0.0.1:{taken.getsockname()[1]}"
         time = Time()
-        cloud = Cloud("lab", endpoint=f"http://{host}", credentials=Credentials(Secret("k"), Secret("s")))
+        cloud = Cloud("lab", endpoint=f"http://{host}", credentials=ec2_keys(Secret("k"), Secret("s")))
         with pytest.raises(CloudError, match=f"{host} cannot be reached.*`endpoint` of cloud lab"):
-            every(EC2Provider(cloud, policy=time.policy()).images())
+            every(EC2Provider(cloud, policy=time.policy()).of("image").list())
         assert time.slept == []
 
 
 def test_a_host_without_tls_is_not_trusted() -> None:
     with Faults(images([])) as faults, pytest.raises(CloudError, match="no trusted TLS connection"):
-        every(impatient(at(faults, endpoint=faults.url.replace("http", "https"))).images())
+        every(impatient(at(faults, endpoint=faults.url.replace("http", "https"))).of("image").list())
     assert faults.asked == []
 
 
 def test_an_unknown_host_names_the_region() -> None:
-    keys = Credentials(Secret("k"), Secret("s"))
+    keys = ec2_keys(Secret("k"), Secret("s"))
     cloud = Cloud("aws", endpoint="http://no-such-host.invalid", credentials=keys)
     with pytest.raises(CloudError, match=r"no-such-host.invalid cannot be found\. Check the network and `endpoint`"):
-        every(impatient(cloud).images())
+        every(impatient(cloud).of("image").list())
 
 
 # --- trying again ----------------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ THROTTLED = refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
 def test_reads_that_fail_in_passing_are_repeated(fault: Reply) -> None:
     time = Time()
     with Faults(fault, fault, fault, images(["ami-1"])) as faults:
-        assert len(every(EC2Provider(at(faults), policy=time.policy()).images())) == 1
+        assert len(every(EC2Provider(at(faults), policy=time.policy()).of("image").list())) == 1
     assert len(faults.asked) == 4
     assert time.now == pytest.approx(0.5 + 1 + 2)
     assert max(time.slept) <= 0.1
@@ -143,11 +144,11 @@ def test_reads_that_fail_in_passing_are_repeated(fault: Reply) -> None:
 
 def test_reads_give_up() -> None:
     with Faults(THROTTLED) as faults, pytest.raises(TransientError, match=r"throttling\) \(asked 5 times\)"):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert len(faults.asked) == 5
     time = Time()
     with Faults(THROTTLED) as faults, pytest.raises(TransientError):
-        every(EC2Provider(at(faults), policy=time.policy(tries=100)).images())
+        every(EC2Provider(at(faults), policy=time.policy(tries=100)).of("image").list())
     assert time.now <= 60
     assert len(faults.asked) == 11  # 0.5 + 1 + 2 + 4 + 6 * 8 seconds of waiting
 
@@ -160,7 +161,7 @@ def test_waiting_can_be_cancelled() -> None:
             raise Cancelled
 
     with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
-        every(EC2Provider(at(faults), check, time.policy()).images())
+        every(EC2Provider(at(faults), check, time.policy()).of("image").list())
     assert len(faults.asked) == 1
     assert time.now == pytest.approx(0.3)
 
@@ -175,7 +176,7 @@ def test_an_arriving_page_can_be_cancelled() -> None:
             raise Cancelled
 
     with Faults(images(f"ami-{n:017x}" for n in range(10_000))) as faults, pytest.raises(Cancelled):
-        every(EC2Provider(at(faults), check).images())
+        every(EC2Provider(at(faults), check).of("image").list())
     assert len(faults.asked) == 1
 
 
@@ -195,7 +196,7 @@ def test_changes_are_never_repeated_and_say_that_they_may_be_done(fault: Reply) 
         Faults(fault) as faults,
         pytest.raises(UnsureError, match=r"Stopping VM i-1 failed .*may have been done") as raised,
     ):
-        impatient(at(faults)).stop("i-1")
+        impatient(at(faults)).of("vm").stop("i-1")
     assert not isinstance(raised.value, TransientError)
     assert len(faults.asked) == 1
 
@@ -212,7 +213,7 @@ STOPPED = Reply(f"<StopInstancesResponse>{STOPPING}</StopInstancesResponse>")
 def test_a_change_that_was_refused_unread_is_sent_again(fault: Reply) -> None:
     time = Time()
     with Faults(fault, fault, fault, STOPPED) as faults:
-        assert EC2Provider(at(faults), policy=time.policy()).stop("i-1") == "stopping"
+        assert EC2Provider(at(faults), policy=time.policy()).of("vm").stop("i-1") == "stopping"
     assert len(faults.asked) == 4
     assert {asked.body for asked in faults.asked} == {faults.asked[0].body}
     assert time.now == pytest.approx(0.5 + 1 + 2)
@@ -220,23 +221,23 @@ def test_a_change_that_was_refused_unread_is_sent_again(fault: Reply) -> None:
 
 def test_what_a_throttled_change_comes_to_in_the_end_is_told() -> None:
     with Faults(THROTTLED, Reply(hang_up=True)) as faults, pytest.raises(UnsureError, match="asked 2 times"):
-        impatient(at(faults)).stop("i-1")
+        impatient(at(faults)).of("vm").stop("i-1")
     assert len(faults.asked) == 2
     with Faults(THROTTLED, refusal(403, "UnauthorizedOperation")) as faults, pytest.raises(PermissionDeniedError):
-        impatient(at(faults)).stop("i-1")
+        impatient(at(faults)).of("vm").stop("i-1")
     assert len(faults.asked) == 2
 
 
 def test_a_throttled_change_is_given_up_and_not_done() -> None:
     with Faults(THROTTLED) as faults, pytest.raises(TransientError, match=r"\(asked 3 times\)\. Try again") as raised:
-        EC2Provider(at(faults), policy=Time().policy(unread=3)).stop("i-1")
+        EC2Provider(at(faults), policy=Time().policy(unread=3)).of("vm").stop("i-1")
     assert not isinstance(raised.value, UnsureError)
     assert len(faults.asked) == 3
     # It has more tries than a read, and no more time.
     for settings, tries in ({"deadline": 1e9}, 20), ({}, 11):
         time = Time()
         with Faults(THROTTLED) as faults, pytest.raises(TransientError):
-            EC2Provider(at(faults), policy=time.policy(**settings)).stop("i-1")
+            EC2Provider(at(faults), policy=time.policy(**settings)).of("vm").stop("i-1")
         assert len(faults.asked) == tries
         assert time.now <= settings.get("deadline", 60)
 
@@ -249,7 +250,7 @@ def test_a_throttled_change_can_be_cancelled_while_it_waits() -> None:
             raise Cancelled
 
     with Faults(THROTTLED) as faults, pytest.raises(Cancelled):
-        EC2Provider(at(faults), check, time.policy()).stop("i-1")
+        EC2Provider(at(faults), check, time.policy()).of("vm").stop("i-1")
     assert len(faults.asked) == 1
     assert time.now == pytest.approx(0.3)
 
@@ -262,16 +263,16 @@ def test_whether_a_vm_is_protected_is_a_read() -> None:
 
     for word, protected in (("true", True), ("false", False), ("TRUE", True)):
         with Faults(THROTTLED, Reply(hang_up=True), said(f"<value>{word}</value>")) as faults:
-            assert impatient(at(faults, read_only=True)).protected("i-1") is protected
+            assert impatient(at(faults, read_only=True)).of("vm").protected("i-1") is protected
         assert len(faults.asked) == 3
         assert faults.asked[0].form["Attribute"] == "disableApiTermination"
     with Faults(THROTTLED) as faults, pytest.raises(TransientError, match="asked 5 times"):
-        impatient(at(faults)).protected("i-1")
+        impatient(at(faults)).of("vm").protected("i-1")
     with (
         Faults(said("")) as faults,
         pytest.raises(CloudError, match=r"Looking whether VM i-1 is protected failed .*it does not say") as raised,
     ):
-        impatient(at(faults)).protected("i-1")
+        impatient(at(faults)).of("vm").protected("i-1")
     assert not isinstance(raised.value, UnsureError)
 
 
@@ -287,7 +288,7 @@ def test_a_change_is_cancelled_before_it_is_sent_and_not_after() -> None:
     key = "<CreateKeyPairResponse><keyName>k</keyName><keyMaterial>PEM</keyMaterial></CreateKeyPairResponse>"
     with Faults(Reply(key)) as faults:
         ec2 = EC2Provider(at(faults), check)
-        assert ec2.create_keypair("k")[1] == "PEM"
+        assert ec2.of("keypair").create("k")[1] == "PEM"
         with pytest.raises(Cancelled):
-            ec2.create_keypair("k")
+            ec2.of("keypair").create("k")
     assert len(faults.asked) == 1

@@ -7,9 +7,9 @@ import pytest
 from backend.catalog import KINDS
 from backend.providers.ec2 import rows
 from backend.providers.ec2.cut import value
+from backend.providers.ec2.entry import EC2
 from backend.providers.ec2.outline import Outline, outline
-from backend.providers.ec2.xml import Malformed
-from backend.providers.registry import opened
+from backend.providers.failures import Malformed
 from tests.backend.test_ec2_cut import Writer
 from tests.bench import content
 
@@ -94,20 +94,21 @@ def test_the_rows_of_images_are_the_same_as_if_all_had_been_taken_apart() -> Non
         raw = content.images(index, index + 1).strip()
         (item,), (whole,) = rows.IMAGE.item(outline(raw)), rows.IMAGE.item(value(raw))
         outlines += rows.AS_WRITTEN in item["extra"]
-        assert {**item, "extra": None} == {**whole, "extra": None}
-        expected = {**whole["extra"], "tags": whole["extra"]["tags"] or None}
-        assert {"tags": None, **opened(IMAGE, item["extra"])} == expected
+        assert {"tags": {}, **item, "extra": None} == {**whole, "extra": None}
+        assert EC2.opened("image", item["extra"]) == whole["extra"]
     assert 400 < outlines < 500
 
 
 def test_what_cannot_be_taken_apart_is_shown_as_it_was_written() -> None:
     (item,) = rows.IMAGE.item(outlined("<imageId>ami-1</imageId><a><b>x</c></a>"))
     assert item["id"] == "ami-1"
-    assert opened(IMAGE, item["extra"]) == {rows.AS_WRITTEN: "<item><imageId>ami-1</imageId><a><b>x</c></a></item>"}
+    assert EC2.opened("image", item["extra"]) == {
+        rows.AS_WRITTEN: "<item><imageId>ami-1</imageId><a><b>x</c></a></item>"
+    }
     hostile = {rows.AS_WRITTEN: "\ud800"}
-    assert opened(IMAGE, hostile) == hostile
+    assert EC2.opened("image", hostile) == hostile
 
 
 def test_other_kinds_are_not_touched() -> None:
     extra = {rows.AS_WRITTEN: "<item><a>x</a></item>"}
-    assert opened(KINDS["vm"], extra) is extra
+    assert EC2.opened("vm", extra) is extra

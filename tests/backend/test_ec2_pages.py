@@ -16,7 +16,7 @@ def test_pages_are_chained_and_a_failed_one_is_repeated_alone() -> None:
     assert isinstance(second.body, bytes)
     cut = Reply(second.body[:-80], missing=80)
     with Faults(images(["ami-1", "ami-2"], "t1"), cut, second, images(["ami-5"])) as faults:
-        pages = list(impatient(at(faults, images=("self", "amazon"))).images())
+        pages = list(impatient(at(faults, images=("self", "amazon"))).of("image").list())
     assert [[item["id"] for item in page] for page in pages] == [["ami-1", "ami-2"], ["ami-3", "ami-4"], ["ami-5"]]
     forms = [asked.form for asked in faults.asked]
     assert [form.get("NextToken") for form in forms] == [None, "t1", "t1", "t2"]
@@ -25,7 +25,7 @@ def test_pages_are_chained_and_a_failed_one_is_repeated_alone() -> None:
 
 def test_a_page_is_yielded_before_the_next_is_asked_for() -> None:
     with Faults(images(["ami-1"], "t1"), refusal(400, "AuthFailure")) as faults:
-        pages = impatient(at(faults)).images()
+        pages = impatient(at(faults)).of("image").list()
         assert len(next(pages)) == 1
         with pytest.raises(CredentialsError):
             next(pages)
@@ -33,13 +33,13 @@ def test_a_page_is_yielded_before_the_next_is_asked_for() -> None:
 
 def test_an_endless_token_is_an_error() -> None:
     with Faults(images(["ami-1"], "again")) as faults, pytest.raises(CloudError, match="the same page again"):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert len(faults.asked) == 2
 
 
 def test_many_ids_are_asked_for_in_filters_that_ec2_accepts() -> None:
     with Faults(listing("DescribeInstances", "reservationSet", [])) as faults:
-        assert every(impatient(at(faults)).vms([f"i-{n}" for n in range(250)])) == []
+        assert every(impatient(at(faults)).of("vm").list([f"i-{n}" for n in range(250)])) == []
     first, second = (asked.form for asked in faults.asked)
     assert first["Filter.1.Name"] == second["Filter.1.Name"] == "instance-id"
     assert first["Filter.1.Value.200"] == "i-199"
@@ -50,9 +50,9 @@ def test_many_ids_are_asked_for_in_filters_that_ec2_accepts() -> None:
 def test_what_is_of_many_vms_is_asked_for_in_such_filters_too() -> None:
     natives = [f"i-{n}" for n in range(201)]
     with Faults(listing("DescribeVolumes", "volumeSet", [])) as volumes:
-        assert every(impatient(at(volumes)).volumes(vms=natives)) == []
+        assert every(impatient(at(volumes)).of("volume").list(vms=natives)) == []
     with Faults(listing("DescribeAddresses", "addressesSet", [])) as addresses:
-        assert impatient(at(addresses)).addresses(natives) == {}
+        assert impatient(at(addresses)).of("vm").addresses(natives) == {}
     for faults, name in (volumes, "attachment.instance-id"), (addresses, "instance-id"):
         forms = [asked.form for asked in faults.asked]
         assert [form["Filter.1.Name"] for form in forms] == [name] * 2
@@ -62,9 +62,9 @@ def test_what_is_of_many_vms_is_asked_for_in_such_filters_too() -> None:
 @pytest.mark.parametrize("xmlns", ["http://ec2.amazonaws.com/doc/2016-11-15", "http://ec2.amazonaws.com/doc/1/", ""])
 def test_namespaces_do_not_matter(xmlns: str) -> None:
     with Faults(images(["ami-1"], xmlns=xmlns)) as faults:
-        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+        assert every(impatient(at(faults)).of("image").list())[0]["id"] == "ami-1"
     with Faults(refusal(400, "AuthFailure", xmlns=xmlns)) as faults, pytest.raises(CredentialsError):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
 
 
 def test_prefixes_do_not_matter() -> None:
@@ -73,7 +73,7 @@ def test_prefixes_do_not_matter() -> None:
         "</e:imagesSet></e:DescribeImagesResponse>"
     )
     with Faults(Reply(body)) as faults:
-        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+        assert every(impatient(at(faults)).of("image").list())[0]["id"] == "ami-1"
 
 
 def test_odd_fields_cost_neither_row_nor_listing() -> None:
@@ -86,8 +86,8 @@ def test_odd_fields_cost_neither_row_nor_listing() -> None:
         "<volumeId>vol-3</volumeId><size>4</size><createTime>2016-05-01T12:34:56.789123Z</createTime>",
     )
     with Faults(listing("DescribeVolumes", "volumeSet", odd)) as faults:
-        one, two, three = every(impatient(at(faults)).volumes())
-    assert one["extra"] == {"attachmentSet": [None], "new": "1", "tags": {"a.b": ""}}
+        one, two, three = every(impatient(at(faults)).of("volume").list())
+    assert (one["tags"], one["extra"]) == ({"a.b": ""}, {"attachmentSet": [None], "new": "1"})
     columns = ("size", "created", "state", "vm", "name")
     assert {item[name] for item in (one, two) for name in columns} == {None}
     assert three["size"] == 4
@@ -113,7 +113,7 @@ TYPES = listing("DescribeInstanceTypes", "instanceTypeSet", ["<instanceType>t3.m
 )
 def test_flavors_whose_locations_cannot_be_listed_have_unknown_ones(reply: Reply) -> None:
     with Faults(TYPES, reply) as faults:
-        (item,) = every(impatient(at(faults)).flavors())
+        (item,) = every(impatient(at(faults)).of("flavor").list())
     assert item["extra"]["zones"] is None
     assert item["price"] == pytest.approx(0.0104)
 
@@ -121,13 +121,13 @@ def test_flavors_whose_locations_cannot_be_listed_have_unknown_ones(reply: Reply
 def test_flavors_of_a_fips_endpoint_cost_what_they_cost_in_its_region() -> None:
     defaults = Defaults(location="fips-us-east-1")
     with Faults(TYPES, listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", [])) as faults:
-        (item,) = every(impatient(at(faults, default=defaults)).flavors())
+        (item,) = every(impatient(at(faults, default=defaults)).of("flavor").list())
     assert item["price"] == pytest.approx(0.0104)
 
 
 def test_flavors_that_cannot_be_listed_are_not_asked_for_their_locations() -> None:
     with Faults(refusal(403, "UnauthorizedOperation")) as faults, pytest.raises(CloudError, match="Listing flavors"):
-        every(impatient(at(faults)).flavors())
+        every(impatient(at(faults)).of("flavor").list())
     assert [asked.form["Action"] for asked in faults.asked] == ["DescribeInstanceTypes"]
 
 
@@ -148,7 +148,7 @@ def test_flavors_of_eucalyptus(root: str, before: str, prefix: str) -> None:
     space = f"xmlns{':euca' if prefix else ''}='http://ec2.amazonaws.com/doc/2013-02-01/'"
     answer = Reply(f"<?xml version='1.0'?><{prefix}{root} {space}>{inside}</{prefix}{root}>")
     with Faults(answer, refusal(400, "InvalidAction")) as faults:
-        items = every(impatient(at(faults)).flavors())
+        items = every(impatient(at(faults)).of("flavor").list())
     names = ("id", "name", "vcpu", "memory", "disk")
     assert [tuple(item[name] for name in names) for item in items] == [
         ("m1.tiny", "m1.tiny", 1, 512, 4),
@@ -160,4 +160,4 @@ def test_zipped_answers_are_unzipped() -> None:
     page = images(["ami-1"])
     assert isinstance(page.body, bytes)
     with Faults(Reply(gzip.compress(page.body), headers={"Content-Encoding": "gzip"})) as faults:
-        assert every(impatient(at(faults)).images())[0]["id"] == "ami-1"
+        assert every(impatient(at(faults)).of("image").list())[0]["id"] == "ami-1"

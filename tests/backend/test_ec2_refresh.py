@@ -11,8 +11,8 @@ from backend.cache.documents import flatten
 from backend.callbacks import ignore
 from backend.config import Cloud, Defaults, Settings
 from backend.errors import Cancelled, CloudError, TransientError
-from backend.providers.ec2.calls import RESTARTS
 from backend.providers.ec2.provider import EC2Provider
+from backend.providers.ec2.requests import RESTARTS
 from backend.refresh import Difference, refresh
 from backend.session import Session
 from tests.backend.cache_parts import HERE, IMAGE, VM, ids, set_flight
@@ -119,7 +119,7 @@ def test_a_token_that_always_expires_is_one_error_and_costs_no_row(cache: Cache,
 
 def test_a_lost_place_without_a_token_is_no_reason_to_begin_again() -> None:
     with Faults(refusal(400, "InvalidNextToken")) as faults, pytest.raises(CloudError, match="InvalidNextToken"):
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert len(faults.asked) == 1
 
 

@@ -29,7 +29,7 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         Faults(refusal(status, code, html.escape(words))) as faults,
         pytest.raises(CloudError) as raised,
     ):
-        impatient(at(faults)).stop("i-1")
+        impatient(at(faults)).of("vm").stop("i-1")
     assert raised.value.message.startswith("Stopping VM i-1 failed on cloud aws, region us-east-1: ")
     assert raised.value.message.endswith(".")
     return raised.value
@@ -142,7 +142,7 @@ def test_an_action_that_an_endpoint_lacks_is_asked_for_once() -> None:
         Faults(refusal(501, "InternalFailure", "API not yet implemented")) as faults,
         pytest.raises(CloudError) as raised,
     ):
-        every(impatient(at(faults)).volumes())
+        every(impatient(at(faults)).of("volume").list())
     assert not isinstance(raised.value, TransientError)
     assert "does not offer DescribeVolumes" in raised.value.message
     assert len(faults.asked) == 1
@@ -234,7 +234,10 @@ def test_the_journal_keeps_an_encoded_message(cloud: Cloud, cache: Cache, tmp_pa
 
 
 def test_of_a_listing_and_a_dry_run_the_log_alone_keeps_it() -> None:
-    for ask in (lambda ec2: every(ec2.volumes()), lambda ec2: ec2.try_boot(Boot("ami-1", "t3.micro", "token"))):
+    for ask in (
+        lambda ec2: every(ec2.of("volume").list()),
+        lambda ec2: ec2.of("vm").try_boot(Boot("ami-1", "t3.micro", "token")),
+    ):
         with (
             Faults(refusal(403, "UnauthorizedOperation", SCP)) as faults,
             pytest.raises(PermissionDeniedError) as raised,

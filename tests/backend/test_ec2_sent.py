@@ -9,7 +9,7 @@ from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials as BotocoreCredentials  # type: ignore[import-untyped]
 
-from backend.config import Cloud, Credentials, Defaults
+from backend.config import Cloud, Defaults
 from backend.errors import CloudError, ConfigError, CredentialsError, PermissionDeniedError
 from backend.providers.ec2.driver import Driver
 from backend.providers.ec2.provider import EC2Provider
@@ -20,7 +20,11 @@ from tests.backend.ec2_faults import Faults, Reply, at, every, images, impatient
 @pytest.mark.parametrize("path", ["", "/services/compute/"])
 def test_the_signature_is_what_botocore_computes(path: str) -> None:
     with Faults(images(["ami-1"])) as faults:
-        every(impatient(at(faults, endpoint=faults.url + path, default=Defaults(location="ap-southeast-4"))).images())
+        every(
+            impatient(at(faults, endpoint=faults.url + path, default=Defaults(location="ap-southeast-4")))
+            .of("image")
+            .list()
+        )
     (asked,) = faults.asked
     headers = {name.lower(): value for name, value in asked.headers.items()}
     found = re.fullmatch(
@@ -49,15 +53,15 @@ def test_netrc_does_not_replace_the_signature(tmp_path: Path, monkeypatch: pytes
     netrc.write_text("default login somebody password something\n")
     monkeypatch.setenv("NETRC", str(netrc))
     with Faults(images([])) as faults:
-        every(impatient(at(faults)).images())
+        every(impatient(at(faults)).of("image").list())
     assert faults.asked[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
 
 
 def test_a_boot_is_one_call_with_everything_in_it() -> None:
     instance = "<instancesSet><item><instanceId>i-1</instanceId></item></instancesSet>"
     with Faults(Reply(f"<RunInstancesResponse>{instance}</RunInstancesResponse>")) as faults:
-        item = impatient(at(faults)).boot(Boot("ami-1", "t2.micro", "tok", "us-east-1a", "key", "né & co"))
-        impatient(at(faults)).boot(Boot("ami-1", "t2.micro", "tok"))
+        item = impatient(at(faults)).of("vm").boot(Boot("ami-1", "t2.micro", "tok", "us-east-1a", "key", "né & co"))
+        impatient(at(faults)).of("vm").boot(Boot("ami-1", "t2.micro", "tok"))
     assert item["id"] == "i-1"
     assert item["state"] is None
     full, bare = (asked.form for asked in faults.asked)
@@ -74,7 +78,7 @@ def test_a_boot_is_one_call_with_everything_in_it() -> None:
 
 def test_a_volume_is_one_call_with_everything_in_it() -> None:
     with Faults(Reply("<CreateVolumeResponse><volumeId>vol-1</volumeId></CreateVolumeResponse>")) as faults:
-        assert impatient(at(faults)).create_volume("né & co", 8, "us-east-1a", "tok")["id"] == "vol-1"
+        assert impatient(at(faults)).of("volume").create("né & co", 8, "us-east-1a", "tok")["id"] == "vol-1"
     assert faults.asked[0].form == {
         "Action": "CreateVolume", "Version": "2016-11-15", "Size": "8", "AvailabilityZone": "us-east-1a",
         "VolumeType": "gp3", "ClientToken": "tok", "TagSpecification.1.ResourceType": "volume",
@@ -85,16 +89,16 @@ def test_a_volume_is_one_call_with_everything_in_it() -> None:
 def test_a_dry_run_asks_as_the_boot_would_and_is_refused_when_it_could_be() -> None:
     boot = Boot("ami-1", "t2.micro", "tok", "us-east-1a", "key", "web")
     with Faults(refusal(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")) as faults:
-        impatient(at(faults)).try_boot(boot)
+        impatient(at(faults)).of("vm").try_boot(boot)
         with pytest.raises(CloudError):
-            impatient(at(faults)).boot(boot)
+            impatient(at(faults)).of("vm").boot(boot)
     dry, real = (asked.form for asked in faults.asked)
     assert dry == real | {"DryRun": "true"}
     with (
         Faults(refusal(403, "UnauthorizedOperation")) as faults,
         pytest.raises(PermissionDeniedError, match=r"A dry run of booting a t2.micro VM from ami-1 .*ec2:RunInstances"),
     ):
-        impatient(at(faults)).try_boot(boot)
+        impatient(at(faults)).of("vm").try_boot(boot)
 
 
 def test_what_was_no_dry_run_is_not_done_when_it_is_refused_as_one() -> None:
@@ -102,7 +106,7 @@ def test_what_was_no_dry_run_is_not_done_when_it_is_refused_as_one() -> None:
         Faults(refusal(412, "DryRunOperation")) as faults,
         pytest.raises(CloudError, match=r"Protecting VM i-1 failed .*DryRunOperation"),
     ):
-        impatient(at(faults)).protect("i-1", on=True)
+        impatient(at(faults)).of("vm").protect("i-1", on=True)
 
 
 def test_an_endpoint_that_knows_no_dry_run_is_told_of() -> None:
@@ -111,7 +115,7 @@ def test_an_endpoint_that_knows_no_dry_run_is_told_of() -> None:
         Faults(Reply(f"<RunInstancesResponse>{instance}</RunInstancesResponse>")) as faults,
         pytest.raises(CloudError, match=r"does not know dry runs and has booted i-1\. Delete it"),
     ):
-        impatient(at(faults)).try_boot(Boot("ami-1", "t2.micro", "tok"))
+        impatient(at(faults)).of("vm").try_boot(Boot("ami-1", "t2.micro", "tok"))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +139,9 @@ def test_a_region_that_makes_no_host_is_refused() -> None:
 
 def test_without_keys_nothing_is_sent() -> None:
     with Faults(images([])) as faults:
-        ec2 = impatient(at(faults, credentials=Credentials()))
+        ec2 = impatient(at(faults, credentials={}))
         with pytest.raises(CredentialsError, match=r"Listing images failed: cloud aws has no keys.*EC2_ACCESS_KEY"):
-            every(ec2.images())
+            every(ec2.of("image").list())
         with pytest.raises(CredentialsError, match="has no keys"):
-            ec2.start("i-1")
+            ec2.of("vm").start("i-1")
     assert faults.asked == []

@@ -48,14 +48,14 @@ def test_a_read_that_is_stuck_is_cancelled_at_once(reply: Reply) -> None:
         ec2 = EC2Provider(at(faults), cancelled_when(faults.arrived))
         began = time.monotonic()
         with pytest.raises(Cancelled):
-            every(ec2.images())
+            every(ec2.of("image").list())
         assert time.monotonic() - began < 1
 
 
 def test_what_trickles_is_cut_off_when_it_is_cancelled() -> None:
     with Faults(STUCK["trickling"]) as faults:
         with pytest.raises(Cancelled):
-            every(EC2Provider(at(faults), cancelled_when(faults.arrived)).images())
+            every(EC2Provider(at(faults), cancelled_when(faults.arrived)).of("image").list())
         assert faults.left.wait(10)
 
 
@@ -65,15 +65,15 @@ def test_the_provider_goes_on_after_it_was_cancelled() -> None:
         ec2 = EC2Provider(at(faults), cancelled_when(stop))
         stop.set()
         with pytest.raises(Cancelled):
-            every(ec2.images())
+            every(ec2.of("image").list())
         stop.clear()
         watching = threading.Thread(target=then, args=(faults.arrived, stop.set))
         watching.start()
         with pytest.raises(Cancelled):
-            every(ec2.images())
+            every(ec2.of("image").list())
         watching.join()
         stop.clear()
-        assert [item["id"] for item in every(ec2.images())] == ["ami-1"]
+        assert [item["id"] for item in every(ec2.of("image").list())] == ["ami-1"]
 
 
 @pytest.mark.parametrize("reply", STUCK.values(), ids=STUCK)
@@ -81,7 +81,7 @@ def test_a_read_that_is_stuck_ends_with_the_deadline(reply: Reply) -> None:
     with Faults(reply) as faults:
         began = time.monotonic()
         with pytest.raises(TransientError, match=r"Listing images failed on cloud aws, .* took too long"):
-            every(EC2Provider(at(faults), policy=HASTY).images())
+            every(EC2Provider(at(faults), policy=HASTY).of("image").list())
         assert time.monotonic() - began < 5
         assert len(faults.asked) == 1
 
@@ -94,7 +94,7 @@ def test_a_change_that_is_stuck_ends_with_the_deadline_and_may_be_done(reply: Re
         watching = threading.Thread(target=then, args=(faults.arrived, stop.set))
         watching.start()
         with pytest.raises(UnsureError, match=r"Stopping VM i-1 failed .* took too long.*may have been done"):
-            ec2.stop("i-1")  # not Cancelled: it has been sent
+            ec2.of("vm").stop("i-1")  # not Cancelled: it has been sent
         watching.join()
         assert len(faults.asked) == 1
 
@@ -119,21 +119,21 @@ def test_what_was_tried_again_counts_for_the_deadline() -> None:
     with Faults(slow, STUCK["silent"]) as faults:
         began = time.monotonic()
         with pytest.raises(TransientError, match=r"took too long \(asked 2 times\)"):
-            every(EC2Provider(at(faults), policy=HASTY).images())
+            every(EC2Provider(at(faults), policy=HASTY).of("image").list())
         assert time.monotonic() - began < 5
 
 
 def test_a_connection_that_says_nothing_is_tried_again() -> None:
     with Faults(Reply(silent=True), images(["ami-1"])) as faults:
         ec2 = EC2Provider(at(faults), policy=RetryPolicy(silence=0.1, first=0.01))
-        assert [item["id"] for item in every(ec2.images())] == ["ami-1"]
+        assert [item["id"] for item in every(ec2.of("image").list())] == ["ami-1"]
         assert len(faults.asked) == 2
 
 
 @pytest.mark.parametrize("after", [0, 300, 3_000])
 def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
     with Faults(Reply(MANY.body, reset=after), MANY) as faults:
-        assert len(every(EC2Provider(at(faults), policy=RetryPolicy(first=0.01)).images())) == 2_000
+        assert len(every(EC2Provider(at(faults), policy=RetryPolicy(first=0.01)).of("image").list())) == 2_000
         assert len(faults.asked) == 2
 
 
@@ -153,7 +153,7 @@ def test_a_wait_says_why_and_how_long(fault: Reply, why: str) -> None:
     told: list[Waiting] = []
     with Faults(fault, fault, fault, fault, images([])) as faults:
         clock = Time()
-        every(EC2Provider(at(faults), policy=clock.policy(), waits=told.append).images())
+        every(EC2Provider(at(faults), policy=clock.policy(), waits=told.append).of("image").list())
     assert {(one.doing, one.why) for one in told} == {("Listing images", why)}
     assert [one.until for one in told] == pytest.approx([0.5, 1.5, 3.5, 7.5])
     assert told[-1].text(3.5) == f"{why}, retrying in 4 s"
@@ -165,14 +165,14 @@ def test_a_change_that_is_throttled_says_so_too() -> None:
     told: list[Waiting] = []
     stopped = "<instancesSet><item><currentState><name>stopping</name></currentState></item></instancesSet>"
     with Faults(THROTTLED, Reply(f"<StopInstancesResponse>{stopped}</StopInstancesResponse>")) as faults:
-        EC2Provider(at(faults), policy=Time().policy(), waits=told.append).stop("i-1")
+        EC2Provider(at(faults), policy=Time().policy(), waits=told.append).of("vm").stop("i-1")
     assert [(one.doing, one.why) for one in told] == [("Stopping VM i-1", "throttled")]
 
 
 def test_what_is_not_tried_again_does_not_wait() -> None:
     told: list[Waiting] = []
     with Faults(Reply("", 404)) as faults, pytest.raises(CloudError):
-        every(EC2Provider(at(faults), waits=told.append).images())
+        every(EC2Provider(at(faults), waits=told.append).of("image").list())
     assert told == []
 
 
@@ -184,9 +184,9 @@ def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.Log
     one = listing("DescribeVolumes", "volumeSet", ["<volumeId>vol-1</volumeId>"])
     with Faults(THROTTLED, one, refusal(403, "UnauthorizedOperation")) as faults:
         ec2 = EC2Provider(at(faults), policy=Time().policy())
-        every(ec2.volumes())
+        every(ec2.of("volume").list())
         with pytest.raises(CloudError):
-            every(ec2.images())
+            every(ec2.of("image").list())
     here = "in us-east-1 of cloud aws"
     assert [record.getMessage() for record in caplog.records] == [
         f"DescribeVolumes {here}, try 1: 503 RequestLimitExceeded after 0.000 s, 0 bytes, request id r",
@@ -199,7 +199,7 @@ def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.Log
 def test_a_request_that_fails_on_its_way_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "backend")
     with Faults(Reply("<html/>")) as faults, pytest.raises(CloudError):
-        every(EC2Provider(at(faults), policy=Time().policy()).images())
+        every(EC2Provider(at(faults), policy=Time().policy()).of("image").list())
     (line,) = (record.getMessage() for record in caplog.records)
     assert line.startswith("DescribeImages in us-east-1 of cloud aws, try 1: Malformed ")
     assert line.endswith(" after 0.000 s, 7 bytes, request id unknown")

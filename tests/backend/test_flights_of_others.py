@@ -25,6 +25,7 @@ from backend.watch import Watcher
 from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
 from tests.backend.cloud_parts import AMI, run
 from tests.backend.command_parts import booted, row
+from tests.faces import Faces
 
 OTHER = """
 import sys
@@ -146,16 +147,14 @@ def test_a_boot_found_again_leaves_the_flight_that_has_begun_since(cache: Cache)
     assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["delete"]
 
 
-class Refusing:
+class Refusing(Faces):
     """A cloud that refuses to stop, while another dashboard begins something."""
 
     def __init__(self, real: Any, meanwhile: Callable[[], object]) -> None:
-        self._real, self._meanwhile = real, meanwhile
+        super().__init__(real)
+        self._meanwhile = meanwhile
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def stop(self, _native: str) -> str:
+    def vm_stop(self, _native: str) -> str:
         self._meanwhile()
         raise CloudError("No.")
 

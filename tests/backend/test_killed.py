@@ -25,12 +25,13 @@ from pathlib import Path
 from backend.cache import open_cache
 from backend.commands.run import execute
 from backend.commands.grammar import parse, split
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.catalog import KINDS
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 database, home, endpoint, line = sys.argv[1:]
-keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
+keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("aws", endpoint=endpoint, credentials=keys, default=Defaults(location="us-east-1"))
 cache = open_cache(MongoDB(Secret("embedded"), database), Path(home), KINDS.values())
 session = Session(Settings({"aws": cloud}, "aws"), cloud, cache, Path(home))

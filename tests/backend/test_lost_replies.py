@@ -307,8 +307,8 @@ def test_a_volume_that_is_being_detached_counts_as_detached(
     """EC2 takes a while, and longer where it is mounted."""
     (native,) = boot_many(cloud, 1)
     ec2 = connect(cloud)
-    volume = ec2.create_volume("data", 1, "us-east-1a", "t")["id"]
-    ec2.attach(volume, native, "/dev/sdf")
+    volume = ec2.of("volume").create("data", 1, "us-east-1a", "t")["id"]
+    ec2.of("volume").attach(volume, native, "/dev/sdf")
     attached = f"<instanceId>{native}</instanceId><device>/dev/sdf</device><status>{status}</status>"
     about = f"<volumeId>{volume}</volumeId><size>1</size><status>in-use</status>"
     described = listing(

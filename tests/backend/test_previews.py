@@ -46,7 +46,7 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
     one, other, third = boot_many(cloud, 3)
     ec2 = connect(cloud)
     for native, name in ((one, "dup"), (other, "same"), (third, "same")):
-        ec2.tag(native, "Name", name)
+        ec2.of("vm").tag(native, "Name", name)
     run(session, "vm refresh")
     preview = shown(session, one, "dup", "same")
     assert [(target.id, target.left_out) for target in preview.targets] == [
@@ -54,7 +54,7 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
         ("same", "2 VMs share that name"),
     ]
     assert preview.typed == ""
-    volumes = [ec2.create_volume("twin", 1, "us-east-1a", str(number))["id"] for number in range(2)]
+    volumes = [ec2.of("volume").create("twin", 1, "us-east-1a", str(number))["id"] for number in range(2)]
     run(session, "volume refresh")
     target = only(volume_preview.deleting(Context(session, {}), ["twin"]))
     assert target.left_out == "2 volumes share that name"
@@ -72,15 +72,15 @@ def test_every_destroying_command_shows_what_it_destroys() -> None:
 def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1, **GROUP)
     ec2 = connect(cloud)
-    ec2.tag(native, "Name", "web")
-    data = ec2.create_volume("data", 3, "us-east-1a", "t")["id"]
-    ec2.attach(data, native, "/dev/sdf")
-    (root,) = (item["id"] for page in ec2.volumes(vms=[native]) for item in page if item["id"] != data)
+    ec2.of("vm").tag(native, "Name", "web")
+    data = ec2.of("volume").create("data", 3, "us-east-1a", "t")["id"]
+    ec2.of("volume").attach(data, native, "/dev/sdf")
+    (root,) = (item["id"] for page in ec2.of("volume").list(vms=[native]) for item in page if item["id"] != data)
     address = told(cloud, "AllocateAddress", {"Domain": "vpc"})
     allocation, ip = (re.findall(rf"<{name}>(.*?)</{name}>", address)[0] for name in ("allocationId", "publicIp"))
     told(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
     told(cloud, "AllocateAddress", {"Domain": "vpc"})  # which hangs on nothing
-    ec2.create_volume("other", 9, "us-east-1a", "u")
+    ec2.of("volume").create("other", 9, "us-east-1a", "u")
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         preview = shown(session, native)
         one = only(preview)
@@ -110,7 +110,7 @@ def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Pa
         assert sent(proxy) == []
         # What it says is what happens.
         run(session, f"vm delete {native}")
-        left = {item["id"] for page in ec2.volumes() for item in page}
+        left = {item["id"] for page in ec2.of("volume").list() for item in page}
         assert root not in left
         assert data in left
 
@@ -129,9 +129,9 @@ def test_what_the_cloud_says_now_counts_and_not_the_cache(both: tuple[Session, P
     session, _ = both
     (native,) = boot_many(cloud, 1)
     run(session, "vm refresh")
-    connect(cloud).tag(native, "env", "production")
-    connect(cloud).protect(native, True)
-    connect(cloud).tag(native, "Name", "renamed")
+    connect(cloud).of("vm").tag(native, "env", "production")
+    connect(cloud).of("vm").protect(native, True)
+    connect(cloud).of("vm").tag(native, "Name", "renamed")
     one = only(shown(session, native))
     assert (one.name, one.production) == ("renamed", True)
     assert one.left_out == f"it is protected; vm unprotect {native} lifts that"
@@ -146,11 +146,11 @@ def test_what_is_left_out_counts_nowhere(both: tuple[Session, Proxy], cloud: Clo
     session, _ = both
     protected, terminated, going, stopped = boot_many(cloud, 4)
     ec2 = connect(cloud)
-    ec2.protect(protected, True)
-    ec2.tag(protected, "env", "prod")
-    ec2.stop(stopped)
+    ec2.of("vm").protect(protected, True)
+    ec2.of("vm").tag(protected, "env", "prod")
+    ec2.of("vm").stop(stopped)
     run(session, "vm refresh")
-    ec2.delete_vm(terminated)
+    ec2.of("vm").delete(terminated)
     session.cache.rows.put(KINDS["vm"], session.scope, [{"id": NOWHERE, "state": "running"}])
     preview = shown(session, protected, terminated, going, stopped, NOWHERE)
     assert [one.left_out for one in preview.targets] == [
@@ -181,7 +181,7 @@ def test_a_price_that_is_not_known(both: tuple[Session, Proxy], cloud: Cloud) ->
 def test_many_vms_are_looked_at_by_name_and_by_id(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, proxy = both
     ids = boot_many(cloud, 250)
-    connect(cloud).tag(ids[0], "Name", "web")
+    connect(cloud).of("vm").tag(ids[0], "Name", "web")
     run(session, "vm refresh")
     proxy.asked.clear()
     preview = shown(session, "web", *ids[1:])
@@ -225,8 +225,8 @@ def test_what_is_production(
 ) -> None:
     session, _ = both
     (native,) = boot_many(cloud, 1)
-    connect(cloud).tag(native, "Name", "web")
-    connect(cloud).tag(native, *tag.split("=", 1))
+    connect(cloud).of("vm").tag(native, "Name", "web")
+    connect(cloud).of("vm").tag(native, *tag.split("=", 1))
     preview = shown(replace(session, settings=replace(session.settings, production=rules)), native)
     assert only(preview).production == matches
     assert only(preview).warnings == (("It is tagged as production.",) if matches else ())
@@ -238,8 +238,8 @@ def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     plain, production, protected = boot_many(cloud, 3)
     ec2 = connect(cloud)
-    ec2.tag(production, "env", "prod")
-    ec2.protect(protected, True)
+    ec2.of("vm").tag(production, "env", "prod")
+    ec2.of("vm").protect(protected, True)
     assert shown(session, plain).typed == ""
     assert shown(session, production).typed == production  # it has no name
     preview = shown(session, production, plain)
@@ -256,8 +256,8 @@ def test_of_several_each_that_is_production_wants_its_name_or_its_id(both: tuple
     session, _ = both
     ids = boot_many(cloud, 3)
     for native, name in zip(ids, ("core (1)", "web", "core 2"), strict=True):
-        connect(cloud).tag(native, "Name", name)
-        connect(cloud).tag(native, "env", "test" if name == "web" else "prod")
+        connect(cloud).of("vm").tag(native, "Name", name)
+        connect(cloud).of("vm").tag(native, "env", "test" if name == "web" else "prod")
     preview = shown(session, *ids)
     assert preview.typed == "3 core (1) core 2"
     for text, confirms in (
@@ -317,10 +317,10 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
     (native,) = boot_many(cloud, 1, KeyName=hostile, **group)
     ec2 = connect(cloud)
     for key, value in (("Name", hostile), ("env", "prod")):
-        ec2.tag(native, key, value)
-    volume = ec2.create_volume(hostile, 1, "us-east-1a", "t")["id"]
-    ec2.attach(volume, native, "/dev/sdf")
-    keypair = ec2.create_keypair(hostile)[0]["id"]
+        ec2.of("vm").tag(native, key, value)
+    volume = ec2.of("volume").create(hostile, 1, "us-east-1a", "t")["id"]
+    ec2.of("volume").attach(volume, native, "/dev/sdf")
+    keypair = ec2.of("keypair").create(hostile)[0]["id"]
     vms = shown(session, native)
     assert vms.typed == only(vms).name == "\ufffd[/]␊"
     call = Context(session, {})
@@ -345,15 +345,15 @@ def test_all_that_a_target_has_is_looked_at_above() -> None:
 def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
     ec2 = connect(cloud)
-    ec2.tag(native, "Name", "web")
+    ec2.of("vm").tag(native, "Name", "web")
     free, held, gone = (
-        ec2.create_volume(name, size, "us-east-1a", name)["id"] for name, size in (("a", 3), ("b", 5), ("c", 7))
+        ec2.of("volume").create(name, size, "us-east-1a", name)["id"] for name, size in (("a", 3), ("b", 5), ("c", 7))
     )
-    ec2.attach(held, native, "/dev/sdf")
+    ec2.of("volume").attach(held, native, "/dev/sdf")
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         run(session, "volume refresh")
-        ec2.delete_volume(gone)
+        ec2.of("volume").delete(gone)
         preview = volume_preview.deleting(Context(session, {}), ["a", held, gone])
         assert [one.id for one in preview.targets] == [free, held, gone]
         assert [one.left_out for one in preview.targets] == [
@@ -375,7 +375,7 @@ def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
 def test_a_volume_of_a_vm_that_the_cache_does_not_know(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     (native,) = boot_many(cloud, 1)
-    (root,) = (item["id"] for page in connect(cloud).volumes() for item in page)
+    (root,) = (item["id"] for page in connect(cloud).of("volume").list() for item in page)
     assert (
         only(volume_preview.deleting(Context(session, {}), [root])).left_out
         == f"it is attached to {native}; detach it first"
@@ -389,7 +389,8 @@ def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
     ec2 = connect(cloud)
     (vm,) = boot_many(cloud, 1)
     empty, used, nameless = (
-        str(ec2.create_volume(name, 1, "us-east-1a", str(n))["id"]) for n, name in enumerate(("empty", "used", ""))
+        str(ec2.of("volume").create(name, 1, "us-east-1a", str(n))["id"])
+        for n, name in enumerate(("empty", "used", ""))
     )
     snapshot = re.findall("<snapshotId>(.*?)<", told(cloud, "CreateSnapshot", {"VolumeId": empty}))[0]
     where = {"SnapshotId": snapshot, "AvailabilityZone": "us-east-1a"}
@@ -412,13 +413,13 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "keypair create used")
         ec2 = connect(cloud)
-        ids = [ec2.create_keypair(name)[0]["id"] for name in ("unused", "gone")]
+        ids = [ec2.of("keypair").create(name)[0]["id"] for name in ("unused", "gone")]
         first, second, last = boot_many(cloud, 3, KeyName="used")
-        ec2.tag(first, "Name", "web")
-        ec2.delete_vm(last)
+        ec2.of("vm").tag(first, "Name", "web")
+        ec2.of("vm").delete(last)
         boot_many(cloud, 1)
         run(session, "keypair refresh")
-        ec2.delete_keypair("gone", ids[1])
+        ec2.of("keypair").delete("gone", ids[1])
         proxy.asked.clear()
         preview = keypair_room.deleting(Context(session, {}), ["used", "unused", "gone"])
         assert keypair_room.deleting(Context(session, {}), [one.id for one in preview.targets]) == preview
@@ -444,8 +445,8 @@ def test_a_keypair_named_like_the_id_of_another_is_never_meant_by_that_id(
 ) -> None:
     session, _ = both
     ec2 = connect(cloud)
-    meant = str(ec2.create_keypair("meant")[0]["id"])
-    decoy = str(ec2.create_keypair(meant)[0]["id"])
+    meant = str(ec2.of("keypair").create("meant")[0]["id"])
+    decoy = str(ec2.of("keypair").create(meant)[0]["id"])
     run(session, "keypair refresh")
     call = Context(session, {})
     shown = keypair_room.deleting(call, [meant, decoy])
@@ -469,7 +470,7 @@ def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(
     both: tuple[Session, Proxy], cloud: Cloud
 ) -> None:
     session, proxy = both
-    mine = connect(cloud).create_keypair("mine")[0]["id"]
+    mine = connect(cloud).of("keypair").create("mine")[0]["id"]
     vms = "".join(
         f"<item><instanceId>i-{name}</instanceId><keyName>{name}</keyName></item>" for name in ("mine", "theirs")
     )

@@ -26,17 +26,17 @@ Made = tuple[str, str, Callable[[], bool]]
 
 def vm(cloud: Cloud) -> Made:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).tag(native, "Name", "core")
+    connect(cloud).of("vm").tag(native, "Name", "core")
     return "core", native, lambda: states(cloud)[native] == "running"
 
 
 def volume(cloud: Cloud) -> Made:
-    native = str(connect(cloud).create_volume("core", 1, "us-east-1a", "t")["id"])
+    native = str(connect(cloud).of("volume").create("core", 1, "us-east-1a", "t")["id"])
     return "core", native, lambda: native in account(cloud).volumes
 
 
 def keypair(cloud: Cloud) -> Made:
-    native = str(connect(cloud).create_keypair("core")[0]["id"])
+    native = str(connect(cloud).of("keypair").create("core")[0]["id"])
     return "core", native, lambda: "core" in account(cloud).keypairs
 
 
@@ -103,8 +103,8 @@ def test_a_volume_that_is_production_and_goes_with_its_vm_is_named_too(
     memory: Cache, cloud: Cloud, tmp_path: Path, word: str
 ) -> None:
     name, native, is_there = vm(cloud)
-    (root,) = (item["id"] for page in connect(cloud).volumes(vms=[native]) for item in page)
-    connect(cloud).tag(root, "Name", "data")
+    (root,) = (item["id"] for page in connect(cloud).of("volume").list(vms=[native]) for item in page)
+    connect(cloud).of("vm").tag(root, "Name", "data")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         assert vms(Context(session, {}), [native]).typed == ""
         tag(cloud, root)
@@ -124,9 +124,9 @@ def test_a_volume_that_stays_or_is_not_for_these_keys_needs_no_name(
     memory: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     first, second = boot_many(cloud, 2)
-    stays = str(connect(cloud).create_volume("data", 1, "us-east-1a", "t")["id"])
-    connect(cloud).attach(stays, first, "/dev/sdf")
-    (root,) = (item["id"] for page in connect(cloud).volumes(vms=[second]) for item in page)
+    stays = str(connect(cloud).of("volume").create("data", 1, "us-east-1a", "t")["id"])
+    connect(cloud).of("volume").attach(stays, first, "/dev/sdf")
+    (root,) = (item["id"] for page in connect(cloud).of("volume").list(vms=[second]) for item in page)
     tag(cloud, stays)
     tag(cloud, root)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
@@ -141,7 +141,7 @@ def test_nothing_is_resumed_while_some_of_it_is_production_and_not_named(
     cache: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     core, plain = boot_many(cloud, 2)
-    data = str(connect(cloud).create_volume("data", 1, "us-east-1a", "t")["id"])
+    data = str(connect(cloud).of("volume").create("data", 1, "us-east-1a", "t")["id"])
     for native in (core, data):
         tag(cloud, native)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from backend.cache import Cache
-from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
 from backend.commands.model import Command, Context, Parsed
 from backend.commands.run import allowed, execute, execute_all
@@ -17,15 +16,22 @@ from backend.config import Cloud
 from backend.errors import RefusedError
 from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, recover
-from backend.providers.protocol import Boot, Provider
+from backend.providers.ec2.entry import EC2
+from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
 from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
-LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
-"""The calls of a provider that change nothing."""
-CHANGING = sorted(name for name in vars(Provider) if not name.startswith("_") and name not in LOOKING)
+LOOKING = {"list", "addresses", "protected", "booted"}
+"""What a provider can do that changes nothing."""
+CHANGING = sorted(
+    (kind, verb)
+    for kind in EC2.kinds
+    for verb in dir(EC2Provider(Cloud("aws")).of(kind))
+    if not verb.startswith("_") and verb not in LOOKING
+)
 
 CHANGES = [one for one in COMMANDS if one.effect != "reads"]
 
@@ -124,20 +130,20 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
 def arguments(method: Any, native: str) -> list[Any]:
     """Something for each parameter of a provider's method."""
     fitting: dict[Any, Any] = {bool: True, int: 1, str: "mine", Boot: Boot(AMI, "t2.micro", "token")}
-    wanted = list(inspect.signature(method).parameters.values())[1:]
+    wanted = list(inspect.signature(method).parameters.values())
     return [native if one.name == "native" else fitting[one.annotation] for one in wanted]
 
 
-@pytest.mark.parametrize("name", CHANGING)
+@pytest.mark.parametrize(("kind", "verb"), CHANGING)
 def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
-    memory: Cache, cloud: Cloud, tmp_path: Path, name: str
+    memory: Cache, cloud: Cloud, tmp_path: Path, kind: str, verb: str
 ) -> None:
-    keypair, _ = connect(cloud).create_keypair("mine")  # which there must be to be deleted
+    keypair, _ = connect(cloud).of("keypair").create("mine")  # which there must be to be deleted
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        ec2 = connect(replace(session.cloud, read_only=True))
+        change = getattr(connect(replace(session.cloud, read_only=True)).of(kind), verb)
         with pytest.raises(RefusedError) as caught:
-            getattr(ec2, name)(*arguments(getattr(Provider, name), keypair["id"]))
+            change(*arguments(change, keypair["id"]))
         assert "is refused: cloud aws is read-only here." in caught.value.message
         assert "read_only" in caught.value.cure
         assert sent(proxy) == []
@@ -148,11 +154,11 @@ def test_the_provider_of_a_read_only_cloud_looks(memory: Cache, cloud: Cloud, tm
     stage = staged(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         ec2 = locked(session, "--read-only").connect()
-        assert len([item for page in ec2.vms() for item in page]) == 3
-        assert len([item for page in ec2.volumes([stage.free]) for item in page]) == 1
-        assert ec2.protected(stage.protected)
-        assert ec2.addresses([stage.vm]) == {}
-        assert ec2.booted(Boot(AMI, "t2.micro", "token")) is None
+        assert len([item for page in ec2.of("vm").list() for item in page]) == 3
+        assert len([item for page in ec2.of("volume").list([stage.free]) for item in page]) == 1
+        assert ec2.of("vm").protected(stage.protected)
+        assert ec2.of("vm").addresses([stage.vm]) == {}
+        assert ec2.of("vm").booted(Boot(AMI, "t2.micro", "token")) is None
         assert sent(proxy) == []
 
 

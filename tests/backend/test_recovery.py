@@ -73,7 +73,7 @@ def test_what_counts_is_when_it_was_sent(memory: Cache, cloud: Cloud, tmp_path: 
 def test_a_volume_is_found_or_repeated_in_the_same_way(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         line = "volume create data"
-        made = connect(cloud).create_volume("data", 1, "us-east-1a", "t")["id"]
+        made = connect(cloud).of("volume").create("data", 1, "us-east-1a", "t")["id"]
         request = {"name": "data", "size": 1, "location": "us-east-1a", "before": []}
         found = abandoned(session, line, request=request)
         repeated = abandoned(session, line, request=request | {"before": [made]})
@@ -90,8 +90,8 @@ def test_a_volume_is_found_or_repeated_in_the_same_way(memory: Cache, cloud: Clo
 def test_what_came_of_the_others(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     running, stopped, gone = boot_many(cloud, 3)
     ec2 = connect(cloud)
-    ec2.stop(stopped)
-    ec2.create_keypair("made")
+    ec2.of("vm").stop(stopped)
+    ec2.of("keypair").create("made")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         memory.rows.put(KINDS["vm"], session.scope, [{"id": "i-0123456789abcdef0", "state": "running"}])
@@ -139,7 +139,7 @@ def test_a_vm_that_was_not_acted_on_is_not_in_flight(memory: Cache, cloud: Cloud
 
 def test_what_was_not_known_is_asked_again_for_a_day(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).stop(native)
+    connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         old = abandoned(session, f"vm stop {native}", native, outcome="unknown", age=ASKED_FOR + 60)
         before = entry_of(session, old)
@@ -217,14 +217,14 @@ def test_what_is_gone_has_failed_for_good(memory: Cache, cloud: Cloud, tmp_path:
 
 
 def test_a_reboot_is_told_of_once(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """Nothing tells whether a VM was rebooted, today or tomorrow."""
+    """No state shows whether a VM was rebooted, today or tomorrow."""
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut("RebootInstances")
         with pytest.raises(UnsureError):
             run(session, f"vm reboot {native}")
         assert recover(session).failures == (
-            f"The outcome of vm reboot {native} is unknown: Nothing tells whether {native} was rebooted; "
+            f"The outcome of vm reboot {native} is unknown: No state shows whether {native} was rebooted; "
             "it is running.",
         )
         proxy.calls.clear()
@@ -250,7 +250,7 @@ def test_looking_can_be_cancelled(memory: Cache, cloud: Cloud, tmp_path: Path) -
 
     ids = boot_many(cloud, 2)
     for native in ids:
-        connect(cloud).stop(native)
+        connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         first, second = (abandoned(session, f"vm stop {one}", one, age=9 - at) for at, one in enumerate(ids))
@@ -271,7 +271,7 @@ def test_a_cache_that_is_lost_says_nothing_of_what_was_done(
         raise CacheLostError("The server is gone.")
 
     (native,) = boot_many(cloud, 1)
-    connect(cloud).stop(native)
+    connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         entry = abandoned(session, f"vm stop {native}", native)

@@ -48,7 +48,7 @@ def test_a_command_begun_elsewhere_counts_as_abandoned_after_a_while(
     memory: Cache, cloud: Cloud, tmp_path: Path, where: dict[str, str]
 ) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).stop(native)
+    connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         young = abandoned(session, f"vm stop {native}", native, age=FOREIGN - 60, **where)
         waits = abandoned(session, "vm stop x", outcome="waiting", age=FOREIGN - 60, **where)
@@ -76,7 +76,7 @@ def test_a_command_of_another_cloud_is_left_to_its_sessions(memory: Cache, cloud
 def test_two_recoveries_at_once_take_each_entry_once(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     ids = boot_many(cloud, 12)
     for native in ids:
-        connect(cloud).stop(native)
+        connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
         run(session, "vm refresh")
         for native in ids:
@@ -157,7 +157,7 @@ def test_many_of_another_cloud_or_process_hide_nothing(
     memory: Cache, cloud: Cloud, tmp_path: Path, outcome: str, whose: str
 ) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).stop(native)
+    connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         ours = abandoned(session, f"vm stop {native}", native, outcome=outcome, age=60)

@@ -29,10 +29,10 @@ def renamed(session: Session, cloud: Cloud) -> tuple[str, str]:
     """Return two VMs: one that the cache knows as web and that is called prod-db by now, and one that is web now."""
     first, second = boot_many(cloud, 2)
     ec2 = connect(cloud)
-    ec2.tag(first, "Name", "web")
+    ec2.of("vm").tag(first, "Name", "web")
     run(session, "vm refresh")
-    ec2.tag(first, "Name", "prod-db")
-    ec2.tag(second, "Name", "web")
+    ec2.of("vm").tag(first, "Name", "prod-db")
+    ec2.of("vm").tag(second, "Name", "web")
     return first, second
 
 
@@ -69,7 +69,7 @@ def test_what_is_deleted_by_name_is_what_is_called_so_now(memory: Cache, cloud: 
 def test_two_that_share_a_name_by_now_are_not_told_apart_by_it(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         first, second = renamed(session, cloud)
-        connect(cloud).tag(first, "Name", "web")
+        connect(cloud).of("vm").tag(first, "Name", "web")
         aged(session, "vm")
         with pytest.raises(RefusedError, match="2 VMs share the name 'web'") as caught:
             run(session, "vm delete web")
@@ -87,9 +87,9 @@ def test_by_its_id_it_is_meant_whatever_it_is_called(memory: Cache, cloud: Cloud
 def scratch(session: Session, proxy: Proxy) -> str:
     """Return a volume that the cache knows as scratch and that is called customer-data by now."""
     ec2 = connect(session.cloud)
-    native = str(ec2.create_volume("scratch", 1, "us-east-1a", "token")["id"])
+    native = str(ec2.of("volume").create("scratch", 1, "us-east-1a", "token")["id"])
     run(session, "volume refresh")
-    ec2.tag(native, "Name", "customer-data")
+    ec2.of("vm").tag(native, "Name", "customer-data")
     proxy.asked.clear()
     return native
 
@@ -116,7 +116,7 @@ def test_an_image_that_ec2_calls_otherwise_is_not_booted(memory: Cache, cloud: C
         with pytest.raises(NotFoundError, match=r"Image gone \(ami-gone\) no longer exists; nothing was booted"):
             run(session, "vm boot gone")
         assert sent(proxy) == []
-        (page,) = connect(cloud).images(ids=[AMI])
+        (page,) = connect(cloud).of("image").list(ids=[AMI])
         memory.rows.put(KINDS["image"], session.scope, page)
         run(session, f"vm boot '{page[0]['name']}'")
         assert sent(proxy) == ["RunInstances"]

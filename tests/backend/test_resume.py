@@ -42,7 +42,7 @@ def test_what_was_not_begun_is_counted_and_not_done(memory: Cache, cloud: Cloud,
 
 def test_resume(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     ids = boot_many(cloud, 3)
-    connect(cloud).protect(ids[1], True)
+    connect(cloud).of("vm").protect(ids[1], True)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         entries = [
@@ -72,8 +72,8 @@ def test_resume(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
 def test_the_preview_of_resume_shows_all_of_it(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     first, second = boot_many(cloud, 2)
     ec2 = connect(cloud)
-    ec2.tag(first, "Name", "web")
-    volume = ec2.create_volume("data", 3, "us-east-1a", "t")["id"]
+    ec2.of("vm").tag(first, "Name", "web")
+    volume = ec2.of("volume").create("data", 3, "us-east-1a", "t")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         for at, line in enumerate((f"vm stop {second}", f"vm delete {first}", f"volume delete {volume}")):
             abandoned(session, line, outcome="waiting", age=9 - at)
@@ -110,7 +110,7 @@ def test_what_is_gone_since_does_not_stand_in_the_way_of_the_rest(memory: Cache,
 
 def test_what_is_resumed_is_what_was_shown(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     first, protected, second, later = boot_many(cloud, 4)
-    connect(cloud).protect(protected, True)
+    connect(cloud).of("vm").protect(protected, True)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         lines = [f"vm delete {first}", f"vm delete {protected}", f"vm stop {second}"]
@@ -143,16 +143,16 @@ def test_what_was_sent_before_is_resumed_by_its_id(memory: Cache, cloud: Cloud, 
     """Its name may be another's now."""
     native, other = boot_many(cloud, 2)
     ec2 = connect(cloud)
-    ec2.tag(native, "Name", "web")
+    ec2.of("vm").tag(native, "Name", "web")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("StopInstances", after=False)
         with pytest.raises(UnsureError):
             run(replace(session, backoff=()), "vm stop web")
         assert recover(session) == Recovered(left=1)
-        ec2.tag(native, "Name", "old")
-        ec2.tag(other, "Name", "web")
+        ec2.of("vm").tag(native, "Name", "old")
+        ec2.of("vm").tag(other, "Name", "web")
         if namesake == "in its place":
-            ec2.delete_vm(native)
+            ec2.of("vm").delete(native)
         run(session, "vm refresh")
         outcome = run(session, "journal resume")
         assert outcome.parts[0].parsed.given == {"vm": native}
@@ -168,17 +168,17 @@ def test_what_was_sent_before_is_resumed_by_its_id(memory: Cache, cloud: Cloud, 
 def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     native, other = boot_many(cloud, 2)
     ec2 = connect(cloud)
-    ec2.tag(native, "Name", "web")
-    volume = ec2.create_volume("data", 1, "us-east-1a", "t")["id"]
+    ec2.of("vm").tag(native, "Name", "web")
+    volume = ec2.of("volume").create("data", 1, "us-east-1a", "t")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("AttachVolume", after=False)
         with pytest.raises(UnsureError):
             run(replace(session, backoff=()), "volume attach data web --device /dev/sdh")
         assert recover(session) == Recovered(left=1)
-        ec2.tag(volume, "Name", "old")
-        ec2.untag(native, "Name")
-        ec2.tag(other, "Name", "web")
-        ec2.create_volume("data", 1, "us-east-1a", "u")
+        ec2.of("vm").tag(volume, "Name", "old")
+        ec2.of("vm").untag(native, "Name")
+        ec2.of("vm").tag(other, "Name", "web")
+        ec2.of("volume").create("data", 1, "us-east-1a", "u")
         for line in ("vm refresh", "volume refresh"):
             run(session, line)
         shown = recovery.preview(Context(session, {}), [])

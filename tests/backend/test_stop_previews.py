@@ -26,7 +26,7 @@ def shown(session: Session, *ids: str) -> Preview:
 
 
 def public_ip(cloud: Cloud, native: str) -> str:
-    ((item,),) = connect(cloud).vms([native])
+    ((item,),) = connect(cloud).of("vm").list([native])
     return str(item["public_ip"])
 
 
@@ -40,8 +40,8 @@ def made_elastic(cloud: Cloud, native: str) -> str:
 def test_a_plain_stop_loses_no_more_than_its_address(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, proxy = both
     (native,) = boot_many(cloud, 1)
-    data = connect(cloud).create_volume("data", 30, "us-east-1a", "t")["id"]
-    connect(cloud).attach(data, native, "/dev/sdf")
+    data = connect(cloud).of("volume").create("data", 30, "us-east-1a", "t")["id"]
+    connect(cloud).of("volume").attach(data, native, "/dev/sdf")
     preview = shown(session, native)
     one, address = only(preview), public_ip(cloud, native)
     assert one.losses == (f"public address {address} is not elastic: it is lost",)
@@ -84,7 +84,7 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
     going = vm_preview.deleting(Context(session, {}), [native])
     assert store in only(going).losses
     assert "1 instance store lost with it." in going.totals
-    connect(cloud).stop(native)  # which has lost it
+    connect(cloud).of("vm").stop(native)  # which has lost it
     stopped = vm_preview.deleting(Context(session, {}), [native])
     assert store not in only(stopped).losses
     assert not any("instance store" in total for total in stopped.totals)
@@ -109,8 +109,8 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
 def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     stopped, running, gone = boot_many(cloud, 3, InstanceType="m5d.large", **GROUP)
-    connect(cloud).stop(stopped)
-    connect(cloud).delete_vm(gone)
+    connect(cloud).of("vm").stop(stopped)
+    connect(cloud).of("vm").delete(gone)
     preview = shown(session, stopped, running, gone)
     assert [one.left_out for one in preview.targets] == ["it is stopped already", "", "it is terminated already"]
     assert [one.id for one in preview.acted_on] == [running]
@@ -157,7 +157,7 @@ def test_what_may_not_be_looked_at_is_said_and_stops_nothing(both: tuple[Session
 def test_several_want_no_number_for_nothing_is_destroyed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     ids = boot_many(cloud, 3)
-    connect(cloud).tag(ids[0], "env", "prod")
+    connect(cloud).of("vm").tag(ids[0], "env", "prod")
     preview = shown(session, *ids)
     assert len(preview.acted_on) == 3
     assert preview.typed == ""
@@ -201,12 +201,12 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
 def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     stopped, running = boot_many(cloud, 2)
-    connect(cloud).stop(stopped)
+    connect(cloud).of("vm").stop(stopped)
     preview = vm_preview.deleting(Context(session, {}), [stopped, running])
     prices = [dict(one.facts)["USD/hour"] for one in preview.targets]
     assert prices == ["stopped: no compute is billed, its volumes are", "0.0116"]
     assert preview.totals[0] == "2 VMs: 0.0116 USD/hour now."
-    connect(cloud).delete_vm(running)
+    connect(cloud).of("vm").delete(running)
     gone = vm_preview.deleting(Context(session, {}), [running]).targets[0]
     assert dict(gone.facts)["USD/hour"] == "terminated: no compute is billed"
     alone = vm_preview.deleting(Context(session, {}), [stopped])
@@ -240,9 +240,9 @@ def test_a_volume_of_several_vms_is_with_each_and_goes_with_the_last(both: tuple
     preview = vm_preview.deleting(call, [first, second])
     assert "1 volume (8 GiB) deleted with them." in preview.totals
     assert preview.targets[1].losses == (f"volume {volume}, 8 GiB, attached to {first} too",)
-    connect(cloud).protect(first, True)  # and so it is left out, and keeps the volume
+    connect(cloud).of("vm").protect(first, True)  # and so it is left out, and keeps the volume
     assert "1 volume (8 GiB) left by it." in vm_preview.deleting(call, [first, second]).totals
-    connect(cloud).protect(first, False)
+    connect(cloud).of("vm").protect(first, False)
     left = only(volume_preview.deleting(call, [volume])).left_out
     assert left == f"it is attached to {first}, {second}; detach it first"
     assert "1 volume (8 GiB) still billed." in shown(session, first, second).totals

@@ -25,6 +25,7 @@ from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
 from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
+from tests.faces import Faces
 
 
 @pytest.mark.parametrize("after", [True, False])
@@ -53,7 +54,7 @@ VOLUME = "volume create data --size 2 --location us-east-1a"
 
 def test_a_volume_elsewhere_is_not_the_one_whose_answer_was_lost(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     request = {"name": "data", "size": 2, "location": "us-east-1a", "before": []}
-    other = connect(cloud).create_volume("data", 2, "us-east-1b", "other")["id"]
+    other = connect(cloud).of("volume").create("data", 2, "us-east-1b", "other")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, request=request)
         (message,) = recover(session, resend=True).messages
@@ -77,16 +78,10 @@ def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost
 def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
     memory: Cache, cloud: Cloud, tmp_path: Path, sent: bool
 ) -> None:
-    class Mistaken:
-        def __init__(self, provider: Provider) -> None:
-            self._provider = provider
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._provider, name)
-
-        def boot(self, boot: Boot) -> Item:
+    class Mistaken(Faces):
+        def vm_boot(self, boot: Boot) -> Item:
             if sent:
-                self._provider.boot(boot)
+                self.real.of("vm").boot(boot)
             raise KeyError("instanceId")
 
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
@@ -190,8 +185,8 @@ def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_pa
     ec2 = connect(cloud)
     old, new = boot_many(cloud, 2)
     for native in (old, new):
-        ec2.tag(native, "Name", "web")
-    ec2.delete_vm(old)
+        ec2.of("vm").tag(native, "Name", "web")
+    ec2.of("vm").delete(old)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         abandoned(session, "vm delete web", outcome="waiting")
@@ -219,7 +214,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
 def test_an_id_never_means_another_vm_that_is_called_so(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     """Names are anybody's: when the VM that was confirmed is gone, its id is no name."""
     gone, other = boot_many(cloud, 2)
-    connect(cloud).tag(other, "Name", gone)
+    connect(cloud).of("vm").tag(other, "Name", gone)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         memory.rows.remove(KINDS["vm"], session.scope, [gone])
@@ -263,7 +258,7 @@ def test_one_entry_that_nobody_understands_keeps_none_from_being_looked_for(
     memory: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     (native,) = boot_many(cloud, 1)
-    connect(cloud).stop(native)
+    connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         abandoned(session, "vm boot ami-1", age=9)  # without what was sent

@@ -20,7 +20,8 @@ tune()  # as the program does, before textual is imported
 
 # ruff: noqa: E402
 from backend.catalog import KINDS
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
+from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tests.bench.endpoint import counts
@@ -38,8 +39,8 @@ Scene = Callable[[Dashboard, Given], Awaitable[Given]]
 
 def cloud(endpoint: str) -> Cloud:
     """Return the cloud of an endpoint of ours."""
-    credentials = Credentials(Secret("bench"), Secret("bench"))
-    return Cloud("bench", "ec2", endpoint, ("all",), credentials, Defaults(location=REGION))
+    credentials = ec2_keys(Secret("bench"), Secret("bench"))
+    return Cloud("bench", EC2, endpoint, ("all",), credentials, Defaults(location=REGION))
 
 
 @dataclass

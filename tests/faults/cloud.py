@@ -167,12 +167,12 @@ class Bench:
     def change(self) -> None:
         """Make and unmake something, so that a refresh finds something new and something gone."""
         ec2 = EC2Provider(self.cloud)
-        for volume in [item["id"] for page in ec2.volumes() for item in page if not item["vm"]][:1]:
-            ec2.delete_volume(volume)
-        ec2.create_volume("new", 1, "us-east-1a", uuid4().hex)
-        for keypair in [item for page in ec2.keypairs() for item in page][:1]:
-            ec2.delete_keypair(keypair["name"], keypair["id"])
-        ec2.create_keypair(f"key-{uuid4().hex[:6]}")
+        for volume in [item["id"] for page in ec2.of("volume").list() for item in page if not item["vm"]][:1]:
+            ec2.of("volume").delete(volume)
+        ec2.of("volume").create("new", 1, "us-east-1a", uuid4().hex)
+        for keypair in [item for page in ec2.of("keypair").list() for item in page][:1]:
+            ec2.of("keypair").delete(keypair["name"], keypair["id"])
+        ec2.of("keypair").create(f"key-{uuid4().hex[:6]}")
 
 
 @contextmanager
@@ -181,9 +181,9 @@ def bench(ground: Ground) -> Iterator[Bench]:
     cloud = ground.cloud()
     ec2 = EC2Provider(cloud)
     for name in ("web", "db"):
-        ec2.boot(Boot(register(cloud, name), "t2.micro", uuid4().hex, name=name))
-    ec2.create_keypair("mine")
-    ec2.create_volume("data", 1, "us-east-1a", uuid4().hex)
+        ec2.of("vm").boot(Boot(register(cloud, name), "t2.micro", uuid4().hex, name=name))
+    ec2.of("keypair").create("mine")
+    ec2.of("volume").create("data", 1, "us-east-1a", uuid4().hex)
     cache = open_cache(MongoDB(Secret("embedded"), f"faults-{uuid4().hex[:12]}"), ground.server_home, KINDS.values())
     try:
         with Proxy(ground.moto) as proxy:
@@ -281,7 +281,7 @@ def _cancelling(at: Bench) -> Section:
 
         def work(check: Callable[[], None] = check, ended: list[float] = ended) -> None:
             try:
-                list(EC2Provider(at.behind, check).volumes())
+                list(EC2Provider(at.behind, check).of("volume").list())
             except Cancelled:
                 ended.append(time.monotonic())
 

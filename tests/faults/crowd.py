@@ -32,14 +32,15 @@ from backend.cache import open_cache
 from backend.commands.run import execute
 from backend.commands.grammar import parse, split
 from backend.journal.recovery import recover
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.providers.ec2.entry import ec2_keys
 from backend.errors import CloudmeshError
 from backend.catalog import KINDS
 from backend.refresh import refresh_many
 from backend.secret import Secret
 from backend.session import Session
 home, endpoint, name, *lines = sys.argv[1:]
-keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
+keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
 cloud = Cloud("east", endpoint=endpoint, images=("self",), credentials=keys, default=Defaults("us-east-1"))
 cache = open_cache(MongoDB(Secret("embedded")), Path(home), KINDS.values())
 session = Session(Settings({"east": cloud}, "east"), cloud, cache, Path(home))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend.config import Cloud, Credentials, Defaults
+from backend.config import Cloud, Defaults
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.simulated import empty
 
@@ -24,7 +25,7 @@ class Ground:
     def cloud(self, name: str = "aws") -> Cloud:
         """Empty the simulated account and return it."""
         empty(self.moto)
-        keys = Credentials(Secret("AKIATESTING"), Secret("testing-secret"))
+        keys = ec2_keys(Secret("AKIATESTING"), Secret("testing-secret"))
         return Cloud(name, endpoint=self.moto, images=("self",), credentials=keys, default=Defaults("us-east-1"))
 
 

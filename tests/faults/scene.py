@@ -34,7 +34,7 @@ class Scene:
         """Another way to the cloud, past the proxy."""
         for number in range(3):
             booted(self.direct, self.provider, f"vm-{'x' * number}")
-            self.provider.create_keypair(f"key-{number}")
+            self.provider.of("keypair").create(f"key-{number}")
         for number in range(12):
             self.volume(f"volume-{number}")
         self.volumes = len(self.listed("volume"))
@@ -42,12 +42,12 @@ class Scene:
 
     def listed(self, kind: str) -> dict[str, str | None]:
         """Return the names of what the cloud has of a kind, by id."""
-        pages = getattr(connect(self.cloud), KINDS[kind].plural)()
+        pages = connect(self.cloud).of(kind).list()
         return {item["id"]: item.get("name") for page in pages for item in page}
 
     def volume(self, name: str) -> None:
         """Create a volume behind everybody's back."""
-        self.provider.create_volume(name, 1, "us-east-1a", name)
+        self.provider.of("volume").create(name, 1, "us-east-1a", name)
 
     def world(self, cache: Cache, home: Path) -> World:
         """Return what a dashboard on a cache is driven with; volumes are fetched again after FRESH seconds."""

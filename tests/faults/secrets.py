@@ -24,9 +24,10 @@ from backend.cache import open_cache
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
 from backend.commands.run import execute
-from backend.config import Cloud, Credentials, MongoDB, Settings
+from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudError, CloudmeshError
 from backend.providers.ec2 import rules
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
@@ -85,7 +86,7 @@ def sections(ground: Ground) -> Iterator[Section]:
 
 def _cloud(ground: Ground, planted: Planted, endpoint: str = "") -> Cloud:
     names = ("access key", "secret key", "session token")
-    keys = Credentials(*(Secret(planted.secrets[name]) for name in names))
+    keys = ec2_keys(*(Secret(planted.secrets[name]) for name in names))
     return replace(ground.cloud("east"), endpoint=endpoint or ground.moto, credentials=keys)
 
 
@@ -140,9 +141,9 @@ def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
 
 def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
     calls: tuple[Callable[[EC2Provider], object], ...] = (
-        lambda ec2: [*ec2.vms()],
-        lambda ec2: ec2.stop("i-1"),
-        lambda ec2: ec2.create_keypair("mine"),
+        lambda ec2: [*ec2.of("vm").list()],
+        lambda ec2: ec2.of("vm").stop("i-1"),
+        lambda ec2: ec2.of("keypair").create("mine"),
     )
     for reply in _replies(planted, long=ground.long):
         with Faults(reply) as faults:

@@ -223,7 +223,7 @@ class _Play:
 
     def _states(self) -> list[str]:
         """Return the VMs whose state in the cache is not that in the cloud."""
-        there = {item["id"]: item["state"] for page in self.scene.provider.vms() for item in page}
+        there = {item["id"]: item["state"] for page in self.scene.provider.of("vm").list() for item in page}
         rows = self.cache.store.database["vms"].find({"cloud": self.scope.cloud})
         kept = {row["id"]: row["state"] for row in rows}
         return [f"VM {one}: {kept.get(one)} in the cache, {there[one]} in the cloud" for one in there

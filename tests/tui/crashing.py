@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Never, cast
 
-from backend.config import Cloud, Credentials
+from backend.config import Cloud
+from backend.providers.ec2.entry import SECRET, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tui import cli
@@ -19,8 +20,8 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEplanted\n-----END RSA PRIVATE KEY---
 
 def crash() -> Never:
     """Fail with secrets in the text and in the variables of the frame."""
-    cloud = Cloud("aws", credentials=Credentials(Secret(KEY), Secret(KEY)))
-    raise RuntimeError(f"{cloud.credentials.key.reveal()} {PEM}")
+    cloud = Cloud("aws", credentials=ec2_keys(Secret(KEY), Secret(KEY)))
+    raise RuntimeError(f"{cloud.credentials[SECRET].reveal()} {PEM}")
 
 
 def in_a_thread() -> int:

@@ -22,8 +22,10 @@ from backend.catalog import KINDS
 from backend.config import Cloud, Settings
 from backend.kinds.model import Ref, Row, Scope
 from backend.providers import registry
+from backend.providers.entry import Connect
 from backend.providers.protocol import Boot, Provider
-from backend.session import Connect, Session
+from backend.session import Session
+from tests.faces import Faces
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
 from tui.screens.dialog import CommandDialog
@@ -42,11 +44,8 @@ DELAY = 4.0
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
 """The kinds that have a tab always."""
 
-LOOKING = {kind.plural for kind in KINDS.values()} | {"addresses", "protected", "booted"}
-"""The calls of a provider that change nothing."""
-
-CHANGING = {name for name in vars(Provider) if not name.startswith("_")} - LOOKING
-"""Those that change a cloud, or would."""
+LOOKING = frozenset({"list", "addresses", "protected", "booted"})
+"""What is asked of a provider that changes nothing."""
 
 
 class Clock:
@@ -70,17 +69,16 @@ class Launch:
         return self.opening()
 
 
-class Noting:
-    """A provider that notes every call that changes the cloud before it makes it."""
+class Noting(Faces):
+    """A provider that notes everything that changes the cloud before it is done: "vm delete"."""
 
     def __init__(self, provider: Provider, changing: list[str]) -> None:
-        self._provider = provider
+        super().__init__(provider)
         self._changing = changing
 
-    def __getattr__(self, name: str) -> Any:
-        if name in CHANGING:
-            self._changing.append(name)
-        return getattr(self._provider, name)
+    def passes(self, kind: str, verb: str) -> None:
+        if verb not in LOOKING:
+            self._changing.append(f"{kind} {verb}")
 
 
 class Held(Noting):
@@ -90,9 +88,9 @@ class Held(Noting):
         super().__init__(provider, changing)
         self._gate = gate
 
-    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+    def vm_addresses(self, vms: Sequence[str]) -> Any:
         assert self._gate.wait(30)
-        return self._provider.addresses(vms)
+        return self.real.of("vm").addresses(vms)
 
 
 class World:
@@ -386,8 +384,8 @@ async def opened(
 def booted(world: World, name: str) -> str:
     """Boot a VM behind the dashboard's back and return its id."""
     default = world.cloud.default
-    boot = Boot(image=default.image or "", flavor=default.size, token=name, keypair=default.keypair, name=name)
-    return str(world.provider.boot(boot)["id"])
+    boot = Boot(image=default.image or "", flavor=world.cloud.flavor, token=name, keypair=default.keypair, name=name)
+    return str(world.provider.of("vm").boot(boot)["id"])
 
 
 async def palette(user: User, query: str, wanted: str) -> None:

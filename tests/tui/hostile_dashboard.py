@@ -55,8 +55,9 @@ def _item(kind: Kind, number: int, text: str, other: Callable[[], str]) -> Item:
     said = {column.name: plain.get(column.type, text) for column in kind.listed}
     if kind.name == "vm":
         said["state"] = ["running", "stopped", text][number % 3]
-    extra = {"tags": {text: other(), "$set": text, "a.b": text}, "nested": [{"deeper": [text]}, text], "empty": {}}
-    return {**said, "id": f"{IDS[kind.name]}-{number:017x}", "extra": extra}
+    tags = {text: other(), "$set": text, "a.b": text}
+    extra = {"nested": [{"deeper": [text]}, text], "empty": {}}
+    return {**said, "id": f"{IDS[kind.name]}-{number:017x}", "tags": tags, "extra": extra}
 
 
 def world_of(cloud: Cloud, home: Path, texts: Sequence[str]) -> World:

@@ -118,4 +118,4 @@ def register(cloud: Cloud, name: str) -> str:
 
 def booted(cloud: Cloud, provider: EC2Provider, name: str) -> str:
     image = register(cloud, f"image of {len(name)}")
-    return str(provider.boot(Boot(image, FLAVORS[0], uuid4().hex, name=name))["id"])
+    return str(provider.of("vm").boot(Boot(image, FLAVORS[0], uuid4().hex, name=name))["id"])

@@ -21,6 +21,7 @@ from backend.journal.entry import plan
 from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
+from tests.faces import Faces
 from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -34,14 +35,14 @@ def booted(world: World, clock: Clock, *names: str) -> list[str]:
     default = world.cloud.default
     made = []
     for name in names:
-        boot = Boot(default.image or "", default.size, token=name, keypair=default.keypair, name=name)
-        made.append(str(world.provider.boot(boot)["id"]))
+        boot = Boot(default.image or "", world.cloud.flavor, token=name, keypair=default.keypair, name=name)
+        made.append(str(world.provider.of("vm").boot(boot)["id"]))
     clock.now += DELAY
     return made
 
 
 def states(world: World, ids: list[str]) -> list[str]:
-    found = {item["id"]: item["state"] for page in world.provider.vms(ids) for item in page}
+    found = {item["id"]: item["state"] for page in world.provider.of("vm").list(ids) for item in page}
     return [found[native] for native in ids]
 
 
@@ -62,10 +63,10 @@ class Failing(Noting):
         super().__init__(provider, changing)
         self._refused = names
 
-    def stop(self, vm: str) -> str:
+    def vm_stop(self, vm: str) -> Any:
         if vm in self._refused:
             raise CloudError(f"Stopping VM {vm} failed: today is Sunday.")
-        return self._provider.stop(vm)
+        return self.real.of("vm").stop(vm)
 
 
 # --- what is confirmed is what is done -------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ async def test_a_refresh_behind_a_dialog_changes_nothing_that_is_confirmed(world
         await user.press("y")
         await user.back()
         await user.until(lambda: states(world, [shown, other]) == ["shutting-down", "running"])
-    assert world.changing == ["delete_vm"]
+    assert world.changing == ["vm delete"]
 
 
 async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World, clock: Clock) -> None:
@@ -139,17 +140,17 @@ async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World
         assert world.changing == []
         await user.press("y")
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"])
+        await user.until(lambda: world.changing == ["vm delete"])
 
 
 async def test_what_cannot_be_looked_at_cannot_be_destroyed(world: World, clock: Clock) -> None:
     booted(world, clock, "unseen")
 
     class Blind(Noting):
-        def vms(self, ids: Any = (), keypair: str = "") -> Any:
+        def vm_list(self, ids: Any = (), keypair: str = "") -> Any:
             if ids:
                 raise CloudError("Listing VMs failed: no.")
-            return self._provider.vms(ids, keypair)
+            return self.real.of("vm").list(ids, keypair)
 
     def connect(cloud: Cloud, *hooks: Any) -> Provider:
         return cast(Provider, Blind(registry.connect(cloud, *hooks), world.changing))
@@ -244,7 +245,7 @@ async def test_what_was_done_is_taken_back_by_a_key_and_a_yes(world: World, cloc
 
 def tags(world: World, ids: list[str]) -> list[dict[str, str]]:
     """Return the tags of VMs, but for their names."""
-    found = {item["id"]: item["extra"]["tags"] for page in world.provider.vms(ids) for item in page}
+    found = {item["id"]: item["tags"] for page in world.provider.of("vm").list(ids) for item in page}
     return [{key: value for key, value in found[native].items() if key != "Name"} for native in ids]
 
 
@@ -304,17 +305,18 @@ async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -
     assert [entry["outcome"] for entry in world.cache.journal.newest(500)] == ["done"] * 500
 
 
-class Many:
+class Many(Faces):
     """A cloud of running VMs that can be stopped."""
 
     def __init__(self, items: dict[str, Item]) -> None:
+        super().__init__()
         self.items = items
         self.stopped: list[str] = []
 
-    def vms(self, ids: Any = (), keypair: str = "") -> Any:  # noqa: ARG002
+    def vm_list(self, ids: Any = (), keypair: str = "") -> Any:  # noqa: ARG002
         yield [self.items[native] for native in ids or self.items if native in self.items]
 
-    def stop(self, vm: str) -> str:
+    def vm_stop(self, vm: str) -> str:
         self.stopped.append(vm)
         self.items[vm] = {**self.items[vm], "state": "stopped"}
         return "stopping"
@@ -336,7 +338,7 @@ async def test_a_vm_in_flight_says_what_and_refuses_the_same_and_explains_others
         await user.run("vm start flying")
         await user.sees(f"flying ({native}) cannot be started now: its stop is under way")
         await user.press("escape")
-    assert world.changing == ["stop"]
+    assert world.changing == ["vm stop"]
 
 
 async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock) -> None:
@@ -360,7 +362,7 @@ async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock
         thread.start()
     for thread in threads:
         thread.join()
-    assert world.changing == ["stop"]
+    assert world.changing == ["vm stop"]
     assert sorted("is stopping." in text for text in said) == [False, True], said
 
 
@@ -380,7 +382,7 @@ async def test_a_dry_run_is_a_tick_and_boots_nothing(world: World) -> None:
         await user.press("tab", "tab", "enter")
         await user.back()
         await user.until(lambda: user.result.startswith("You may boot a t3.micro VM from"))
-    assert world.changing == ["try_boot"]
+    assert world.changing == ["vm try_boot"]
     assert world.cache.journal.newest() == []
 
 
@@ -425,7 +427,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
     execute(parse(["vm", "refresh"]), session)
     done, left = plan(world.cache, world.home, [(world.scope, f"vm delete {vm}") for vm in (sent, waiting)])
     done.sending(sent, before="running")
-    world.provider.delete_vm(sent)
+    world.provider.of("vm").delete(sent)
     for entry in (done, left):  # as a process that was killed leaves it
         world.cache.journal.set(entry.token, {"owner": ""})
     async with opened(world) as user:
@@ -441,7 +443,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
         await user.back()
         await user.until(lambda: outcomes(world.cache) == ["done", "done"])
     assert states(world, [sent, waiting]) == ["shutting-down", "shutting-down"]
-    assert world.changing == ["delete_vm"]
+    assert world.changing == ["vm delete"]
 
 
 async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(world: World) -> None:
@@ -459,7 +461,7 @@ async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(
         await user.press("y")
         await user.back()
         await user.until(lambda: outcomes(world.cache) == ["done"])
-    assert world.changing == ["boot"]
+    assert world.changing == ["vm boot"]
 
 
 def outcomes(cache: Cache) -> list[str]:

@@ -100,7 +100,7 @@ async def test_what_follows_enter_in_a_dialog_goes_to_the_next_screen(world: Wor
         await user.until(lambda: user.named("burst", "id", "keypair"))
         assert user.app.main.kind == "volume"
         assert user.table.filter_text == "scratch"
-    assert world.changing == ["create_keypair"]
+    assert world.changing == ["keypair create"]
 
 
 async def test_windows_open_and_close_in_the_order_of_their_keys(world: World) -> None:

@@ -69,7 +69,7 @@ async def test_what_destroys_is_confirmed_by_what_was_typed_after_it_was_read(wo
         assert world.changing == []
         await typed(user, ("y", 0.79 + 0.41))
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"])
+        await user.until(lambda: world.changing == ["vm delete"])
 
 
 @pytest.mark.parametrize("gap", [0.15, 0.25, 0.35])
@@ -96,7 +96,7 @@ async def test_a_word_typed_slowly_on_the_list_destroys_nothing(world: World, ga
         assert world.changing == []
         await typed(user, ("y", 4 * gap + 0.41))  # the same key again is no word
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"])
+        await user.until(lambda: world.changing == ["vm delete"])
 
 
 @pytest.mark.parametrize(("before", "key"), [("f4", "y"), ("f4", "enter"), ("f5", "y")])
@@ -110,7 +110,7 @@ async def test_a_burst_destroys_nothing(world: World, before: str, key: str) -> 
         assert world.changing == []
         await typed(user, (key, READ + 1.8))
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"])
+        await user.until(lambda: world.changing == ["vm delete"])
 
 
 async def test_the_button_is_clicked_after_it_was_read(world: World) -> None:
@@ -123,7 +123,7 @@ async def test_the_button_is_clicked_after_it_was_read(world: World) -> None:
         await user.until(lambda: dialog.seen)
         await user.pilot.click("#run")
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"])
+        await user.until(lambda: world.changing == ["vm delete"])
 
 
 async def test_a_word_that_must_be_typed_may_be_typed_fast(world: World) -> None:
@@ -137,7 +137,7 @@ async def test_a_word_that_must_be_typed_may_be_typed_fast(world: World) -> None
         assert world.changing == []
         await typed(user, ("2", 2.0), ("enter", 2.05))
         await user.back()
-        await user.until(lambda: world.changing == ["delete_vm"] * 2)
+        await user.until(lambda: world.changing == ["vm delete"] * 2)
 
 
 @pytest.mark.parametrize(("key", "keys", "confirms"), [("t", 150, "enter"), ("d", 3_000, "y"), ("o", 150, "y")])
@@ -165,7 +165,7 @@ async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(
         assert world.changing == []
         await typed(user, ("enter", 0.41))  # of the key that has opened it, which was typed before it was painted
         await user.back()
-        await user.until(lambda: world.changing == ["reboot"])
+        await user.until(lambda: world.changing == ["vm reboot"])
 
 
 async def word(user: User, text: str, gap: float) -> None:
@@ -217,7 +217,7 @@ async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: 
     native = booted(world, f"read-{key}")
     clock.now += DELAY
     if key == "P":
-        world.provider.protect(native, True)
+        world.provider.of("vm").protect(native, True)
     async with opened(world, world.app(pace=Pace())) as user:
         await asked(user, key, f"read-{key}")
         await typed(user, ("y", 0.79))
@@ -225,7 +225,7 @@ async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: 
         assert world.changing == []
         await typed(user, ("y", 0.81 + 0.41))
         await user.back()
-        await user.until(lambda: world.changing == ["protect" if key == "P" else "stop"])
+        await user.until(lambda: world.changing == ["vm protect" if key == "P" else "vm stop"])
 
 
 async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: World) -> None:
@@ -243,7 +243,7 @@ async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: Wor
         gate.set()
         await typed(user, ("enter", 0.81))
         await user.back()
-        await user.until(lambda: world.changing == ["stop"])
+        await user.until(lambda: world.changing == ["vm stop"])
 
 
 async def test_enter_at_the_end_of_a_word_changes_nothing(world: World) -> None:
@@ -254,7 +254,7 @@ async def test_enter_at_the_end_of_a_word_changes_nothing(world: World) -> None:
         assert world.changing == []
         await typed(user, ("enter", 1.1))
         await user.back()
-        await user.until(lambda: world.changing == ["stop"])
+        await user.until(lambda: world.changing == ["vm stop"])
 
 
 async def test_undo_is_confirmed_by_what_was_typed_after_it_was_painted(world: World) -> None:
@@ -265,7 +265,7 @@ async def test_undo_is_confirmed_by_what_was_typed_after_it_was_painted(world: W
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen))
         await typed(user, ("right", -0.2), ("enter", -0.1))
         assert said(user) == "Typed before this was shown; press Enter again."
-        assert world.changing == ["tag"]
+        assert world.changing == ["vm tag"]
         await typed(user, ("enter", 0.1))
         await user.back()
         await user.until(lambda: len(world.changing) == 2)
@@ -320,4 +320,4 @@ async def test_no_other_letter_confirms_anything(world: World) -> None:
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen))
         await typed(user, *((letter, READ + number) for number, letter in enumerate(["y", *letters])))
         assert isinstance(user.app.screen, ChoiceScreen)
-    assert world.changing == ["tag"]
+    assert world.changing == ["vm tag"]

@@ -73,7 +73,7 @@ async def test_quitting_does_not_wait_for_what_does_not_answer(world: World, blo
     gate, reached = threading.Event(), threading.Event()
 
     class Deaf(Noting):
-        def vms(self, _ids: Sequence[str] = ()) -> Iterator[Page]:
+        def vm_list(self, _ids: Sequence[str] = ()) -> Iterator[Page]:
             reached.set()
             gate.wait(20)
             yield []
@@ -193,7 +193,7 @@ async def test_sort_by_the_next_column_and_the_other_way_round(world: World) -> 
 async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: World) -> None:
     volume = KINDS["volume"]
     for name in ("passing-1", "passing-2"):
-        world.provider.create_volume(name, 1, "us-east-1a", "token")
+        world.provider.of("volume").create(name, 1, "us-east-1a", "token")
     async with opened(world) as user:
         await user.show("volume")
         await user.press("r")
@@ -209,8 +209,10 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         await user.go_to("scratch")
         place = user.table.rows.position(user.ref(kept[1]))
         for native in passing:
-            world.provider.delete_volume(native)
-        new = [world.provider.create_volume(f"new-{number}", 1, "us-east-1a", "token")["id"] for number in range(3)]
+            world.provider.of("volume").delete(native)
+        new = [
+            world.provider.of("volume").create(f"new-{number}", 1, "us-east-1a", "token")["id"] for number in range(3)
+        ]
         await user.press("r")
         await user.until(lambda: user.named("new-2", "id", "volume") and not user.named("passing-1", "id", "volume"))
         assert user.cursor_id == kept[1]
@@ -220,7 +222,7 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         await user.press("escape")
         assert user.marked == set()
     for native in new:
-        world.provider.delete_volume(native)
+        world.provider.of("volume").delete(native)
 
 
 # --- details and help ------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ async def test_a_volume_has_the_size_that_was_typed(world: World) -> None:
         await user.type("20")
         await user.press("enter")
         await user.until(lambda: user.named("sized", "size", "volume") == 20)
-    assert world.changing == ["create_volume"]
+    assert world.changing == ["volume create"]
 
 
 async def test_a_filled_field_can_be_edited(world: World) -> None:

@@ -47,7 +47,7 @@ def test_every_face(forgetful: Shell, words: tuple[str, ...]) -> None:
 
 def test_an_array_that_is_longer_than_any_buffer(forgetful: Shell, provider: EC2Provider) -> None:
     for number in range(120):
-        provider.create_keypair(f"keypair-{number}")
+        provider.of("keypair").create(f"keypair-{number}")
     for words in (("keypair", "list"), ("keypair", "list", "--json")):
         assert run_full(forgetful, *words).startswith(FULL)
 

@@ -75,18 +75,18 @@ def test_a_vm_is_booted_shown_and_deleted(
     assert (booting["name"], booting["image"], booting["flavor"]) == ("web", image, "t2.micro")
     assert set(booting["flight"]) == {"action", "since", "overdue", "before"}
     assert booting["flight"]["action"] == "boot"
-    assert [(row["id"], row["name"]) for row in every(provider.vms())] == [(vm, "web")]
+    assert [(row["id"], row["name"]) for row in every(provider.of("vm").list())] == [(vm, "web")]
 
     proxy.asked.clear()
     refused = shell.run("vm", "delete", "web")
     assert (refused.returncode, refused.stdout, proxy.asked) == (2, "", [])
     assert "--yes" in sentence(refused)
-    assert every(provider.vms())[0]["state"] == "running"
+    assert every(provider.of("vm").list())[0]["state"] == "running"
     assert shell.run("--read-only", "--yes", "vm", "delete", "web").returncode == 1
-    assert every(provider.vms())[0]["state"] == "running"
+    assert every(provider.of("vm").list())[0]["state"] == "running"
 
     assert shell.done("--yes", "vm", "delete", "web") == f"web ({vm}) is being deleted.\n"
-    assert every(provider.vms())[0]["state"] == "terminated"
+    assert every(provider.of("vm").list())[0]["state"] == "terminated"
     journal = list(database.journal.find(sort=[("at", 1)]))
     assert [(entry["command"], entry["objects"], entry["outcome"]) for entry in journal] == [
         (f"vm boot {image} --name web", [vm], "done"),
@@ -99,7 +99,7 @@ def test_production_is_deleted_only_with_its_name(
 ) -> None:
     ids = {name: booted(cloud, provider, name) for name in ("core, 1", "other")}
     for native in ids.values():
-        provider.tag(native, "env", "prod")
+        provider.of("vm").tag(native, "env", "prod")
     shell.done("vm", "refresh")
     proxy.asked.clear()
     for words in ((), ("--production", "web"), ("--production", "core"), ("--production=",)):
@@ -115,14 +115,14 @@ def test_production_is_deleted_only_with_its_name(
         assert "destroys nothing, so --production confirms nothing" in sentence(unneeded)
     assert "deleted" in shell.done("--yes", "--production", "core, 1", "vm", "delete", "core, 1")
     assert "deleted" in shell.done("vm", "delete", ids["other"], "--yes", f"--production=x, {ids['other']}")
-    assert {vm["state"] for vm in every(provider.vms())} == {"terminated"}
+    assert {vm["state"] for vm in every(provider.of("vm").list())} == {"terminated"}
 
 
 def test_a_stop_says_on_stderr_what_it_loses_before_and_after(
     shell: Shell, cloud: Cloud, provider: EC2Provider
 ) -> None:
     native = booted(cloud, provider, "web")
-    address = every(provider.vms())[0]["public_ip"]
+    address = every(provider.of("vm").list())[0]["public_ip"]
     stopped = shell.run("vm", "stop", "web")
     named = f"web ({native})"
     assert stopped.returncode == 0
@@ -146,10 +146,10 @@ def test_a_volume_and_a_keypair_are_made_and_deleted(shell: Shell, provider: EC2
     assert "PRIVATE KEY" in Path(key).read_text()
     assert f"private_key  {key}\n" in shell.done("keypair", "get", "mine")
     assert shell.run("volume", "delete", "data").returncode == shell.run("keypair", "delete", "mine").returncode == 2
-    assert len(every(provider.volumes())) == len(every(provider.keypairs())) == 1
+    assert len(every(provider.of("volume").list())) == len(every(provider.of("keypair").list())) == 1
     assert "deleted" in shell.done("volume", "delete", "data", "--yes")
     assert f"stays in {key}" in shell.done("keypair", "delete", "mine", "--yes")
-    assert every(provider.volumes()) == every(provider.keypairs()) == []
+    assert every(provider.of("volume").list()) == every(provider.of("keypair").list()) == []
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_no_name_steers_the_terminal(
 ) -> None:
     evil = "a\x9b31mb\x7fc\u202ed\x85e"  # what XML can carry: C1 controls, DEL, bidi
     vm = booted(cloud, provider, evil)
-    provider.create_keypair(evil)
+    provider.of("keypair").create(evil)
     shell.done("--refresh", "vms", "keypairs")
     database.vms.insert_one(
         {**(database.vms.find_one() or {}), "_id": "east/us-east-1/i-evil", "id": "i-evil", "name": "\x1b]0;evil\x07"}
@@ -211,7 +211,7 @@ def test_no_name_steers_the_terminal(
     assert json.loads(runs[3].stdout)["name"] == evil
     assert "a\ufffd31mb\u2421c\ufffdd\ufffde" in runs[0].stdout
     assert "␛]0;evil␇" in runs[0].stdout
-    assert every(provider.vms([vm]))[0]["state"] == "stopped"
+    assert every(provider.of("vm").list([vm]))[0]["state"] == "stopped"
 
 
 def test_an_ascii_terminal_and_a_closed_output_are_no_error(forgetful: Shell) -> None:

@@ -103,7 +103,7 @@ def test_an_endpoint_that_nobody_listens_on(bare: Shell, words: tuple[str, ...])
 def test_wrong_keys_leave_the_old_rows_and_are_repeated_nowhere(
     shell: Shell, proxy: Proxy, provider: EC2Provider
 ) -> None:
-    provider.create_keypair("mine")
+    provider.of("keypair").create("mine")
     shell.done("--refresh", "keypairs")
     proxy.answers["*"] = refusal(401, "AuthFailure", f"AWS was not able to validate {SECRET} {TOKEN}")
     log = shell.folder / "log"

@@ -32,7 +32,7 @@ def test_an_interrupted_listing_ends_at_once_and_leaves_the_old_rows(  # noqa: P
     words: tuple[str, ...],
     number: signal.Signals,
 ) -> None:
-    keypair, _ = provider.create_keypair("mine")
+    keypair, _ = provider.of("keypair").create("mine")
     shell.done("--refresh", "keypairs")
     proxy.held.add("DescribeKeyPairs")
     with shell.start(*words) as process:
@@ -91,7 +91,7 @@ def test_a_change_that_was_not_sent_yet_is_not_sent_when_interrupted(
         proxy.released.set()
         assert process.wait(30) == 130
     assert "RunInstances" not in proxy.asked
-    assert every(provider.vms()) == []
+    assert every(provider.of("vm").list()) == []
 
 
 @pytest.mark.parametrize("words", ["--demo image list", "--demo image list --json", "--demo vm list", "--help"])

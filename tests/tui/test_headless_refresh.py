@@ -31,12 +31,12 @@ def test_a_refresh_fills_the_cache_and_tells_the_difference_a_line_a_kind(
     shell: Shell, cloud: Cloud, provider: EC2Provider, database: Database[dict[str, Any]]
 ) -> None:
     vm = booted(cloud, provider, "web")
-    keypair, _ = provider.create_keypair("mine")
+    keypair, _ = provider.of("keypair").create("mine")
     lines = shell.lines()
     assert set(lines) == set(KINDS)
     assert all(list(line) == LINE for line in lines.values())
     for kind in KINDS.values():
-        line, expected = lines[kind.name], len(every(getattr(provider, kind.plural)()))
+        line, expected = lines[kind.name], len(every(provider.of(kind.name).list()))
         if kind.name == "flavor":
             expected = len(FLAVORS)
         assert line["count"] == line["added"] == expected == database[kind.plural].count_documents({})
@@ -62,9 +62,9 @@ def test_a_refresh_fills_the_cache_and_tells_the_difference_a_line_a_kind(
     assert [line["count"] for line in again.values()] != [0] * 6
     assert [list(database[kind.plural].find(sort=[("_id", 1)])) for kind in KINDS.values()] == before
 
-    provider.delete_keypair("mine", keypair["id"])
-    provider.create_keypair("other")
-    provider.stop(vm)
+    provider.of("keypair").delete("mine", keypair["id"])
+    provider.of("keypair").create("other")
+    provider.of("vm").stop(vm)
     changed = shell.lines("vm", "keypair")
     assert [changed["keypair"][name] for name in LINE[3:7]] == [1, 1, 0, 1]
     assert [changed["vm"][name] for name in LINE[3:7]] == [1, 0, 1, 0]
@@ -91,9 +91,9 @@ def test_the_summary_has_the_named_kinds_only_and_nothing_else_is_asked(
 def test_one_kind_that_fails_leaves_the_others_refreshed_and_its_own_old_rows(
     shell: Shell, proxy: Proxy, provider: EC2Provider, database: Database[dict[str, Any]]
 ) -> None:
-    provider.create_volume("old", 1, "us-east-1a", "token")
+    provider.of("volume").create("old", 1, "us-east-1a", "token")
     shell.done("--refresh", "volumes")
-    provider.create_keypair("mine")
+    provider.of("keypair").create("mine")
     proxy.answers["DescribeVolumes"] = refusal(403, "UnauthorizedOperation", "You are not authorized.")
 
     result = shell.run("--refresh", "volumes", "keypairs", "vms")
@@ -124,7 +124,7 @@ def test_two_refreshes_at_once_share_one_embedded_cache(
         shell = Shell(bare.folder, home)
         shell.configure(proxy.endpoint, "embedded")
         vm = booted(cloud, provider, "web")
-        provider.create_keypair("mine")
+        provider.of("keypair").create("mine")
         words = ("--refresh", "vms", "keypairs", "--json")
         with shell.start(*words) as one, shell.start(*words) as two:
             results = [process.communicate(timeout=60) for process in (one, two)]

@@ -50,7 +50,7 @@ async def test_refresh_off_and_on(world: World) -> None:
     async with opened(world, world.app(refresh=False)) as user:
         await user.sees("· refresh off")
         await user.show("keypair")
-        world.provider.create_keypair("unseen")
+        world.provider.of("keypair").create("unseen")
         await user.show("vm")
         await user.show("keypair")
         await user.run("refresh on")
@@ -61,12 +61,12 @@ async def test_refresh_off_and_on(world: World) -> None:
         await user.until(lambda: "refresh is off" in user.result)
         await user.press("r")  # by hand it is fetched all the same
         await user.until(lambda: user.named("unseen", "id", "keypair"))
-        world.provider.delete_keypair("unseen", user.named("unseen", "id", "keypair"))
+        world.provider.of("keypair").delete("unseen", user.named("unseen", "id", "keypair"))
 
 
 async def test_what_is_stale_is_fetched_when_it_is_shown_and_refresh_is_on(world: World) -> None:
     world.settings = replace(world.settings, max_age={**world.settings.max_age, "keypair": 0.0})
-    item, _ = world.provider.create_keypair("stale")
+    item, _ = world.provider.of("keypair").create("stale")
     try:
         async with opened(world, world.app(refresh=False)) as user:
             await user.show("keypair")
@@ -78,7 +78,7 @@ async def test_what_is_stale_is_fetched_when_it_is_shown_and_refresh_is_on(world
             await user.show("keypair")
             await user.until(lambda: user.named("stale", "id", "keypair"))
     finally:
-        world.provider.delete_keypair("stale", item["id"])
+        world.provider.of("keypair").delete("stale", item["id"])
 
 
 class HeldRows(Rows):

@@ -14,7 +14,8 @@ from tui.screens.dialog import CommandDialog
 
 
 def item(world: World, native: str) -> dict[str, Any]:
-    ((found,),) = world.provider.vms([native])
+    found: dict[str, Any]
+    ((found,),) = world.provider.of("vm").list([native])
     return found
 
 
@@ -39,7 +40,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
         await user.press("enter")
         await user.back()
         await user.sees(f"Its public address {address} is gone")
-        assert world.changing == ["stop"]
+        assert world.changing == ["vm stop"]
         clock.now += DELAY
         await user.until(lambda: user.named("web-2", "state") == "stopped")
         await user.press("escape", "z")
@@ -55,14 +56,14 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
         await user.sees(f"public address {item(world, native)['public_ip']} is not elastic")
         await user.press("escape")
         await user.back()
-    assert world.changing == ["stop", "start"]
+    assert world.changing == ["vm stop", "vm start"]
 
 
 async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
     """What a resume has run may be taken back by a stop and a start: no dialog of one does the other."""
     runs, rests = (booted(world, name) for name in ("runs", "rests"))
     clock.now += DELAY
-    world.provider.stop(rests)
+    world.provider.of("vm").stop(rests)
     clock.now += DELAY
     execute(parse(["vm", "refresh"]), world.session())
     for entry in plan(world.cache, world.home, [(world.scope, f"vm start {rests}"), (world.scope, f"vm stop {runs}")]):
@@ -148,13 +149,13 @@ async def test_several_production_vms_want_each_name(world: World) -> None:
         await confirm(user, dialog, words)
         await user.back()
         await user.until(lambda: len(world.changing) == 3)
-    assert world.changing == ["delete_vm"] * 3
+    assert world.changing == ["vm delete"] * 3
 
 
 async def test_more_names_than_the_line_has_room_for_stand_above_it(world: World, clock: Clock) -> None:
     names = ["production-database-primary-eu", "production-database-replica-eu"]
     for name in names:
-        world.provider.tag(booted(world, name), "env", "prod")
+        world.provider.of("vm").tag(booted(world, name), "env", "prod")
     clock.now += DELAY
     async with opened(world) as user:
         await user.press("r")
@@ -168,7 +169,7 @@ async def test_more_names_than_the_line_has_room_for_stand_above_it(world: World
         await confirm(user, dialog, f"2 {first} {second}")
         await user.back()
         await user.until(lambda: len(world.changing) == 2)
-    assert world.changing == ["delete_vm"] * 2
+    assert world.changing == ["vm delete"] * 2
 
 
 async def test_what_became_production_while_its_dialog_stood_open_wants_its_name(world: World) -> None:
@@ -176,14 +177,14 @@ async def test_what_became_production_while_its_dialog_stood_open_wants_its_name
         native = await user.go_to("class-student-07")
         await user.press("d")
         await user.dialog("vm delete")
-        world.provider.tag(native, "env", "prod")
+        world.provider.of("vm").tag(native, "env", "prod")
         await user.press("y")
         await user.sees("class-student-07", "is tagged as production (env=prod)", "nothing was done")
         await user.dialog("vm delete")
         await user.sees("Type class-student-07 to confirm:")
         await user.press("escape")
         await user.back()
-        world.provider.untag(native, "env")
+        world.provider.of("vm").untag(native, "env")
     assert world.changing == []
 
 
@@ -201,4 +202,4 @@ async def test_a_volume_that_may_hold_data_wants_its_name(world: World) -> None:
         await confirm(user, dialog, native)
         await user.back()
         await user.until(lambda: user.named("scratch", "id", "volume") is None)
-    assert world.changing == ["delete_volume"]
+    assert world.changing == ["volume delete"]

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from backend.cache import open_cache
 from backend.catalog import KINDS
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Poll, Settings
+from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.bench import content, endpoint
+from tests.faces import Faces
 from tests.tui.driving import TABS, World, booted, opened
 from tui.screens.details import DetailsScreen
 
@@ -59,7 +62,7 @@ def world_on(server: Counting, home: Path) -> World:
     cloud = Cloud(
         "bench",
         endpoint=f"http://127.0.0.1:{server.server_address[1]}",
-        credentials=Credentials(Secret("x"), Secret("y")),
+        credentials=ec2_keys(Secret("x"), Secret("y")),
         default=Defaults(location=content.REGION),
     )
     settings = Settings(
@@ -94,21 +97,15 @@ async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(
 async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> None:
     """One call, behind what is shown; and none of others."""
     native = booted(world, "kept")
-    world.provider.protect(native, True)
+    world.provider.of("vm").protect(native, True)
     asked: list[str] = []
 
-    class Told:
-        def __init__(self, *hooks: object) -> None:
-            self._provider = world.connect(world.cloud, *hooks)
-
-        def protected(self, vm: str) -> bool:
+    class Told(Faces):
+        def vm_protected(self, vm: str) -> Any:
             asked.append(vm)
-            return self._provider.protected(vm)
+            return self.real.of("vm").protected(vm)
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._provider, name)
-
-    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
+    async with opened(world, world.app(lambda _, *hooks: Told(world.connect(world.cloud, *hooks)))) as user:
         await user.run("vm refresh")
         await user.go_to("kept")
         assert user.named("kept", "protected") is None
@@ -129,18 +126,14 @@ async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> 
 async def test_details_ask_nothing_where_there_is_nothing_to_ask(world: World, how: str) -> None:
     native = booted(world, "gone")
     if how == "terminated":
-        world.provider.delete_vm(native)
+        world.provider.of("vm").delete(native)
     asked: list[str] = []
 
-    class Told:
-        def __init__(self, *hooks: object) -> None:
-            self._provider = world.connect(world.cloud, *hooks)
+    class Told(Faces):
+        def passes(self, kind: str, verb: str) -> None:
+            asked.append(f"{kind} {verb}")
 
-        def __getattr__(self, name: str) -> object:
-            asked.append(name)
-            return getattr(self._provider, name)
-
-    async with opened(world, world.app(lambda _, *hooks: Told(*hooks))) as user:  # type: ignore[arg-type]
+    async with opened(world, world.app(lambda _, *hooks: Told(world.connect(world.cloud, *hooks)))) as user:
         await user.run("vm refresh")
         await user.go_to("gone")
         if how == "refresh off":

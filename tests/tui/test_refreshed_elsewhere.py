@@ -14,7 +14,7 @@ VM = KINDS["vm"]
 
 
 async def test_its_rows_are_waited_for_and_shown_as_they_come(world: World) -> None:
-    page = [item for part in world.provider.vms() for item in part]
+    page = [item for part in world.provider.of("vm").list() for item in part]
     begun, released = threading.Event(), threading.Event()
 
     def last() -> Page:

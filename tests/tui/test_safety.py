@@ -59,9 +59,9 @@ def lose(world: World) -> None:
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("vm boot --name once", "boot"),
-        ("keypair create once", "create_keypair"),
-        ("volume create once", "create_volume"),
+        ("vm boot --name once", "vm boot"),
+        ("keypair create once", "keypair create"),
+        ("volume create once", "volume create"),
     ],
 )
 def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
@@ -87,7 +87,7 @@ async def test_a_boot_that_was_done_is_never_offered_again(forgetful: World) -> 
         await user.press("F")
         await user.sees("vm boot: 1 done in part", "once (i-")
         assert [button.id for button in user.app.screen.query(Button)] == ["nothing"]
-    assert forgetful.changing == ["boot"]
+    assert forgetful.changing == ["vm boot"]
 
 
 # --- refused: nothing is lost ----------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ async def test_a_refused_boot_gives_back_what_was_typed_with_the_reason(world: W
         user.field("flavor").value = "t3.micro"
         await user.press("enter")
         await user.until(lambda: user.named("mine", "state"))
-    assert world.changing == ["boot"]
+    assert world.changing == ["vm boot"]
 
 
 async def test_an_emptied_field_means_none_and_not_the_default(world: World) -> None:
@@ -179,7 +179,7 @@ async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(
         await user.back()
         await user.sees("· 2 marked, none shown")  # what was not acted on stays marked
         await user.until(lambda: user.result.startswith("vm tag: 2 done."))
-    assert world.changing == ["tag", "tag"]
+    assert world.changing == ["vm tag", "vm tag"]
     world.changing.clear()
     assert world.changing == []
 
@@ -205,7 +205,7 @@ async def test_a_listing_that_was_cancelled_stays_so_until_it_is_asked_for(world
             super().__init__(provider, world.changing)
             self._check = check
 
-        def vms(self, _ids: Sequence[str] = ()) -> Iterator[Page]:
+        def vm_list(self, _ids: Sequence[str] = ()) -> Iterator[Page]:
             nonlocal calls
             calls += 1
             reached.set()

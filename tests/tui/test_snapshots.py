@@ -19,12 +19,14 @@ from textual.widgets import Input
 from backend.cache import RefreshRecord, open_cache
 from backend.cache.documents import to_document
 from backend.catalog import KINDS
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
 from backend.kinds.model import Scope
+from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
+from tests.faces import Faces
 from tests.tui.driving import AT_ONCE, TABS, Launch, User, World
 from tui import app as app_module
 from tui.app import CloudmeshApp
@@ -164,7 +166,7 @@ def world(tmp_path: Path) -> World:
     cloud = Cloud(
         SCOPE.cloud,
         endpoint="http://127.0.0.1:9",
-        credentials=Credentials(Secret("none"), Secret("none")),
+        credentials=ec2_keys(Secret("none"), Secret("none")),
         default=Defaults(location=SCOPE.region, image="ami-00000000000000001", size="t3.micro", keypair="laptop"),
     )
     settings = Settings({cloud.name: cloud}, cloud.name, refresh=False, mongodb=MongoDB(Secret("memory")))
@@ -188,42 +190,39 @@ def world(tmp_path: Path) -> World:
     return World(settings, cache, tmp_path)
 
 
-class Still:
+class Still(Faces):
     """A cloud that says what the cache says; for previews. What the watcher asks, it ends without a word."""
 
-    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+    def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         if {f"i-{number:017x}" for number in (2, 6, 7, 10)} & set(ids):  # those in flight
             raise Cancelled
         tags = {3: {"env": "production"}, 5: {"aws:autoscaling:groupName": "[workers]"}}
         yield [
-            item | {"extra": {"tags": tags.get(number, {})}}
+            item | {"tags": tags.get(number, {}), "group": tags.get(number, {}).get("aws:autoscaling:groupName")}
             for number, item in enumerate(ITEMS["vm"], 1)
             if (item["id"] in ids or item["keypair"] == keypair)
         ]
 
-    def flavors(self, ids: Sequence[str] = ()) -> Iterator[Page]:
+    def flavor_list(self, ids: Sequence[str] = ()) -> Iterator[Page]:
         yield [{"id": native, "disk": None} for native in ids]
 
-    def volumes(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
+    def volume_list(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
         yield [
-            item | {"extra": {"attachmentSet": [
-                {"volumeId": item["id"], "instanceId": vm, "deleteOnTermination": "true" if number == 0 else "false"}
-                for vm in item.get("vm") or ()
-            ]}}
+            item | {"attachments": [{"vm": vm, "dies": number == 0} for vm in item.get("vm") or ()]}
             for number, item in enumerate(ITEMS["volume"])
             if item["id"] in ids or {*(item.get("vm") or ())} & {*vms}
-        ]  # fmt: skip
+        ]
 
-    def reboot(self, vm: str) -> str:
+    def vm_reboot(self, vm: str) -> str:
         raise CloudError(f"Rebooting VM {vm} failed on cloud research: the keys may not do ec2:RebootInstances.")
 
-    def keypairs(self) -> Iterator[Page]:
+    def keypair_list(self) -> Iterator[Page]:
         yield ITEMS["keypair"]
 
-    def addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
+    def vm_addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
         return {native: ["203.0.113.9"] for native in vms if native == ITEMS["vm"][2]["id"]}
 
-    def protected(self, vm: str) -> bool:
+    def vm_protected(self, vm: str) -> bool:
         return bool(vm == ITEMS["vm"][3]["id"])
 
 

@@ -65,7 +65,7 @@ async def test_it_goes_on_when_the_terminal_is_large_enough_again(world: World) 
         assert user.app.screen is dialog
         await user.press("y")
         await user.back()
-        await user.until(lambda: world.changing == ["stop"])
+        await user.until(lambda: world.changing == ["vm stop"])
 
 
 async def test_what_opens_in_a_terminal_that_is_too_small_is_covered_as_well(world: World) -> None:

@@ -116,8 +116,8 @@ class Slow(Noting):
         super().__init__(provider, changing)
         self._check = check
 
-    def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
-        yield from self._provider.vms(ids, keypair)
+    def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        yield from self.real.of("vm").list(ids, keypair)
         for _ in range(1_000):
             self._check()
             threading.Event().wait(0.01)
@@ -176,7 +176,7 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
     released = threading.Event()
 
     class Deaf(Noting):
-        def vms(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
+        def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:  # noqa: ARG002
             assert released.wait(20)
             yield []
 

@@ -118,7 +118,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
         await user.dialog("volume delete")
         await user.press("y")
         await user.until(lambda: user.named("my data", "id", "volume") is None)
-    assert world.changing == ["create_keypair", "delete_keypair", "create_volume", "delete_volume"]
+    assert world.changing == ["keypair create", "keypair delete", "volume create", "volume delete"]
     outcomes = [(entry["command"], entry["outcome"]) for entry in reversed(world.cache.journal.newest())]
     assert outcomes == [
         ("keypair create laptop", "done"),
@@ -145,7 +145,7 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
         await user.press("enter")
         await user.back()
         await user.until(lambda: user.named("palette-vm", "state") == "stopping")
-        assert world.changing == ["stop"]
+        assert world.changing == ["vm stop"]
         clock.now += DELAY
         await user.until(lambda: user.named("palette-vm", "state") == "stopped")
         await palette(user, "delete palette-vm", "vm delete palette-vm")
@@ -153,7 +153,7 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
         await user.dialog("vm delete")  # what destroys asks, however it was chosen
         await user.press("enter")
         await user.back()
-    assert world.changing == ["stop"]
+    assert world.changing == ["vm stop"]
 
 
 async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World) -> None:

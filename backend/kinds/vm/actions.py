@@ -18,6 +18,7 @@ from backend.errors import (
 )
 from backend.format import flight_text
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.kinds.vm.facts import dying_volumes, lost_address, lost_by_stop
 from backend.kinds.volume import VOLUME
 from backend.lifecycle import ACTIONS, Action, Flight, flight_of
@@ -28,10 +29,10 @@ from backend.text import safe
 START, STOP, REBOOT, DELETE = (ACTIONS[verb] for verb in ("start", "stop", "reboot", "delete"))
 
 _SEND: dict[str, Callable[[Provider, str], str | None]] = {
-    "start": lambda provider, vm: provider.start(vm),
-    "stop": lambda provider, vm: provider.stop(vm),
-    "reboot": lambda provider, vm: provider.reboot(vm),
-    "delete": lambda provider, vm: provider.delete_vm(vm),
+    "start": lambda provider, vm: vms(provider).start(vm),
+    "stop": lambda provider, vm: vms(provider).stop(vm),
+    "reboot": lambda provider, vm: vms(provider).reboot(vm),
+    "delete": lambda provider, vm: vms(provider).delete(vm),
 }
 """Sends an action and returns the new state of the VM, None where the cloud does not say it."""
 
@@ -83,7 +84,7 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
             return Result(f"VM {native} is gone.")
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
-            raise UntoldError(f"Nothing tells whether {named} was {action.past}; it is {safe(state)}.")
+            raise UntoldError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb

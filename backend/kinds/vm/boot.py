@@ -16,13 +16,14 @@ from backend.kinds.keypair import KEYPAIR
 from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.lifecycle import Flight
 from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
 
 
 def boot(context: Context) -> Result:
-    """Boot a VM from an image; nothing is sent to the cloud before image, flavor and keypair are known to exist."""
+    """Boot a VM from an image; nothing is sent before image, flavor and keypair are known to exist."""
     session, args = context.session, context.args
     image, flavor = find(context, IMAGE, args["image"]), find(context, FLAVOR, args["flavor"])
     _check_architecture(image, flavor)
@@ -39,24 +40,24 @@ def boot(context: Context) -> Result:
     provider = context.connect()
     _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
-        provider.try_boot(request)
+        vms(provider).try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
         return Result(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
     context.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
-    return _booted(context, request, provider.boot(request))
+    return _booted(context, request, vms(provider).boot(request))
 
 
 def probe(context: Context) -> Result | None:
-    """Find the VM that a boot whose answer was lost has made."""
+    """Find the VM of a boot whose answer was lost."""
     request = _request(context)
-    item = context.connect().booted(request)
+    item = vms(context.connect()).booted(request)
     return _booted(context, request, item) if item else None
 
 
 def boot_again(context: Context) -> Result:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
     request = _request(context)
-    return _booted(context, request, context.connect().boot(request))
+    return _booted(context, request, vms(context.connect()).boot(request))
 
 
 def _request(context: Context) -> Boot:
@@ -77,7 +78,7 @@ def _booted(context: Context, request: Boot, item: Item) -> Result:
 
 
 def _check_called(provider: Provider, word: str, native: str) -> None:
-    """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
+    """Raise unless the image found by a name has that name at EC2 too: the cache may be out of date."""
     if word == native:
         return
     image = listed(provider, IMAGE, native)

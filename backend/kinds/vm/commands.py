@@ -63,14 +63,14 @@ COMMANDS: tuple[Command, ...] = (
                 "Flavor, such as t2.micro",
                 "option",
                 kind="flavor",
-                default=lambda session: session.cloud.default.size,
+                default=lambda session: session.cloud.flavor or None,
             ),
             Param(
                 "location",
                 "Availability zone; the region itself lets EC2 choose",
                 "option",
                 kind="location",
-                default=lambda session: session.cloud.default.location,
+                default=lambda session: session.cloud.location,
             ),
             Param(
                 "keypair",

@@ -1,4 +1,4 @@
-"""What the cloud says at this moment about VMs that are to be deleted or stopped, and what they would lose."""
+"""What the cloud says now about VMs that are to be deleted or stopped, and what they would lose."""
 
 import queue
 import threading
@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from backend.commands.lookup import id_of
 from backend.commands.model import Context
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
-from backend.kinds.flavor import FLAVOR
+from backend.kinds.flavor import FLAVOR, flavors
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
+from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
 from backend.lifecycle import GONE
 from backend.log import logger
@@ -20,45 +22,27 @@ from backend.refresh import Progress
 from backend.text import safe
 
 _ASKING = 4
-"""Threads that ask whether VMs are protected: a call for each."""
-
-_GROUP = "aws:autoscaling:groupName"
+"""Threads that ask whether VMs are protected: a request for each VM."""
 
 T = TypeVar("T")
 
 
-# --- what one VM or volume says of itself ----------------------------------------------------------------------------
+# --- one VM or volume ---------------------------------------------------------------------------------------------
 
 
 def group_of(vm: Item) -> str:
     """Return the Auto Scaling group that a VM is in, "" for none."""
-    return str((vm["extra"].get("tags") or {}).get(_GROUP) or "")
-
-
-def is_spot(vm: Item) -> bool:
-    """Return whether a VM runs on spot capacity."""
-    return bool(vm["extra"].get("instanceLifecycle") == "spot" or vm["extra"].get("spotInstanceRequestId"))
-
-
-def has_ephemeral_root(vm: Item) -> bool:
-    """Return whether a VM's root disk is an instance store: such a VM cannot be stopped."""
-    return bool(vm["extra"].get("rootDeviceType") == "instance-store")
-
-
-def has_amazons_address(vm: Item) -> bool:
-    """Return whether EC2 itself says of a VM's public address that it is not elastic."""
-    interfaces = _dicts(vm["extra"].get("networkInterfaceSet"))
-    return "amazon" in ((one.get("association") or {}).get("ipOwnerId") for one in interfaces)
+    return str(vm.get("group") or "")
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
     """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
     address = str(vm.get("public_ip") or "")
-    if not address or has_amazons_address(vm):
+    if not address or vm.get("elastic") is False:
         return address
     try:
-        elastic = provider.addresses([vm["id"]]).get(vm["id"], ())
-    except CloudError:  # then nothing is said of it
+        elastic = vms(provider).addresses([vm["id"]]).get(vm["id"], ())
+    except CloudError:  # then the address is not mentioned
         return ""
     return "" if address in elastic else address
 
@@ -66,7 +50,7 @@ def lost_address(provider: Provider, vm: Item) -> str:
 def lost_by_stop(context: Context, vm: Item, address: str) -> str:
     """Return the sentences about what a stop loses for good, the address among it, and what goes on costing."""
     flavors = _known_flavors(context, {str(vm.get("flavor"))})
-    volumes = [one for one in _dicts(vm["extra"].get("blockDeviceMapping")) if isinstance(one.get("ebs"), dict)]
+    disks = vm.get("volumes") or ()
     said = []
     if address:
         said.append(f"Its public address {safe(address)} is gone: it is not elastic, and a start gives another.")
@@ -74,31 +58,24 @@ def lost_by_stop(context: Context, vm: Item, address: str) -> str:
         said.append("What was on its instance store is lost.")
     if group := group_of(vm):
         said.append(f"Auto Scaling group {safe(group)} replaces it.")
-    if volumes:
-        said.append(
-            "Its volume is still billed." if len(volumes) == 1 else f"Its {len(volumes)} volumes are still billed."
-        )
+    if disks:
+        said.append("Its volume is still billed." if len(disks) == 1 else f"Its {len(disks)} volumes are still billed.")
     return " ".join(said)
 
 
 def dies(volume: Item, vm: Item) -> bool:
     """Return whether a volume is marked as deleted with a VM that it is attached to; where nothing says so it is."""
-    mapped = [one.get("ebs") for one in _dicts(vm["extra"].get("blockDeviceMapping"))]
-    for one in (*_dicts(mapped), {"volumeId": volume["id"], **attachment(volume, vm["id"])}):
-        if one.get("volumeId") == volume["id"] and one.get("deleteOnTermination"):
-            return str(one["deleteOnTermination"]).lower() != "false"
+    disks: list[dict[str, Any]] = [one for one in vm.get("volumes") or () if one["id"] == volume["id"]]
+    for one in (*disks, attachment(volume, vm["id"])):
+        if (said := one.get("dies")) is not None:
+            return bool(said)
     return True
 
 
 def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
     """Return the volumes that are deleted with a VM, as the cloud lists them now; those of other VMs too stay."""
-    attached = (one for page in provider.volumes(vms=[vm["id"]]) for one in page)
+    attached = (one for page in volumes(provider).list(vms=[vm["id"]]) for one in page)
     return [one for one in attached if set(holders(one)) <= {vm["id"]} and dies(one, vm)]
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    """Return the structures in a list of EC2's; what is none is left out."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -106,19 +83,19 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the cloud says about VMs, by id where nothing else is said."""
+    """What the cloud says about VMs; the mappings are by id."""
 
     items: Mapping[str, Item]
     volumes: Mapping[str, Sequence[Item]]
     """A volume that is attached to several of them is with each."""
     addresses: Mapping[str, Sequence[str]] | None
-    """Elastic ones; None where they could not be looked at."""
+    """Elastic ones; None where they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
     now: datetime
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
         """Return USD an hour of a VM while it runs, None where it is not known."""
@@ -130,13 +107,13 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none, or none any more."""
+        """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
         if self.items[native].get("state") == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
         if size:
             return f"instance store of {flavor}, {size:,} GB, and all that is on it"
-        return "its root disk, which is an instance store" if has_ephemeral_root(self.items[native]) else ""
+        return "its root disk, which is an instance store" if self.items[native].get("ephemeral_root") else ""
 
     def elastic(self, native: str) -> Sequence[str]:
         """Return the elastic addresses of a VM that are known."""
@@ -145,7 +122,7 @@ class Facts:
     def lost_address(self, native: str) -> str | None:
         """Return the public address that is not elastic, "" where there is none, None where that is not known."""
         address = str(self.items[native].get("public_ip") or "")
-        if address and self.addresses is None and not has_amazons_address(self.items[native]):
+        if address and self.addresses is None and self.items[native].get("elastic") is not False:
             return None
         return "" if address in self.elastic(native) else safe(address)
 
@@ -173,13 +150,13 @@ class Facts:
 def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
     """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
 
-    `protection`: ask of each VM whether it is protected, a call for each. What these keys may not look at, or what
+    `protection`: ask for each VM whether it is protected, one request each. What these keys may not look at, or what
     fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
     """
     session = context.session
     natives = list(dict.fromkeys(id_of(context, VM, word) for word in words))
     provider = context.connect()
-    items = {item["id"]: item for page in provider.vms(natives) for item in page}
+    items = {item["id"]: item for page in vms(provider).list(natives) for item in page}
     session.cache.rows.put(VM, session.scope, items.values())
     there = list(items)
     notes: list[str] = []
@@ -191,19 +168,19 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
             notes.append(f"{what} could not be looked at: {error}")
         except (Cancelled, CacheError):
             raise
-        except Exception as error:  # noqa: BLE001 - an internal error costs the one fact, and is said
+        except Exception as error:  # noqa: BLE001 - an internal error costs one fact, and a note says so
             logger.exception("%s could not be looked at", what)
             notes.append(f"{what} could not be looked at: {type(error).__name__}, a bug in cloudmesh-tui.")
         return otherwise
 
     no_volumes: dict[str, list[Item]] = {}
-    no_addresses: dict[str, list[str]] | None = None if there else {}
+    no_addresses: Mapping[str, Sequence[str]] | None = None if there else {}
     unknown: dict[str, bool] = {}
     flavors = _known_flavors(context, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
         ask("Volumes", no_volumes, lambda: _attached(provider, there)),
-        ask("Elastic IPs", no_addresses, lambda: provider.addresses(there)),
+        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there)),
         ask("Termination protection", unknown, lambda: _protection(context, there)) if protection else {},
         ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
         session.now(),
@@ -213,7 +190,7 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
 
 def _attached(provider: Provider, there: Sequence[str]) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
-    listed = {item["id"]: item for page in provider.volumes(vms=there) for item in page}
+    listed = {item["id"]: item for page in volumes(provider).list(vms=there) for item in page}
     for volume in listed.values():
         for native in holders(volume):
             found.setdefault(native, []).append(volume)
@@ -233,7 +210,7 @@ def _known_flavors(context: Context, names: set[str]) -> dict[str, Item]:
 def _other_flavors(provider: Provider, items: Mapping[str, Item], known: Mapping[str, Item]) -> dict[str, Item]:
     """Ask about the flavors that were never listed here: whether they have an instance store must not be guessed."""
     names = sorted({str(item["flavor"]) for item in items.values() if item.get("flavor")} - set(known))
-    return {item["id"]: item for page in provider.flavors(names) for item in page} if names else {}
+    return {item["id"]: item for page in flavors(provider).list(names) for item in page} if names else {}
 
 
 def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
@@ -244,7 +221,7 @@ def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
         provider, found = context.connect(), {}
         for native in mine:
             try:
-                found[native] = provider.protected(native)
+                found[native] = vms(provider).protected(native)
             except NotFoundError:  # it is gone since
                 continue
             session.cache.rows.set_protected(VM, session.scope, native, found[native])

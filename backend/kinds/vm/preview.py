@@ -9,7 +9,7 @@ from backend.commands.production import is_production
 from backend.format import counted, duration
 from backend.kinds.vm import VM
 from backend.kinds.vm.actions import STOP
-from backend.kinds.vm.facts import Facts, facts, group_of, has_ephemeral_root, is_spot
+from backend.kinds.vm.facts import Facts, facts, group_of
 from backend.kinds.volume.facts import holders, total_size
 from backend.lifecycle import GONE
 from backend.providers.protocol import Item
@@ -35,7 +35,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
-    if request := item["extra"].get("spotInstanceRequestId"):
+    if request := item.get("spot_request"):
         warnings.append(f"Its spot request {safe(str(request))} boots another in its place if it is persistent.")
     if production:
         warnings.append("It is tagged as production.")
@@ -108,12 +108,12 @@ def _stopped(seen: Facts, native: str) -> Target:
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
-    if is_spot(item):
+    if item.get("spot"):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
     left_out = ""
     if (state := str(item.get("state"))) in STOP.impossible_in:
         left_out = f"it is {safe(state)} already"
-    elif has_ephemeral_root(item):
+    elif item.get("ephemeral_root"):
         left_out = "its root disk is an instance store, and EC2 cannot stop such a VM"
     return Target(
         native,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Context, Result
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.providers.protocol import Item
 
 
@@ -14,13 +15,13 @@ def protect(on: bool) -> Callable[[Context], Result]:
     def run(context: Context) -> Result:
         provider, item = present(context, VM, context.args["vm"])
         native = str(item["id"])
-        if provider.protected(native) == on:
+        if vms(provider).protected(native) == on:
             context.session.cache.rows.set_protected(VM, context.session.scope, native, on)
             already = "protected already" if on else "not protected"
             return Result(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=VM)
         context.check()
         context.journal.sending(native)
-        provider.protect(native, on)
+        vms(provider).protect(native, on)
         return _protected(context, item, on)
 
     return run
@@ -31,7 +32,7 @@ def probe(on: bool) -> Callable[[Context], Result | None]:
 
     def find_out(context: Context) -> Result | None:
         provider, item = present(context, VM, context.journal.objects[0])
-        return _protected(context, item, on) if provider.protected(item["id"]) == on else None
+        return _protected(context, item, on) if vms(provider).protected(item["id"]) == on else None
 
     return find_out
 

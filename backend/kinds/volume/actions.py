@@ -9,11 +9,13 @@ from backend.commands.model import Context, Result
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
 from backend.kinds.location import LOCATION, zone
-from backend.kinds.model import Row, is_id
+from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
+from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
 from backend.providers.protocol import Item, Provider
+from backend.providers.registry import is_id
 from backend.text import safe
 
 # --- creating and deleting -------------------------------------------------------------------------------------------
@@ -27,11 +29,11 @@ def create(context: Context) -> Result:
     provider = context.connect()
     before = [item["id"] for item in _named(provider, name)]
     context.journal.sending(name=name, size=size, location=where, before=before)
-    return _created(context, provider.create_volume(name, size, where, context.journal.token))
+    return _created(context, volumes(provider).create(name, size, where, context.journal.token))
 
 
 def probe_create(context: Context) -> Result | None:
-    """Look for a volume like it that was not there before and that no other command has made."""
+    """Find a volume like it that was not there before and that no other command made."""
     name, size, where, before = (context.journal.request[key] for key in ("name", "size", "location", "before"))
     for item in _named(context.connect(), name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
@@ -43,7 +45,7 @@ def probe_create(context: Context) -> Result | None:
 def create_again(context: Context) -> Result:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second volume."""
     name, size, where = (context.journal.request[key] for key in ("name", "size", "location"))
-    return _created(context, context.connect().create_volume(name, size, where, context.journal.token))
+    return _created(context, volumes(context.connect()).create(name, size, where, context.journal.token))
 
 
 def _made_by_another(context: Context, native: str) -> bool:
@@ -54,7 +56,7 @@ def _made_by_another(context: Context, native: str) -> bool:
 
 
 def _named(provider: Provider, name: str) -> list[Item]:
-    return [item for page in provider.volumes() for item in page if item["name"] == name]
+    return [item for page in volumes(provider).list() for item in page if item["name"] == name]
 
 
 def _created(context: Context, item: Item) -> Result:
@@ -90,12 +92,12 @@ def delete(context: Context) -> Result:
     check_production(context, VOLUME, volume)
     context.check()
     context.journal.sending(native, name=volume.get("name"))
-    provider.delete_volume(native)
+    volumes(provider).delete(native)
     return _deleted(context, native)
 
 
 def probe_delete(context: Context) -> Result | None:
-    """Look whether a volume is gone, or going."""
+    """Find out whether a volume is deleted or being deleted."""
     (native,) = context.journal.objects
     item = listed(context.connect(), VOLUME, native)
     return _deleted(context, native) if item is None or item["state"] == "deleting" else None
@@ -118,7 +120,7 @@ def attach(context: Context) -> Result:
     _, vm = present(context, VM, context.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
     if held := _hindrance(volume, vm["id"]):
-        leaving = attachment(volume, held).get("status") in _LEAVING
+        leaving = attachment(volume, held).get("state") in _LEAVING
         raise RefusedError(
             f"Volume {named} is {'being detached from' if leaving else 'attached to'} {held}; nothing was done.",
             "Wait until it is available." if leaving else "" if held == vm["id"] else "Detach it first.",
@@ -131,23 +133,23 @@ def attach(context: Context) -> Result:
     device = context.args["device"] or _free_device(provider, vm["id"])
     context.check()
     context.journal.sending(volume["id"], vm["id"], device=device)
-    provider.attach(volume["id"], vm["id"], device)
+    volumes(provider).attach(volume["id"], vm["id"], device)
     return _attached(context, _again(provider, volume), vm["id"], device)
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM that surely keeps a volume from being attached to `vm`, None where the cloud decides.
+    """Return the VM that makes attaching a volume to `vm` impossible, None where the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """
     vms = holders(volume)
-    if volume["extra"].get("multiAttachEnabled") == "true":
+    if volume.get("multi_attach"):
         return vm if vm in vms else None
     return vms[0] if vms else None
 
 
 def probe_attach(context: Context) -> Result | None:
-    """Look whether a volume is attached where it should be."""
+    """Find out whether a volume is attached to its VM."""
     native, vm = context.journal.objects
     _, volume = present(context, VOLUME, native)
     return _attached(context, volume, vm, context.journal.request["device"]) if vm in holders(volume) else None
@@ -166,7 +168,7 @@ def detach(context: Context) -> Result:
     device = attachment(volume, vm).get("device")
     context.check()
     context.journal.sending(volume["id"], vm, device=device)
-    provider.detach(volume["id"], vm)
+    volumes(provider).detach(volume["id"], vm)
     return _detached(context, _again(provider, volume), vm, device)
 
 
@@ -195,10 +197,10 @@ def is_shared(row: Row) -> bool:
 
 
 def probe_detach(context: Context) -> Result | None:
-    """Look whether a volume is no longer attached where it was."""
+    """Find out whether a volume is no longer attached to its VM."""
     native, vm = context.journal.objects
     _, volume = present(context, VOLUME, native)
-    gone = vm not in holders(volume) or attachment(volume, vm).get("status") in _LEAVING
+    gone = vm not in holders(volume) or attachment(volume, vm).get("state") in _LEAVING
     return _detached(context, volume, vm, context.journal.request["device"]) if gone else None
 
 
@@ -234,7 +236,7 @@ def _again(provider: Provider, volume: Item) -> Item:
 
 
 def _free_device(provider: Provider, vm: str) -> str:
-    taken = {attachment(item, vm).get("device") for page in provider.volumes(vms=[vm]) for item in page}
+    taken = {attachment(item, vm).get("device") for page in volumes(provider).list(vms=[vm]) for item in page}
     for device in DEVICES:
         if device not in taken:
             return device

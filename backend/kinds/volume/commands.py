@@ -44,7 +44,7 @@ COMMANDS: tuple[Command, ...] = (
                 "Availability zone",
                 "option",
                 kind="location",
-                default=lambda session: session.cloud.default.location,
+                default=lambda session: session.cloud.location,
             ),
         ),
         effect="changes",

@@ -1,6 +1,6 @@
 """What the cloud says of a volume: its size and the VMs that it is attached to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from backend.providers.protocol import Item
@@ -12,10 +12,9 @@ def holders(volume: Item) -> list[str]:
 
 
 def attachment(volume: Item, vm: str) -> dict[str, Any]:
-    """Return what EC2 says of a volume's attachment to one VM (device, status …), nothing where it has none."""
-    found = volume["extra"].get("attachmentSet")
-    entries = found if isinstance(found, list) else []
-    return next((one for one in entries if isinstance(one, dict) and one.get("instanceId") == vm), {})
+    """Return the attachment of a volume to one VM: device, state, dies; nothing where it has none."""
+    attachments: Sequence[dict[str, Any]] = volume.get("attachments") or ()
+    return next((one for one in attachments if one["vm"] == vm), {})
 
 
 def total_size(volumes: Iterable[Item]) -> str:

@@ -11,6 +11,7 @@ from backend.commands.production import is_production
 from backend.format import cell, counted
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
+from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import holders, total_size
 from backend.providers.protocol import Item
 from backend.text import safe
@@ -23,7 +24,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these volumes would do."""
     session = context.session
     natives = [id_of(context, VOLUME, word) for word in ids]
-    items = {item["id"]: item for page in context.connect().volumes(natives) for item in page}
+    items = {item["id"]: item for page in volumes(context.connect()).list(natives) for item in page}
     session.cache.rows.put(VOLUME, session.scope, items.values())
     targets = [
         _volume(context, items[native], native) if native in items else absent(context, VOLUME, native)
@@ -61,7 +62,7 @@ def _may_hold_data(context: Context, volume: Item) -> bool:
     EC2 does not tell what a volume was attached to before; that this dashboard attached it is in the journal.
     """
     session, created = context.session, volume.get("created")
-    if volume["extra"].get("snapshotId") or created is None or session.now() - created >= NEW:
+    if volume.get("snapshot") or created is None or session.now() - created >= NEW:
         return True
     entries = session.cache.journal.of(session.scope, volume["id"])
     return any(entry["command"].startswith("volume attach ") for entry in entries)

@@ -6,7 +6,8 @@ from hashlib import blake2b
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from backend.providers.ec2.xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Malformed, Reader, composed, whole
+from backend.providers.ec2.xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Reader, composed, whole
+from backend.providers.failures import Malformed
 
 FORMAT = b"2"
 """Part of every digest: change it when other things are made of the same bytes, and all items are read again."""
@@ -48,6 +49,11 @@ class Cutter:
     def rest(self) -> dict[str, Any]:
         """All but the items, after close()."""
         return self._reader.rest
+
+    @property
+    def request(self) -> str:
+        """EC2's id of the request; see Reader."""
+        return self._reader.request
 
     def feed(self, data: bytes) -> list[tuple[int | None, Any]]:
         """Return the items that `data` completes; those without a digest were not cut. Raises Malformed."""

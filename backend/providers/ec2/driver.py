@@ -1,82 +1,48 @@
 """The libcloud driver that signs and sends our EC2 calls and hands back the answer as a stream of bytes."""
 
-from backend.providers.ec2 import trust  # before libcloud, which it loads
+from backend.providers.transport import Answer, Transport  # before libcloud, whose trust it sets up
 
 # isort: split
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from libcloud.common.base import Response
 from libcloud.compute.base import NodeDriver
 from libcloud.compute.drivers.ec2 import EC2Connection, EC2NodeDriver
-from libcloud.http import LibcloudConnection
 
 from backend.config import Cloud
 from backend.errors import ConfigError
-from backend.providers.ec2.errors import Refusal
+from backend.providers.ec2.entry import KEY, SECRET, TOKEN
 from backend.providers.ec2.hosts import host as host_of
 from backend.providers.ec2.hosts import is_region, signed_as
-from backend.providers.ec2.xml import Malformed, whole
+from backend.providers.ec2.xml import whole
+from backend.providers.failures import Malformed, Refusal
 from backend.providers.retry import RetryPolicy
 
 VERSION = "2016-11-15"
 """Of the EC2 API; libcloud's own is older and lacks tags at creation."""
-CHUNK = 65_536
-"""Bytes parsed in one go: small enough that the screen's thread gets its turn in between."""
 
 
-class Answer(Response):  # type: ignore[misc]
-    """An answer whose body is still on its way. Raises Refusal for anything but success.
+class EC2Answer(Answer):
+    """An answer of EC2, whose errors have a code and a message."""
 
-    libcloud's own reads the body whole, decodes it as ISO-8859-1, and finds no error code where there is an xmlns.
-    """
-
-    def __init__(self, response: Any, connection: Any) -> None:  # on purpose without super: that would read the body
-        self.connection = connection
-        self.status = response.status_code
-        self._response = response
-        if self.status >= 300:
-            try:
-                body = b"".join(self._until(CHUNK))
-            finally:
-                self.close()
-            raise _refusal(self.status, body)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, unzipped."""
-        yield from self._response.iter_content(CHUNK)
-
-    def close(self) -> None:
-        """Give the connection back: to the pool when the body was read to its end, else to the operating system."""
-        self._response.close()
-
-    def _until(self, most: int) -> Iterator[bytes]:
-        for chunk in self.chunks():
-            yield chunk
-            most -= len(chunk)
-            if most <= 0:
-                return
-
-
-class Transport(LibcloudConnection):  # type: ignore[misc]
-    """libcloud's HTTP session without what requests would add behind its back."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.session.auth = lambda request: request  # else an entry in ~/.netrc replaces our signature
-        # Else a redirect takes the session token to another host; and requests reads the whole body of one, however
-        # long, before it looks whether it may follow.
-        self.session.resolve_redirects = lambda *_, **__: iter(())
+    @staticmethod
+    def refusal(status: int, body: bytes) -> Refusal:
+        """Return the error that an answer of `status` describes; its code is "" where the body is not EC2's."""
+        try:
+            said = whole(body)
+        except Malformed:
+            said = {}
+        error = _with_code(said) or {}
+        request = said.get("RequestID") or said.get("RequestId")  # EC2's word, and moto's
+        return Refusal(status, *(str(found or "") for found in (error.get("Code"), error.get("Message"), request)))
 
 
 class Connection(EC2Connection):  # type: ignore[misc]
     """Signs with V4 and answers with streams."""
 
     version = VERSION
-    responseCls = Answer
+    responseCls = EC2Answer
     conn_class = Transport
 
 
@@ -100,14 +66,11 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         self.api_name = "ec2"
         self.country = ""
         self.signature_version = "4"
-        self.token = keys.token.reveal() or None
+        self.token = keys[TOKEN].reveal() if TOKEN in keys else None
         self.path = path
-        NodeDriver.__init__(
-            self, keys.key.reveal(), keys.secret.reveal(), secure=secure, host=host, port=port, timeout=silence
-        )
-        transport = self.connection.connection
-        transport.ca_cert = trust.trusted(os.environ) if secure else None
-        transport.session.trust_env = not cloud.direct
+        key, secret = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET))
+        NodeDriver.__init__(self, key, secret, secure=secure, host=host, port=port, timeout=silence)
+        self.connection.connection.set_up(secure=secure, direct=cloud.direct)
 
     @property
     def host(self) -> str:
@@ -131,11 +94,8 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         )
 
     def hang_up(self) -> None:
-        """Cut off, from another thread, the answer that is being received; one that has not begun ends by itself."""
-        response = getattr(self.connection.connection, "response", None)
-        if response is not None:
-            with suppress(OSError, ValueError, RuntimeError):  # it has ended meanwhile
-                response.raw.shutdown()
+        """Cut off, from another thread, the answer that is being received."""
+        self.connection.connection.hang_up()
 
 
 def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
@@ -152,17 +112,6 @@ def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
             "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml, or in AWS_REGION where that names none.",
         )
     return True, host_of(cloud.region), 443, "/"
-
-
-def _refusal(status: int, body: bytes) -> Refusal:
-    """Return the error that an answer of `status` describes; its code is "" where the body is not EC2's."""
-    try:
-        said = whole(body)
-    except Malformed:
-        said = {}
-    error = _with_code(said) or {}
-    request = said.get("RequestID") or said.get("RequestId")  # EC2's word, and moto's
-    return Refusal(status, *(str(found or "") for found in (error.get("Code"), error.get("Message"), request)))
 
 
 def _with_code(value: Any) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.providers.ec2.cut import value
 from backend.providers.ec2.outline import Outline
-from backend.providers.ec2.xml import Malformed
+from backend.providers.failures import Malformed
 from backend.providers.protocol import Item
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,40 @@ def entries(value: Any) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
+# --- facts in our words ----------------------------------------------------------------------------------------------
+
+
+def is_spot(value: Any) -> bool | None:
+    """Return True for the lifecycle `spot` or the id of a spot request, None for EC2's other lifecycles."""
+    return True if isinstance(value, str) and value not in ("scheduled", "capacity-block") else None
+
+
+def is_elastic(owners: Any) -> bool | None:
+    """Return False where EC2 says that a VM's public address is Amazon's own; None where it does not say."""
+    return False if "amazon" in entries(owners) else None
+
+
+def volumes(mapping: Any) -> list[dict[str, Any]]:
+    """Return the volumes of a VM's block devices: id, and `dies`, whether they are deleted with it (None: not said)."""
+    disks = [one.get("ebs") for one in entries(mapping) if isinstance(one, dict)]
+    return [{"id": text(one.get("volumeId")), "dies": _dies(one)} for one in disks if isinstance(one, dict)]
+
+
+def attachments(value: Any) -> list[dict[str, Any]]:
+    """Return the attachments of a volume: vm, device, state and `dies`, as in `volumes`."""
+    return [
+        {"vm": text(one.get("instanceId")), "device": text(one.get("device")), "state": text(one.get("status"))}
+        | {"dies": _dies(one)}
+        for one in entries(value)
+        if isinstance(one, dict)
+    ]
+
+
+def _dies(one: dict[str, Any]) -> bool | None:
+    said = one.get("deleteOnTermination")
+    return str(said).lower() != "false" if said else None
+
+
 # --- one table a kind: column to the paths tried in turn, and the converter ------------------------------------------
 
 
@@ -108,20 +142,29 @@ def _at(raw: Any, path: tuple[str, ...]) -> Any:
 
 
 class Fields:
-    """The columns of a kind; what they do not take goes to "extra" under EC2's own names, tags as a dict."""
+    """The columns of a kind and, in our words, the facts that commands ask for.
 
-    def __init__(self, **columns: Field) -> None:
+    What the columns do not take goes to "extra" under EC2's own names; tags are a fact of everything.
+    """
+
+    def __init__(self, facts: Mapping[str, Field] | None = None, **columns: Field) -> None:
         self._columns = tuple(columns.items())
-        self._taken = {field.paths[0][0] for field in columns.values() if len(field.paths[0]) == 1} | {"tagSet"}
+        self._facts = tuple((facts or {}).items())
+        self._taken = {field.paths[0][0] for field in columns.values() if len(field.paths[0]) == 1} | {"tags", "tagSet"}
 
     def item(self, raw: Any) -> Iterator[Item]:
         """Yield the item that `raw`, which is used up, describes; nothing when it has no id to be referred to by."""
         if isinstance(raw, dict):
-            raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them, and extra too
+            raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them
         if isinstance(raw, (dict, Outline)):
             item: Item = {column: field.of(raw) for column, field in self._columns}
             if item["id"] is not None:
-                item["extra"] = self._rest(raw) if isinstance(raw, dict) else {AS_WRITTEN: raw.xml}
+                if isinstance(raw, dict):
+                    item |= {fact: field.of(raw) for fact, field in self._facts}
+                    item["tags"] = raw["tags"]
+                    item["extra"] = self._rest(raw)
+                else:
+                    item["extra"] = {AS_WRITTEN: raw.xml}
                 yield item
                 return
         log.warning("EC2 listed something without an id; it is left out")
@@ -165,6 +208,15 @@ FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
 )
 OFFERING = Fields(id=Field("instanceType"), zone=Field("location"))
 VM = Fields(
+    {
+        "token": Field("clientToken"),
+        "group": Field("tags/aws:autoscaling:groupName"),
+        "spot": Field("instanceLifecycle", "spotInstanceRequestId", to=is_spot),
+        "spot_request": Field("spotInstanceRequestId"),
+        "ephemeral_root": Field("rootDeviceType", to=lambda type_: type_ == "instance-store"),
+        "elastic": Field("networkInterfaceSet/*/association/ipOwnerId", to=is_elastic),
+        "volumes": Field("blockDeviceMapping", to=volumes),
+    },
     id=Field("instanceId"),
     name=Field("tags/Name"),
     state=Field("instanceState/name"),
@@ -192,6 +244,11 @@ LOCATION = Fields(
     type=Field("zoneType"),
 )
 VOLUME = Fields(
+    {
+        "attachments": Field("attachmentSet", to=attachments),
+        "multi_attach": Field("multiAttachEnabled", to=lambda said: said == "true"),
+        "snapshot": Field("snapshotId"),
+    },
     id=Field("volumeId"),
     name=Field("tags/Name"),
     size=Field("size", to=integer),

@@ -1,9 +1,6 @@
 """The table of what can go wrong with an EC2 call: what each failure means and what to do about it."""
 
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from backend.errors import (
     CloudError,
@@ -12,30 +9,13 @@ from backend.errors import (
     PermissionDeniedError,
     TransientError,
 )
-
-
-class Rule(NamedTuple):
-    """What a failure means. `reason` and `cure` are templates: see backend.providers.ec2.errors for their fields."""
-
-    error: type[CloudError]
-    reason: str
-    cure: str
-    words: str = ""
-    """A pattern that the cloud's own words must have for this meaning; one code may have several."""
-    brief: str = ""
-    """What a TransientError is called while the call waits to be sent again."""
-    unsure: bool = False
-    """The call may have been carried out all the same."""
-    quote: bool = True
-    """The cloud's own words follow; left out only where they never say more."""
-
+from backend.providers.rules import LATER, ON_THE_WAY, Rule, Rules
 
 _EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
 """A policy forbids it; else none allows it. The second form is that of a decoded authorization message."""
 _IMPLICIT = r"because no(?: \w[\w-]*){1,5}? (?:policy|boundary) allows"
 
 _KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
-_LATER = "Try again in a moment."
 _DENIED = ("UnauthorizedOperation", "AccessDenied*", "UnauthorizedAccess", "NotAuthorized")
 _UNKNOWN_KEYS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClient*", "MissingAuthenticationToken")
 _SIGNATURE = ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*")
@@ -51,7 +31,7 @@ _EXPIRED = Rule(
 )
 _SKEW = r"signature (?:has )?expired|signature not yet current|too skewed|skewed time|clock"
 
-RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+RULES: Rules = (
     # --- what EC2 answers: its code, else "HTTP" and the status -----------------------------------------------------
     ((*_UNKNOWN_KEYS, *_SIGNATURE), _CLOCK._replace(words=_SKEW)),
     (("RequestTimeTooSkewed", "InvalidRequestTime"), _CLOCK),
@@ -203,7 +183,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ),
     (
         ("RequestLimitExceeded", "*Throttl*", "SlowDown", "BandwidthLimitExceeded", "RequestResourceCountExceeded"),
-        Rule(TransientError, "EC2 limits how often it is asked (throttling)", _LATER, brief="throttled", quote=False),
+        Rule(TransientError, "EC2 limits how often it is asked (throttling)", LATER, brief="throttled", quote=False),
     ),
     (
         ("*LimitExceeded", "MaxSpotInstanceCountExceeded"),
@@ -230,14 +210,14 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ),
     (
         ("HTTP 429",),
-        Rule(TransientError, "{host} limits how often it is asked (throttling)", _LATER, brief="throttled"),
+        Rule(TransientError, "{host} limits how often it is asked (throttling)", LATER, brief="throttled"),
     ),
     (
         _ITS_OWN,
         Rule(
             TransientError,
             "{host} has a problem of its own (HTTP {status})",
-            _LATER,
+            LATER,
             brief="EC2 has a problem of its own",
             unsure=True,
         ),
@@ -247,32 +227,9 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
     ),
     (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.")),
-    # --- what happens on the way ------------------------------------------------------------------------------------
-    (("dns",), Rule(CloudError, "the host {host} cannot be found", "Check the network and {place}.")),
-    (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {place}.")),
-    (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}{why}", "Check {place}. {trust}")),
-    (
-        ("socks",),
-        Rule(
-            CloudError,
-            "{proxy} names a SOCKS proxy, and Python finds no PySocks to use it",
-            "Install it: pip install 'cloudmesh-tui[socks]'. Or write in NO_PROXY what needs no proxy.",
-        ),
-    ),
-    (("proxy",), Rule(CloudError, "the proxy does not lead to {host}", "Check {proxy} and NO_PROXY.")),
-    (
-        ("unreachable",),
-        Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
-    ),
-    (("timeout",), Rule(TransientError, "{host} took too long", _LATER, brief="no answer", unsure=True)),
-    (("cut off",), Rule(TransientError, "the connection to {host} broke", _LATER, brief="cut off", unsure=True)),
-    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", unsure=True)),
-    (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", unsure=True)),
+    *ON_THE_WAY,
 )
 """The first rule with a pattern that fits a failure's name, and whose words are among the cloud's, is the one."""
-
-UNKNOWN = RULES[-1][1]
-"""The rule of what has none."""
 
 _WHO = {
     "service control policy": "the administrator of the AWS organization",
@@ -285,25 +242,6 @@ _WHO = {
 """Who can change each kind of policy; all others the account's administrator."""
 
 _POLICY = re.compile(r"(explicit deny in|because no)((?: \w[\w-]*){1,5}? (?:policy|boundary))", re.IGNORECASE)
-
-
-def rule_for(name: str, status: int, words: str) -> Rule:
-    """Return the rule of a failure: by its name, then by its HTTP status (0: none), and by the cloud's own words."""
-    for candidate in _candidates(name, status):
-        for patterns, rule in RULES:
-            if any(pattern != "*" and fnmatchcase(candidate, pattern) for pattern in patterns) and (
-                not rule.words or re.search(rule.words, words, re.IGNORECASE)
-            ):
-                return rule
-    return UNKNOWN
-
-
-def _candidates(name: str, status: int) -> Iterator[str]:
-    if status == 501:  # whatever the code is: the endpoint says that it has no such action
-        yield "HTTP 501"
-    yield re.sub(r"^(?:Client|Server)\.", "", name)  # as EC2's SOAP API had it, and old endpoints have it still
-    if status:
-        yield f"HTTP {status}"
 
 
 def policy(words: str) -> tuple[str, str]:

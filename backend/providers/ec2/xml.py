@@ -3,6 +3,7 @@
 from typing import Any
 from xml.parsers import expat
 
+from backend.providers.failures import Malformed
 from backend.redact import redacted
 
 DEEPEST = 64
@@ -10,10 +11,6 @@ DEEPEST = 64
 LONGEST = 16 << 20
 """Bytes of an answer in which no item is complete: room for a reservation of 1,000 VMs with all their tags."""
 TOO_DEEP, ENDLESS = "its elements are too deep in each other", "it does not come to an end"
-
-
-class Malformed(Exception):
-    """An answer is not the XML that was asked for: cut short, empty, HTML, another call's."""
 
 
 class Reader:
@@ -54,6 +51,12 @@ class Reader:
         if not self._found:
             raise Malformed(f"it has no {' or '.join(self._collections)}")
         return items
+
+    @property
+    def request(self) -> str:
+        """EC2's id of the request, "" where it has not said it; after close()."""
+        said = self.rest.get("requestId")
+        return said if isinstance(said, str) else ""
 
     @property
     def collecting(self) -> bool:

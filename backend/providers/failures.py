@@ -1,23 +1,22 @@
-"""Turns everything that can go wrong with an EC2 call into one sentence, the cloud's own words and what to do."""
+"""Turns everything that can go wrong with a request into one sentence, the cloud's own words and what to do."""
 
-import base64
 import logging
 import os
-import re
 import ssl
-from collections.abc import Iterator
-from typing import NamedTuple
-from urllib.parse import unquote
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import requests.exceptions as http
 import urllib3.exceptions as sockets
 
-from backend.config import Cloud
 from backend.errors import CloudError, TransientError, UnsureError
-from backend.providers.ec2 import rules, trust
-from backend.providers.ec2.xml import Malformed
+from backend.providers import trust
+from backend.providers.rules import UNKNOWN, Rules, rule_for
 from backend.redact import redacted
 from backend.text import safe
+
+if TYPE_CHECKING:
+    from backend.config import Cloud
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ LONGEST = 300
 
 
 class Refusal(Exception):
-    """The endpoint's answer is an error: HTTP `status`, EC2's `code`, `message` and `request` id ("" where none)."""
+    """The endpoint's answer is an error: HTTP `status`, the cloud's `code`, `message` and `request` id ("": none)."""
 
     def __init__(self, status: int, code: str = "", message: str = "", request: str = "") -> None:
         super().__init__(code or str(status))
@@ -36,8 +35,12 @@ class Refusal(Exception):
         self.request = request
 
 
-class Call(NamedTuple):
-    """A call of the API and what it is in plain words, its object included: "Stopping VM i-0abc"."""
+class Malformed(Exception):
+    """An answer is not what was asked for: cut short, empty, HTML, another request's."""
+
+
+class Request(NamedTuple):
+    """One request: its name in the cloud's API, and what it does, in plain words with its object: "Stopping VM i-0"."""
 
     action: str
     doing: str
@@ -59,69 +62,76 @@ _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 """What an exception, or one that it wraps, is called in the rules."""
 
-_ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*(\S+)", re.IGNORECASE)
-"""What EC2 says to administrators alone: hundreds of characters that only STS can read."""
 
-_SIGNED = re.compile(
-    r"\s*(?:The Canonical String|The String-to-Sign|\S*Authorization['\"]?\s*[=:]|'?AWS4-HMAC).*", re.DOTALL
-)
-"""Where an answer goes on with what was signed, the session token included."""
+class Said(NamedTuple):
+    """What a cloud says about a failure, as its provider reads it."""
 
-_DENIED = re.compile(r"not authorized to perform: ([\w:*-]+)|\"action\"\s*:\s*\"([\w:*-]+)\"")
+    words: str
+    """What the sentence quotes."""
+    whole: str
+    """All of it: what rules look at, and what is kept where the sentence leaves something out."""
+    fields: Mapping[str, str] = {}
+    """What the provider's rules have in their templates beyond the shared fields."""
+    more: str = ""
+    """A sentence about what is left out."""
 
 
-def explain(failure: Exception, call: Call, cloud: Cloud, host: str, tries: int = 1) -> CloudError:
-    """Return the error to raise (`from None`: the cause may hold headers and keys) when `call` failed.
+class Dialect(NamedTuple):
+    """How the failures of one provider are read."""
 
-    Its sentence quotes the cloud; where that is cut, or leaves out an encoded message, its `details` have all of it.
+    rules: Rules
+    read: Callable[[str, "Request"], Said]
+    """Takes the cloud's own words, and the request that has failed."""
 
-    Template fields: cloud, region, host, place (where a wrong host would come from), action, denied (the permission
-    that is missing), policy and who (the kind of policy that denies it, and who can change that), proxy (the variables
-    that name it), trust (where other certificates would come from), status, name (code or exception), why.
+
+def explain(
+    failure: Exception, request: Request, cloud: "Cloud", host: str, dialect: Dialect, *, tries: int = 1
+) -> CloudError:
+    """Return the error to raise (`from None`: the cause may hold headers and keys) when `request` failed.
+
+    Its sentence quotes the cloud; where that is cut, or leaves something out, its `details` have all of it.
+
+    Template fields: cloud, region, host, place (where a wrong host would come from), action, proxy (the variables
+    that name it), trust (where other certificates would come from), status, name (code or exception), why, and those of
+    the dialect.
     """
     name, status, words = _reduced(failure)
-    words = _SIGNED.sub("", words)
-    encoded = _ENCODED.search(words)
-    said = _ENCODED.sub("", words)
-    whole = f"{words} {_decoded(encoded[1])}".rstrip() if encoded else words
-    rule = rules.rule_for(name, status, whole)
-    if rule is rules.UNKNOWN:
-        log.error("%s failed in a way that has no rule", call.action, exc_info=failure)
-    unsure = call.changes and rule.unsure
-    denied = _DENIED.search(whole)
-    policy, who = rules.policy(said)
+    said = dialect.read(words, request)
+    rule = rule_for(dialect.rules, name, status, said.whole)
+    if rule is UNKNOWN:
+        log.error("%s failed in a way that has no rule", request.action, exc_info=failure)
+    unsure = request.changes and rule.unsure
+    title = cloud.provider.title
+    variables = cloud.provider.region_variables
     fields = {
         "cloud": cloud.name,
         "region": cloud.region,
         "host": host,
         "place": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
         if cloud.endpoint
-        else f"that {cloud.region} is a region of EC2 (`location` in cloudmesh.yaml, else AWS_REGION)",
-        "action": call.action,
-        "denied": _short(denied[1] or denied[2]) if denied else f"ec2:{call.action}",
-        "policy": _short(policy),
-        "who": who,
+        else f"that {cloud.region} is a region of {title} (`location` in cloudmesh.yaml"
+        f"{f', else {variables[0]}' if variables else ''})",
+        "action": request.action,
         "proxy": " or ".join(_proxies("socks" if name == "socks" else "")) or "HTTPS_PROXY",
         "trust": _trust(),
         "status": status,
-        "name": _short(name),
-        "why": _short(words),
+        "name": short(name),
+        "why": short(said.words),
+        **said.fields,
     }
     reason = rule.reason.format(**fields)
-    quoted = f"; EC2 says: {_short(said)}" if rule.quote and said and isinstance(failure, Refusal) else ""
+    quoted = (
+        f"; {title} says: {short(said.words)}" if rule.quote and said.words and isinstance(failure, Refusal) else ""
+    )
     often = f" (asked {tries} times)" if tries > 1 else ""
-    cure = rule.cure.format(**fields)
-    if encoded:
-        kept = "journal and the log keep" if call.changes and not call.trial else "log keeps"
-        cure += f" The {kept} EC2's encoded message; aws sts decode-authorization-message explains it."
-        log.warning("%s was refused, and EC2 says: %s", call.action, whole)
+    cure = f"{rule.cure.format(**fields)} {said.more}".rstrip()
     error = (UnsureError if unsure else rule.error)(
-        f"{safe(call.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
+        f"{safe(request.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
         "It may have been done all the same: refresh before you repeat it." if unsure else cure,
     )
-    if encoded or len(said) > LONGEST:
-        error.details = redacted(whole)
-    error.doing, error.reading = safe(call.doing), not call.changes
+    if said.whole != said.words or len(said.words) > LONGEST:
+        error.details = redacted(said.whole)
+    error.doing, error.reading = safe(request.doing), not request.changes
     if isinstance(error, TransientError):
         error.brief = rule.brief
     return error
@@ -153,16 +163,6 @@ def _wrapped(failure: BaseException) -> Iterator[BaseException]:
             yield from _wrapped(inner)
 
 
-def _decoded(encoded: str) -> str:
-    """Return what an encoded message says where it is plain text in base64; "" where it is encrypted, as AWS's are."""
-    text = unquote(encoded).rstrip(".").replace("-", "+").replace("_", "/")
-    try:
-        found = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
-    except ValueError:
-        return ""
-    return found if found.isprintable() else ""
-
-
 def _proxies(scheme: str = "") -> list[str]:
     """Return the variables of the environment that name a proxy, or one whose scheme begins so."""
     variables = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
@@ -175,7 +175,7 @@ def _trust() -> str:
     return f"Name a file with the certificates of your own authority in {trust.BUNDLES[0]}."
 
 
-def _short(words: str) -> str:
+def short(words: str) -> str:
     """Return a stranger's words on one line, without secrets, fit for a terminal and not too long."""
     words = safe(" ".join(redacted(words).split())).rstrip(".")  # redacted first: half a secret looks like none
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

@@ -1,17 +1,44 @@
-"""Sends one call and hands out its answer, so that waiting for it can be cancelled and no answer trickles for ever."""
+"""Sends one request and yields its answer: the wait can be cancelled, and no answer trickles for ever."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from typing import Protocol
 
 from backend.prefetch import prefetch
-from backend.providers.ec2.driver import Driver
-from backend.providers.ec2.errors import Refusal
+from backend.providers.failures import Refusal
+
+
+class Stream(Protocol):
+    """An answer on its way."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it arrives, unzipped."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Driver(Protocol):
+    """Signs and sends requests, for one thread."""
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        ...
+
+    def send(self, action: str, params: Mapping[str, str]) -> Stream:
+        """Send one request, once. Raises Refusal for anything but success, and what requests and urllib3 raise."""
+        ...
+
+    def hang_up(self) -> None:
+        """Cut off, from another thread, the answer that is being received."""
+        ...
 
 
 class Exchange:
-    """One call and its answer. The driver is used on a thread aside, and nobody waits for that thread.
+    """One request and its answer. The driver is used on a thread aside, and nothing waits for that thread.
 
-    `late` is told how many bytes have come and says whether that is too few by now.
+    `late` takes the number of bytes that have come and returns whether that is too few by now.
     """
 
     def __init__(self, driver: Driver, action: str, params: Mapping[str, str], late: Callable[[int], bool]) -> None:
@@ -31,17 +58,17 @@ class Exchange:
         success, TimeoutError for an answer that is late, and whatever requests and urllib3 raise.
         """
 
-        def look() -> None:
+        def watch() -> None:
             check()
             if self._late(self.received):
                 raise TimeoutError
 
         try:
-            with closing(prefetch(self._answer(), look)) as coming:
+            with closing(prefetch(self._answer(), watch)) as coming:
                 for chunk in coming:
                     self.received += len(chunk)
                     yield chunk
-                    look()
+                    watch()
             self.over = True
         except Refusal:
             self.over = True

@@ -1,0 +1,69 @@
+"""EC2's entry in the registry: all that is known of EC2 without importing libcloud."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from backend.providers.entry import ProviderEntry
+from backend.providers.protocol import Provider, Waiting
+
+if TYPE_CHECKING:
+    from backend.config import Cloud
+    from backend.secret import Secret
+
+KEY, SECRET, TOKEN = "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN"
+
+OWNERS = ("self", "amazon")
+"""The owners whose images are listed where the configuration names none."""
+
+FACES = {
+    "image": "images.Images",
+    "flavor": "flavors.Flavors",
+    "vm": "vms.VMs",
+    "keypair": "keypairs.Keypairs",
+    "location": "locations.Locations",
+    "volume": "volumes.Volumes",
+}
+"""The kinds that EC2 has, each with the module of this package and the class that work with it."""
+
+
+def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
+    """Return the credentials of a cloud at EC2, those that are not empty."""
+    return {name: said for name, said in ((KEY, key), (SECRET, secret), (TOKEN, token)) if said}
+
+
+def _connect(cloud: "Cloud", check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
+    from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: load it late
+
+    return EC2Provider(cloud, check, waits=waits)
+
+
+def _opened(kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    if kind != "image":
+        return extra
+    from backend.providers.ec2 import rows
+
+    return rows.IMAGE.opened(extra)
+
+
+EC2 = ProviderEntry(
+    "ec2",
+    "EC2",
+    _connect,
+    frozenset(FACES),
+    capabilities=frozenset(
+        {"starting and stopping", "termination protection", "tags", "dry runs", "request tokens", "attaching volumes"}
+    ),
+    ids=r"(i|vol|ami|key)-[0-9a-f]{8,}",
+    credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
+    required=(KEY, SECRET),
+    region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),  # in the order of AWS's SDKs
+    # A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number.
+    zone=r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)",
+    locations="a region or an availability zone, such as us-west-1 or us-west-1b",
+    endpoint_region="us-east-1",  # most such clouds have one region, by any name
+    owners=("self", "amazon", "aws-marketplace", "aws-backup-vault", "all"),
+    owner_id=r"\d{12}",
+    owner_form="a 12-digit account id",
+    flavor="t2.micro",
+    opened=_opened,
+)

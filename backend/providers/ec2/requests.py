@@ -1,0 +1,175 @@
+"""The requests of one connection to EC2: listings page by page, changes, and questions about one thing."""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from backend.callbacks import ignore
+from backend.errors import CloudError
+from backend.providers.ec2 import rows
+from backend.providers.ec2.cut import Cutter, value
+from backend.providers.ec2.driver import Driver
+from backend.providers.ec2.outline import outline
+from backend.providers.ec2.params import filtered
+from backend.providers.ec2.words import DIALECT
+from backend.providers.ec2.xml import Reader
+from backend.providers.failures import Malformed, Refusal, Request
+from backend.providers.protocol import Item, Page, Waiting
+from backend.providers.retry import RetryPolicy
+from backend.providers.sender import Sender
+
+if TYPE_CHECKING:
+    from backend.config import Cloud
+
+RESTARTS = 3
+"""How often a listing whose position was lost restarts."""
+VALUES = 200
+"""The most values that EC2 takes in one filter."""
+DRY_RUN = "DryRunOperation"
+"""What EC2 refuses a dry run with when the request would have been carried out."""
+LOST_POSITION = frozenset({"InvalidNextToken", "InvalidPaginationToken"})
+"""What EC2 answers to the token of a page that has expired (EC2 API reference, error codes)."""
+
+
+class Listing(NamedTuple):
+    """A Describe… request: the set its items are in, what makes our items of one, the largest page (0: never paged).
+
+    Each item of a `vast` one has a digest, by which it can be told that it is known, and all its columns are made of
+    the texts directly in it; the rest is stored as EC2 wrote it.
+    """
+
+    request: Request
+    collection: str
+    items: Callable[[Any], Iterable[Item]]
+    page: int = 1000
+    vast: bool = False
+    other: tuple[str, ...] = ()
+    """What else endpoints call the set."""
+
+
+class LostPositionError(Exception):
+    """EC2 no longer knows the token of the next page; `error` is what to raise when restarting is no use."""
+
+    def __init__(self, error: CloudError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Requests:
+    """The requests of one thread to one region of EC2."""
+
+    def __init__(
+        self,
+        cloud: "Cloud",
+        check: Callable[[], None] = ignore,
+        policy: RetryPolicy | None = None,
+        waits: Callable[[Waiting], None] = ignore,
+    ) -> None:
+        self.cloud = cloud
+        self._sender = Sender(cloud, check, policy, waits, dial=Driver, dialect=DIALECT)
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        return self._sender.host
+
+    def pages(
+        self, listing: Listing, params: Mapping[str, str] | None = None, known: Container[int] = ()
+    ) -> Iterator[Page]:
+        """Yield a listing's pages, one for each answer.
+
+        A page that fails is repeated, and earlier ones are not. Only when EC2 no longer knows the position of the
+        listing does it restart.
+        """
+        first = dict(params or {})
+        if listing.page:
+            first["MaxResults"] = str(listing.page)
+        token: str | None = None
+        restarts = 0
+        while True:
+            wanted = first if token is None else first | {"NextToken": token}
+            try:
+                page, following = self._page(listing, wanted, known)
+            except LostPositionError as lost:
+                error = lost.error
+            else:
+                yield page
+                if not following:
+                    return
+                if following == token:
+                    raise self.explained(Malformed("it gives the same page again"), listing.request)
+                token = following
+                continue
+            restarts += 1
+            if restarts > RESTARTS:
+                raise error
+            token = None
+
+    def of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
+        """Yield the pages of what has one of these values in the filter `name`, at most 200 values a request."""
+        for start in range(0, len(values), VALUES):
+            yield from self.pages(listing, filtered(name, values[start : start + VALUES]))
+
+    def _page(self, listing: Listing, params: Mapping[str, str], known: Container[int]) -> tuple[Page, str | None]:
+        def once(began: float, tries: int) -> tuple[Page, str | None]:
+            try:
+                return self._read(listing, params, known, began, tries)
+            except Refusal as refusal:
+                if refusal.code not in LOST_POSITION or "NextToken" not in params:
+                    raise
+                error = self.explained(refusal, listing.request, tries)
+            raise LostPositionError(error)
+
+        return self._sender.repeated(listing.request, once)
+
+    def _read(
+        self, listing: Listing, params: Mapping[str, str], known: Container[int], began: float, tries: int
+    ) -> tuple[Page, str | None]:
+        """Send one request of a listing and return its items and the token of the next page."""
+        page: Page = []
+        make = outline if listing.vast else value
+        cutter = Cutter(f"{listing.request.action}Response", listing.collection, known, make, listing.other)
+        for pairs in self._sender.received(listing.request, params, cutter, began, tries):
+            for digest, raw in pairs:
+                if raw is None:
+                    page.append({"digest": digest})
+                else:
+                    for item in listing.items(raw):
+                        if listing.vast and digest is not None:
+                            item["digest"] = digest
+                        page.append(item)
+        return page, rows.text(cutter.rest.get("nextToken"))
+
+    def change(self, request: Request, params: Mapping[str, str | None]) -> dict[str, Any]:
+        """Send a request that changes something and return its answer; {} where a dry run says that it could be done.
+
+        It is sent again only when EC2 refused it unread, and is not cancelled once it is sent.
+        """
+        self._sender.check_writable(request)
+        return self.asked(request, {name: value for name, value in params.items() if value is not None})
+
+    def asked(self, request: Request, params: Mapping[str, str]) -> dict[str, Any]:
+        """Send a request whose answer is one thing and return that; see `change` for those that change something."""
+
+        def once(began: float, tries: int) -> dict[str, Any]:
+            reader = Reader(f"{request.action}Response")
+            try:
+                for _ in self._sender.received(request, params, reader, began, tries):
+                    pass
+            except Refusal as refusal:
+                if refusal.code == DRY_RUN and "DryRun" in params:
+                    return {}
+                raise
+            reader.rest.pop("requestId", None)  # else it would be cached with what was made
+            return reader.rest
+
+        return self._sender.repeated(request, once)
+
+    def made(self, request: Request, items: Iterable[Item]) -> Item:
+        """Return the one item that a change has made."""
+        for item in items:
+            return item
+        raise self.explained(Malformed("it does not say what was made"), request)
+
+    def explained(self, failure: Exception, request: Request, tries: int = 1) -> CloudError:
+        """Return the error to raise, outside the handler of the failure: that may hold headers and keys."""
+        return self._sender.explained(failure, request, tries)

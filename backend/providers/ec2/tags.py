@@ -1,0 +1,19 @@
+"""Tags of EC2: what everything that has an id may have."""
+
+from backend.providers.ec2.requests import Requests
+from backend.providers.failures import Request
+
+
+class Tags:
+    """What can be done with the tags of a VM or a volume."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def tag(self, native: str, key: str, value: str) -> None:
+        request = Request("CreateTags", f"Tagging {native}", changes=True)
+        self._requests.change(request, {"ResourceId.1": native, "Tag.1.Key": key, "Tag.1.Value": value})
+
+    def untag(self, native: str, key: str) -> None:
+        request = Request("DeleteTags", f"Removing a tag of {native}", changes=True)
+        self._requests.change(request, {"ResourceId.1": native, "Tag.1.Key": key})

@@ -1,0 +1,102 @@
+"""VMs of EC2, which calls them instances."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from backend.errors import Cancelled, CloudError
+from backend.providers.ec2 import rows
+from backend.providers.ec2.params import booting, filtered
+from backend.providers.ec2.requests import Listing
+from backend.providers.ec2.tags import Tags
+from backend.providers.failures import Malformed, Request
+from backend.providers.protocol import Boot, Item, Page
+
+VMS = Listing(Request("DescribeInstances", "Listing VMs"), "reservationSet", rows.instances)
+ADDRESSES = Listing(Request("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
+
+
+class VMs(Tags):
+    """What can be done with VMs."""
+
+    def list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        if keypair:
+            return self._requests.pages(VMS, filtered("key-name", [keypair]))
+        return self._requests.of(VMS, "instance-id", ids) if ids else self._requests.pages(VMS)
+
+    def addresses(self, vms: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for page in self._requests.of(ADDRESSES, "instance-id", vms):
+            for address in page:
+                if address["vm"]:
+                    found.setdefault(address["vm"], []).append(address["id"])
+        return found
+
+    def protected(self, vm: str) -> bool:
+        # The one attribute that DescribeInstances does not tell: a call for each VM.
+        request = Request("DescribeInstanceAttribute", f"Looking whether VM {vm} is protected")
+        answer = self._requests.asked(request, {"InstanceId": vm, "Attribute": "disableApiTermination"})
+        said: str | None = rows.Field("disableApiTermination/value").of(answer)
+        if said is None:
+            raise self._requests.explained(Malformed("it does not say"), request)
+        return said.lower() == "true"
+
+    def booted(self, boot: Boot) -> Item | None:
+        # By image, and the token compared here: not every endpoint knows the filter client-token.
+        for page in self._requests.pages(VMS, filtered("image-id", [boot.image])):
+            for item in page:
+                if item["token"] == boot.token:
+                    return item
+        return None
+
+    # --- changes: never interrupted once sent ------------------------------------------------------------------------
+
+    def boot(self, boot: Boot) -> Item:
+        request = Request("RunInstances", f"Booting a {boot.flavor} VM from {boot.image}", changes=True)
+        return self._requests.made(request, rows.instances(self._requests.change(request, booting(boot))))
+
+    def try_boot(self, boot: Boot) -> None:
+        request = Request(
+            "RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True, trial=True
+        )
+        answer = self._requests.change(request, booting(boot) | {"DryRun": "true"})
+        if answer:  # EC2 answers a dry run with a refusal, which _change knows
+            made = ", ".join(item["id"] for item in rows.instances(answer))
+            raise CloudError(
+                f"{self._requests.host} does not know dry runs and has booted {made or 'a VM'}.",
+                "Delete it, if it was not wanted.",
+            )
+
+    def start(self, vm: str) -> str:
+        return self._switch("StartInstances", "Starting", vm)
+
+    def stop(self, vm: str) -> str:
+        return self._switch("StopInstances", "Stopping", vm)
+
+    def delete(self, vm: str) -> str:
+        return self._switch("TerminateInstances", "Deleting", vm)
+
+    def reboot(self, vm: str) -> str | None:
+        """Reboot the VM and return its state, which EC2 keeps calling running while a VM reboots.
+
+        RebootInstances answers with no state, so the VM is listed again. None where that fails or is cancelled: the
+        reboot has been accepted all the same.
+        """
+        self._requests.change(Request("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
+        try:
+            states = [item["state"] for page in self.list([vm]) for item in page]
+        except (CloudError, Cancelled):
+            states = []
+        return str(states[0]) if states and states[0] else None
+
+    def protect(self, vm: str, on: bool) -> None:
+        doing = f"{'Protecting' if on else 'Unprotecting'} VM {vm}"
+        request = Request("ModifyInstanceAttribute", doing, changes=True)
+        self._requests.change(request, {"InstanceId": vm, "DisableApiTermination.Value": "true" if on else "false"})
+
+    def _switch(self, action: str, doing: str, vm: str) -> str:
+        """Send a call about one VM whose answer is its new state."""
+        request = Request(action, f"{doing} VM {vm}", changes=True)
+        answer = self._requests.change(request, {"InstanceId.1": vm})
+        state: str | None = rows.Field("instancesSet/0/currentState/name").of(answer)
+        if state is None:
+            raise self._requests.explained(Malformed("it has no state"), request)
+        return state

@@ -1,0 +1,172 @@
+"""Sends the requests of one connection: waits, retries, gives up, and says why in one sentence. For all providers."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from libcloud.common.types import LibcloudError
+from urllib3.exceptions import HTTPError
+
+from backend.callbacks import ignore
+from backend.errors import CloudError, CredentialsError, RefusedError, TransientError
+from backend.providers.exchange import Driver, Exchange
+from backend.providers.failures import Dialect, Malformed, Refusal, Request, explain
+from backend.providers.protocol import Waiting
+from backend.providers.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from backend.config import Cloud
+
+log = logging.getLogger(__name__)
+
+FAILURES = (Refusal, Malformed, OSError, HTTPError, LibcloudError, ValueError)
+"""What sending a request and reading its answer may raise; requests' exceptions are OSErrors."""
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """Makes something of the bytes of one answer, piece by piece. Raises Malformed."""
+
+    def feed(self, data: bytes) -> list[Any]: ...
+    def close(self) -> list[Any]: ...
+    @property
+    def request(self) -> str:
+        """The cloud's id of the request, "" where it has not said it."""
+        ...
+
+
+class Sender:
+    """The requests of one thread to one cloud and region.
+
+    `check` ends any wait for a read by what it raises; `waits` is called before each wait between two tries. `dial`
+    makes a driver; a request that was given up on may still use the last one, and then the next takes another.
+    """
+
+    def __init__(
+        self,
+        cloud: "Cloud",
+        check: Callable[[], None],
+        policy: RetryPolicy | None,
+        waits: Callable[[Waiting], None],
+        *,
+        dial: Callable[["Cloud", float], Driver],
+        dialect: Dialect,
+    ) -> None:
+        self.cloud = cloud
+        self._check = check
+        self._waits = waits
+        self._policy = policy or RetryPolicy()
+        self._dial = dial
+        self._dialect = dialect
+        self._driver = self._dialled()
+        self._free = True
+        """Nothing else uses the driver."""
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        return self._driver.host
+
+    def _dialled(self) -> Driver:
+        return self._dial(self.cloud, self._policy.silence)
+
+    def repeated(self, request: Request, once: Callable[[float, int], T]) -> T:
+        """Return what `once` returns, called again while it fails in passing and the retry policy allows it.
+
+        `once` sends the request; it gets the time by which its answer is late (see `received`) and the number of the
+        try. A change is sent again only when it was refused unread. Raises CloudError, and Cancelled before it is sent.
+        """
+        policy = self._policy
+        began = policy.clock()
+        tries = 0
+        while True:
+            tries += 1
+            self._check()
+            try:
+                # A change that was refused unread has all its time still.
+                return once(policy.clock() if request.changes else began, tries)
+            except FAILURES as failure:
+                refused = isinstance(failure, Refusal)
+                error = self.explained(failure, request, tries)
+            # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
+            most = policy.tries if not request.changes else policy.unread if refused else 1
+            self._wait_or_raise(error, request, began, tries, most)
+
+    def _wait_or_raise(self, error: CloudError, request: Request, began: float, tries: int, most: int) -> None:
+        """Wait until a request may be sent again, or raise why it failed: not in passing, too often or for too long."""
+        policy = self._policy
+        delay = policy.delay(tries)
+        late = policy.clock() + delay - began > policy.deadline
+        if late or tries >= most or not isinstance(error, TransientError):
+            raise error
+        log.info("%s: %s, retrying in %.1f s after try %d", request.doing, error.brief, delay, tries)
+        self._waits(Waiting(request.doing, error.brief, policy.clock() + delay))
+        policy.wait(delay, self._check)
+
+    def received(
+        self, request: Request, params: Mapping[str, str], reader: Reader, began: float, tries: int
+    ) -> Iterator[list[Any]]:
+        """Send a request once and yield what the reader makes of each piece of its answer.
+
+        A change is not cancelled once it is sent: what the cloud answers (a VM's id, a private key) must not be lost.
+        Like a read it fails when its answer is late, reckoned from `began`.
+        """
+        self._check_credentials(request)
+        if not self._free:  # now, not when a request is given up: a failure here must not hide the reason of that
+            self._driver, self._free = self._dialled(), True
+        policy = self._policy
+        driver = self._driver
+        sent = policy.clock()
+        exchange = Exchange(driver, request.action, params, lambda received: policy.late(began, received))
+        came, native = "broken off", ""
+        try:
+            with closing(exchange.chunks(ignore if request.changes else self._check)) as chunks:
+                for chunk in chunks:
+                    yield reader.feed(chunk)
+            if not exchange.received:
+                raise Malformed("it is empty")
+            yield reader.close()
+            came, native = "200", reader.request
+        except Refusal as refusal:
+            came, native = f"{refusal.status} {refusal.code}".rstrip(), refusal.request
+            raise
+        except FAILURES as failure:
+            came = type(failure).__name__
+            raise
+        finally:
+            self._free = exchange.over
+            log.debug(
+                "%s in %s of cloud %s, try %d: %s after %.3f s, %d bytes, request id %s",
+                request.action,
+                self.cloud.region,
+                self.cloud.name,
+                tries,
+                came,
+                policy.clock() - sent,
+                exchange.received,
+                native or "unknown",
+            )
+
+    def check_writable(self, request: Request) -> None:
+        """Raise RefusedError where nothing may be changed."""
+        if self.cloud.read_only:
+            raise RefusedError(
+                f"{request.doing} is refused: cloud {self.cloud.name} is read-only here.",
+                "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+            )
+
+    def _check_credentials(self, request: Request) -> None:
+        provider = self.cloud.provider
+        if not all(self.cloud.credentials.get(name) for name in provider.required):
+            variables = [provider.credentials[name] for name in provider.required]
+            raise CredentialsError(
+                f"{request.doing} failed: cloud {self.cloud.name} has no keys.",
+                f"Put {' and '.join(provider.required)} into cloudmesh.yaml, or {' and '.join(variables)} into the "
+                "environment.",
+            )
+
+    def explained(self, failure: Exception, request: Request, tries: int = 1) -> CloudError:
+        """Return the error to raise, outside the handler of the failure: that may hold headers and keys."""
+        return explain(failure, request, self.cloud, self.host, self._dialect, tries=tries)
