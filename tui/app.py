@@ -20,7 +20,7 @@ from textual.widgets import Input
 from backend.catalog import KINDS
 from backend.commands.grammar import complete
 from backend.commands.model import Command, Param
-from backend.commands.run import refusal
+from backend.commands.run import offered, refusal
 from backend.commands.table import COMMANDS
 from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
@@ -116,7 +116,8 @@ class CloudmeshApp(Orderly):
         self._jobs = Jobs(self.post_message)
         self._following = ExitStack()
         self._feed: Feed | None = None
-        self._watcher: Watcher | None = None
+        self._watchers: dict[str, Watcher] = {}
+        """By kind, of all that have flights."""
         self._listings: Listings | None = None
         self.runner: Runner | None = None
         """These three are of one session: another cloud has others."""
@@ -200,7 +201,7 @@ class CloudmeshApp(Orderly):
 
     def _part(self) -> None:
         """Let go of the session: nothing of it is followed, painted or started any more."""
-        for part in (self._watcher, self._listings, self.runner):
+        for part in (*self._watchers.values(), self._listings, self.runner):
             if part:
                 part.close()
 
@@ -211,16 +212,21 @@ class CloudmeshApp(Orderly):
         moved = self.session is None or session.scope != self.session.scope
         self._part()
         self.session = session
-        self._watcher = Watcher(
-            session.cache,
-            session.scope,
-            session.connect,
-            session.settings.poll,
-            lambda text: self.post_message(Reported(text)),
-            trouble=lambda text: self.post_message(Reported(text, trouble=True)),
-        )
-        if session.cache.refusal is None:  # it writes what it sees
-            self._watcher.start()
+        self._watchers = {
+            kind.name: Watcher(
+                session.cache,
+                kind,
+                session.scope,
+                session.connect,
+                session.settings.poll,
+                report=lambda text: self.post_message(Reported(text)),
+                trouble=lambda text: self.post_message(Reported(text, trouble=True)),
+            )
+            for kind in KINDS.values()
+            if kind.has_flights
+        }
+        for watcher in self._watchers.values() if session.cache.refusal is None else ():  # it writes what it sees
+            watcher.start()
         self.runner = Runner(self, session)
         self._listings = Listings(self, session, self._feed, self.runner)
         self._listings.load_all(empty=moved)
@@ -272,9 +278,9 @@ class CloudmeshApp(Orderly):
             self._windows.journal_changed(self.session, message.change)
             return
         rows = self._listings.changed(message.change) if self._listings else ()
-        if message.change.kind == "vm" and self._watcher:
+        if watcher := self._watchers.get(message.change.kind):
             for row in rows:
-                self._watcher.saw(row)
+                watcher.saw(row)
 
     @on(CacheConnection)
     def _cache_connection(self, message: CacheConnection) -> None:
@@ -317,7 +323,7 @@ class CloudmeshApp(Orderly):
 
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""
-        return complete(line, self._names, [one for one in COMMANDS if self.may(one)])
+        return complete(line, self._names, offered(COMMANDS, self.session) if self.session else [])
 
     def _names(self, param: Param) -> Iterable[str]:
         session = self.session

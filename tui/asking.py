@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from backend.callbacks import ignore
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.lookup import MissingKeypairError, find
+from backend.commands.lookup import find
 from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.commands.run import losses, refusal
 from backend.commands.table import command
 from backend.errors import CloudmeshError
+from backend.kinds.keypair import MissingKeypairError
 from backend.kinds.model import Kind, Row
 from backend.providers.protocol import Waiting
 from backend.refresh import Progress

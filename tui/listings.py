@@ -8,6 +8,7 @@ from backend.cache import Change, RefreshRecord
 from backend.cache.places import EVERYWHERE
 from backend.catalog import KINDS
 from backend.commands.model import Parsed
+from backend.commands.run import cannot
 from backend.commands.table import command
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
@@ -172,7 +173,9 @@ class Listings:
     def _explain(self, kind: str) -> None:
         """Where a table is empty because its listing failed, or has not come yet, say so there too."""
         record = self._records[kind]
-        if record.finished is None and record.error is None and self._session.fetches:
+        if not self._session.has(kind):
+            notice = cannot(self._session, KINDS[kind].nouns).message
+        elif record.finished is None and record.error is None and self._session.fetches:
             notice = f"Fetching the {KINDS[kind].nouns} …"
         else:
             notice = record.error or ""
@@ -201,13 +204,13 @@ class Listings:
         What the user has cancelled since is left until it is asked for.
         """
         session = self._session
-        if not session.fetches or kind not in self._records:
+        if not session.fetches or kind not in self._records or not session.has(kind):
             return
         if kind in self._tried and self._records[kind].error == CANCELLED:
             return
         age = self._records[kind].age(self._app.now())
         wait = session.settings.max_age_of(KINDS[kind])
-        if kind == "vm":
+        if KINDS[kind].poll:
             wait = min(wait, session.settings.poll.settled)
         tried = self._tried.get(kind)
         if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):

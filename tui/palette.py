@@ -11,6 +11,7 @@ from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import allowed
 from backend.commands.table import COMMANDS
+from backend.kinds.model import Kind
 from backend.text import safe
 from tui.messages import Asked
 from tui.screens.steady import Steady
@@ -44,7 +45,7 @@ class Commands(Provider):
                 parsed = Parsed(command, {})
                 display = _highlighted(matcher, command.name)
                 yield Hit(score, display, partial(self._ask, parsed), command.name, command.help)
-        for parsed, text in self._for_vms(query):
+        for parsed, text in self._for_rows(query):
             if (score := matcher.match(text)) > 0:
                 display = _highlighted(matcher, text)
                 yield Hit(score * 0.9, display, partial(self._ask, parsed), text, parsed.command.help)
@@ -53,16 +54,20 @@ class Commands(Provider):
         session = getattr(self.app, "session", None)
         return [command for command in COMMANDS if session is not None and allowed(command, session)]
 
-    def _for_vms(self, query: str) -> Iterator[tuple[Parsed, str]]:
-        """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""
-        kind = KINDS["vm"]
+    def _for_rows(self, query: str) -> Iterator[tuple[Parsed, str]]:
+        """Yield the commands for the rows whose name or id has a word of the query: fuzzy matching all is too slow."""
         words = query.casefold().split()
+        for kind in KINDS.values():
+            if kind.in_palette:
+                yield from self._for_kind(kind, words)
+
+    def _for_kind(self, kind: Kind, words: list[str]) -> Iterator[tuple[Parsed, str]]:
         commands = [
             (command, target)
             for command in self._allowed()
-            if "vm" in command.on and (target := command.target("vm")) and target.required
+            if kind.name in command.on and (target := command.target(kind.name)) and target.required
         ]
-        for row in self.app.rows("vm"):  # type: ignore[attr-defined]
+        for row in self.app.rows(kind.name):  # type: ignore[attr-defined]
             native, name = kind.value(row, "id"), kind.value(row, "name")
             label = f"{name} {native}".casefold() if name else native
             if any(word in label for word in words):

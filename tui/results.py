@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.lookup import MissingKeypairError
 from backend.commands.model import Outcome, Parsed, Result
 from backend.errors import (
     CacheLostError,
@@ -17,6 +16,7 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import field_texts
+from backend.kinds.keypair import MissingKeypairError
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.widgets.status import MessageBar

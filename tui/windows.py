@@ -6,13 +6,11 @@ from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.catalog import KINDS
+from backend.commands.run import offered
 from backend.commands.table import COMMANDS
 from backend.errors import CloudmeshError
-from backend.format import GONE
 from backend.kinds.model import Kind
 from backend.log import logger
-from backend.refresh import learn_protection
 from backend.session import Session
 from backend.text import safe
 from tui.jobs import Job
@@ -49,29 +47,31 @@ class Windows:
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._app.push_screen(screen)
-            if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
-                self._protection(session, native, screen)
+            if kind.learn and session.has(kind.learns) and session.fetches:
+                self._learn(session, kind, document, screen)
 
         self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error, opens=True))
 
-    def _protection(self, session: Session, native: str, screen: DetailsScreen) -> None:
-        """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
+    def _learn(self, session: Session, kind: Kind, document: dict[str, Any], screen: DetailsScreen) -> None:
+        """Ask behind the details of an object for what no listing says, each time that they are opened."""
+        native = str(document["id"])
 
         def ask(job: Job) -> dict[str, Any] | None:
-            learn_protection(session.connect(job.check), session.cache, session.scope, native)
-            return session.details(KINDS["vm"], native)
+            if kind.learn:
+                kind.learn(session.connect(job.check), session.cache, session.scope, document)
+            return session.details(kind, native)
 
         def show(document: dict[str, Any] | None) -> None:
             if document is not None:
                 screen.show(list(flatten(document)))
 
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
-        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
+        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"learn {kind.name} {native}"))
 
     def help(self, *bindings: Binding) -> None:
         """Show every key and command; `bindings` are the app's own."""
         own = [*OWN_BINDINGS, *bindings, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
-        self._app.push_screen(HelpScreen(own, [one for one in COMMANDS if self._app.may(one)]))
+        self._app.push_screen(HelpScreen(own, offered(COMMANDS, session) if (session := self._app.session) else []))
 
     def journal(self, session: Session) -> None:
         """Show what was done, by whom and how it ended; what is done meanwhile comes in."""
