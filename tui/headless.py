@@ -167,7 +167,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
         if outcome.undo:
             print(f"To take it back: {safe(outcome.undo)}")
-        if outcome.kind is KINDS["keypair"] and outcome.fields:
+        if outcome.shows_fields:
             names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
             printing.write([printing.Column(names), printing.Column(texts)])
 

@@ -61,10 +61,10 @@ def fits(one: Command, kind: Kind, row: Row) -> bool:
     return not one.impossible_in or meaning(str(kind.value(row, "state"))) not in one.impossible_in
 
 
-def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> str:
+def why_not(one: Command, table: ResourceTable, named: Callable[[str, str], str]) -> str:
     """Return why the key of a command that acts on rows cannot be used now, in one sentence.
 
-    `named` returns the name of a VM for its id.
+    `named` returns the name of an object for its kind and id.
     """
     kind, verb = table.kind, one.words[-1]
     if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
@@ -80,9 +80,8 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> 
     name, flight = safe(str(kind.value(row, "name") or kind.value(row, "id"))), _flight(kind, row)
     if flight is not None and not flight.overdue and flight.action == verb:
         return f"{name}: its {verb} is under way already ({flight_text(flight)})."
-    if verb == "attach" and (held := kind.value(row, "vm")):
-        holders = ", ".join(safe(named(vm)) for vm in ((held,) if isinstance(held, str) else held))
-        return f"{name} is in use by {holders}; {_key_of(f'{kind.name} detach')} detaches it."
+    if one.hindrance and (why := one.hindrance(row, named)):
+        return f"{name} {why}."
     return f"{name} is {safe(str(kind.value(row, 'state')))}, so there is nothing for {one.key} to {verb}."
 
 
@@ -102,7 +101,3 @@ def marks_text(table: ResourceTable) -> str:
 
 def _flight(kind: Kind, row: Row) -> Flight | None:
     return kind.value(row, "flight") if "flight" in kind.index else None
-
-
-def _key_of(name: str) -> str:
-    return next(one.key for one in COMMANDS if one.name == name)

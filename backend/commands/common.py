@@ -8,7 +8,6 @@ from backend.commands.lookup import find, known
 from backend.commands.model import Call, Outcome
 from backend.commands.preview import Target
 from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
-from backend.kinds.location import LOCATION
 from backend.kinds.model import Kind
 from backend.providers.protocol import Item, Page, Provider
 from backend.refresh import LISTING_DELAY
@@ -75,13 +74,6 @@ def check_name(kind: Kind, word: str, item: Item) -> None:
             f"The {kind.noun} that was listed as {safe(word)} ({item['id']}) {now}; nothing was done.",
             "Look at it again, and give its id if it is meant.",
         )
-
-
-def zone(call: Call, location: str | None) -> str | None:
-    """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
-    if not location or location == call.session.cloud.region:
-        return None
-    return str(LOCATION.value(find(call, LOCATION, location), "name"))
 
 
 def absent(call: Call, kind: Kind, word: str) -> Target:

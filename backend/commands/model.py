@@ -40,6 +40,8 @@ class Param:
     """What the cloud must be able to do; see Command."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
+    acted_on: bool = False
+    """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
     """One call takes several, joined by commas: marked rows are one command, not one each."""
     asked: Callable[[Row], bool] | None = None
@@ -67,7 +69,7 @@ class Param:
 def one_of(kind: Kind) -> Param:
     """Return the parameter that names the object of `kind` that a command acts on."""
     words = "Name" if kind.handle == "name" else "Id or unique name"
-    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True)
+    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True, acted_on=True)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Outcome:
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
+    shows_fields: bool = False
+    """The shell prints the fields too, not the message alone."""
     undo: str = ""
     """The command that reverses what was done, as it would be typed, where there is one."""
     lost: str = ""
@@ -150,7 +154,12 @@ class Command:
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
     impossible_in: frozenset[str] = frozenset()
-    """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
+    """The states of the cursor's row in which the command cannot work; in all others the cloud decides."""
+    hindrance: Callable[[Row, Callable[[str, str], str]], str] | None = None
+    """Says why the command cannot act on a row, "" where only the row's state says so: "is in use by web".
+
+    Takes the row and what returns the name of an object for its kind and id.
+    """
     needs: str = ""
     """What the cloud must be able to do beyond having its kind, as ProviderEntry.capabilities has it."""
     asks: bool = False

@@ -117,9 +117,6 @@ def _may_resend(entry: Entry, session: Session) -> bool:
     return entry.was_sent and may_resend(_parsed(entry).command, entry, session)
 
 
-_ACTED_ON = ("vm", "volume", "keypair")
-
-
 def _parsed(entry: Entry) -> Parsed:
     """Return the command of an entry; what it has acted on before it names by id, for names may be others' now.
 
@@ -130,7 +127,7 @@ def _parsed(entry: Entry) -> Parsed:
     parsed = parse(split(entry.command))
     if not is_journalled(parsed.command, parsed.given):
         raise UsageError(f"{parsed.command.name} is no command that the journal has.")
-    named = [param.name for param in parsed.command.params if param.kind in _ACTED_ON and param.required]
+    named = [param.name for param in parsed.command.params if param.acted_on]
     return Parsed(parsed.command, {**parsed.given, **dict(zip(named, entry.objects, strict=False))})
 
 

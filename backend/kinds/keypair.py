@@ -81,7 +81,8 @@ def get(call: Call) -> Outcome:
     fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
     fields.append(("private_key", str(path) if path.exists() else None))
     where = f"its private key is {path}" if path.exists() else "its private key is not here"
-    return Outcome(f"Keypair {safe(KEYPAIR.value(row, 'name'))}: {where}.", kind=KEYPAIR, fields=tuple(fields))
+    message = f"Keypair {safe(KEYPAIR.value(row, 'name'))}: {where}."
+    return Outcome(message, kind=KEYPAIR, fields=tuple(fields), shows_fields=True)
 
 
 def create(call: Call) -> Outcome:
@@ -103,6 +104,7 @@ def create(call: Call) -> Outcome:
         f"Keypair {safe(name)} created; its private key is {path}.",
         kind=KEYPAIR,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
+        shows_fields=True,
     )
     return written(outcome, lambda: session.cache.rows.put(KEYPAIR, session.scope, [item], made=True))
 

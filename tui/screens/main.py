@@ -261,11 +261,11 @@ class MainScreen(Steady[None]):
             return elsewhere(key, self.table.kind)
         if any(self.check_action("ask", (one.name,)) for one in here):
             return ""
-        return self._host.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
+        return self._host.refusal(here[0]) or why_not(here[0], self.table, self._name_of)
 
-    def _name_of_vm(self, native: str) -> str:
-        row = self.table_of("vm").rows.row(native)
-        return str((row and KINDS["vm"].value(row, "name")) or native)
+    def _name_of(self, kind: str, native: str) -> str:
+        row = self.table_of(kind).rows.row(native)
+        return str((row and KINDS[kind].value(row, "name")) or native)
 
     def action_ask(self, name: str) -> None:
         """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from backend.commands.common import check_name, label, listed, with_row, zone
+from backend.commands.common import check_name, label, listed, with_row
 from backend.commands.lookup import find
 from backend.commands.model import Call, Outcome
 from backend.errors import (
@@ -13,6 +13,7 @@ from backend.errors import (
 from backend.kinds.flavor import FLAVOR
 from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
+from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms

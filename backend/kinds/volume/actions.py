@@ -3,12 +3,12 @@
 import shlex
 from dataclasses import replace
 
-from backend.commands.common import label, listed, present, with_row, written, zone
+from backend.commands.common import label, listed, present, with_row, written
 from backend.commands.lookup import fetch, find
 from backend.commands.model import Call, Outcome
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
-from backend.kinds.location import LOCATION
+from backend.kinds.location import LOCATION, zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME

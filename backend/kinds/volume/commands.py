@@ -1,7 +1,10 @@
 """The commands that only volumes have."""
 
+from collections.abc import Callable, Sequence
+
 from backend.commands.model import Command, Param, one_of
 from backend.commands.tagging import tag_commands
+from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
 from backend.kinds.volume.actions import (
@@ -17,6 +20,16 @@ from backend.kinds.volume.actions import (
     is_shared,
 )
 from backend.kinds.volume.preview import deleting
+from backend.text import safe
+
+_DETACH = "A"
+
+
+def _in_use(row: Row, named: Callable[[str, str], str]) -> str:
+    holders: Sequence[str] = VOLUME.value(row, "vm") or ()
+    users = ", ".join(safe(named(VM.name, vm)) for vm in holders)
+    return f"is in use by {users}; {_DETACH} detaches it" if users else ""
+
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -62,6 +75,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         effect="changes",
         key="a",
+        hindrance=_in_use,
         on=("volume",),
         impossible_in=frozenset({"in-use", "deleting", "deleted"}),
         look=came_of_attach,
@@ -81,7 +95,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
         ),
         effect="changes",
-        key="A",
+        key=_DETACH,
         on=("volume",),
         impossible_in=frozenset({"creating", "available", "deleting", "deleted"}),
         look=came_of_detach,
