@@ -45,7 +45,7 @@ class Session:
     connector: Connect = registry.connect
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
-    looks: tuple[float, ...] = (0.5, 2.0, 5.0)
+    backoff: tuple[float, ...] = (0.5, 2.0, 5.0)
     """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
     an object that was made a moment ago and is not listed yet."""
 

@@ -14,7 +14,7 @@ from rich.style import Style
 
 from backend.cache.documents import flatten
 from backend.catalog import KINDS
-from backend.commands.model import Outcome, Parsed, Result
+from backend.commands.model import Finished, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.table import command
 from backend.errors import CloudmeshError
@@ -122,8 +122,8 @@ def printed_rows(text: str, tally: Tally) -> None:
 
 def messages(text: str, tally: Tally) -> None:
     parsed = Parsed(command("vm tag"), {"vm": text, "tag": f"a={text}"})
-    part = Result(parsed, CloudmeshError(text, text))
-    outcome = Outcome(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
+    part = Finished(parsed, CloudmeshError(text, text))
+    outcome = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
     lines = _printed(lambda: headless._show(outcome, False))
     for line in lines:
         tally.text(line)
@@ -134,7 +134,7 @@ def messages(text: str, tally: Tally) -> None:
 def as_json(text: str, tally: Tally) -> None:
     rows = [_row(kind, text) for kind in _kinds(text)]
     shown = [as_object(kind, row) for kind, row in zip(_kinds(text), rows, strict=True)]
-    outcome = Outcome(text, fields=(("name", text),))
+    outcome = Result(text, fields=(("name", text),))
     lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(outcome, True))]
     for line in lines:
         tally.text(line)

@@ -7,7 +7,7 @@ from backend.callbacks import ignore
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
 from backend.commands.lookup import find
-from backend.commands.model import Call, Command, Param, Parsed
+from backend.commands.model import Command, Context, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.commands.run import losses, refusal
@@ -77,9 +77,9 @@ class Asking:
                 self.dialog(parsed.command, targets=[row], target=target, given=rest)
 
         def look(job: Job) -> Row:
-            call = Call(session, parsed.given, job.check)
-            with named(parsed, call):
-                return find(call, KINDS[kind], word)
+            context = Context(session, parsed.given, job.check)
+            with named(parsed, context):
+                return find(context, KINDS[kind], word)
 
         self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error, opens=True))
 
@@ -162,7 +162,7 @@ class Asking:
 
         def look(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
-            return preview(Call(session, dialog.given, job.check, moved, waits), ids)
+            return preview(Context(session, dialog.given, job.check, moved, waits), ids)
 
         def moved(progress: Progress) -> None:
             self._app.call_later(told, progress)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.model import Outcome, Parsed, Result
+from backend.commands.model import Finished, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
@@ -38,7 +38,7 @@ class Results:
     def __init__(self, app: "CloudmeshApp", runner: "Runner") -> None:
         self._app = app
         self._runner = runner
-        self.last: list[Result] = []
+        self.last: list[Finished] = []
         """The results of the last commands, where there were several or one failed."""
         self._undo: list[Parsed] = []
         """What takes back what was done last."""
@@ -47,9 +47,9 @@ class Results:
         self._stale: dict[str, CloudmeshError] = {}
         """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
 
-    def ended(self, results: list[Result], *, quiet: bool, then: "Then", again: "Again | None") -> None:
+    def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
         results = [part for one in results for part in _parts(one)]
-        done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Outcome)]
+        done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Result)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
         for parsed, outcome in done:
             if (error := self._stale.pop(parsed.line, None)) is not None:
@@ -93,7 +93,7 @@ class Results:
             shown = message if len(message) < _LONGEST else f"{message[:_LONGEST]}…"
             self._app.show_error(CloudmeshError(shown, "F lists each, and does them again."))
 
-    def _go_to_made(self, done: Sequence[tuple[Parsed, Outcome]]) -> str:
+    def _go_to_made(self, done: Sequence[tuple[Parsed, Result]]) -> str:
         """Move the cursor to the first object that was made, and return what to do to see it, "" for nothing."""
         for parsed, outcome in done:
             kind, native = outcome.kind, dict(outcome.fields).get("id")
@@ -120,13 +120,13 @@ class Results:
             self._app.say("There are no results to list: J shows the journal.")
             return False
         unsure = [one for one in self.last if isinstance(one.outcome, UnsureError)]
-        partly = [one for one in self.last if isinstance(one.outcome, Outcome | InVainError) and one.error]
+        partly = [one for one in self.last if isinstance(one.outcome, Result | InVainError) and one.error]
         failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
         done = [one for one in self.last if not one.error]
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
-        told = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
+        told = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Result)]
         lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in told]
 
         def chosen(answer: str | None) -> None:
@@ -182,6 +182,6 @@ class Results:
         return ", ".join(found)
 
 
-def _parts(one: Result) -> Sequence[Result]:
+def _parts(one: Finished) -> Sequence[Finished]:
     """Return the result of each command that a command has run, or of itself."""
-    return one.outcome.parts if isinstance(one.outcome, Outcome) and one.outcome.parts else [one]
+    return one.outcome.parts if isinstance(one.outcome, Result) and one.outcome.parts else [one]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.commands.model import Parsed, Result
+from backend.commands.model import Finished, Parsed
 from backend.commands.run import execute_all
 from backend.errors import CloudmeshError
 from backend.journal.recovery import Recovered, recover
@@ -71,10 +71,10 @@ class Runner:
         if first.command.effect != "reads":
             self._app.main.query_one(CommandLine).remember(first.line)
 
-        def work(job: Job) -> list[Result]:
+        def work(job: Job) -> list[Finished]:
             done = 0
 
-            def ended_one(_place: int, _result: Result) -> None:
+            def ended_one(_place: int, _result: Finished) -> None:
                 nonlocal done
                 done += 1
                 moved(Progress(first.command.name, done, 0, len(commands), 0))
@@ -94,7 +94,7 @@ class Runner:
                 told=ended_one if len(commands) > 1 else ignore,
             )
 
-        def ended(results: list[Result]) -> None:
+        def ended(results: list[Finished]) -> None:
             if self._left and first.command.words[0] == "journal":
                 self._app.main.query_one(MessageBar).retract(self._left)
                 self._left = None

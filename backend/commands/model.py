@@ -73,7 +73,7 @@ def one_of(kind: Kind) -> Param:
 
 
 @dataclass(frozen=True)
-class Call:
+class Context:
     """One call of a command: what it works on, with what, and whom it tells."""
 
     session: Session
@@ -101,7 +101,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What a command has to say: one sentence and, depending on the command, rows, fields or differences."""
 
     message: str = ""
@@ -119,16 +119,16 @@ class Outcome:
     """The command that reverses what was done, as it would be typed, where there is one."""
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
-    parts: tuple["Result", ...] = ()
+    parts: tuple["Finished", ...] = ()
     """The result of each of the commands that it ran."""
 
 
 @dataclass(frozen=True)
-class Result:
+class Finished:
     """The result of one command."""
 
     parsed: "Parsed"
-    outcome: Outcome | CloudmeshError
+    outcome: Result | CloudmeshError
 
     @property
     def error(self) -> CloudmeshError | None:
@@ -144,7 +144,7 @@ class Command:
 
     words: tuple[str, ...]
     help: str
-    run: Callable[[Call], Outcome]
+    run: Callable[[Context], Result]
     params: tuple[Param, ...] = ()
     effect: Effect = "reads"
     key: str = ""
@@ -174,14 +174,14 @@ class Command:
     """The kind that it refreshes, or "all"."""
     sets: bool = False
     """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
-    preview: Callable[[Call, Sequence[str]], Preview] | None = None
+    preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
-    look: Callable[[Call], Outcome | None] | None = None
+    probe: Callable[[Context], Result | None] | None = None
     """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
 
     It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
-    resend: Callable[[Call], Outcome] | None = None
+    resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
     """Whether a change is an entry of its own; not where it only goes on with others."""

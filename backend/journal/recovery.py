@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from backend.callbacks import ignore
 from backend.catalog import KINDS
 from backend.commands.lookup import id_of
-from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
+from backend.commands.model import Command, Context, Finished, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
 from backend.commands.run import allowed, execute_all, is_journalled, is_outcome, may_resend
@@ -99,15 +99,15 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
     return Recovered(tuple(messages), tuple(failures), len(left(session)))
 
 
-def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Outcome | None:
+def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
     parsed = _parsed(entry)
     command = parsed.command
-    if command.look is None:
+    if command.probe is None:
         raise UntoldError("Nothing tells.")
-    call = Call(session, parsed.given, check, entry=entry)
-    outcome = command.look(call)
+    context = Context(session, parsed.given, check, entry=entry)
+    outcome = command.probe(context)
     if outcome is None and resend and command.resend and may_resend(command, entry, session):
-        again = command.resend(call)
+        again = command.resend(context)
         return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
     return outcome
 
@@ -172,21 +172,21 @@ def _is_abandoned(entry: Entry, session: Session) -> bool:
 # --- journal resume, journal drop ------------------------------------------------------------------------------------
 
 
-def resume(call: Call) -> Outcome:
+def resume(context: Context) -> Result:
     """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
-    session = call.session
-    ready, failures = _ready(call)
-    _check_production(call, [parsed for _, parsed in ready])
+    session = context.session
+    ready, failures = _ready(context)
+    _check_production(context, [parsed for _, parsed in ready])
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
-        return Outcome(
+        return Result(
             "Nothing was resumed." if failures else "Nothing waits to be resumed.", failure=" ".join(failures)
         )
     try:
         results = execute_all(
-            [replace(parsed, production=call.production) for _, parsed in taken],
+            [replace(parsed, production=context.production) for _, parsed in taken],
             session,
-            check=call.check,
+            check=context.check,
             entries=[entry for entry, _ in taken],
         )
     except CloudmeshError:
@@ -197,17 +197,19 @@ def resume(call: Call) -> Outcome:
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
 
 
-def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
+def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
     """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
 
     Each command checks its own object once more before it sends anything.
     """
     words: dict[str, list[str]] = {}
     for parsed in ready:
-        if parsed.command.effect == "destroys" and allowed(parsed.command, call.session):  # else it is refused unasked
-            words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
+        if parsed.command.effect == "destroys" and allowed(
+            parsed.command, context.session
+        ):  # else it is refused unasked
+            words.setdefault(_object_of(parsed)[0].name, []).append(_target(context, parsed))
     for kind, ids in words.items():
-        check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
+        check_production(context, KINDS[kind], *_items(context.connect(), kind, ids))
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
@@ -215,14 +217,14 @@ def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
     return [item for page in provider.of(kind).list(ids=ids) for item in page if item["id"] in ids]
 
 
-def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
+def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
     """Return what is to be resumed, and why some of it cannot be: the others need not wait for that."""
     ready: list[tuple[Entry, Parsed]] = []
     failures: list[str] = []
-    for entry in _chosen(call):
+    for entry in _chosen(context):
         try:
             parsed = _parsed(entry)
-            parsed.bind(call.session)
+            parsed.bind(context.session)
             _check_paths(parsed)
         except UsageError as error:  # of another version, or the configuration has changed
             failures.append(f"{entry.command}: {error}")
@@ -242,52 +244,52 @@ def _check_paths(parsed: Parsed) -> None:
             )
 
 
-def _chosen(call: Call) -> list[Entry]:
+def _chosen(context: Context) -> list[Entry]:
     """Return what is left, or what is named of it."""
-    only = call.args.get("only")
-    return [entry for entry in left(call.session) if not only or entry.token in only.split(",")]
+    only = context.args.get("only")
+    return [entry for entry in left(context.session) if not only or entry.token in only.split(",")]
 
 
-def drop(call: Call) -> Outcome:
+def drop(context: Context) -> Result:
     """Give up what is left."""
-    entries = [entry for entry in _not_done(call.session) if entry.taken()]
+    entries = [entry for entry in _not_done(context.session) if entry.taken()]
     for entry in entries:
         if entry.outcome == "waiting":
             entry.end("cancelled", "It was not done when its program ended, and given up later.")
         else:
             entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
     what = counted(len(entries), "command")
-    return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
+    return Result(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 
-def gathered(results: Sequence[Result]) -> Outcome:
+def gathered(results: Sequence[Finished]) -> Result:
     """Return the results of several commands as one outcome."""
     failed = [error for one in results if (error := one.error)]
     done = len(results) - len(failed)
     message = f"{done} of {len(results)} done." if failed else f"{done} done."
     failure = f"{len(failed)} of {len(results)} failed: {' '.join(dict.fromkeys(map(str, failed)))}" if failed else ""
-    return Outcome(message, parts=tuple(results), failure=failure)
+    return Result(message, parts=tuple(results), failure=failure)
 
 
-def preview(call: Call, _ids: Sequence[str]) -> Preview:
+def preview(context: Context, _ids: Sequence[str]) -> Preview:
     """Show what `journal resume` would do: all that its commands would."""
     targets: list[Target] = []
     totals: list[str] = []
     tokens: list[str] = []
     groups: dict[str, list[tuple[Entry, Parsed]]] = {}
-    ready, notes = _ready(call)
+    ready, notes = _ready(context)
     for entry, parsed in ready:
         groups.setdefault(parsed.command.name, []).append((entry, parsed))
     for name, group in groups.items():
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
         if one.effect == "destroys" and one.preview is not None:
-            words = [_target(call, parsed) for _, parsed in group]
-            shown = one.preview(call, words)
+            words = [_target(context, parsed) for _, parsed in group]
+            shown = one.preview(context, words)
             left_out = {target.id for target in shown.left_out}
             tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
         else:
-            shown = _changes(call, one, [parsed for _, parsed in group])
+            shown = _changes(context, one, [parsed for _, parsed in group])
             tokens += [entry.token for entry, _ in group]
         targets += shown.targets
         totals += shown.totals
@@ -295,12 +297,12 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
     return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
 
 
-def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
+def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview:
     """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
     if one.preview is None:
         return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
-    words = [_target(call, parsed) for parsed in group]
-    seen = {target.id: target for target in one.preview(call, words).targets}
+    words = [_target(context, parsed) for parsed in group]
+    seen = {target.id: target for target in one.preview(context, words).targets}
     return Preview(
         tuple(
             replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="", final=False)
@@ -309,10 +311,10 @@ def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
     )
 
 
-def _target(call: Call, parsed: Parsed) -> str:
+def _target(context: Context, parsed: Parsed) -> str:
     """Return the id of what a command acts on, its name where nothing has it, or several."""
     kind, param = _object_of(parsed)
-    return id_of(call, kind, parsed.given[param.name])
+    return id_of(context, kind, parsed.given[param.name])
 
 
 def _object_of(parsed: Parsed) -> tuple[Kind, Param]:

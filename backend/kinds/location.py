@@ -1,7 +1,7 @@
 """The locations: availability zones."""
 
 from backend.commands.lookup import find
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.kinds.model import DAY, Column, Kind, id_column, name_column
 
 LOCATION = Kind(
@@ -22,8 +22,8 @@ LOCATION = Kind(
 )
 
 
-def zone(call: Call, location: str | None) -> str | None:
+def zone(context: Context, location: str | None) -> str | None:
     """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
-    if not location or location == call.session.cloud.region:
+    if not location or location == context.session.cloud.region:
         return None
-    return str(LOCATION.value(find(call, LOCATION, location), "name"))
+    return str(LOCATION.value(find(context, LOCATION, location), "name"))

@@ -11,7 +11,7 @@ from uuid import uuid4
 from backend.cache import Cache, RefreshRecord, Scope
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.model import Outcome
+from backend.commands.model import Result
 from backend.commands.preview import Preview, Target
 from backend.commands.run import execute
 from backend.config import Cloud, Settings
@@ -55,12 +55,12 @@ def behind_proxy(cloud: Cloud, cache: Cache, home: Path) -> Iterator[tuple[Sessi
     """Yield a session whose cloud is moto behind a proxy, and the proxy."""
     with Proxy(str(cloud.endpoint)) as proxy:
         near = replace(cloud, endpoint=proxy.endpoint)
-        session = Session(Settings({near.name: near}, near.name), near, cache, home, looks=(0.0, 0.1, 0.1))
+        session = Session(Settings({near.name: near}, near.name), near, cache, home, backoff=(0.0, 0.1, 0.1))
         stocked(cache, session.scope)
         yield session, proxy
 
 
-def run(session: Session, line: str, **more: Any) -> Outcome:
+def run(session: Session, line: str, **more: Any) -> Result:
     return execute(parse(split(line)), session, **more)
 
 

@@ -12,7 +12,7 @@ from backend.cache import Cache, open_cache
 from backend.cache.documents import flatten
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
-from backend.commands.model import Call, Command
+from backend.commands.model import Command, Context
 from backend.commands.run import execute
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Poll, Settings
@@ -128,7 +128,7 @@ def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
 
 def test_a_preview_shows_an_unknown_state(memory: Cache, tmp_path: Path) -> None:
     with Faults(state("i-1", "un-heard-of")) as faults:
-        shown = vm_preview.deleting(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
+        shown = vm_preview.deleting(Context(session_at(faults, memory, tmp_path), {}), ["i-1"])
         assert "un-heard-of" in repr(shown.acted_on)
 
 

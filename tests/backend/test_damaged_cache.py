@@ -19,7 +19,7 @@ from backend.cache.feed import Feed
 from backend.cache.records import record
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
@@ -63,7 +63,7 @@ def session_on(cache: Cache, home: Path, fake: FakeCloud | None = None) -> Sessi
         HERE
     ):  # as if this data directory had written them: others are never run from here
         cache.journal.set(one["_id"], {"seal": seal(home, sealed(one))})
-    return Session(Settings({"aws": aws}, "aws"), aws, cache, home, connector=lambda *_: provider, looks=(0.0,))
+    return Session(Settings({"aws": aws}, "aws"), aws, cache, home, connector=lambda *_: provider, backoff=(0.0,))
 
 
 def fresh() -> Cache:
@@ -124,7 +124,7 @@ def every_command(cache: Cache, home: Path) -> None:
         assert rows_of(kind, run(session, kind.name, "list").rows) == {*GOOD, *OTHERS}
     write(VM, cache.rows.snapshot(VM, HERE), home / f"{os.urandom(4).hex()}.csv")
     assert {JOURNAL.value(row, "id") for row in run(session, "journal", "list").rows} >= set(GOOD)
-    shown = recovery.preview(Call(session, {}), [])
+    shown = recovery.preview(Context(session, {}), [])
     assert {f"vm stop {native}" for native in GOOD} <= {target.name for target in shown.targets}
     assert set(GOOD) <= set(shown.given["only"].split(","))
     recovery.recover(session)
@@ -426,7 +426,7 @@ def test_what_is_no_journalled_command_is_not_resumed(memory: Cache, tmp_path: P
     fill(memory, HERE)
     add(memory, waiting("odd", HERE, ago(0)) | {"command": command})
     session = session_on(memory, tmp_path)
-    shown = recovery.preview(Call(session, {}), [])
+    shown = recovery.preview(Context(session, {}), [])
     assert set(shown.given["only"].split(",")) == set(GOOD)
     assert any(command in note for note in shown.notes)
     outcome = run(session, "journal", "resume")

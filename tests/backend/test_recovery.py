@@ -129,7 +129,7 @@ def test_a_vm_that_was_not_acted_on_is_not_in_flight(memory: Cache, cloud: Cloud
         run(session, "vm refresh")
         proxy.cut("StopInstances", after=False)
         with pytest.raises(CloudError):
-            run(replace(session, looks=()), f"vm stop {native}")
+            run(replace(session, backoff=()), f"vm stop {native}")
         assert memory.flights.of(VM, session.scope)
         assert recover(session).left == 1
         assert memory.flights.of(VM, session.scope) == []
@@ -155,7 +155,7 @@ def test_a_boot_that_is_not_known_is_settled_at_the_next_start(memory: Cache, cl
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances")
         with pytest.raises(CloudError):
-            run(replace(session, looks=()), BOOT)
+            run(replace(session, backoff=()), BOOT)
         assert outcomes(memory) == [(BOOT, "unknown")]
         assert len(recover(session).messages) == 1
         assert outcomes(memory) == [(BOOT, "done")]
@@ -170,7 +170,7 @@ def test_an_offline_start_leaves_it_unknown_and_a_later_one_finds_it(
         run(session, "vm refresh")
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError):
-            run(replace(session, looks=()), BOOT)
+            run(replace(session, backoff=()), BOOT)
         stop = abandoned(session, f"vm stop {running}", running, age=9)
         offline = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
         found = recover(offline)
@@ -238,7 +238,7 @@ def test_a_default_that_is_gone_since_is_not_missed(memory: Cache, cloud: Cloud,
         with_image = replace(session, cloud=replace(session.cloud, default=replace(session.cloud.default, image=AMI)))
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError):
-            run(replace(with_image, looks=()), "vm boot --name web")
+            run(replace(with_image, backoff=()), "vm boot --name web")
         (native,) = states(cloud)
         assert recover(session) == Recovered((f"vm boot --name web: web ({native}) is booting from {AMI}.",))
         assert outcomes(memory) == [("vm boot --name web", "done")]

@@ -201,7 +201,7 @@ def commands(scene: Scene, home: Path, victim: Victim) -> tuple[int, list[str]]:
     broken: list[str] = []
     cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
     session = scene.world(cache, home).session()
-    session = replace(session, looks=(0.1, 0.1))
+    session = replace(session, backoff=(0.1, 0.1))
     for after in (False, True):
         name = f"made-{victim.__name__}-{after}"
         with ThreadPoolExecutor() as pool, held(scene.proxy, "CreateVolume", after):

@@ -9,15 +9,15 @@ from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
 from backend.kinds.volume.actions import (
     attach,
-    came_of_attach,
-    came_of_create,
-    came_of_delete,
-    came_of_detach,
     create,
     create_again,
     delete,
     detach,
     is_shared,
+    probe_attach,
+    probe_create,
+    probe_delete,
+    probe_detach,
 )
 from backend.kinds.volume.preview import deleting
 from backend.text import safe
@@ -50,7 +50,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=("volume",),
-        look=came_of_create,
+        probe=probe_create,
         resend=create_again,
     ),
     Command(
@@ -62,7 +62,7 @@ COMMANDS: tuple[Command, ...] = (
         key="d",
         on=("volume",),
         preview=deleting,
-        look=came_of_delete,
+        probe=probe_delete,
     ),
     Command(
         ("volume", "attach"),
@@ -78,7 +78,7 @@ COMMANDS: tuple[Command, ...] = (
         hindrance=_in_use,
         on=("volume",),
         impossible_in=frozenset({"in-use", "deleting", "deleted"}),
-        look=came_of_attach,
+        probe=probe_attach,
     ),
     Command(
         ("volume", "detach"),
@@ -98,7 +98,7 @@ COMMANDS: tuple[Command, ...] = (
         key=_DETACH,
         on=("volume",),
         impossible_in=frozenset({"creating", "available", "deleting", "deleted"}),
-        look=came_of_detach,
+        probe=probe_detach,
     ),
     *tag_commands(VOLUME),
 )
