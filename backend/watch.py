@@ -162,7 +162,7 @@ class Watcher:
 
     def _ask(self, ids: Sequence[str]) -> None:
         missing = set(ids)
-        for page in self._connect(self._check).of(self._kind.name).list(ids):
+        for page in self._connect(self._check).of(self._kind.name).list(ids=ids):
             self._check()
             self._cache.rows.put(self._kind, self._scope, page)
             missing -= {item["id"] for item in page}

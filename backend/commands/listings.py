@@ -75,7 +75,7 @@ def refresh_all(context: Context) -> Result:
     """Refresh every kind; one that fails leaves the others refreshed."""
     session = context.session
     done = refresh_many(
-        list(KINDS.values()),
+        [kind for kind in KINDS.values() if session.has(kind.name)],
         session.connect,
         session.cache,
         session.scope,

@@ -36,6 +36,8 @@ class Param:
     minimum: int | None = None
     word: str = ""
     """The value in a usage line, where that is not the name of the parameter."""
+    needs: str = ""
+    """What the cloud must be able to do; see Command."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
     acted_on: bool = False
@@ -160,6 +162,8 @@ class Command:
 
     Takes the row and what returns the name of an object for its kind, and its scope and id.
     """
+    needs: str = ""
+    """What the cloud must be able to do beyond having its kind, as ProviderEntry.capabilities has it."""
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None

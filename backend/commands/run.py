@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -57,6 +57,8 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
 
     A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
     """
+    if what := lacking(command, session):
+        return cannot(session, what)
     changes = command.effect != "reads"
     if changes and (session.read_only or session.cloud.read_only):
         return RefusedError(
@@ -66,6 +68,29 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
     if (changes or command.refreshes) and (why := session.cache.refusal):
         return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
     return None
+
+
+def lacking(command: Command, session: Session, args: Mapping[str, Any] | None = None) -> str:
+    """Return what a command, or one of its arguments, needs and the cloud has not; "" where it has everything."""
+    kind = KINDS.get(command.words[0])
+    if kind and not session.has(kind.name):
+        return kind.nouns
+    needs = (command.needs, *(param.needs for param in command.params if args and args.get(param.name)))
+    return next((need for need in needs if need and not session.has(need)), "")
+
+
+def cannot(session: Session, what: str) -> RefusedError:
+    """Return the error for what the cloud of a session has not."""
+    return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
+
+
+def offered(commands: Iterable[Command], session: Session) -> list[Command]:
+    """Return those of the commands that the session may run, without the parameters for what the cloud has not."""
+    return [
+        replace(one, params=tuple(param for param in one.params if not param.needs or session.has(param.needs)))
+        for one in commands
+        if allowed(one, session)
+    ]
 
 
 def _check_allowed(command: Command, session: Session) -> None:
@@ -123,6 +148,8 @@ def execute(
     command, session = parsed.command, parsed.at(session)
     _check_allowed(command, session)
     args = parsed.bind(session)
+    if what := lacking(command, session, args):
+        raise cannot(session, what)
     if not is_journalled(command, args):
         context = Context(session, args, check, progress, waits, production=parsed.production)
         with named(parsed, context) if command.effect != "reads" else nullcontext():
@@ -183,7 +210,8 @@ def _just_made(command: Command, context: Context, error: NotFoundError) -> NotL
     meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
     for kind, _, native in meant or objects:  # the cloud may not say which
         if context.session.cache.rows.made_since(kind, context.session.scope, native, since):
-            early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+            title = context.session.cloud.provider.title
+            early = f"{kind.titled} {safe(native)} was made a moment ago, and {title} may not know it everywhere yet."
             return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
 
@@ -193,14 +221,15 @@ def is_outcome(error: CloudmeshError) -> bool:
     return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
 
 
-def may_resend(command: Command, entry: Entry) -> bool:
+def may_resend(command: Command, entry: Entry, session: Session) -> bool:
     """Return whether a request that has done nothing is sent again.
 
-    It is of this data directory, EC2 still knows its token, and no user has read that its outcome is unknown: that one
-    may have repeated it.
+    It is of this data directory, the cloud still knows its token, and no user has read that its outcome is unknown: a
+    user may have repeated it.
     """
     young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
-    return command.resend is not None and entry.vouched and not entry.told and young
+    known = session.has("request tokens")
+    return command.resend is not None and known and entry.vouched and not entry.told and young
 
 
 def _sent_before(command: Command, context: Context) -> Result | None:
@@ -221,7 +250,7 @@ def _sent_before(command: Command, context: Context) -> Result | None:
             raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
-    if outcome is None and command.resend:
+    if outcome is None and command.resend and context.session.has("request tokens"):
         return command.resend(context)
     return outcome
 
@@ -233,7 +262,7 @@ def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
         try:
             _pause(seconds, context.check)
             outcome = command.probe(context) if command.probe else None
-            if outcome is None and command.resend and may_resend(command, context.journal):
+            if outcome is None and command.resend and may_resend(command, context.journal, context.session):
                 outcome = command.resend(context)
         except (CloudError, CacheError) as error:
             if is_outcome(error):
@@ -250,7 +279,8 @@ def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
             logger.exception("looking for the outcome of %s failed", command.name)
             raise lost from None
         if outcome is not None:
-            return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
+            title = context.session.cloud.provider.title
+            return replace(outcome, message=f"{outcome.message} The answer was lost, so {title} was asked again.")
         undone = command.probe is not None
     ended = (
         CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")

@@ -130,7 +130,8 @@ def probe_create(context: Context) -> Result | None:
     if keyfiles.is_saved(path):
         return Result(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
     raise InVainError(
-        f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
+        f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
+        f"{context.session.cloud.provider.title} never shows it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
     )
 

@@ -90,6 +90,8 @@ class Kind:
 
     Takes the provider, the cache, the scope and the document of the cache.
     """
+    learns: str = ""
+    """What a cloud must be able to do for that."""
     vast: bool = False
     """There may be 100,000 of them: its listing gets the known digests and yields only the rest."""
 

@@ -1,7 +1,7 @@
 """A replica set of three whose primary is killed: under a `--refresh`, and under a dashboard that refreshes."""
 
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,8 +147,8 @@ class Striking(Noting):
         super().__init__(provider, [])
         self._strike = strike
 
-    def image_list(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
-        images = [image for page in self.real.of("image").list(known, ids) for image in page]
+    def image_list(self, known: Container[int] = ()) -> Iterator[Page]:
+        images = [image for page in self.real.of("image").list(known=known) for image in page]
         for start in range(0, len(images), 20):
             if start == 40:
                 self._strike()

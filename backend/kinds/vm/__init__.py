@@ -66,4 +66,5 @@ VM = Kind(
     in_palette=True,
     poll=True,
     learn=learn_protection,
+    learns="termination protection",
 )

@@ -24,6 +24,7 @@ from backend.kinds.volume import VOLUME
 from backend.lifecycle import ACTIONS, Action, Flight, flight_of
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
+from backend.providers.registry import meaning
 from backend.text import safe
 
 START, STOP, REBOOT, DELETE = (ACTIONS[verb] for verb in ("start", "stop", "reboot", "delete"))
@@ -114,7 +115,7 @@ def _may_begin(context: Context, action: Action, native: str, named: str, state:
             f"{named} cannot be {action.past} now: its {under_way.action} is under way ({what}); nothing was done.",
             "Wait until it has settled.",
         )
-    if state in action.impossible_in:
+    if meaning(state) in action.impossible_in:
         raise RefusedError(f"{named} is {state}, so there is nothing to {action.verb}; nothing was done.")
     return flight
 
@@ -127,7 +128,7 @@ def _is_displaced(flight: Flight) -> bool:
 def _losses(context: Context, action: Action, provider: Provider, item: Item) -> dict[str, str]:
     """Return what a stop loses, or what a start does not bring back: an address, and sentences about all of it."""
     if action is STOP:
-        address = lost_address(provider, item)
+        address = lost_address(provider, item) if context.session.has("elastic addresses") else ""
         return {"address": address, "lost": lost_by_stop(context, item, address)}
     if action is START and (address := _address_before(context, str(item["id"]))):
         return {"lost": f"Its public address {address} of before the stop does not come back: it gets another."}
@@ -142,7 +143,7 @@ def _done(context: Context, action: Action, native: str, named: str, write: Call
 
 def _check_volumes(context: Context, provider: Provider, vm: Item) -> None:
     """Raise UsageError where deleting a VM deletes a volume that is production and not confirmed."""
-    if not context.session.settings.production:
+    if not context.session.settings.production or not context.session.has("volume"):
         return
     try:
         volumes = dying_volumes(provider, vm)

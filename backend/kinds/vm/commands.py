@@ -39,6 +39,7 @@ def _protection(on: bool) -> Command:
         minor=True,
         on=("vm",),
         impossible_in=GONE,
+        needs="termination protection",
         lifts_guard=not on,
         probe=protection.probe(on),
     )
@@ -79,7 +80,7 @@ COMMANDS: tuple[Command, ...] = (
                 kind="keypair",
                 default=lambda session: session.cloud.default.keypair,
             ),
-            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", dry=True),
+            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", needs="dry runs", dry=True),
         ),
         effect="changes",
         key="b",

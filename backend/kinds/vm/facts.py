@@ -179,9 +179,13 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
     flavors = _known_flavors(context, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
-        ask("Volumes", no_volumes, lambda: _attached(provider, there)),
-        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there)),
-        ask("Termination protection", unknown, lambda: _protection(context, there)) if protection else {},
+        ask("Volumes", no_volumes, lambda: _attached(provider, there)) if session.has("volume") else {},
+        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there))
+        if session.has("elastic addresses")
+        else {},
+        ask("Termination protection", unknown, lambda: _protection(context, there))
+        if protection and session.has("termination protection")
+        else {},
         ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
         session.now(),
         tuple(notes),

@@ -51,7 +51,14 @@ EC2 = ProviderEntry(
     _connect,
     frozenset(FACES),
     capabilities=frozenset(
-        {"starting and stopping", "termination protection", "tags", "dry runs", "request tokens", "attaching volumes"}
+        {
+            "dry runs",
+            "elastic addresses",
+            "request tokens",
+            "tags of VMs",
+            "tags of volumes",
+            "termination protection",
+        }
     ),
     ids=r"(i|vol|ami|key)-[0-9a-f]{8,}",
     credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
