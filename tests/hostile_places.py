@@ -117,7 +117,7 @@ def printed_rows(text: str, tally: Tally) -> None:
             tally.text(line)
         at = {cells(line[: line.rindex(_ID)]) for line in lines[1:]}
         # What is longer moves the rest of its own line, so that nobody can make all lines long.
-        longer = any(cells(cell(value, column)) > PADDED for value, column in zip(hostile, kind.columns, strict=True))
+        longer = any(cells(cell(value, column)) > PADDED for column, value in kind.cells(tuple(hostile)))
         if len(lines) != 3 or (len(at) != 1 and not longer):
             tally.widths.append(f"{len(lines)} lines, the id at {at}: {text[:200]}")
 
