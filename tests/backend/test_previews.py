@@ -334,6 +334,7 @@ def test_all_that_a_target_has_is_looked_at_above() -> None:
     """`texts` must not pass over what is new."""
     assert {one.name for one in fields(Target)} == {
         "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production", "final",
+        "scope",
     }  # fmt: skip
     # Those after the notes are not shown.
     assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given", "destroys"}
