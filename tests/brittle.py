@@ -245,7 +245,7 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
     if kind.name == "flavor":
         replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
-        cache.rows.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
+        cache.rows.put(kind, HERE, every(impatient(at(faults)).of(kind.name).list()))
     found = {kind.value(row, "id"): row for row in cache.rows.snapshot(kind, HERE)}
     for number in range(3):
         said = dict(zip(kind.index, found.get(kept.native.format(n=number), ()), strict=False))

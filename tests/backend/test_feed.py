@@ -160,7 +160,7 @@ def test_what_this_process_does_to_a_cloud_is_told_once(embedded: Cache) -> None
         embedded.rows.put(VM, HERE, items(VM, "later"))
         heard.wait_upserts(VM, "later")
         rows = heard.upserts(JOURNAL)
-        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"])
+        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"], ["done"])
         assert rows[-1:] == embedded.journal.rows(1)
 
 
