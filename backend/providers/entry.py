@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +10,6 @@ if TYPE_CHECKING:
 
 Connect = Callable[["Cloud", Callable[[], None], Callable[["Waiting"], None]], "Provider"]
 """Makes a provider for a cloud; its other arguments are the `check` and `waits` of `registry.connect`."""
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def as_it_is(_kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -36,9 +33,9 @@ class ProviderEntry:
     """What it can do beyond listing its kinds, each as it stands in "cloud x has no …": "termination protection"."""
     ids: str = field(default="(?!)", repr=False)
     """The pattern of a word that can only be an id; the default fits none."""
-    states: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    states: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Its words for the states of a VM that are not EC2's, each with EC2's word for the same state."""
-    credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The keys of `credentials`, each with the environment variable that serves where the configuration has none."""
     required: tuple[str, ...] = field(default=(), repr=False)
     """The credentials without which nothing is sent."""

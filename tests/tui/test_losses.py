@@ -73,14 +73,14 @@ async def test_what_takes_back_several_commands_takes_back_each(world: World, cl
         await user.dialog("journal resume")
         await user.type("2", "enter")
         await user.back()
-        await user.until(lambda: sorted(world.changing) == ["start", "stop"])
+        await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
         await user.sees("2 done.")
         await user.press("escape", "z")
         await choosing(user)
         await user.sees(f"vm stop {rests}", f"vm start {runs}")
         await user.press("escape")
         await user.back()
-    assert sorted(world.changing) == ["start", "stop"]
+    assert sorted(world.changing) == ["vm start", "vm stop"]
 
 
 @pytest.mark.parametrize("asked", ["key", "line"])
