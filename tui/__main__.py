@@ -1,5 +1,5 @@
 """`python -m tui` is `cloudmesh-tui`."""
 
-from tui.cli import program
+from cloudmesh_tui import program
 
 program()

@@ -1,12 +1,11 @@
-"""CloudmeshApp: wires session, cache feed, jobs and screens together."""
+"""CloudmeshApp: wires the cache that is followed, jobs and screens together."""
 
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -18,35 +17,29 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from backend.catalog import KINDS
-from backend.commands.grammar import complete
-from backend.commands.model import Command, Param
+from backend.commands.model import Command, Parsed
 from backend.commands.run import refusal
-from backend.commands.table import COMMANDS
-from backend.errors import CacheLostError, CloudmeshError, ConfigError, bug
+from backend.commands.table import COMMANDS as ALL_COMMANDS
+from backend.errors import CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Row
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe
-from backend.watch import Watcher
-from tui import mistakes
+from tui import bugs
 from tui.alt import apart
+from tui.deciding import Chosen
 from tui.driver import TerminalDriver
 from tui.ending import ending
-from tui.jobs import Job, JobEnded, JobMoved, Jobs, JobWaits
-from tui.listings import Listings
+from tui.following import Following, Starts
+from tui.jobs import Job, JobDelivered, JobEnded, JobMoved, Jobs, JobWaits
 from tui.messages import Asked, CacheChanged, CacheConnection, Reported
 from tui.orderly import Orderly
 from tui.palette import Commands, Palette
-from tui.runner import Runner
 from tui.screens.confirming import Pace
 from tui.screens.main import MainScreen
 from tui.selection import marks_text
-from tui.widgets.status import MessageBar, StatusBar, WorkLine
 from tui.windows import Windows
-
-if TYPE_CHECKING:
-    from backend.cache.feed import Feed
 
 TICK = 1.0
 """Seconds between repaints of ages and flights."""
@@ -82,13 +75,6 @@ PALETTE = Binding(
 )
 
 
-class Starts(Protocol):
-    """What opens the session; see tui.cli.Launch."""
-
-    def open(self) -> Session:
-        """Open the cache and return the session; blocks."""
-
-
 class CloudmeshApp(Orderly):
     """The dashboard. Threads post messages; the handlers here, on the event loop, are all that touches widgets."""
 
@@ -104,26 +90,30 @@ class CloudmeshApp(Orderly):
         now: Callable[[], datetime] = utc_now,
         reopen_every: float = REOPEN_EVERY,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
+        kinds: Mapping[str, Kind] = KINDS,
+        commands: Sequence[Command] = ALL_COMMANDS,
     ) -> None:
         super().__init__()
-        self._launch = launch
         self.now = now
-        self.reopen_every = reopen_every
         self.pace = pace
-        self.session: Session | None = None
-        self.main = MainScreen(self)
-        self._windows = Windows(self)
+        self.commands = commands
+        self.main = MainScreen(self, kinds)
+        self._windows = Windows(self, self.main)
         self._jobs = Jobs(self.post_message)
-        self._following = ExitStack()
-        self._feed: Feed | None = None
-        self._watcher: Watcher | None = None
-        self._listings: Listings | None = None
-        self.runner: Runner | None = None
-        """These three are of one session: another cloud has others."""
-        self._lost: CloudmeshError | None = None
-        """Why the cache cannot be reached now."""
-        self._passing: CloudmeshError | None = None
-        """The last error that is no longer true when the cache is back."""
+        self.following = Following(
+            launch,
+            self,
+            self.main,
+            self.post_message,
+            reopen_every=reopen_every,
+            on_unusable=self._unusable,
+            on_change=self._session_changed,
+        )
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is shown; None before the cache is open."""
+        return self.following.session
 
     def opening(self) -> float | None:
         """Return when a job began that ends with a window, None where there is none."""
@@ -150,117 +140,31 @@ class CloudmeshApp(Orderly):
     def on_unmount(self) -> None:
         """Let go of everything; no thread is waited for."""
         self._jobs.close()
-        self._part()
-        self._following.close()
+        self.following.close()
+
+    # --- the session and its cache -----------------------------------------------------------------------------------
 
     @on(MainScreen.Painted)
     def _painted(self) -> None:
         """Open the cache: not before, because what the worker imports would hold the first frame up."""
-        self._open()
+        self.following.open()
 
-    # --- opening -----------------------------------------------------------------------------------------------------
+    def _unusable(self, error: ConfigError) -> None:
+        """End where only the user can mend what is wrong: what was read of the configuration stays read."""
+        self.exit(error.exit_status, message=Text(safe(str(error))))
 
-    def _open(self) -> None:
-        def opened(_job: Job) -> Session:
-            return self._launch.open()
-
-        self.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
-
-    def _not_opened(self, error: CloudmeshError) -> None:
-        if isinstance(error, ConfigError):  # only the user can mend that, and what was read stays read
-            self.exit(error.exit_status, message=Text(safe(str(error))))
-            return
-        self._lost = error
-        self.show_error(error)
-        again = isinstance(error, CacheLostError)
-        for kind in KINDS:
-            self.main.table_of(kind).notice = f"{error.message} Trying again …" if again else str(error)
-        if again:
-            self.set_timer(self.reopen_every, self._open)
-
-    def _opened(self, session: Session) -> None:
-        if self._lost:
-            self.main.query_one(MessageBar).retract(self._lost)
-            self._lost = None
-        from backend.cache.feed import Feed
-
-        feed = Feed(
-            session.cache,
-            KINDS.values(),
-            lambda change: self.post_message(CacheChanged(change)),
-            lambda lost: self.post_message(CacheConnection(lost)),
-        )
-        self._following.callback(feed.close)
-        for text in (*session.settings.warnings, session.cache.note):
-            if text:
-                logger.warning("%s", text)
-                self.notify(safe(text), severity="warning", timeout=15, markup=False)
-        self._feed = feed
-        self.switch(session)
-
-    def _part(self) -> None:
-        """Let go of the session: nothing of it is followed, painted or started any more."""
-        for part in (self._watcher, self._listings, self.runner):
-            if part:
-                part.close()
-
-    def switch(self, session: Session) -> None:
-        """Go on with another session, which may be of another cloud."""
-        if self._feed is None:
-            return
-        moved = self.session is None or session.scope != self.session.scope
-        self._part()
-        self.session = session
-        self._watcher = Watcher(
-            session.cache,
-            session.scope,
-            session.connect,
-            session.settings.poll,
-            lambda text: self.post_message(Reported(text)),
-            trouble=lambda text: self.post_message(Reported(text, trouble=True)),
-        )
-        if session.cache.refusal is None:  # it writes what it sees
-            self._watcher.start()
-        self.runner = Runner(self, session)
-        self._listings = Listings(self, session, self._feed, self.runner)
-        self._listings.load_all(empty=moved)
-        if moved:
-            self.runner.recover()
-        self.show_place()
+    def _session_changed(self) -> None:
+        self.show_location()
         self.main.refresh_bindings()
 
     def apply(self, change: SettingChange) -> None:
         """Change a setting of the session that there is now."""
-        if self.session is None or self.runner is None or self._listings is None:
-            return
-        session = self.session.changed(change)
-        if session.scope != self.session.scope:
-            self.switch(session)
-            return
-        self.session = self.runner.session = session  # the same rows, and what can be undone stays
-        self._listings.go_on(session)
-        self.show_place()
+        self.following.apply(change)
 
-    def show_place(self) -> None:
+    def show_location(self) -> None:
         """Show cloud, region, cache and modes, and how many rows are marked."""
-        session = self.session
-        if session is None:
-            return
-        lasting = " (will not last)" if session.cache.mode == "memory" else ""
-        parts = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
-        if not session.refresh:
-            parts.append("refresh off")
-        if session.cache.refusal:
-            parts.append("cache read-only")
-        elif session.locked:
-            parts.append("read-only")
-        if self._lost:
-            parts.append("CACHE LOST")
-        if marks := marks_text(self.main.table):
-            parts.append(marks)
-        self._status.place = " · ".join(parts)
-
-    # --- rows --------------------------------------------------------------------------------------------------------
+        if words := self.following.location:
+            self.main.locate(" · ".join(filter(None, [*words, marks_text(self.main.table)])))
 
     def rows(self, kind: str) -> Iterable[Row]:
         """Return all rows of a kind that are on its table, shown or filtered away."""
@@ -270,37 +174,26 @@ class CloudmeshApp(Orderly):
     def _cache_changed(self, message: CacheChanged) -> None:
         if message.change.kind == JOURNAL.name:
             self._windows.journal_changed(self.session, message.change)
-            return
-        rows = self._listings.changed(message.change) if self._listings else ()
-        if message.change.kind == "vm" and self._watcher:
-            for row in rows:
-                self._watcher.saw(row)
+        else:
+            self.following.changed(message.change)
 
     @on(CacheConnection)
     def _cache_connection(self, message: CacheConnection) -> None:
-        before, self._lost = self._lost, CacheLostError(message.lost) if message.lost else None
-        self.show_place()
-        if self._lost:
-            self.show_error(self._lost)
-        else:
-            for error in filter(None, (before, self._passing)):
-                self.main.query_one(MessageBar).retract(error)
-            self.say("The cache is back.")
-            if self._listings:
-                self._listings.load_all()
+        self.following.connection(message.lost)
 
     @on(MainScreen.TabShown)
     def _tab_shown(self, message: MainScreen.TabShown) -> None:
-        if self._listings:
-            self._listings.freshen(message.kind)
+        self.following.shown(message.kind)
+
+    @on(MainScreen.TabClosed)
+    def _tab_closed(self, message: MainScreen.TabClosed) -> None:
+        self.following.closed(message.kind)
 
     def _tick(self) -> None:
         StylesCache.get_inner_outer.cache_clear()  # it keeps the lines of every widget that was ever painted
         self.main.table.tick(self.now())
         self._show_work()
-        if self._listings:
-            self._listings.show_ages()
-            self._listings.freshen(self.main.kind)
+        self.following.tick()
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -317,76 +210,75 @@ class CloudmeshApp(Orderly):
 
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""
-        return complete(line, self._names, [one for one in COMMANDS if self.may(one)])
-
-    def _names(self, param: Param) -> Iterable[str]:
-        session = self.session
-        if session is not None and param.type == "cloud":
-            return list(session.settings.clouds)
-        if param.kind is None:
-            return []
-        kind = KINDS[param.kind]
-        columns = dict.fromkeys(("name", kind.handle))
-        return (str(value) for row in self.rows(kind.name) for name in columns if (value := kind.value(row, name)))
+        parts = self.following.parts
+        return parts.asking.completions(line) if parts else []
 
     def show(self, what: str) -> None:
         """Show the tab of a kind, or the journal."""
-        if what in KINDS:
+        if what in self.main.kinds:
             self.main.show_tab(what)
         elif self.session is not None:
             self._windows.journal(self.session)
 
     def undo(self) -> bool:
-        """Offer to take back what was done last; return whether there is anything."""
-        runner = self._runner_or_error()
-        return runner is not None and runner.results.undo()
+        """Offer to undo what was done last; return whether there is anything."""
+        parts = self.following.ready()
+        return parts is not None and parts.results.undo()
 
     def show_results(self) -> bool:
         """List the results of the last commands, and offer to do again what failed; return whether there are any."""
-        runner = self._runner_or_error()
-        return runner is not None and runner.results.show()
+        parts = self.following.ready()
+        return parts is not None and parts.results.show()
 
     def enter(self, line: str) -> bool:
         """Run a typed line; return False where it is refused at once.
 
         Before the cache is open nothing that is typed can do harm, so that counts as taken.
         """
-        runner = self._runner_or_error()
-        return runner is None or runner.asking.enter(line)
+        parts = self.following.ready()
+        return parts is None or parts.asking.enter(line)
 
-    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
-        """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
-        if runner := self._runner_or_error():
-            runner.asking.ask(one, target, ids, scope)
+    def ask(self, one: Command, chosen: Chosen | None) -> None:
+        """Ask for a command by its key, on the rows that are chosen, if it acts on rows."""
+        if parts := self.following.ready():
+            parts.asking.ask(Parsed(one, {}), "key", chosen)
 
     @on(Asked)
     def _asked(self, message: Asked) -> None:
-        if runner := self._runner_or_error():
-            runner.asking.asked(message.parsed)
+        if parts := self.following.ready():
+            parts.asking.ask(message.parsed, "palette")
 
-    def _runner_or_error(self) -> Runner | None:
-        if self.runner is None:
-            self._open()  # where the user has cancelled that; two at once there never are
-            self.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
-        return self.runner
+    def remember(self, line: str) -> None:
+        """Put a command into the history of the `:` line."""
+        self.main.remember(line)
 
     # --- work and words ----------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> bool:
-        """Start a job; returns False when one of the same key is running."""
+        """Start a job; return False when one of the same key is running."""
         started = self._jobs.start(job)
         self._show_work()
         return started
 
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Call `act` after a while."""
+        self.set_timer(seconds, act)
+
     @on(JobMoved)
     def _job_moved(self, message: JobMoved) -> None:
         message.job.progress[message.progress.kind] = message.progress
+        message.job.on_progress(message.progress)
         self._show_work()
 
     @on(JobWaits)
     def _job_waits(self, message: JobWaits) -> None:
         message.job.waiting = message.waiting
+        message.job.on_wait(message.waiting)
         self._show_work()
+
+    @on(JobDelivered)
+    def _job_delivered(self, message: JobDelivered) -> None:
+        message.job.on_part(message.part)
 
     @on(JobEnded)
     def _job_ended(self, message: JobEnded) -> None:
@@ -398,12 +290,11 @@ class CloudmeshApp(Orderly):
             if job.title:
                 self.say(f"{job.title} was cancelled.")
             if self.session is None:
-                for kind in KINDS:
-                    self.main.table_of(kind).notice = "The cache is not open. Any command, such as :vm list, opens it."
+                self.following.notice("The cache is not open. Any command, such as :vm list, opens it.")
         elif message.error is not None:
             if job.opens:
                 self.main.lost_keys.begin(job.began)
-            job.failed(message.error)
+            (job.failed or self.show_error)(message.error)
         else:
             job.then(message.result)
 
@@ -415,10 +306,35 @@ class CloudmeshApp(Orderly):
             self.say(message.text)
 
     def cancel_work(self) -> None:
-        """Cancel what is under way and says so in its line."""
+        """Cancel what is under way and say so in its line."""
         if not self._jobs.cancel():
             self.say("Nothing is under way.")
         self._show_work()
+
+    def say(self, text: str, *, done: bool = True) -> None:
+        """Show a result, or why nothing was done."""
+        self.main.show_text(safe(text), done=done)
+
+    def warn(self, text: str) -> None:
+        """Show a warning for a while."""
+        self.notify(safe(text), severity="warning", timeout=15, markup=False)
+
+    def show_error(self, error: CloudmeshError, *, behind: bool = False, until_back: bool = False) -> None:
+        """Show an error until it is dismissed; see Host."""
+        logger.error("%s", error)
+        self.main.show_error(error, behind=behind)
+        if until_back:
+            self.following.retract_when_back(error)
+
+    def retract(self, error: CloudmeshError) -> None:
+        """Take an error away that is no longer true, if it is still the one shown."""
+        self.main.retract(error)
+
+    # --- windows -----------------------------------------------------------------------------------------------------
+
+    def open(self, window: Screen[Any], then: Callable[[Any], None] | None = None) -> None:
+        """Open a window; `then` gets its answer."""
+        self.push_screen(window, then)
 
     def show_details(self, kind: Kind, native: str) -> None:
         """Show all fields of an object, from the cache."""
@@ -427,23 +343,7 @@ class CloudmeshApp(Orderly):
 
     def show_help(self) -> None:
         """Show every key and command."""
-        self._windows.help(PALETTE, SUSPEND)
-
-    def say(self, text: str, *, done: bool = True) -> None:
-        """Show a result, or why nothing was done: in the status bar, or above it where it does not fit there."""
-        status = self._status
-        status.result, status.elsewhere = safe(text), not status.fits(text)
-        if status.elsewhere:
-            self.main.query_one(MessageBar).tell(text, done=done)
-
-    def show_error(self, error: CloudmeshError, *, behind: bool = False) -> None:
-        """Show an error until it is dismissed; one `behind` what is shown does not take its place."""
-        logger.error("%s", error)
-        self.main.query_one(MessageBar).show(error, behind=behind)
-
-    def passes(self, error: CloudmeshError) -> None:
-        """Take an error that is shown away when the cache is back: it was of something that is read again then."""
-        self._passing = error
+        self._windows.help((PALETTE, SUSPEND), [one for one in self.commands if self.may(one)])
 
     # --- ending and suspending ---------------------------------------------------------------------------------------
 
@@ -471,23 +371,18 @@ class CloudmeshApp(Orderly):
     # --- bugs --------------------------------------------------------------------------------------------------------
 
     def _strayed(self, context: dict[str, Any]) -> None:
-        """Tell of an exception that the event loop has caught: asyncio would only log it."""
+        """Show an exception that the event loop has caught: asyncio would only log it."""
         error = context.get("exception")
         logger.error("the event loop: %s", context.get("message"), exc_info=error)
         if isinstance(error, Exception) and self.main.is_mounted:
             self.show_error(bug("A part of the dashboard", error))
 
     def _show_work(self) -> None:
-        if self.main.is_mounted:
-            self.main.query_one(WorkLine).show(self._jobs.visible)
-
-    @property
-    def _status(self) -> StatusBar:
-        return self.main.query_one(StatusBar)
+        self.main.show_work(self._jobs.visible)
 
 
 def _collect() -> None:
-    gc.freeze()  # modules, classes and styles: they stay, and need not be looked through again
+    gc.freeze()  # modules, classes and styles: they stay, and need not be examined again
     gc.enable()
 
 
@@ -499,6 +394,6 @@ def run(launch: Starts, let_go: Callable[[], object]) -> int:
     """Open the dashboard and return the exit status; `let_go` closes what was opened where it cannot end by itself."""
     sys.setswitchinterval(TURN)
     app = CloudmeshApp(launch)
-    mistakes.told_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
+    bugs.report_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending(app.leave, app.abandon, let_go):
         return app.run() or app.return_code or 0  # the last where textual had to end it: that is a bug

@@ -1,86 +1,123 @@
 """Asks before a command is run: opens its dialog where one is due, with what it would destroy or lose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
-from backend.catalog import KINDS
-from backend.commands.grammar import parse, split
+from backend.commands.grammar import complete, parse, split
 from backend.commands.lookup import MissingKeypairError, find
 from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.commands.run import losses, refusal
 from backend.commands.table import command
-from backend.errors import CloudmeshError
+from backend.errors import CloudmeshError, NotFoundError
 from backend.kinds.model import Kind, Row
-from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 from backend.text import safe
+from tui.deciding import Chosen, Request, Step, Way, first_step
+from tui.host import Host, Tables
 from tui.jobs import Job
 from tui.screens.dialog import CommandDialog
 
 if TYPE_CHECKING:
-    from tui.app import CloudmeshApp
     from tui.runner import Runner, Then
 
 
 class Asking:
     """What is asked of the user before the runner of one cloud runs a command. All methods are of the event loop."""
 
-    def __init__(self, app: "CloudmeshApp", runner: "Runner") -> None:
-        self._app = app
+    def __init__(self, host: Host, tables: Tables, runner: "Runner") -> None:
+        self._host = host
+        self._tables = tables
         self._runner = runner
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once."""
+        """Run a typed line; return False where it is refused at once. The name of a kind alone shows that kind."""
         try:
-            parsed = parse(split(line))
+            words = split(line)
+            if (kind := self._kind_named(words)) is not None:
+                self._host.show(kind.name)
+                return True
+            parsed = parse(words)
         except CloudmeshError as error:
-            self._app.show_error(error)
+            self._host.show_error(error)
             return False
-        return self.asked(parsed, typed=True)
+        return self.ask(parsed, "line")
 
-    def asked(self, parsed: Parsed, *, typed: bool = False) -> bool:
-        """Run a command, or open its dialog first: when it lacks something, when it destroys something, and when it
-        changes something that was picked from a list rather than typed. Return False where it is refused at once.
-        """
-        session, one = self._runner.session, parsed.command
-        target = one.object
+    def _kind_named(self, words: Sequence[str]) -> Kind | None:
+        if len(words) != 1:
+            return None
+        word = words[0].lower()
+        kinds = self._tables.kinds.values()
+        return next((kind for kind in kinds if word in (kind.name, kind.plural, *kind.aliases)), None)
+
+    def completions(self, line: str) -> list[str]:
+        """Return what a typed line may become: commands that can be run now, and names of what is on the tables."""
+        session = self._runner.session
+        return complete(line, self._names, [one for one in self._host.commands if refusal(one, session) is None])
+
+    def _names(self, param: Param) -> Iterable[str]:
+        if param.type == "cloud":
+            return list(self._runner.session.settings.clouds)
+        if param.kind is None:
+            return []
+        kind = self._kind_of(param)
+        columns = dict.fromkeys(("name", kind.handle))
+        rows = self._tables.table_of(kind.name).rows.all()
+        return (str(value) for row in rows for name in columns if (value := kind.value(row, name)))
+
+    def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
+        """Take the first step towards a command; see tui.deciding. Return False where it is refused at once."""
+        session, one, target = self._runner.session, parsed.command, parsed.command.object
         if why := refusal(one, session):
-            self._app.show_error(why)
+            self._host.show_error(why)
             return False
-        if one.shows:
-            self._app.show(one.shows)
-        elif parsed.missing(session) or (one.effect == "changes" and not parsed.given):
-            self.dialog(one, given=parsed.given)
-        elif one.effect == "destroys" or (one.effect == "changes" and not typed):
-            if target and target.name in parsed.given:
-                self._confirm(parsed, target)
-            else:
-                self.dialog(one, given=parsed.given)
-        elif one.preview and target:
+        if chosen is not None and one.effect == "reads" and not one.asks and chosen.ids:
+            parsed = Parsed(one, {chosen.target.name: chosen.ids[0], **parsed.given})
+        step = first_step(Request(parsed, way, chosen), session)
+        if step is Step.SHOW:
+            self._host.show(one.shows or "")
+        elif step is Step.ASK_ON_ROWS and chosen is not None:
+            known = self._tables.table_of(chosen.target.kind or "").rows
+            rows = [row for native in chosen.ids if (row := known.row(native)) is not None]
+            self.dialog(one, targets=rows, target=chosen.target, scope=chosen.scope)
+        elif step is Step.CONFIRM and target is not None:
+            self._confirm([parsed], target)
+        elif step is Step.WEIGH and target is not None:
             self._unless_final(parsed, target)
-        else:
+        elif step is Step.RUN:
             self._runner.run([parsed])
+        else:
+            self.dialog(one, given=parsed.given)
         return True
 
-    def _confirm(self, parsed: Parsed, target: Param) -> None:
-        """Find the one row that a command names, and show it before anything happens."""
-        session = self._runner.session
-        kind, word = target.kind or "", parsed.given[target.name]
-        rest = {name: value for name, value in parsed.given.items() if name != target.name}
+    def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
+        """Find the rows that these calls of one command name, and show them before anything happens."""
+        session, first = self._runner.session, commands[0]
+        kind = self._kind_of(target)
+        rest = {name: value for name, value in first.given.items() if name != target.name}
 
-        def show(row: Row) -> None:
+        def show(rows: list[Row]) -> None:
             if not self._runner.closed:
-                self.dialog(parsed.command, targets=[row], target=target, given=rest)
+                self.dialog(first.command, targets=rows, target=target, given=rest)
 
-        def look(job: Job) -> Row:
-            call = Call(session, parsed.given, job.check)
-            with named(parsed, call):
-                return find(call, KINDS[kind], word)
+        def look_up(job: Job) -> list[Row]:
+            rows = []
+            for parsed in commands:
+                call = Call(session, parsed.given, job.check)
+                try:
+                    with named(parsed, call):
+                        rows.append(find(call, kind, parsed.given[target.name]))
+                except NotFoundError:
+                    if len(commands) == 1:
+                        raise
+            if not rows:
+                raise NotFoundError("None of them is there any more.")
+            return rows
 
-        self._app.start(Job(f"Looking for {safe(word)}", look, show, self._app.show_error, opens=True))
+        word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
+        self._host.start(Job(f"Looking for {word}", look_up, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
         """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
@@ -90,19 +127,12 @@ class Asking:
             if self._runner.closed:
                 return
             if found is not None and found.is_final:
-                self._confirm(parsed, target)
+                self._confirm([parsed], target)
             else:
                 self._runner.run([parsed])
 
         title = f"Looking at what {safe(parsed.line)} loses"
-        work = Job(title, lambda job: losses(parsed, session, job.check), then, self._app.show_error, opens=True)
-        self._app.start(work)
-
-    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
-        """Open the dialog of a command on rows, by a key: no letter changes anything by itself."""
-        known = self._app.main.table_of(target.kind or "").rows
-        rows = [row for native in ids if (row := known.row(native)) is not None]
-        self.dialog(one, targets=rows, target=target, scope=scope)
+        self._host.start(Job(title, lambda job: losses(parsed, session, job.check), then, opens=True))
 
     def dialog(
         self,
@@ -119,13 +149,13 @@ class Asking:
         dialog = CommandDialog(
             one,
             self._runner.session,
-            self._app.rows,
+            self._tables,
             targets=targets,
             target=target,
             given=given,
             error=error,
             scope=scope,
-            pace=self._app.pace,
+            pace=self._host.pace,
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
@@ -133,13 +163,13 @@ class Asking:
             if not chosen:
                 return
             if self._runner.closed:
-                self._app.show_error(CloudmeshError("The cloud was switched meanwhile, so nothing was done."))
+                self._host.show_error(CloudmeshError("The cloud was switched meanwhile, so nothing was done."))
             elif one.preview and not dialog.previewed:
-                self.asked(chosen[0])  # now that it is known what it destroys, show that
+                self.ask(chosen[0], "palette")  # now that it is known what it destroys, show that
             else:
                 if targets and target and one.effect != "reads":
-                    kind = _kind_of(target)  # what has been acted on stays marked no longer
-                    self._app.main.table_of(kind.name).unmark(str(kind.value(row, "id")) for row in targets)
+                    kind = self._kind_of(target)  # what has been acted on stays marked no longer
+                    self._tables.table_of(kind.name).unmark(str(kind.value(row, "id")) for row in targets)
                 self._runner.run(chosen, then=then, again=again)
 
         def again(parsed: Parsed, failure: CloudmeshError) -> None:
@@ -148,46 +178,47 @@ class Asking:
                 one, targets=targets, target=target, given=parsed.given, error=str(failure), scope=scope, then=then
             )
 
-        looking = self._look(dialog, targets, target)
-        self._app.push_screen(dialog, closed)
+        looking = self._preview(dialog, targets, target)
+        self._host.open(dialog, closed)
         if dialog.previewed:
-            self._app.start(looking)
+            self._host.start(looking)
 
-    def _look(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
+    def _preview(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
         """Return the job that finds out what a dialog's command would destroy, and shows it there."""
         session, preview = self._runner.session, dialog.command.preview
-        at = 0 if target is None or target.kind is None else _kind_of(target).index["id"]
+        at = 0 if target is None or target.kind is None else self._kind_of(target).index["id"]
         ids = [str(row[at]) for row in targets]
 
-        def look(job: Job) -> Preview:
+        def find_out(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
-            return preview(Call(session, dialog.given, job.check, moved, waits), ids)
+            return preview(Call(session, dialog.given, job.check, job.report, job.waits), ids)
 
         def moved(progress: Progress) -> None:
-            self._app.call_later(told, progress)
+            dialog.show_progress(progress.rows, progress.estimate)
 
-        def waits(waiting: Waiting) -> None:
-            self._app.call_later(dialog.waits, waiting)
-
-        def told(progress: Progress) -> None:
-            dialog.looked(progress.rows, progress.estimate)
-
-        return Job("", look, dialog.show_preview, dialog.show_no_preview)
+        return Job("", find_out, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
 
     def again(self, commands: Sequence[Parsed]) -> bool:
-        """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again."""
+        """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again.
+
+        Return False where none of the objects is there any more.
+        """
         one = commands[0].command
         target = one.object
         if target is None:
             self.dialog(one)
             return True
-        kind = _kind_of(target)
+        kind = self._kind_of(target)
+        if not self._tables.is_open(kind.name):  # its rows are in the cache alone
+            self._confirm(commands, target)
+            return True
         words = {parsed.given[target.name] for parsed in commands}
-        rows = [row for row in self._app.rows(kind.name) if words & {kind.called(row), str(kind.value(row, "id"))}]
+        known = self._tables.table_of(kind.name).rows.all()
+        rows = [row for row in known if words & {kind.called(row), str(kind.value(row, "id"))}]
         if rows:
             self.dialog(one, targets=rows, target=target)
         else:
-            self._app.say("None of them is there any more.")
+            self._host.say("None of them is there any more.")
         return bool(rows)
 
     def offer_keypair(self, boot: Parsed, error: MissingKeypairError) -> None:
@@ -204,6 +235,5 @@ class Asking:
             then=boot_with,
         )
 
-
-def _kind_of(target: Param) -> Kind:
-    return KINDS[target.kind or ""]
+    def _kind_of(self, target: Param) -> Kind:
+        return self._tables.kinds[target.kind or ""]

@@ -20,7 +20,7 @@ from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
 from backend.session import Session, cloud_named
 from backend.text import safe
-from tui import mistakes, output
+from tui import bugs, output
 from tui.interrupt import Interrupt
 from tui.output import OutputError
 
@@ -90,8 +90,8 @@ class Launch:
     """The cloud that `--cloud` names."""
     closing: ExitStack = field(default_factory=ExitStack)
 
-    def ahead(self) -> None:
-        """Have the embedded server started, where that is the cache, while the screen is still being made."""
+    def prestart(self) -> None:
+        """Start the embedded server, where that is the cache, while the screen is still being made."""
         if self.settings is not None and self.settings.mongodb.uri.reveal() == "embedded":
             threading.Thread(target=self._start_server, name="server", daemon=True).start()
 
@@ -163,7 +163,7 @@ def program() -> Never:
     """Run the program and end its process at once: all is closed, and libraries would wait for their threads."""
     status = main()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or None: there is nobody to tell
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None: there is nowhere to report it
             stream.flush()
     os._exit(status)
 
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold keys
     redact.know_environment(os.environ)
     log.keep_off_screen()
-    mistakes.told_to(_complain)
+    bugs.report_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
     with output.explained():
@@ -238,7 +238,7 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
             raise UsageError("--json needs --refresh or a command.", _HELP)
         with launching(options) as launch:
             _need_terminal()
-            launch.ahead()
+            launch.prestart()
             tune()
             from tui.app import run
 
@@ -246,7 +246,7 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
     from tui import headless
 
     # Wrong words are said before anything starts.
-    job = headless.plan(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
+    job = headless.task(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):

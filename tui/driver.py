@@ -17,7 +17,7 @@ from tui.keyboard import Keyboard
 from tui.writer import Output, in_front
 
 _LOOK = 0.1
-"""Seconds after which the reading thread looks whether it is to end."""
+"""Seconds between two checks of the reading thread whether it is to end."""
 
 _LEAVING = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 """What textual writes to leave: no mouse, pastes as typed, lines that wrap, plain keys, the main screen, the cursor."""
@@ -30,7 +30,7 @@ class TerminalDriver(LinuxDriver):
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        assert sys.__stderr__ is not None  # noqa: S101 - for mypy: tui.cli has looked
+        assert sys.__stderr__ is not None  # noqa: S101 - for mypy: tui.cli has checked
         self._output = Output(sys.__stderr__, self._gone)
         self._file = cast(Any, self._output)
         self._ending, self._continued = Event(), Event()
@@ -44,7 +44,7 @@ class TerminalDriver(LinuxDriver):
             super().write(data)
 
     def _query_in_band_window_resize(self) -> None:
-        """Do not ask for sizes in the input: the system tells them, and what comes in may be anything."""
+        """Do not ask for sizes in the input: the system reports them, and what comes in may be anything."""
 
     def start_application_mode(self) -> None:
         """Take the terminal."""

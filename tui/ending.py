@@ -31,29 +31,29 @@ HUNG_UP = status(signal.SIGHUP)
 def ending(
     leave: Callable[[int], object], abandon: Callable[[], object], let_go: Callable[[], object]
 ) -> Iterator[None]:
-    """Watch for signals and the terminal's end as long as the block runs: `leave` is called then, on a thread.
+    """Watch for signals and the terminal's end while the block runs, and call `leave` on a thread when either comes.
 
     It takes the exit status. When the block does not end in time, `abandon` is called, which restores the terminal;
     then `let_go`, which closes what was opened; and the process is ended even while they hang.
     """
     ended = threading.Event()
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
+    arrived, noting = os.pipe()
+    os.set_blocking(noting, False)
 
     def note(number: int, _frame: object) -> None:  # in the middle of anything: it takes no lock
-        os.write(tell, bytes([number]))
+        os.write(noting, bytes([number]))
 
     def watch() -> None:
-        assert sys.__stdin__ is not None  # noqa: S101 - for mypy: tui.cli has looked
+        assert sys.__stdin__ is not None  # noqa: S101 - for mypy: tui.cli has checked
         poll = select.poll()
-        poll.register(told, select.POLLIN)
+        poll.register(arrived, select.POLLIN)
         poll.register(sys.__stdin__.fileno(), 0)  # 0: it wakes for a hang-up alone, or where it cannot tell
         while True:
             found = dict(poll.poll())
             if ended.is_set():
                 return
-            if told in found:
-                number = signal.Signals(os.read(told, 1)[0])
+            if arrived in found:
+                number = signal.Signals(os.read(arrived, 1)[0])
                 logger.info("ended by %s", number.name)
                 _end(status(number))
                 return
@@ -85,7 +85,7 @@ def ending(
         for number, handler in before:
             signal.signal(number, handler)
         ended.set()
-        os.write(tell, b"\0")
+        os.write(noting, b"\0")
         watching.join()
-        os.close(told)
-        os.close(tell)
+        os.close(arrived)
+        os.close(noting)

@@ -28,23 +28,23 @@ from backend.log import logger
 from backend.providers.protocol import Waiting
 from backend.refresh import Difference, Progress, refresh_many
 from backend.session import Session
-from backend.text import safe
+from backend.text import safe, safe_lines
 from tui import printing
 from tui.interrupt import Interrupt
 
-Job = Callable[[Session, bool], int]
+Task = Callable[[Session, bool], int]
 """Something to run: takes the session and whether JSON is wanted, returns the exit status."""
 
 
-def plan(
+def task(
     words: Sequence[str],
     refresh: Sequence[str] | None,
     interrupt: Interrupt,
     *,
     yes: bool,
     production: Sequence[str] = (),
-) -> Job:
-    """Return what the arguments ask for; raises UsageError when they cannot be understood.
+) -> Task:
+    """Return the task that the arguments ask for; raises UsageError when they cannot be understood.
 
     `production` is what confirms that production objects are destroyed: names or ids, or several joined by commas.
     """
@@ -152,7 +152,12 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             _print_json(one)
     elif as_json:
         # A flight is a tuple, which json would write as an array before it asked for its plain form.
-        print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields)}))
+        text = {"text": outcome.text} if outcome.text else {}
+        print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields), **text}))
+    elif outcome.text:
+        _print_text(outcome.text)
+        if outcome.message:
+            print(safe(outcome.message), file=sys.stderr)
     else:
         print(safe(outcome.message))
         failed = sum(part.error is not None for part in outcome.parts)
@@ -166,6 +171,11 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         if outcome.kind is KINDS["keypair"] and outcome.fields:
             names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
             printing.write([printing.Column(names), printing.Column(texts)])
+
+
+def _print_text(text: str) -> None:
+    """Print lines: escaped on a terminal, else as they are."""
+    print(safe_lines(text) if sys.stdout is not None and sys.stdout.isatty() else text.removesuffix("\n"))
 
 
 def _json(value: Any) -> str:

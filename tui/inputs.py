@@ -117,7 +117,7 @@ class Inputs:
             return False
         if any(map(_at_work, screen.walk_children(with_self=True))):
             return False
-        if not screen.is_mounted and not screen._closing:  # its fields are not there yet
+        if not screen.is_mounted and not screen._closing:  # its fields are still to come
             return False
         if (began := self._opening()) is not None and monotonic() - began < _OPENS_WITHIN:
             return False
@@ -140,5 +140,5 @@ def _at_work(pump: MessagePump) -> bool:
 
 
 def queued(pump: MessagePump) -> bool:
-    """Return whether a message waits at a widget; textual takes the next one out of the queue to look at it."""
+    """Return whether a message waits at a widget; textual takes the next one out of the queue to examine it."""
     return pump.message_queue_size > 0 or pump._pending_message is not None

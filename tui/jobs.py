@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.message import Message
 
+from backend.callbacks import ignore
 from backend.errors import Cancelled, CloudmeshError, bug
 from backend.log import logger
 from backend.providers.protocol import Waiting
@@ -28,15 +29,21 @@ _numbers = itertools.count(1)
 
 @dataclass(eq=False)
 class Job:
-    """Work under way. `title` is shown while it runs; a job without one is not worth telling of."""
+    """Work under way. `title` is shown while it runs; a job without one is never shown."""
 
     title: str
     """What it does, in safe text."""
     work: Callable[["Job"], Any]
     then: Callable[[Any], None]
     """Called on the event loop with what `work` returned."""
-    failed: Callable[[CloudmeshError], None]
-    """Called on the event loop with the reason."""
+    failed: Callable[[CloudmeshError], None] | None = None
+    """Called on the event loop with the reason; None: the dashboard shows it."""
+    on_part: Callable[[Any], None] = ignore
+    """Called on the event loop with each part of the result that `work` delivers before its end."""
+    on_progress: Callable[[Progress], None] = ignore
+    """Called on the event loop with each report of how far it has come."""
+    on_wait: Callable[[Waiting], None] = ignore
+    """Called on the event loop when it waits to ask the cloud again."""
     quiet: bool = False
     """Nobody asked for it: it is shown only when it takes long."""
     unit: str = "rows"
@@ -56,7 +63,30 @@ class Job:
     """Whether its turn has come; see `queue`."""
     waiting: Waiting | None = None
     """What it waited for last, to ask the cloud again."""
+    post: Callable[[Message], object] = ignore
+    """Sends a message to the event loop; set when it is started."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    # --- for its thread ----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise Cancelled when the user has cancelled this job."""
+        if self.cancelled:
+            raise Cancelled
+
+    def report(self, progress: Progress) -> None:
+        """Report how far it has come."""
+        self.post(JobMoved(self, progress))
+
+    def waits(self, waiting: Waiting) -> None:
+        """Report that it waits to ask the cloud again."""
+        self.post(JobWaits(self, waiting))
+
+    def deliver(self, part: object) -> None:
+        """Hand over a part of the result."""
+        self.post(JobDelivered(self, part))
+
+    # --- for the event loop ------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
         """Ask the work to end; its next `check` raises Cancelled."""
@@ -66,11 +96,6 @@ class Job:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._cancelled.is_set()
-
-    def check(self) -> None:
-        """Raise Cancelled when the user has cancelled this job."""
-        if self.cancelled:
-            raise Cancelled
 
 
 @dataclass
@@ -87,6 +112,14 @@ class JobWaits(Message):
 
     job: Job
     waiting: Waiting
+
+
+@dataclass
+class JobDelivered(Message):
+    """A job has a part of its result."""
+
+    job: Job
+    part: Any
 
 
 @dataclass
@@ -130,6 +163,7 @@ class Jobs:
         if job.key and any(other.key == job.key for other in self._running.values()):
             return False
         self._running[job.number] = job
+        job.post = self._post
         self._begin_next(job)
         return True
 
@@ -175,7 +209,7 @@ class Jobs:
             self._post(JobEnded(job, cancelled=True))
         except CloudmeshError as error:
             self._post(JobEnded(job, error=error))
-        except Exception as error:  # noqa: BLE001 - a bug of ours must be told, in a sentence, and not end the app
+        except Exception as error:  # noqa: BLE001 - a bug is reported in a sentence, and does not end the app
             what = job.title or job.key
             logger.exception("%s failed", what)
             self._post(JobEnded(job, error=bug(what, error)))

@@ -1,4 +1,4 @@
-"""What the app's threads tell the event loop."""
+"""What the app's threads report to the event loop."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from backend.commands.model import Parsed
 
 @dataclass
 class CacheChanged(Message):
-    """Somebody, here or elsewhere, wrote to the cache."""
+    """The cache has changed, by this process or another."""
 
     change: Change
 
@@ -32,6 +32,6 @@ class Reported(Message):
 
 @dataclass
 class Asked(Message):
-    """The user asked for a command, in whatever way."""
+    """The user has picked a command from the palette."""
 
     parsed: Parsed

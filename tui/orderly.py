@@ -83,7 +83,7 @@ class Orderly(Guarded):
             screen.mount(TooSmall(size))
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Tell a window that it was painted: textual's own hooks may run before it was."""
+        """Notify a window that it was painted: textual's own hooks may run before it was."""
         super()._display(screen, renderable)
         shown = renderable is not None and not self._batch_count and not is_small(self.size)
         if shown and isinstance(screen, Confirming):

@@ -10,7 +10,6 @@ from textual.fuzzy import Matcher
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import allowed
-from backend.commands.table import COMMANDS
 from backend.text import safe
 from tui.messages import Asked
 from tui.screens.steady import Steady
@@ -22,7 +21,7 @@ class Palette(CommandPalette, Steady[None]):  # in this order: textual takes sty
 
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).scrollable_content_region or action == "select":
-            super()._action_command_list(action)  # else there is no page to move by yet
+            super()._action_command_list(action)  # else there is no page to move by
 
 
 class Commands(Provider):
@@ -51,7 +50,8 @@ class Commands(Provider):
 
     def _allowed(self) -> list[Command]:
         session = getattr(self.app, "session", None)
-        return [command for command in COMMANDS if session is not None and allowed(command, session)]
+        commands = getattr(self.app, "commands", ())
+        return [command for command in commands if session is not None and allowed(command, session)]
 
     def _for_vms(self, query: str) -> Iterator[tuple[Parsed, str]]:
         """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
 from backend.commands.lookup import MissingKeypairError
 from backend.commands.model import Outcome, Parsed, Result
@@ -17,12 +16,13 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import field_texts
+from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
-from tui.widgets.status import MessageBar
+from tui.screens.text import TextScreen
 
 if TYPE_CHECKING:
-    from tui.app import CloudmeshApp
+    from tui.asking import Asking
     from tui.runner import Again, Runner, Then
 
 _NOTHING_DONE = (UsageError, RefusedError, NotFoundError)
@@ -35,30 +35,35 @@ _LONGEST = 400
 class Results:
     """The results of the commands of one cloud. All methods are of the event loop."""
 
-    def __init__(self, app: "CloudmeshApp", runner: "Runner") -> None:
-        self._app = app
+    def __init__(self, host: Host, tables: Tables, runner: "Runner", asking: "Asking") -> None:
+        self._host = host
+        self._tables = tables
         self._runner = runner
+        self._asking = asking
         self.last: list[Result] = []
         """The results of the last commands, where there were several or one failed."""
         self._undo: list[Parsed] = []
-        """What takes back what was done last."""
+        """The commands that undo what was done last."""
         self._lost: list[str] = []
-        """What each of them does not give back, "" for nothing."""
-        self._stale: dict[str, CloudmeshError] = {}
+        """What stays lost after each of them, "" for nothing."""
+        self._failed_refreshes: dict[str, CloudmeshError] = {}
         """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
 
     def ended(self, results: list[Result], *, quiet: bool, then: "Then", again: "Again | None") -> None:
+        """Show how commands have ended; `then` is called where all are done, `again` where one was refused."""
         results = [part for one in results for part in _parts(one)]
         done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Outcome)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
         for parsed, outcome in done:
-            if (error := self._stale.pop(parsed.line, None)) is not None:
-                self._app.main.query_one(MessageBar).retract(error)
+            if (error := self._failed_refreshes.pop(parsed.line, None)) is not None:
+                self._host.retract(error)
             if outcome.setting is not None:
-                self._app.apply(outcome.setting)
+                self._host.apply(outcome.setting)
             if outcome.fields and parsed.command.effect == "reads":
                 fields = field_texts(outcome.kind, outcome.fields)
-                self._app.push_screen(DetailsScreen(parsed.command.name, fields))
+                self._host.open(DetailsScreen(parsed.command.name, fields))
+            if outcome.text:
+                self._host.open(TextScreen(parsed.line, outcome.text))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
             self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
@@ -70,28 +75,27 @@ class Results:
             lost = [outcome.lost for _, outcome in done if outcome.lost]
             if len(done) > 1 and lost:
                 lost = ["F lists what does not come back."]
-            self._app.say(" ".join(filter(None, [said, more, *lost])))
+            self._host.say(" ".join(filter(None, [said, more, *lost])))
         if not failed:
             then(results[0].parsed)
             return
         parsed, error = failed[0]
         if quiet:
-            self._stale[parsed.line] = error
+            self._failed_refreshes[parsed.line] = error
         if len(results) == 1 and isinstance(error, MissingKeypairError) and parsed.command.name == "vm boot":
-            self._runner.asking.offer_keypair(parsed, error)
+            self._asking.offer_keypair(parsed, error)
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
         elif quiet and isinstance(error, CacheLostError):
-            pass  # nobody asked for it, and the feed tells that the cache is lost, and when it is back
+            pass  # nobody asked for it, and the feed reports that the cache is lost, and when it is back
         elif len(results) == 1:
-            self._app.show_error(error, behind=quiet)
-            if parsed.command.effect == "reads" and isinstance(error, CacheLostError):
-                self._app.passes(error)
+            until_back = parsed.command.effect == "reads" and isinstance(error, CacheLostError)
+            self._host.show_error(error, behind=quiet, until_back=until_back)
         else:
             reasons = " ".join(dict.fromkeys(one.message for _, one in failed))
             message = f"{parsed.command.name}: {len(failed)} of {len(results)} failed. {reasons}"
             shown = message if len(message) < _LONGEST else f"{message[:_LONGEST]}…"
-            self._app.show_error(CloudmeshError(shown, "F lists each, and does them again."))
+            self._host.show_error(CloudmeshError(shown, "F lists each, and does them again."))
 
     def _go_to_made(self, done: Sequence[tuple[Parsed, Outcome]]) -> str:
         """Move the cursor to the first object that was made, and return what to do to see it, "" for nothing."""
@@ -103,11 +107,10 @@ class Results:
             return ""
         if self._runner.closed:  # it is of another cloud than the rows
             return ""
-        main = self._app.main
-        table = main.table_of(kind.name)
+        table = self._tables.table_of(kind.name)
         table.expect(str(native))
-        if main.kind != kind.name:
-            return f"{list(KINDS).index(kind.name) + 1} goes to it."
+        if self._tables.kind != kind.name:
+            return f"{kind.tab or f':{kind.plural}'} goes to it."
         known = table.rows.row(str(native)) is not None
         return "The filter hides it." if known and table.cursor_id != native else ""
 
@@ -117,7 +120,7 @@ class Results:
         Returns whether there are any.
         """
         if not self.last:
-            self._app.say("There are no results to list: J shows the journal.")
+            self._host.say("There are no results to list: J shows the journal.")
             return False
         unsure = [one for one in self.last if isinstance(one.outcome, UnsureError)]
         partly = [one for one in self.last if isinstance(one.outcome, Outcome | InVainError) and one.error]
@@ -126,8 +129,8 @@ class Results:
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
-        told = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
-        lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in told]
+        said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
+        lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in said]
 
         def chosen(answer: str | None) -> None:
             if answer != "again" or self._runner.closed:
@@ -135,7 +138,7 @@ class Results:
             commands = [one.parsed for one in failed]
             destroying = [parsed for parsed in commands if parsed.command.effect == "destroys"]
             if destroying:  # a dialog is of one command: what a resume ran may have been several
-                self._runner.asking.again([parsed for parsed in destroying if parsed.command is destroying[0].command])
+                self._asking.again([parsed for parsed in destroying if parsed.command is destroying[0].command])
             else:
                 self.last = []
                 self._runner.run(commands)
@@ -144,18 +147,18 @@ class Results:
         counted = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self.last[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
-        self._app.push_screen(ChoiceScreen(title, lines, answers, pace=self._app.pace), chosen)
+        self._host.open(ChoiceScreen(title, lines, answers, pace=self._host.pace), chosen)
         return True
 
     def undo(self) -> bool:
-        """Show what would take back what was done last, and run it on a yes; return whether there is anything."""
+        """Show what would undo what was done last, and run it on a yes; return whether there is anything."""
         if not self._undo:
-            self._app.say("There is nothing to take back.")
+            self._host.say("There is nothing to take back.")
             return False
         commands = self._undo
         one = commands[0].command
         if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: say what
-            return self._runner.asking.again(commands)
+            return self._asking.again(commands)
 
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._runner.closed:
@@ -168,16 +171,16 @@ class Results:
         ]
         destroys = any(parsed.command.effect == "destroys" for parsed in commands)
         answers = [("undo", "Take back")]
-        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._app.pace, destroys=destroys)
-        self._app.push_screen(screen, chosen)
+        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
+        self._host.open(screen, chosen)
         return True
 
     def _named(self, parsed: Parsed) -> str:
         """Return the names of the objects that a command names by id."""
         found = []
         for param in parsed.command.params:
-            row = self._app.main.table_of(param.kind).rows.row(parsed.given.get(param.name, "")) if param.kind else None
-            if row is not None and (name := KINDS[str(param.kind)].value(row, "name")):
+            row = self._tables.table_of(param.kind).rows.row(parsed.given.get(param.name, "")) if param.kind else None
+            if row is not None and (name := self._tables.kinds[str(param.kind)].value(row, "name")):
                 found.append(str(name))
         return ", ".join(found)
 

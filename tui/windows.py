@@ -1,13 +1,13 @@
 """Opens the windows over the dashboard that show what the cache knows: details, the journal, help."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from textual.binding import Binding
 
 from backend.cache import Change
 from backend.cache.documents import flatten
-from backend.catalog import KINDS
-from backend.commands.table import COMMANDS
+from backend.commands.model import Command
 from backend.errors import CloudmeshError
 from backend.format import GONE
 from backend.kinds.model import Kind
@@ -15,90 +15,93 @@ from backend.log import logger
 from backend.refresh import learn_protection
 from backend.session import Session
 from backend.text import safe
+from tui.host import Host, Tables
 from tui.jobs import Job
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
-from tui.screens.main import OWN_BINDINGS
+from tui.screens.keys import OWN_BINDINGS
 from tui.widgets.table import ResourceTable
-
-if TYPE_CHECKING:
-    from tui.app import CloudmeshApp
 
 JOURNAL_SHOWN = 5_000
 """Entries of the journal that are shown, the newest."""
 
 
 _OURS = frozenset({"_id", "settled", "place", "owner", "owner_host"})
-"""Fields of a journal entry by which unfinished ones are found; they tell its reader nothing."""
+"""Fields of a journal entry by which unfinished ones are found; its reader has no use for them."""
 
 
 class Windows:
-    """What it shows is read on a job and painted by the app's event loop, which all methods are of."""
+    """What they show is read on a job. All methods are of the event loop."""
 
-    def __init__(self, app: "CloudmeshApp") -> None:
-        self._app = app
+    def __init__(self, host: Host, tables: Tables) -> None:
+        self._host = host
+        self._tables = tables
+        self._journal: JournalScreen | None = None
+        """The journal, while it is open."""
 
     def details(self, session: Session, kind: Kind, native: str) -> None:
         """Show all fields of an object."""
 
         def show(document: dict[str, Any] | None) -> None:
             if document is None:
-                self._app.say(f"{kind.name} {safe(native)} is no longer in the cache.")
+                self._host.say(f"{kind.name} {safe(native)} is no longer in the cache.")
                 return
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
-            self._app.push_screen(screen)
-            if kind.name == "vm" and session.fetches and document.get("state") not in GONE:
-                self._protection(session, native, screen)
+            self._host.open(screen)
+            if kind.has_flights and session.fetches and document.get("state") not in GONE:
+                self._protection(session, kind, native, screen)
 
-        self._app.start(Job("", lambda _job: session.details(kind, native), show, self._app.show_error, opens=True))
+        self._host.start(Job("", lambda _job: session.details(kind, native), show, opens=True))
 
-    def _protection(self, session: Session, native: str, screen: DetailsScreen) -> None:
+    def _protection(self, session: Session, kind: Kind, native: str, screen: DetailsScreen) -> None:
         """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
 
         def ask(job: Job) -> dict[str, Any] | None:
             learn_protection(session.connect(job.check), session.cache, session.scope, native)
-            return session.details(KINDS["vm"], native)
+            return session.details(kind, native)
 
         def show(document: dict[str, Any] | None) -> None:
             if document is not None:
                 screen.show(list(flatten(document)))
 
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
-        self._app.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
+        self._host.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
 
-    def help(self, *bindings: Binding) -> None:
-        """Show every key and command; `bindings` are the app's own."""
+    def help(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
+        """Show every key and command; `bindings` are the app's own, `commands` those that can be run."""
         own = [*OWN_BINDINGS, *bindings, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
-        self._app.push_screen(HelpScreen(own, [one for one in COMMANDS if self._app.may(one)]))
+        self._host.open(HelpScreen(own, commands, self._tables.kinds.values()))
 
     def journal(self, session: Session) -> None:
-        """Show what was done, by whom and how it ended; what is done meanwhile comes in."""
-        if not isinstance(self._app.screen, JournalScreen):
-            screen = JournalScreen(lambda key: self._entry(session, key))
-            self._app.push_screen(screen)
-            self._read_journal(session, screen)
+        """Show what was done, by whom and how it ended; new entries come in while it is open."""
+        if self._journal is None:
+            self._journal = JournalScreen(lambda key: self._entry(session, key))
+            self._host.open(self._journal, self._journal_closed)
+            self._read_journal(session, self._journal)
+
+    def _journal_closed(self, _answer: None) -> None:
+        self._journal = None
 
     def journal_changed(self, session: Session | None, change: Change) -> None:
         """Show a change of the journal where that is open."""
-        for screen in self._app.screen_stack:
-            if isinstance(screen, JournalScreen) and session is not None:
-                if change.reread:
-                    self._read_journal(session, screen)
-                else:
-                    screen.apply(change.upserts)
+        if self._journal is not None and session is not None:
+            if change.reread:
+                self._read_journal(session, self._journal)
+            else:
+                self._journal.apply(change.upserts)
 
     def _read_journal(self, session: Session, screen: JournalScreen) -> None:
         def fail(error: CloudmeshError) -> None:
             screen.table.notice = str(error)
 
-        self._app.start(Job("", lambda _job: session.cache.journal.rows(JOURNAL_SHOWN), screen.load, fail))
+        self._host.start(Job("", lambda _job: session.cache.journal.rows(JOURNAL_SHOWN), screen.load, fail))
 
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
-            if document is not None and isinstance(self._app.screen, JournalScreen):
+            if document is not None and self._journal is not None and self._journal.is_current:
                 shown = {name: value for name, value in document.items() if name not in _OURS}
-                self._app.push_screen(DetailsScreen("journal entry", list(flatten(shown))))
+                self._host.open(DetailsScreen("journal entry", list(flatten(shown))))
 
-        self._app.start(Job("", lambda _job: session.cache.journal.entry(key), show, self._app.show_error, opens=True))
+        self._host.start(Job("", lambda _job: session.cache.journal.entry(key), show, opens=True))

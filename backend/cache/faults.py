@@ -19,6 +19,11 @@ from backend.text import safe
 
 _START_CURE = "Check that it runs, and mongodb.uri in the configuration."
 
+_REPEAT_CURE = "Try again; if that fails, check that it runs."
+"""What to do about a server that was reached before."""
+
+_ELECTION_CURE = "They elect one within seconds: try again then."
+
 LONGEST = 200
 """Characters of the driver's and the server's own words that a message keeps."""
 
@@ -59,10 +64,13 @@ _PARTS = ("writeErrors", "writeConcernErrors")
 """Where the error of a batch says why."""
 
 
+_NO_PRIMARY = "none of its members is the primary now"
+
 _REASONS = {
     "operation cancelled": "it does not answer",
     "not primary": "it is not the primary now",
-    'No replica set members match selector "Primary()"': "none of its members is the primary now",
+    'No replica set members match selector "Primary()"': _NO_PRIMARY,
+    "No primary available for writes": _NO_PRIMARY,
 }
 """The driver's words that only its makers understand."""
 
@@ -75,7 +83,7 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
     parts = [entry for name in _PARTS for entry in details.get(name, [])]
     codes += [entry.get("code") for entry in parts]
     if _LEAVING.intersection(codes):
-        return CacheLostError(f"{subject} cannot be reached: it shuts down, or is the primary no longer.", _START_CURE)
+        return CacheLostError(f"{subject} cannot be reached: it shuts down, or is the primary no longer.", _REPEAT_CURE)
     if UNAUTHORIZED in codes:
         return _unauthorized(subject, str(error))
     for code in codes:
@@ -86,12 +94,20 @@ def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
         # The driver's own text repeats the whole topology; the first clause is the reason.
         reason = str(error).split(",")[0].split(" (configured timeouts")[0]
         reason = _REASONS.get(reason, reason)
-        cure = next((cure for words, cure in _TLS_CURES.items() if words in reason), _START_CURE)
-        return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", cure)
+        return CacheLostError(f"{subject} cannot be reached: {_short(reason)}.", _cure(error, reason))
     if isinstance(error, ConfigurationError):
         return CacheError(f"{subject} cannot be used: {_short(str(error))}.", "Check mongodb.uri.")
     reason = next((str(said["errmsg"]) for said in (details, *parts) if said.get("errmsg")), str(error))
     return CacheError(f"{subject} failed: {_short(reason)}.")
+
+
+def _cure(error: PyMongoError | BSONError, reason: str) -> str:
+    """Return what to do about a server that cannot be reached."""
+    if reason == _NO_PRIMARY:
+        return _ELECTION_CURE
+    if not isinstance(error, ServerSelectionTimeoutError):  # the connection was there, and broke
+        return _REPEAT_CURE
+    return next((cure for words, cure in _TLS_CURES.items() if words in reason), _START_CURE)
 
 
 def _unauthorized(subject: str, words: str) -> CacheError:

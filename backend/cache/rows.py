@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_do
 from backend.cache.flights import Flights, flight_fields
 from backend.cache.known import Hashes, Known
 from backend.cache.places import Document, Scope
-from backend.cache.store import SOON, UNCLEAR, Store, chunks, of
+from backend.cache.store import SOON, UNCLEAR, Store, again, chunks, of
 from backend.format import Flight
 from backend.kinds.model import Kind, Row
 
@@ -244,7 +245,7 @@ class Rows:
                     keys = [scope.key(native) for native in chunk]
                     digests = [left[native] for native in chunk]  # no two rows have the same, but for None
                     query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
-                    removed += self._store.database[kind.plural].delete_many(query).deleted_count
+                    removed += again(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
         if left:
             self._store.announce(Change(kind.name, scope, removed=tuple(left)))
         return removed

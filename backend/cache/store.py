@@ -9,7 +9,7 @@ from uuid import uuid4
 from bson import decode_all
 from bson.errors import BSONError
 from pymongo import WriteConcern
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
 from backend.cache.documents import CHUNK, Change, to_rows
 from backend.cache.faults import sentence
@@ -105,7 +105,7 @@ class Store:
         if self.mode == "memory":
             return None
         with self.use():
-            hello = self.client.admin.command("hello")
+            hello = again(lambda: self.client.admin.command("hello"))
         return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
     # --- listening ---------------------------------------------------------------------------------------------------
@@ -144,6 +144,20 @@ SOON = WriteConcern(w=1)
 
 _LEAVE = 0.3
 """Seconds that closing waits for the server."""
+
+
+def again(operation: Callable[[], _T]) -> _T:
+    """Run what does no harm twice, and once more where its connection breaks: another member may be the primary then.
+
+    The driver itself repeats finds and writes of single documents, but no commands and no deletions of several.
+    """
+    try:
+        return operation()
+    except ServerSelectionTimeoutError:  # it has waited for a primary
+        raise
+    except AutoReconnect:
+        return operation()
+
 
 UNCLEAR: Document = {}
 """What stands for a document that is no BSON."""

@@ -98,13 +98,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command has to say: one sentence and, depending on the command, rows, fields or differences."""
+    """What a command returns: one sentence and, depending on the command, rows, fields, differences or text."""
 
     message: str = ""
     kind: Kind | None = None
     rows: tuple[Row, ...] | None = None
     fields: tuple[tuple[str, Any], ...] = ()
     differences: tuple[Difference, ...] = ()
+    text: str = ""
+    """Lines to read as they are, such as a console's output; a terminal is never sent them unescaped."""
     setting: SettingChange | None = None
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""

@@ -58,6 +58,11 @@ class Kind:
     vast: bool = False
     """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
 
+    @cached_property
+    def has_flights(self) -> bool:
+        """Whether its rows show what is being done to them: it has a column of flights."""
+        return any(column.type == "flight" for column in self.columns)
+
     @property
     def noun(self) -> str:
         """One of them, in a sentence."""

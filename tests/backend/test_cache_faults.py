@@ -138,19 +138,32 @@ def test_a_refresh_without_room_leaves_what_was_there(server: Server, cache: Cac
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "words", "cure"),
     [
-        (AutoReconnect("operation cancelled"), "cannot be reached: it does not answer."),
+        (AutoReconnect("operation cancelled"), "it does not answer", "Try again"),
+        (AutoReconnect("db-1:27017: connection closed"), "db-1:27017: connection closed", "Try again"),
+        (
+            ServerSelectionTimeoutError("db-1:27017: connection closed, Timeout: 3.0s"),
+            "db-1:27017: connection closed",
+            "Check that it runs, and mongodb.uri in the configuration. A server that wants TLS hangs up on others",
+        ),
         (
             ServerSelectionTimeoutError('No replica set members match selector "Primary()", Timeout: 3.0s'),
-            "cannot be reached: none of its members is the primary now.",
+            "none of its members is the primary now",
+            "They elect one within seconds: try again then.",
+        ),
+        (
+            ServerSelectionTimeoutError("No primary available for writes, Timeout: 3.0s"),
+            "none of its members is the primary now",
+            "They elect one within seconds: try again then.",
         ),
     ],
 )
-def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str) -> None:
+def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str, cure: str) -> None:
     told = sentence(error, "db.example.org")
     assert isinstance(told, CacheLostError)
-    assert told.message == f"The cache (MongoDB at db.example.org) {words}"
+    assert told.message == f"The cache (MongoDB at db.example.org) cannot be reached: {words}."
+    assert told.cure.startswith(cure)
 
 
 def test_a_command_waits_until_most_members_have_its_entry(server: Server, cache: Cache) -> None:

@@ -36,8 +36,9 @@ def test_the_example_loads_and_says_the_defaults() -> None:
         images=OWNERS,
         default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1"),
     )
-    for name in ("refresh", "poll", "max_age", "mongodb", "production"):
+    for name in ("refresh", "poll", "mongodb", "production"):
         assert getattr(settings, name) == getattr(bare, name), name
+    assert settings.max_age == {kind.name: bare.max_age_of(kind) for kind in KINDS.values()}
 
 
 def test_a_cloud_with_nothing_said_has_the_defaults(path: Path) -> None:

@@ -16,7 +16,7 @@ from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import UsageError
 from backend.secret import Secret
 from backend.session import Session
-from tui.screens.main import OWN_BINDINGS
+from tui.screens.keys import OWN_BINDINGS
 
 
 @pytest.fixture(scope="module")

@@ -490,6 +490,27 @@ def test_no_mongod_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         EmbeddedServer(home).start()
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["the wheel alone", "with all of FiftyOne"])
+def test_the_mongod_of_a_wheel_is_found_without_importing_anything_of_it(tmp_path: Path, whole: bool) -> None:
+    folder = tmp_path / "site" / "fiftyone" / "db"
+    (folder / "bin").mkdir(parents=True)
+    for package in (folder, *([folder.parent] if whole else ())):  # else `fiftyone` is a namespace
+        (package / "__init__.py").write_text("raise SystemExit('it was imported')\n")
+    binary = folder / "bin" / "mongod"
+    binary.write_text("#!/bin/sh\n")
+    program = "from backend.mongod import find_binary; print(find_binary())"
+    for mode, found in ((0o644, None), (0o755, binary)):  # what cannot be run is none
+        binary.chmod(mode)
+        printed = subprocess.run(
+            [sys.executable, "-S", "-c", program],  # without the wheel that is installed here
+            env={"PATH": "/nowhere", "PYTHONPATH": f"{TREE}:{tmp_path / 'site'}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert printed.stdout == f"{found}\n"
+
+
 def test_path_comes_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     (home / "mongod").write_text("#!/bin/sh\n")

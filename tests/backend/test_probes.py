@@ -135,7 +135,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
 
 
 def headlessly(session: Session, line: str) -> int:
-    return headless.plan(split(line), None, Interrupt(), yes=True)(session, False)
+    return headless.task(split(line), None, Interrupt(), yes=True)(session, False)
 
 
 @pytest.mark.parametrize("made", [True, False])

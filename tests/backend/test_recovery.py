@@ -276,7 +276,7 @@ def test_a_cache_that_is_lost_says_nothing_of_what_was_done(
         run(session, "vm refresh")
         entry = abandoned(session, f"vm stop {native}", native)
         with monkeypatch.context() as patch:
-            patch.setattr(memory, "put", lost)
+            patch.setattr(memory.rows, "put", lost)
             with pytest.raises(CacheLostError):
                 recover(session)
         assert entry_of(session, entry)["outcome"] == "unfinished"

@@ -112,7 +112,7 @@ def test_two_recoveries_at_once_boot_one_vm(cache: Cache, cloud: Cloud, tmp_path
             return entries
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cache, "unsettled", both_have_listed)
+            patch.setattr(cache.journal, "unsettled", both_have_listed)
             threads = [threading.Thread(target=lambda: found.append(recover(session, resend=True))) for _ in range(2)]
             for thread in threads:
                 thread.start()

@@ -141,7 +141,7 @@ async def _tried(scene: Scene, fault: Fault, folder: Path, start: Callable[[], C
             await user.pilot.pause(0.2)
         scene.volumes = len(scene.listed("volume"))
         await user.until(lambda: len(user.rows("volume")) == scene.volumes, 30)
-        asked = app.runner.results.last if app.runner else ()
+        asked = app.following.parts.results.last if app.following.parts else ()
         left = _said(user) if not any(one.error for one in asked) else ""  # why a command failed stays to be read
         began = time.monotonic()
     cache.close()

@@ -20,7 +20,7 @@ from tests.tui.driving import Launch, Noting, World, driven, opened
 from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
-from tui.screens.main import OWN_BINDINGS
+from tui.screens.keys import OWN_BINDINGS
 
 # --- opening ---------------------------------------------------------------------------------------------------------
 

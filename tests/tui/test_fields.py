@@ -17,7 +17,7 @@ ASKING = [one for one in COMMANDS if any(param.style != "switch" for param in on
 async def test_typing_into_a_filled_field_replaces_what_is_in_it(world: World, command: Command) -> None:
     filled = {param.name: "old" for param in command.params if param.style != "switch"}
     async with opened(world, world.app(refresh=False)) as user:
-        dialog = CommandDialog(command, world.session(), lambda _: (), given=filled, pace=AT_ONCE)
+        dialog = CommandDialog(command, world.session(), user.app.main, given=filled, pace=AT_ONCE)
         await user.app.push_screen(dialog)
         for name in filled:
             for field in dialog.query(f"#param-{name}").results(Input):

@@ -19,8 +19,8 @@ from tests.tui.driving import driven
 from tests.tui.hostile_dashboard import in_a_terminal, walk, world_of
 from tests.tui.shell import control_characters
 from tui.rows import Rows
-from tui.screens import dialog
 from tui.widgets.field import Field
+from tui.widgets.picks import matches
 
 every_place = pytest.mark.parametrize("place", PLACES)
 
@@ -73,7 +73,7 @@ async def test_what_is_pasted_into_a_field_holds_nothing_that_steers(cloud: Clou
 def test_an_offer_that_a_field_must_not_hold_is_taken_by_its_id() -> None:
     kind = KINDS["keypair"]
     rows = [("tame", "key-1", *(None,) * 4), ("\x1b[2J", "key-2", *(None,) * 4), ("🇩🇪", "key-3", *(None,) * 4)]
-    assert list(dialog._matches(kind, rows, "")) == [
+    assert list(matches(kind, rows, "")) == [
         ("tame", "tame  key-1"),
         ("key-2", "␛[2J  key-2"),
         ("key-3", "ⒹⒺ  key-3"),

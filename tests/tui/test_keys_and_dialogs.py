@@ -323,14 +323,14 @@ async def test_a_count_confirmed_twice_deletes_once(world: World) -> None:
     assert world.changing == ["vm delete"] * 2
 
 
-async def test_a_mistake_that_ends_the_dashboard_is_not_a_success(world: World) -> None:
+async def test_a_bug_that_ends_the_dashboard_is_not_a_success(world: World) -> None:
     app = world.app()
 
-    async def mistaken() -> None:
+    async def fails() -> None:
         async with opened(world, app) as user:
             app.call_later(lambda: 1 / 0)
             await user.until(lambda: app.return_code is not None)
 
     with pytest.raises(ZeroDivisionError):
-        await mistaken()
+        await fails()
     assert app.return_code == 1

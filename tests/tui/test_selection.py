@@ -327,14 +327,15 @@ async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_
         bar = user.app.main.query_one(MessageBar)
         said = f"reboot of web-1 ({native}) failed, and nothing was done: listing VMs failed on cloud demo, region"
         await user.until(lambda: said in str(bar.content))
-        assert user.app.runner is not None
+        parts = user.app.following.parts
+        assert parts is not None
         behind = [parse(["vm", "refresh"])]
-        user.app.runner.run(behind, quiet=True)
+        parts.runner.run(behind, quiet=True)
         await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error)
         await user.until(lambda: not user.app._jobs.titled)
         assert said in str(bar.content)
         await user.press("escape")
-        user.app.runner.run(behind, quiet=True)
+        parts.runner.run(behind, quiet=True)
         await user.until(lambda: "Listing VMs failed" in str(bar.content))
     (entry,) = world.cache.journal.newest()
     assert entry["error"].startswith(f"reboot of web-1 ({native}) failed")

@@ -1,11 +1,17 @@
-"""Pictures of every tab, window and line of the dashboard, of fixed rows at a fixed time, without any cloud."""
+"""Pictures of every tab and line of the dashboard, and of every window alone, of fixed rows at a fixed time.
 
+A window is pictured without the dashboard around it, so that a new tab or key changes no picture of a window.
+"""
+
+import io
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
+from rich.console import Console
+from rich.segment import Segment, Segments
 from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -21,10 +27,12 @@ from backend.secret import Secret
 from backend.session import Session
 from tests.faces import Faces
 from tests.tui.driving import AT_ONCE, Launch, User, World
+from tui import app as app_module
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
+from tui.screens.text import TextScreen
 
 Compare = Callable[..., bool]
 Item = dict[str, Any]
@@ -217,13 +225,50 @@ class Still(Faces):
         return bool(vm == ITEMS["vm"][3]["id"])
 
 
+class Pictured(CloudmeshApp):
+    """A dashboard whose screenshots show a part of the screen alone, or all of it."""
+
+    CSS_PATH: ClassVar = [str(Path(app_module.__file__, "..", path).resolve()) for path in CloudmeshApp.CSS_PATH]
+    part = ""
+    """The CSS selector of the part; "" for the whole screen."""
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        if not self.part:
+            return super().export_screenshot(title=title, simplify=simplify)
+        widget = self.screen.query_one(self.part)
+        region = widget.scrollable_content_region if self.part == BODY else widget.region
+        strips = self.screen._compositor.render_strips()[region.y : region.bottom]
+        lines = [[*strip.crop(region.x, region.right).simplify(), Segment.line()] for strip in strips]
+        console = Console(
+            width=region.width,
+            height=region.height,
+            file=io.StringIO(),
+            force_terminal=True,
+            color_system="truecolor",
+            record=True,
+            legacy_windows=False,
+            safe_box=False,
+        )
+        console.print(Segments([segment for line in lines for segment in line]), end="")
+        return console.export_svg(title=title or self.title)
+
+
+WINDOW = ".window"
+BODY = ".window--body"
+"""What stands in a window: all of it but the border and the scroll bar, which is shorter with each new command."""
+
+
 @pytest.fixture
 def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     """Return what compares a picture of the dashboard, brought where it is to be, with the accepted one."""
     monkeypatch.delenv("NO_COLOR", raising=False)  # the pictures are in colour, whatever the terminal of the tests
 
     def compare(
-        size: tuple[int, int], steps: Callable[[User], Awaitable[object]], kind: str = "vm", read_only: bool = False
+        size: tuple[int, int],
+        steps: Callable[[User], Awaitable[object]],
+        kind: str = "vm",
+        read_only: bool = False,
+        part: str = "",
     ) -> bool:
         session = Session(
             world.settings,
@@ -235,7 +280,8 @@ def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
             lambda *_: cast(Provider, Still()),
             now=lambda: NOW,
         )
-        app = CloudmeshApp(Launch(lambda: session, read_only), now=lambda: NOW, pace=AT_ONCE)
+        app = Pictured(Launch(lambda: session, read_only), now=lambda: NOW, pace=AT_ONCE)
+        app.part = part
 
         async def bring(pilot: Pilot[int]) -> None:
             user = User(app, pilot)
@@ -379,6 +425,12 @@ async def details(user: User) -> None:
     await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
 
 
+async def console(user: User) -> None:
+    lines = [f"[    {at}.000000] booting {HOSTILE}" for at in range(5)]
+    user.app.open(TextScreen("vm console web-1", "\r\n".join([*lines, "\x1b[2Jdevil\tlogin: "])))
+    await user.until(lambda: isinstance(user.app.screen, TextScreen))
+
+
 async def help_screen(user: User) -> None:
     await user.press("?")
     await user.until(lambda: isinstance(user.app.screen, HelpScreen))
@@ -418,35 +470,43 @@ def test_tab(picture: Compare, kind: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize(
-    ("steps", "kind"),
-    [
-        (boot, "vm"),
-        (stop, "vm"),
-        (delete_one, "vm"),
-        (delete_several, "vm"),
-        (delete_keypair, "keypair"),
-        (delete_volume, "volume"),
-        (protect, "vm"),
-        (journal, "vm"),
-        (failures, "vm"),
-        (create_keypair, "keypair"),
-        (create_volume, "volume"),
-        (details, "vm"),
-        (help_screen, "vm"),
-        (command_line, "vm"),
-        (palette, "vm"),
-        (error, "vm"),
-        (filtered, "vm"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_screen(picture: Compare, steps: Callable[[User], Awaitable[object]], kind: str, size: tuple[int, int]) -> None:
-    assert picture(size, steps, kind)
+@pytest.mark.parametrize("steps", [protect, command_line, error, filtered], ids=lambda steps: f"{steps.__name__}-vm")
+def test_screen(picture: Compare, steps: Callable[[User], Awaitable[object]], size: tuple[int, int]) -> None:
+    assert picture(size, steps)
+
+
+WINDOWS = [
+    (boot, "vm", WINDOW),
+    (stop, "vm", WINDOW),
+    (delete_one, "vm", WINDOW),
+    (delete_several, "vm", WINDOW),
+    (delete_keypair, "keypair", WINDOW),
+    (delete_volume, "volume", WINDOW),
+    (journal, "vm", WINDOW),
+    (failures, "vm", WINDOW),
+    (create_keypair, "keypair", WINDOW),
+    (create_volume, "volume", WINDOW),
+    (details, "vm", WINDOW),
+    (console, "vm", WINDOW),
+    (help_screen, "vm", BODY),
+    (palette, "vm", "CommandList"),
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(("steps", "kind", "part"), WINDOWS, ids=[steps.__name__ for steps, _, _ in WINDOWS])
+def test_window(
+    picture: Compare,
+    steps: Callable[[User], Awaitable[object]],
+    kind: str,
+    part: str,
+    size: tuple[int, int],
+) -> None:
+    assert picture(size, steps, kind, part=part)
 
 
 def test_picking(picture: Compare) -> None:
-    assert picture((80, 24), pick)
+    assert picture((80, 24), pick, part=WINDOW)
 
 
 def test_sorted_and_marked(picture: Compare) -> None:

@@ -64,7 +64,7 @@ async def test_what_a_reader_may_not_do_says_why(read_only: World, line: str) ->
 
 async def test_a_reader_is_offered_nothing_that_writes(read_only: World) -> None:
     async with opened(read_only) as user:
-        await user.until(lambda: user.app.main.query_one(StatusBar).place)
+        await user.until(lambda: user.app.main.query_one(StatusBar).location)
         offered = user.app.completions("vm ")
         assert "vm list" in offered
         assert not {"vm refresh", "vm stop", "vm boot", "vm delete"} & set(offered)

@@ -96,7 +96,7 @@ async def test_what_cannot_be_told_apart_is_not_confirmed(world: World) -> None:
         dialog = CommandDialog(
             shown.command,
             world.session(),
-            lambda _: (),
+            user.app.main,
             targets=[row],
             target=shown.command.target("vm"),
             error="It was refused, for reasons that are many. " * 20,

@@ -104,10 +104,10 @@ async def test_the_palette_may_be_paged_as_soon_as_it_is_asked_for(world: World,
 
 SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
     "details": lambda _app: DetailsScreen("vm web", [("id", "i-1")]),
-    "help": lambda _app: HelpScreen([], []),
+    "help": lambda _app: HelpScreen([], [], []),
     "journal": lambda _app: JournalScreen(lambda _key: None),
     "choice": lambda _app: ChoiceScreen("Take back", [], [], pace=Pace()),
-    "dialog": lambda app: CommandDialog(command("volume create"), app.session, app.rows, pace=Pace()),  # type: ignore[arg-type]
+    "dialog": lambda app: CommandDialog(command("volume create"), app.session, app.main, pace=Pace()),  # type: ignore[arg-type]
     "palette": lambda _app: Palette(),
 }
 

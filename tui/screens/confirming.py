@@ -18,7 +18,7 @@ from tui.screens.window import Window
 from tui.widgets.field import Field
 
 _LETTERS = 6
-"""Letters of a name or an id that tell what it is."""
+"""Letters of a name or an id that are enough to recognize it."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Confirming(Window[Answer]):
                 self.painted = monotonic()
 
     def on_resize(self) -> None:
-        """Begin again: it looks different."""
+        """Begin again: its lines have moved."""
         self.renew()
 
     def on_screen_resume(self) -> None:

@@ -1,12 +1,11 @@
 """The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -14,35 +13,29 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, Label, OptionList, Static
-from textual.widgets.option_list import Option
 
-from backend.catalog import KINDS
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
-from backend.format import cell
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Row
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
+from tui.host import Tables
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.widgets.field import Field
 from tui.widgets.losses import drawn
-from tui.widgets.picks import Picks
+from tui.widgets.objects import described
+from tui.widgets.picks import Picks, matches
 from tui.widgets.tick import Tick
-
-RowsOf = Callable[[str], Iterable[Row]]
 
 _LOOKING = "Looking at what would be lost:"
 
 _EXAMPLES = 20
-"""Of what is only read, as by an export, so many rows are listed; there may be thousands."""
+"""At most so many rows are listed of what is only read, as by an export; there may be thousands."""
 
 _LABEL = 40
 """Cells of what is to be typed that the line of the field has room for; the preview has all of it."""
-
-_PICKS = 50
-"""So many matches are offered at most: more words find the rest."""
 
 
 class CommandDialog(Confirming[list[Parsed] | None]):
@@ -70,7 +63,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self,
         command: Command,
         session: Session,
-        rows_of: RowsOf,
+        tables: Tables,
         *,
         targets: Sequence[Row] = (),
         target: Param | None = None,
@@ -84,7 +77,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._scope = scope
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
         self._session = session
-        self._rows_of = rows_of
+        self._tables = tables
         self._targets = list(targets)
         self._target = target if targets else None
         self.given = dict(given or {})
@@ -183,16 +176,16 @@ class CommandDialog(Confirming[list[Parsed] | None]):
 
     @property
     def _is_open(self) -> bool:
-        """Whether it is still there: what was looked at for it may come after it has been closed."""
+        """Whether it is still there: its preview may come after it has been closed."""
         return bool(self.query("#question"))
 
-    def looked(self, done: int, of: int) -> None:
-        """Say how far the look at what would be lost has come."""
+    def show_progress(self, done: int, of: int) -> None:
+        """Say how far the preview has come."""
         if self._is_open and self._preview is None and of > 1:
             self.shown.show(self._question(f"{_LOOKING} {done:,} of {of:,}"))
 
     def waits(self, waiting: Waiting) -> None:
-        """Say that the look at what would be lost waits to ask the cloud again, and count down."""
+        """Say that the preview waits to ask the cloud again, and count down."""
         if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
             self.shown.show(self._question(f"{_LOOKING} {safe(why)} …"))
             self.set_timer(1.0, lambda: self.waits(waiting))
@@ -240,7 +233,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             return [word for one in self._preview.acted_on for word in (one.name, one.id)]
         if self._target is None or self._target.kind is None or self._target.many:
             return ()
-        kind = KINDS[self._target.kind]
+        kind = self._tables.kinds[self._target.kind]
         return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
@@ -248,10 +241,10 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     def _question(self, looking: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = self._opening()
         if self._target is not None and self._target.kind:
-            kind = KINDS[self._target.kind]
+            kind = self._tables.kinds[self._target.kind]
             parts.append(Text(""))
             shown = self._targets[:_EXAMPLES] if self._target.many else self._targets
-            parts.append(_facts(kind, shown[0]) if len(shown) == 1 else _list(kind, shown))
+            parts.append(described(kind, shown))
             if more := len(self._targets) - len(shown):
                 parts.append(Text(f"and {more:,} more"))
         if self.previewed and looking:
@@ -278,21 +271,15 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.query_one("#picks").display = False
 
     def _offer(self, field: Input) -> None:
-        picks = self.query_one("#picks", OptionList)
         param = self._param(field)
         self._picking = param
-        picks.clear_options()
-        if field is not self.focused:
-            return
-        if param.kind:
-            offered = list(_matches(KINDS[param.kind], self._rows_of(param.kind), field.value))
-        elif param.type == "cloud":
+        offered: Iterable[tuple[str, str]] = ()
+        if field is self.focused and param.kind:
+            rows = self._tables.table_of(param.kind).rows.all()
+            offered = matches(self._tables.kinds[param.kind], rows, field.value)
+        elif field is self.focused and param.type == "cloud":
             offered = [(name, name) for name in self._session.settings.clouds if name != field.value]
-        else:
-            offered = []
-        for value, text in offered:
-            picks.add_option(Option(Content(text), id=value))
-        picks.display = bool(picks.option_count)
+        self.query_one(Picks).offer(offered)
 
     def _param(self, field: Input) -> Param:
         return next(param for param in self._asked if f"param-{param.name}" == field.id)
@@ -360,7 +347,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Return, for each command to be run, the argument that says what it acts on."""
         if self._target is None or self._target.kind is None:
             return [{**self.given, **self._preview.given} if self._preview else {}]
-        kind = KINDS[self._target.kind]
+        kind = self._tables.kinds[self._target.kind]
         if self._preview is not None:
             words = [one.id for one in self._preview.acted_on]
         else:
@@ -396,47 +383,3 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     def action_cancel(self) -> None:
         """Run nothing."""
         self.dismiss(None)
-
-
-def _matches(kind: Kind, rows: Iterable[Row], typed: str) -> Iterable[tuple[str, str]]:
-    """Yield (value, text) of the rows that hold every typed word in their name or id."""
-    words = typed.casefold().split()
-    id_at, name_at = kind.index["id"], kind.index["name"]
-    found = 0
-    for row in rows:
-        native, name = str(row[id_at]), str(row[name_at] or "")
-        text = f"{native} {name}".casefold()
-        if all(word in text for word in words):
-            value = kind.called(row)
-            if value != safe(value):  # a field shows what is in it: not what steers a terminal, or reads as another
-                value = native
-            if value == typed:
-                continue
-            yield value, safe(native if name in ("", native) else f"{name}  {native}")
-            found += 1
-            if found == _PICKS:
-                return
-
-
-_LISTED = frozenset({"name", "id", "state", "size", "type", "location"})
-"""The columns that tell rows of a list apart."""
-
-
-def _facts(kind: Kind, row: Row) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for column, value in zip(kind.columns, row, strict=True):
-        if value is not None:
-            grid.add_row(column.title, Text(cell(value, column)))
-    return grid
-
-
-def _list(kind: Kind, rows: Sequence[Row]) -> Table:
-    shown = [column for column in kind.columns if column.name in _LISTED]
-    grid = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    for column in shown:
-        grid.add_column(column.title, no_wrap=True)
-    for row in rows:
-        grid.add_row(*(Text(cell(kind.value(row, column.name), column)) for column in shown))
-    return grid

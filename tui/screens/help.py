@@ -11,15 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from backend.catalog import KINDS
 from backend.commands.model import Command
+from backend.kinds.model import Kind
 from tui.screens.window import Window
-
-_PLACES = (
-    ("Everywhere", ()),
-    *((f"On the {kind.plural} tab", (kind.name,)) for kind in KINDS.values()),
-)
-
 
 _DIALOGS = [
     ("y  enter", "Press the button in focus, once the dialog can be read; y where the button shows it"),
@@ -33,10 +27,11 @@ class HelpScreen(Window[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Back")]
 
-    def __init__(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
+    def __init__(self, bindings: Iterable[Binding], commands: Iterable[Command], kinds: Iterable[Kind]) -> None:
         super().__init__()
         self._own = list(bindings)
         self._commands = list(commands)
+        self._kinds = list(kinds)
 
     def compose(self) -> ComposeResult:
         """Lay out the sections."""
@@ -54,14 +49,19 @@ class HelpScreen(Window[None]):
         rows = [(_keys(binding), binding.tooltip or binding.description) for binding in self._own]
         yield from _section("Keys", rows)
         yield from _section("In a dialog", _DIALOGS)
-        for title, kinds in _PLACES:
-            rows = [
-                (command.key, command.help)
-                for command in self._commands
-                if command.key and (set(kinds) & set(command.on) if kinds else not command.on)
-            ]
-            yield from _section(title, rows)
+        yield from _section("Everywhere", _keys_of(one for one in self._commands if not one.on))
+        for kind in self._kinds:
+            here = (one for one in self._commands if kind.name in one.on)
+            yield from _section(f"On the {kind.plural} tab", _keys_of(here))
+        untabbed = [
+            (f":{kind.plural}", f"Show the {kind.nouns}; Esc closes the tab") for kind in self._kinds if not kind.tab
+        ]
+        yield from _section("Kinds without a number key", untabbed)
         yield from _section("Commands, after : and in the shell", [(one.usage, one.help) for one in self._commands])
+
+
+def _keys_of(commands: Iterable[Command]) -> list[tuple[str, str]]:
+    return [(command.key, command.help) for command in commands if command.key]
 
 
 def _keys(binding: Binding) -> str:

@@ -1,8 +1,8 @@
 """The dashboard's screen: the tab line, one table a kind, and the lines around them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -11,105 +11,24 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import ContentSwitcher, Input, Static
 
-from backend.catalog import KINDS
-from backend.commands.model import Command, Param, Parsed
 from backend.commands.table import COMMANDS, command
+from backend.errors import CloudmeshError
 from backend.format import counted
 from backend.kinds.model import Kind
+from tui.deciding import Chosen
+from tui.host import Owner
+from tui.jobs import Job
 from tui.lostkeys import LostKeys
-from tui.messages import Asked
+from tui.screens.keys import OWN_BINDINGS, command_bindings
 from tui.screens.steady import Steady
 from tui.selection import elsewhere, scope, selected, usable, why_not
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field
 from tui.widgets.keyline import KeyLine
 from tui.widgets.status import MessageBar, StatusBar, WorkLine
-from tui.widgets.tabbar import TabBar
+from tui.widgets.tabbar import Label, TabBar
 from tui.widgets.table import ResourceTable
 from tui.widgets.toosmall import is_small
-
-
-def _command_bindings() -> list[BindingType]:
-    """One binding a command with a key; check_action leaves those of the shown tab."""
-    return [
-        Binding(
-            one.key,
-            f"ask('{one.name}')",
-            one.words[-1],
-            show=bool(one.on) and not one.minor,
-            id=one.name.replace(" ", "."),
-            tooltip=one.help,
-        )
-        for one in COMMANDS
-        if one.key
-    ]
-
-
-OWN_BINDINGS: list[Binding] = [
-    # Priority: the letters typed right after these must find the focus already moved.
-    Binding(
-        "slash", "filter", "filter", priority=True, key_display="/", tooltip="Show rows that have all the words typed"
-    ),
-    Binding("colon", "command_line", "command", priority=True, key_display=":", tooltip="Type a command"),
-    Binding(
-        "space",
-        "mark",
-        "mark",
-        show=False,
-        key_display="space",
-        tooltip="Mark the row and go down; commands act on the marked rows that are shown",
-    ),
-    Binding("asterisk", "mark_all", "mark all", show=False, key_display="*", tooltip="Mark all rows that are shown"),
-    Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
-    Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
-    Binding("escape", "back", "back", show=False, key_display="esc", tooltip="Drop the message, the filter, the marks"),
-    Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
-    Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
-    Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
-    *(
-        Binding(str(number), f"tab('{kind.name}')", kind.plural, show=False, tooltip=f"Show the {kind.nouns}")
-        for number, kind in enumerate(KINDS.values(), 1)
-    ),
-    Binding("question_mark", "help", "help", key_display="?", tooltip="This help"),
-    Binding("q", "app.quit", "quit", show=False, tooltip="Quit"),
-]
-
-
-class Host(Protocol):
-    """What the screen wants of the app."""
-
-    def refusal(self, one: Command) -> str:
-        """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
-
-    def say(self, text: str, *, done: bool = True) -> None:
-        """Show a result, or why nothing was done."""
-
-    def ask(self, one: Command, target: Param, ids: Sequence[str], scope: str) -> None:
-        """Open the dialog of a command on rows; `scope` says which these are, where it is not plain to see."""
-
-    def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once."""
-
-    def completions(self, line: str) -> list[str]:
-        """Return what a typed line may become."""
-
-    def show_details(self, kind: Kind, native: str) -> None:
-        """Show all fields of an object."""
-
-    def show_help(self) -> None:
-        """Show the help."""
-
-    def undo(self) -> bool:
-        """Offer to take back what was done last; return whether there is anything."""
-
-    def show_results(self) -> bool:
-        """List the results of the last commands; return whether there is anything."""
-
-    def cancel_work(self) -> None:
-        """Cancel what is under way."""
-
-    def show_place(self) -> None:
-        """Show where we are, and how many rows are marked."""
 
 
 class FilterLine(Field):
@@ -122,23 +41,30 @@ class FilterLine(Field):
 
 
 class MainScreen(Steady[None]):
-    """Six tables of which one is shown. It knows nothing of clouds: it posts Asked, and the app gives it rows."""
+    """The tables of the kinds, of which one is shown. It knows nothing of clouds: the app gives it rows.
 
-    BINDINGS: ClassVar[list[BindingType]] = [*_command_bindings(), *OWN_BINDINGS]
+    Kinds with a number key have a tab always. One of the others has a tab, at the end of the line, while it is open.
+    """
 
-    def __init__(self, host: Host) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [*command_bindings(), *OWN_BINDINGS]
+
+    def __init__(self, owner: Owner, kinds: Mapping[str, Kind]) -> None:
         super().__init__()
-        self._host = host
+        self._owner = owner
+        self.kinds = kinds
         self.lost_keys = LostKeys()
         self._typed = 0.0
         """When the last key was typed."""
         self._painted = False
-        self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in KINDS.values()}
+        self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in kinds.values()}
+        self._tabs = TabBar([kind for kind in kinds.values() if kind.tab], id="tabs")
+        self._before = ""
+        """The kind that was shown before the one that has no number key."""
 
     def compose(self) -> ComposeResult:
         """Lay out the lines from top to bottom."""
         first = next(iter(self._tables.values()))
-        yield TabBar(id="tabs")
+        yield self._tabs
         with Horizontal(id="filter-line"):
             yield Static("/", id="filter-prompt")
             yield FilterLine(placeholder="words, all must match, any column", id="filter")
@@ -168,7 +94,7 @@ class MainScreen(Steady[None]):
     @property
     def kind(self) -> str:
         """The name of the kind whose tab is shown."""
-        return self.query_one(TabBar).active
+        return self._tabs.active
 
     @property
     def table(self) -> ResourceTable:
@@ -176,12 +102,22 @@ class MainScreen(Steady[None]):
         return self.table_of(self.kind)
 
     def table_of(self, kind: str) -> ResourceTable:
-        """Return the table of a kind."""
+        """Return the table of a kind; it has no rows where the kind is not open."""
         return self._tables[kind]
 
+    def is_open(self, kind: str) -> bool:
+        """Return whether a kind has a tab now."""
+        return self.kinds[kind] in self._tabs.kinds
+
     def show_tab(self, kind: str) -> None:
-        """Show the tab of a kind, with its own filter."""
-        self.query_one(TabBar).active = kind
+        """Show the tab of a kind, with its own filter; one without a number key takes the place of another such."""
+        if not self.is_open(kind):
+            for other in [other for other in self._tabs.kinds if not other.tab]:
+                self._close(other)
+            self._tabs.kinds = [*self._tabs.kinds, self.kinds[kind]]
+        if kind != self.kind and self.kinds[self.kind].tab:
+            self._before = self.kind
+        self._tabs.active = kind
         table, switcher = self.table, self.query_one(ContentSwitcher)
         if table.parent is None:
             switcher.mount(table)
@@ -194,6 +130,20 @@ class MainScreen(Steady[None]):
         self.show_count()
         self.refresh_bindings()
         self.post_message(self.TabShown(kind))
+
+    def _close(self, kind: Kind) -> None:
+        """Take away the tab of a kind without a number key; its table keeps its order alone."""
+        table = self.table_of(kind.name)
+        table.clear_marks()
+        table.set_filter("")
+        self._tabs.kinds = [other for other in self._tabs.kinds if other != kind]
+        self.post_message(self.TabClosed(kind.name))
+
+    @dataclass
+    class TabClosed(Message):
+        """The tab of a kind was closed."""
+
+        kind: str
 
     @dataclass
     class TabShown(Message):
@@ -209,7 +159,46 @@ class MainScreen(Steady[None]):
         if text != count.content:
             count.update(text, layout=False)  # its width is fixed: a layout at every letter would cost more than it
         if table.rows.marks:
-            self._host.show_place()
+            self._owner.show_location()
+
+    def count(self, kind: str) -> None:
+        """Say how many rows the filter of a kind shows, where that kind is shown."""
+        if kind == self.kind:
+            self.show_count()
+
+    def label(self, labels: Mapping[str, Label]) -> None:
+        """Show what the tabs say of their kinds."""
+        self._tabs.labels = labels
+
+    # --- the lines around the tables ---------------------------------------------------------------------------------
+
+    def show_text(self, text: str, *, done: bool) -> None:
+        """Show a result, or why nothing was done: in the status bar, or above it where it does not fit there."""
+        status = self.query_one(StatusBar)
+        status.result, status.elsewhere = text, not status.fits(text)
+        if status.elsewhere:
+            self.query_one(MessageBar).say(text, done=done)
+
+    def show_error(self, error: CloudmeshError, *, behind: bool) -> None:
+        """Show an error until it is dismissed; one `behind` what is shown does not take its place."""
+        self.query_one(MessageBar).show(error, behind=behind)
+
+    def retract(self, error: CloudmeshError) -> None:
+        """Take an error away that is no longer true, if it is still the one shown."""
+        self.query_one(MessageBar).retract(error)
+
+    def show_work(self, jobs: Sequence[Job]) -> None:
+        """Show the work under way, once there is a line for it."""
+        if self.is_mounted:
+            self.query_one(WorkLine).show(jobs)
+
+    def locate(self, location: str) -> None:
+        """Show where we are."""
+        self.query_one(StatusBar).location = location
+
+    def remember(self, line: str) -> None:
+        """Put a command into the history of the `:` line."""
+        self.query_one(CommandLine).remember(line)
 
     @dataclass
     class Painted(Message):
@@ -235,7 +224,7 @@ class MainScreen(Steady[None]):
         one = command(str(parameters[0]))
         if one.on and self.kind not in one.on:
             return False
-        if self._host.refusal(one):
+        if self._owner.refusal(one):
             return False
         if one.target(self.kind) is not None and not usable(one, self.table):
             return None
@@ -252,7 +241,7 @@ class MainScreen(Steady[None]):
         elif reason := self._refusal(event.key):
             event.stop()
             self.lost_keys.begin(event.time)
-            self._host.say(reason, done=False)
+            self._owner.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
         """Return why a key does nothing now, "" where it does something or is no command's."""
@@ -261,21 +250,18 @@ class MainScreen(Steady[None]):
             return elsewhere(key, self.table.kind)
         if any(self.check_action("ask", (one.name,)) for one in here):
             return ""
-        return self._host.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
+        return self._owner.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
 
     def _name_of_vm(self, native: str) -> str:
         row = self.table_of("vm").rows.row(native)
-        return str((row and KINDS["vm"].value(row, "name")) or native)
+        return str((row and self.kinds["vm"].value(row, "name")) or native)
 
     def action_ask(self, name: str) -> None:
         """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""
-        one = command(name)
-        table, target = self.table, command(name).target(self.kind)
-        if target is None or (one.effect == "reads" and not one.asks):
-            given = {target.name: table.cursor_id} if target and table.cursor_id else {}
-            self.post_message(Asked(Parsed(one, given)))
-        else:
-            self._host.ask(one, target, selected(one, table), scope(one, table))
+        one, table = command(name), self.table
+        target = one.target(self.kind)
+        chosen = Chosen(target, selected(one, table), scope(one, table)) if target else None
+        self._owner.ask(one, chosen)
 
     def action_tab(self, kind: str) -> None:
         """Show a tab."""
@@ -299,31 +285,35 @@ class MainScreen(Steady[None]):
         self.table.sort_reverse()
 
     def action_undo(self) -> None:
-        """Offer to take back what was done last."""
-        if not self._host.undo():
+        """Offer to undo what was done last."""
+        if not self._owner.undo():
             self.lost_keys.begin(self._typed)
 
     def action_results(self) -> None:
         """List the results of the last commands."""
-        if not self._host.show_results():
+        if not self._owner.show_results():
             self.lost_keys.begin(self._typed)
 
     def action_cancel_work(self) -> None:
         """Cancel what is under way."""
-        self._host.cancel_work()
+        self._owner.cancel_work()
 
     def action_help(self) -> None:
         """Show the help."""
-        self._host.show_help()
+        self._owner.show_help()
 
     def action_back(self) -> None:
-        """Drop one thing a time: the message, the filter, the marks. The cursor stays on its row."""
+        """Drop one thing at a time: the message, the filter, the marks, the tab. The cursor stays on its row."""
         if self.query_one(MessageBar).dismiss():
             return
         if self.table.filter_text or self.query_one("#filter-line").display:
             self._close_filter(clear=True)
         elif count := self.table.clear_marks():
-            self._host.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
+            self._owner.say(f"{counted(count, 'row')} {'is' if count == 1 else 'are'} no longer marked.")
+        elif not self.kinds[self.kind].tab:
+            kind = self.kinds[self.kind]
+            self.show_tab(self._before)
+            self._close(kind)
 
     @on(TabBar.Chosen)
     def choose(self, event: TabBar.Chosen) -> None:
@@ -336,12 +326,12 @@ class MainScreen(Steady[None]):
     def follow_selection(self) -> None:
         """Grey out what does not fit the rows that a command would act on, and say how many are marked."""
         self.refresh_bindings()
-        self._host.show_place()
+        self._owner.show_location()
 
     @on(ResourceTable.Selected)
     def details(self, event: ResourceTable.Selected) -> None:
         """Show all fields of the row."""
-        self._host.show_details(event.table.kind, event.id)
+        self._owner.show_details(event.table.kind, event.id)
 
     # --- filter ------------------------------------------------------------------------------------------------------
 
@@ -394,8 +384,8 @@ class MainScreen(Steady[None]):
     @on(CommandLine.Entered)
     def enter_command(self, event: CommandLine.Entered) -> None:
         """Run the line that was entered; what is typed on after one that is refused runs nothing."""
-        if not self._host.enter(event.line):
+        if not self._owner.enter(event.line):
             self.lost_keys.begin(event.time)
 
     def _complete(self, line: str) -> list[str]:
-        return self._host.completions(line)
+        return self._owner.completions(line)

@@ -27,7 +27,7 @@ _NEEDS_WIDGETS = (
     OptionList.OptionHighlighted,
     OptionList.OptionSelected,
 )
-"""What a screen answers by means of its widgets, which may not be there yet or no longer."""
+"""What a screen answers by means of its widgets, which may be gone, or still to come."""
 
 
 class Steady(Screen[Answer]):

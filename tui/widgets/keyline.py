@@ -12,7 +12,7 @@ FRAME = 1 / 60
 
 
 class KeyLine(Footer):
-    """textual's footer, which makes its keys once for many changes, and only where they look otherwise.
+    """textual's footer, which makes its keys once for many changes, and only where they have changed.
 
     textual's own makes them for every change of focus and of the cursor's row: eight times while the screen opens, on
     the event loop, while the worker imports what the cache needs.
@@ -31,7 +31,7 @@ class KeyLine(Footer):
         yield from super().compose()
 
     def bindings_changed(self, screen: Screen[object]) -> None:
-        """Look at the keys a frame later, at what has changed until then.
+        """Make the keys a frame later, with all that has changed until then.
 
         Not by call_after_refresh: that waits at the screen in front, and is lost when a window closes meanwhile.
         """

@@ -45,7 +45,7 @@ class MessageBar(Static):
         if self._error is error:
             self.dismiss()
 
-    def tell(self, text: str, *, done: bool) -> None:
+    def say(self, text: str, *, done: bool) -> None:
         """Show what is too long for the status bar, likewise: a result, or else why nothing was done."""
         self._show("✓" if done else "·", text, "")
 
@@ -117,13 +117,13 @@ def _way_out(job: Job) -> str:
 class StatusBar(Static):
     """Cloud, region, cache and modes at the left; the last result at the right."""
 
-    place: reactive[str] = reactive("")
+    location: reactive[str] = reactive("")
     result: reactive[str] = reactive("")
     elsewhere: reactive[bool] = reactive(False)
     """Whether the result is in the message bar, and not to be said twice."""
 
-    def watch_place(self) -> None:
-        """Show another place."""
+    def watch_location(self) -> None:
+        """Show another location."""
         self._show()
 
     def watch_result(self) -> None:
@@ -139,13 +139,13 @@ class StatusBar(Static):
         self._show()
 
     def fits(self, result: str) -> bool:
-        """Return whether a result can be read in full beside the place."""
-        return cell_len(safe(self.place)) + cell_len(safe(result)) + 2 <= self.content_size.width
+        """Return whether a result can be read in full beside the location."""
+        return cell_len(safe(self.location)) + cell_len(safe(result)) + 2 <= self.content_size.width
 
     def _show(self) -> None:
         result = "" if self.elsewhere else safe(self.result)
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, justify="right", overflow="ellipsis", ratio=1)
-        grid.add_row(Text(safe(self.place), overflow="ellipsis"), Text(result, overflow="ellipsis"))
+        grid.add_row(Text(safe(self.location), overflow="ellipsis"), Text(result, overflow="ellipsis"))
         self.update(grid, layout=False)

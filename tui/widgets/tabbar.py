@@ -1,6 +1,6 @@
 """The tab line: one tab a kind with its number key, count and age, in as many words as the width allows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,6 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from backend.catalog import KINDS
 from backend.kinds.model import Kind
 
 
@@ -31,11 +30,17 @@ class TabBar(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tabbar--active", "tabbar--tab", "tabbar--muted", "tabbar--stale"}
 
-    active: reactive[str] = reactive(next(iter(KINDS)))
+    kinds: reactive[Sequence[Kind]] = reactive(())
+    active: reactive[str] = reactive("")
     labels: reactive[Mapping[str, Label]] = reactive(dict, repaint=False)
 
     _shown: "Words" = ()
     """What was painted last."""
+
+    def __init__(self, kinds: Sequence[Kind], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.kinds = kinds
+        self.active = kinds[0].name
 
     @dataclass
     class Chosen(Message):
@@ -62,12 +67,12 @@ class TabBar(Widget):
 
     def _segments(self) -> list[Segment]:
         self._shown = self._words()
-        looks = {look: self.get_component_rich_style(f"tabbar--{look}") for look in _LOOKS}
+        styles = {style: self.get_component_rich_style(f"tabbar--{style}") for style in _STYLES}
         segments, at = [], 0
-        for kind, look, text in self._shown:
+        for kind, style, text in self._shown:
             if text:
                 # textual asks for the offset too, where text is selected.
-                segments.append(Segment(text, looks[look] + Style(meta={"kind": kind, "offset": (at, 0)})))
+                segments.append(Segment(text, styles[style] + Style(meta={"kind": kind, "offset": (at, 0)})))
                 at += len(text)
         return segments
 
@@ -81,13 +86,13 @@ class TabBar(Widget):
         return words
 
     def _line(self, form: "Form", pad: str) -> Iterator[tuple[str, str, str]]:
-        for number, kind in enumerate(KINDS.values(), 1):
+        for kind in self.kinds:
             label = self.labels.get(kind.name, Label())
             active = kind.name == self.active
             base = "active" if active else "tab"
-            yield kind.name, "active" if active else "muted", f"{pad}{number} "
-            for text, look in form(kind, label, active):
-                yield kind.name, base if active or not look else look, text
+            yield kind.name, "active" if active else "muted", f"{pad}{kind.tab} " if kind.tab else pad
+            for text, style in form(kind, label, active):
+                yield kind.name, base if active or not style else style, text
             yield kind.name, base, " "
 
     def on_click(self, event: events.Click) -> None:
@@ -96,13 +101,13 @@ class TabBar(Widget):
             self.post_message(self.Chosen(kind))
 
 
-_LOOKS = ("active", "tab", "muted", "stale")
+_STYLES = ("active", "tab", "muted", "stale")
 
 Words = tuple[tuple[str, str, str], ...]
-"""A line of tabs in parts: of which kind each is, its look and its text."""
+"""A line of tabs in parts: the kind of each, its style and its text."""
 
 Form = Callable[[Kind, Label, bool], list[tuple[str, str]]]
-"""What a tab says, as (words, look), given its kind, its label and whether it is the active one."""
+"""What a tab says, as (words, style), given its kind, its label and whether it is the active one."""
 
 
 def _long(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:

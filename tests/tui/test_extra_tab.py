@@ -1,0 +1,176 @@
+"""A kind without a number key: it opens by its name and by the palette, as a tab that can be closed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from backend.cache import Scope, open_cache
+from backend.cache.documents import to_document
+from backend.cache.records import RefreshRecord
+from backend.catalog import KINDS
+from backend.commands.model import Call, Command, Outcome
+from backend.commands.table import COMMANDS
+from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.kinds.model import Column, Kind
+from backend.secret import Secret
+from backend.session import Session
+from tests.tui.driving import AT_ONCE, Launch, User, World, driven, palette
+from tui.app import CloudmeshApp
+from tui.widgets.tabbar import TabBar
+
+NAME, ID = Column("name", "Name"), Column("id", "ID")
+BUCKET = Kind("bucket", "buckets", (NAME, ID), 60, by_row=True, empty="No buckets.", aliases=("pail",))
+CRATE = Kind("crate", "crates", (NAME, ID), 60, by_row=True, empty="No crates.")
+KNOWN = {**KINDS, BUCKET.name: BUCKET, CRATE.name: CRATE}
+SCOPE = Scope("one", "eu-central-1")
+
+
+class Buckets:
+    """A dashboard's world with two kinds more, whose refreshes are counted and fetch nothing."""
+
+    def __init__(self, home: Path) -> None:
+        keys = Credentials(Secret("none"), Secret("none"))
+        cloud = Cloud(SCOPE.cloud, endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
+        settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
+        self.cache = open_cache(settings.mongodb, home, KNOWN.values())
+        self.world = World(settings, self.cache, home)
+        self.refreshed: list[str] = []
+        now = datetime.now(UTC)
+        for kind in KINDS.values():  # listed a moment ago, and empty: nothing is to be asked of the cloud
+            self.cache.refreshes.write(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, now, now, 0))
+        for kind, names in ((BUCKET, ("logs", "photos")), (CRATE, ("tools",))):
+            items = [{"id": f"{kind.name}-{name}", "name": name} for name in names]
+            documents = [to_document(kind, SCOPE, item, now) for item in items]
+            self.cache.store.database[kind.plural].insert_many(documents)
+
+    def app(self) -> CloudmeshApp:
+        """Return a dashboard that knows the two kinds, and commands of theirs."""
+        session = self.world.session()
+        return CloudmeshApp(Launch(lambda: session), pace=AT_ONCE, kinds=KNOWN, commands=[*COMMANDS, *self._commands()])
+
+    def _commands(self) -> list[Command]:
+        def refresh(kind: Kind) -> Command:
+            def run(_call: Call) -> Outcome:
+                self.refreshed.append(kind.name)
+                return Outcome(f"{kind.plural} refreshed")
+
+            return Command((kind.name, "refresh"), f"Fetch {kind.plural}", run, refreshes=kind.name)
+
+        def never(_call: Call) -> Outcome:
+            raise AssertionError("a tab is shown instead")
+
+        lists = [
+            Command((kind.name, "list"), f"List {kind.plural}", never, shows=kind.name) for kind in (BUCKET, CRATE)
+        ]
+        return [refresh(BUCKET), refresh(CRATE), *lists]
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[User]:
+        """Open the dashboard and wait until it shows the cache."""
+        async with driven(self.app()) as user:
+            await user.until(lambda: isinstance(user.app.session, Session))
+            await user.sees("1 images 0", "6 volumes 0")
+            yield user
+
+
+@pytest.fixture
+def buckets(tmp_path: Path) -> Buckets:
+    return Buckets(tmp_path)
+
+
+def tabs(user: User) -> str:
+    return user.app.main.query_one(TabBar).render().plain
+
+
+@pytest.mark.parametrize("line", ["buckets", "bucket", "pail"])
+async def test_it_opens_by_any_of_its_names_and_esc_closes_it(buckets: Buckets, line: str) -> None:
+    async with buckets.opened() as user:
+        await user.show("volume")
+        assert "buckets" not in tabs(user)
+        await user.run(line)
+        await user.sees("logs", "photos")
+        assert user.app.main.kind == "bucket"
+        assert tabs(user).rstrip().endswith("buckets 2")
+        await user.type("/photo", "enter")
+        await user.loses("logs")
+        await user.press("escape")  # the filter first
+        await user.sees("logs")
+        assert user.app.main.kind == "bucket"
+        await user.press("escape")
+        await user.until(lambda: user.app.main.kind == "volume")
+        assert "buckets" not in tabs(user)
+        assert user.rows("bucket") == []
+        await user.press("escape")  # there is nothing more to close
+        assert user.app.main.kind == "volume"
+
+
+async def test_it_is_neither_read_nor_refreshed_before_it_is_opened(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        user.app.following.tick()
+        await user.pilot.pause(0)
+        assert user.rows("bucket") == []
+        assert buckets.refreshed == []
+        await user.run("buckets")
+        await user.sees("logs")
+        await user.until(lambda: buckets.refreshed == ["bucket"])  # it was never listed
+
+
+async def test_it_stays_open_behind_another_tab_and_another_such_kind_takes_its_place(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await user.run("buckets")
+        await user.sees("logs")
+        await user.press("1")
+        assert user.app.main.kind == "image"
+        await user.sees("buckets 2")
+        await user.click_tab("buckets")
+        assert user.app.main.kind == "bucket"
+        await user.run("crates")
+        await user.sees("tools", "crates 1")
+        assert "buckets" not in tabs(user)
+        await user.run("buckets")
+        await user.sees("logs", "buckets 2")
+        assert "crates" not in tabs(user)
+        await user.press("escape")
+        assert user.app.main.kind == "image"
+
+
+async def test_what_changes_in_it_is_shown_while_it_is_open_alone(buckets: Buckets) -> None:
+    rows = buckets.cache.rows
+    async with buckets.opened() as user:
+        await user.run("buckets")
+        await user.sees("logs")
+        rows.remove(BUCKET, SCOPE, ["bucket-logs"])
+        await user.loses("logs")
+        await user.press("escape")
+        await user.until(lambda: user.app.main.kind == "image")
+        rows.remove(BUCKET, SCOPE, ["bucket-photos"])
+        await user.run("crates")  # the bucket's change is handled before these rows
+        await user.sees("tools")
+        assert user.rows("bucket") == []
+        await user.run("buckets")
+        await user.sees("Fetching the buckets")
+        assert user.rows("bucket") == []
+
+
+async def test_the_palette_opens_it_and_the_help_says_how(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await palette(user, "bucket list", "bucket list")
+        await user.press("enter")
+        await user.back()
+        await user.sees("logs")
+        await user.press("question_mark")
+        await user.until(lambda: ":buckets" in user.body)
+        assert "Show the buckets; Esc closes the tab" in user.body
+        assert ":crates" in user.body
+        assert ":vms" not in user.body
+
+
+async def test_a_number_key_has_a_kind_and_its_name_shows_it_too(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await user.run("zones")
+        assert user.app.main.kind == "location"
+        await user.press("escape")
+        assert user.app.main.kind == "location"

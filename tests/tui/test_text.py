@@ -1,0 +1,84 @@
+"""What a command returns as text: a window in the dashboard, lines in the shell, a field in JSON."""
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from backend.commands.model import Command, Outcome, Parsed
+from backend.text import safe_lines
+from tests.tui.driving import World, opened
+from tui import headless
+from tui.screens.text import TextScreen
+
+TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {number}\n" for number in range(100))
+
+
+def speaks(text: str) -> Parsed:
+    """Return a command whose outcome is a text."""
+    return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Outcome("It was read.", text=text)), {})
+
+
+class Terminal(io.StringIO):
+    """What stdout is on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(out: io.StringIO, *, as_json: bool = False) -> tuple[str, str]:
+    """Return what stdout and stderr get."""
+    errors = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        headless._show(Outcome("It was read.", text=TEXT), as_json)
+    return out.getvalue(), errors.getvalue()
+
+
+async def test_the_dashboard_shows_its_end_in_a_window_that_scrolls(world: World) -> None:
+    async with opened(world) as user:
+        assert user.app.following.parts is not None
+        user.app.following.parts.runner.run([speaks(TEXT)])
+        await user.until(lambda: isinstance(user.app.screen, TextScreen))
+        await user.sees("line 99")
+        assert "Linux" not in user.window
+        await user.press("home")
+        await user.sees("[    0.1] Linux", "␛[2Jdevil       login: �")
+        assert "\x1b" not in user.body
+        await user.press("escape")
+        await user.back()
+        assert user.result == "It was read."
+
+
+def test_a_terminal_gets_it_escaped() -> None:
+    out, errors = printed(Terminal())
+    assert out.splitlines()[:3] == ["[    0.1] Linux", "␛[2Jdevil       login: �", "line 0"]
+    assert out == safe_lines(TEXT) + "\n"
+    assert errors == "It was read.\n"
+
+
+def test_a_file_gets_it_as_it_is() -> None:
+    assert printed(io.StringIO())[0] == TEXT
+
+
+def test_json_has_it_as_a_field() -> None:
+    out, _ = printed(io.StringIO(), as_json=True)
+    assert json.loads(out) == {"message": "It was read.", "text": TEXT}
+    assert out.isascii()
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("one", ["one"]),
+        ("one\n", ["one"]),
+        ("one\r\ntwo\r\n", ["one", "two"]),
+        ("a\rb\n", ["a␍b"]),  # a lone CR moves the cursor and ends no line
+        ("a\n\n\nb", ["a", "", "", "b"]),
+        ("a\x0bb\x85c\u2028d", ["a␋b�c�d"]),
+    ],
+)
+def test_only_line_feeds_end_a_line(text: str, lines: list[str]) -> None:
+    assert safe_lines(text).split("\n") == lines

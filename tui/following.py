@@ -1,0 +1,241 @@
+"""Opens the cache and follows it: one session, with its tables, its watcher and its runner."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from textual.message import Message
+
+from backend.errors import CacheLostError, CloudmeshError, ConfigError
+from backend.log import logger
+from backend.session import Session, SettingChange
+from backend.watch import Watcher
+from tui.asking import Asking
+from tui.host import Host, Tables
+from tui.jobs import Job
+from tui.listings import Listings
+from tui.messages import CacheChanged, CacheConnection, Reported
+from tui.results import Results
+from tui.runner import Runner
+
+if TYPE_CHECKING:
+    from backend.cache import Change
+    from backend.cache.feed import Feed
+
+
+class Starts(Protocol):
+    """What opens the session; see tui.cli.Launch."""
+
+    def open(self) -> Session:
+        """Open the cache and return the session; blocks."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that work on one session; another cloud has others."""
+
+    watcher: Watcher
+    listings: Listings
+    runner: Runner
+    asking: Asking
+    results: Results
+
+    def close(self) -> None:
+        """Follow, paint and start nothing any more."""
+        self.watcher.close()
+        self.listings.close()
+        self.runner.close()
+
+
+class Following:
+    """The session that is shown, and what follows its cache; another cloud has another session.
+
+    All methods are of the event loop; `post` sends it a message from any thread.
+    """
+
+    def __init__(
+        self,
+        launch: Starts,
+        host: Host,
+        tables: Tables,
+        post: Callable[[Message], object],
+        *,
+        reopen_every: float,
+        on_unusable: Callable[[ConfigError], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_unusable` gets an error that only the user can mend; `on_change` is called with another session."""
+        self._launch = launch
+        self._host = host
+        self._tables = tables
+        self._post = post
+        self._reopen_every = reopen_every
+        self._on_unusable = on_unusable
+        self._on_change = on_change
+        self._closing = ExitStack()
+        self._feed: Feed | None = None
+        self.session: Session | None = None
+        self.parts: Parts | None = None
+        self.lost: CloudmeshError | None = None
+        """Why the cache cannot be reached now."""
+        self._until_back: CloudmeshError | None = None
+        """The last error that is no longer true when the cache is back."""
+
+    def close(self) -> None:
+        """Let go of everything; no thread is waited for."""
+        if self.parts:
+            self.parts.close()
+        self._closing.close()
+
+    @property
+    def location(self) -> list[str]:
+        """Cloud, region, cache and modes; nothing before the cache is open."""
+        session = self.session
+        if session is None:
+            return []
+        lasting = " (will not last)" if session.cache.mode == "memory" else ""
+        words = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
+        if not session.refresh:
+            words.append("refresh off")
+        if session.cache.refusal:
+            words.append("cache read-only")
+        elif session.locked:
+            words.append("read-only")
+        return [*words, "CACHE LOST"] if self.lost else words
+
+    def retract_when_back(self, error: CloudmeshError) -> None:
+        """Retract an error when the cache is back: what failed is read again then."""
+        self._until_back = error
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the cache on a job; nothing happens where that is under way."""
+
+        def opened(_job: Job) -> Session:
+            return self._launch.open()
+
+        self._host.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
+
+    def ready(self) -> Parts | None:
+        """Return the parts that work on the session; where the cache is not open, say so, open it and return None."""
+        if self.parts is None:
+            self.open()  # the user may have cancelled it
+            self._host.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
+        return self.parts
+
+    def _not_opened(self, error: CloudmeshError) -> None:
+        if isinstance(error, ConfigError):
+            self._on_unusable(error)
+            return
+        self.lost = error
+        self._host.show_error(error)
+        again = isinstance(error, CacheLostError)
+        self.notice(f"{error.message} Trying again …" if again else str(error))
+        if again:
+            self._host.later(self._reopen_every, self.open)
+
+    def notice(self, text: str) -> None:
+        """Say in every table why it has no rows."""
+        for kind in self._tables.kinds:
+            self._tables.table_of(kind).notice = text
+
+    def _opened(self, session: Session) -> None:
+        if self.lost:
+            self._host.retract(self.lost)
+            self.lost = None
+        from backend.cache.feed import Feed
+
+        self._feed = Feed(
+            session.cache,
+            self._tables.kinds.values(),
+            lambda change: self._post(CacheChanged(change)),
+            lambda lost: self._post(CacheConnection(lost)),
+        )
+        self._closing.callback(self._feed.close)
+        for text in (*session.settings.warnings, session.cache.note):
+            if text:
+                logger.warning("%s", text)
+                self._host.warn(text)
+        self._switch(session, self._feed)
+
+    # --- one session, then another -----------------------------------------------------------------------------------
+
+    def _switch(self, session: Session, feed: "Feed") -> None:
+        if self.parts:
+            self.parts.close()
+        self.session, self.parts = session, self._made(session, feed)
+        if session.cache.refusal is None:  # it writes what it sees
+            self.parts.watcher.start()
+        self.parts.listings.load_all(empty=True)
+        self.parts.runner.recover()
+        self._on_change()
+
+    def _made(self, session: Session, feed: "Feed") -> Parts:
+        watcher = Watcher(
+            session.cache,
+            session.scope,
+            session.connect,
+            session.settings.poll,
+            lambda text: self._post(Reported(text)),
+            trouble=lambda text: self._post(Reported(text, trouble=True)),
+        )
+        runner = Runner(self._host, session)
+        asking = Asking(self._host, self._tables, runner)
+        results = Results(self._host, self._tables, runner, asking)
+        runner.on_end = results.ended
+        listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
+        return Parts(watcher, listings, runner, asking, results)
+
+    def apply(self, change: SettingChange) -> None:
+        """Change a setting of the session that there is now."""
+        if self.session is None or self.parts is None or self._feed is None:
+            return
+        session = self.session.changed(change)
+        if session.scope != self.session.scope:
+            self._switch(session, self._feed)
+            return
+        self.session = self.parts.runner.session = session  # the same rows, and what can be undone stays
+        self.parts.listings.go_on(session)
+        self._on_change()
+
+    # --- the cache ---------------------------------------------------------------------------------------------------
+
+    def changed(self, change: "Change") -> None:
+        """Show a change of the cache's rows, and follow the flights in it."""
+        if self.parts is None:
+            return
+        rows = self.parts.listings.changed(change)
+        if self._tables.kinds[change.kind].has_flights:
+            for row in rows:
+                self.parts.watcher.saw(row)
+
+    def connection(self, lost: str | None) -> None:
+        """Say that the cache was lost, for this reason, or that it is back (None), and read it again."""
+        before, self.lost = self.lost, CacheLostError(lost) if lost else None
+        self._on_change()
+        if self.lost:
+            self._host.show_error(self.lost)
+            return
+        for error in filter(None, (before, self._until_back)):
+            self._host.retract(error)
+        self._host.say("The cache is back.")
+        if self.parts:
+            self.parts.listings.load_all()
+
+    def shown(self, kind: str) -> None:
+        """Read a kind that has come into sight, where it is not read, and refresh it where it is stale."""
+        if self.parts:
+            self.parts.listings.shown(kind)
+
+    def closed(self, kind: str) -> None:
+        """Forget the rows of a kind whose tab was closed."""
+        if self.parts:
+            self.parts.listings.forget(kind)
+
+    def tick(self) -> None:
+        """Show ages, and refresh the kind that is shown where it is stale."""
+        if self.parts:
+            self.parts.listings.show_ages()
+            self.parts.listings.freshen(self._tables.kind)

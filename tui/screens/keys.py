@@ -1,0 +1,53 @@
+"""The keys of the dashboard: those of commands, made from COMMANDS, and its own."""
+
+from textual.binding import Binding, BindingType
+
+from backend.catalog import KINDS
+from backend.commands.table import COMMANDS
+
+
+def command_bindings() -> list[BindingType]:
+    """One binding a command with a key; check_action leaves those of the shown tab."""
+    return [
+        Binding(
+            one.key,
+            f"ask('{one.name}')",
+            one.words[-1],
+            show=bool(one.on) and not one.minor,
+            id=one.name.replace(" ", "."),
+            tooltip=one.help,
+        )
+        for one in COMMANDS
+        if one.key
+    ]
+
+
+OWN_BINDINGS: list[Binding] = [
+    # Priority: the letters typed right after these must find the focus already moved.
+    Binding(
+        "slash", "filter", "filter", priority=True, key_display="/", tooltip="Show rows that have all the words typed"
+    ),
+    Binding("colon", "command_line", "command", priority=True, key_display=":", tooltip="Type a command"),
+    Binding(
+        "space",
+        "mark",
+        "mark",
+        show=False,
+        key_display="space",
+        tooltip="Mark the row and go down; commands act on the marked rows that are shown",
+    ),
+    Binding("asterisk", "mark_all", "mark all", show=False, key_display="*", tooltip="Mark all rows that are shown"),
+    Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
+    Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
+    Binding("escape", "back", "back", show=False, key_display="esc", tooltip="Drop the message, the filter, the marks"),
+    Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
+    Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
+    Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
+    *(
+        Binding(str(kind.tab), f"tab('{kind.name}')", kind.plural, show=False, tooltip=f"Show the {kind.nouns}")
+        for kind in KINDS.values()
+        if kind.tab
+    ),
+    Binding("question_mark", "help", "help", key_display="?", tooltip="This help"),
+    Binding("q", "app.quit", "quit", show=False, tooltip="Quit"),
+]
