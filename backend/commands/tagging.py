@@ -60,8 +60,10 @@ def came_of_tag(kind: Kind) -> Callable[[Call], Outcome | None]:
 
     def look(call: Call) -> Outcome | None:
         sent = call.journal.request
-        _, item = present(call, kind, call.journal.objects[0])
-        return _done(call, kind, item) if _tags(item).get(sent["key"]) == sent["value"] else None
+        provider, item = present(call, kind, call.journal.objects[0])
+        return (
+            _done(call, kind, item, provider.of(kind.name)) if _tags(item).get(sent["key"]) == sent["value"] else None
+        )
 
     return look
 
@@ -79,17 +81,17 @@ def _set(call: Call, kind: Kind, key: str, value: str | None) -> Outcome:
         face.untag(native, key)
     else:
         face.tag(native, key, value)
-    return _done(call, kind, item)
+    return _done(call, kind, item, face)
 
 
-def _done(call: Call, kind: Kind, item: Item) -> Outcome:
+def _done(call: Call, kind: Kind, item: Item, face: Tagged) -> Outcome:
     native = str(item["id"])
     key, value, before = (call.journal.request[name] for name in ("key", "value", "before"))
     tags = {name: text for name, text in _tags(item).items() if name != key}
     if value is not None:
         tags[key] = value
     # As it is now, not as a listing says it, which may lag behind: the next one does.
-    now = item | {"tags": tags, "name": tags.get("Name")}
+    now = item | {"tags": tags} | ({"name": value} if key == face.name_tag else {})
     done = f"is tagged {safe(key)}={safe(value)}" if value is not None else f"has no tag {safe(key)} any more"
     undo = ["untag", native, "--", key] if before is None else ["tag", native, "--", f"{key}={before}"]
     if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value

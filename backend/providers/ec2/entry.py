@@ -16,14 +16,16 @@ OWNERS = ("self", "amazon")
 """The owners whose images are listed where the configuration names none."""
 
 FACES = {
-    "image": "images.Images",
-    "flavor": "flavors.Flavors",
-    "vm": "vms.VMs",
-    "keypair": "keypairs.Keypairs",
-    "location": "locations.Locations",
-    "volume": "volumes.Volumes",
+    "image": ("images.Images", "ami"),
+    "flavor": ("flavors.Flavors", ""),
+    "vm": ("vms.VMs", "i"),
+    "keypair": ("keypairs.Keypairs", "key"),
+    "location": ("locations.Locations", ""),
+    "volume": ("volumes.Volumes", "vol"),
+    "secgroup": ("secgroups.SecurityGroups", "sg"),
 }
-"""The kinds that EC2 has, each with the module of this package and the class that work with it."""
+"""The kinds that EC2 has, each with the module of this package and the class that work with it, and what its ids begin
+with ("": it has no ids that look like such)."""
 
 
 def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
@@ -53,7 +55,7 @@ EC2 = ProviderEntry(
     capabilities=frozenset(
         {"starting and stopping", "termination protection", "tags", "dry runs", "request tokens", "attaching volumes"}
     ),
-    ids=r"(i|vol|ami|key)-[0-9a-f]{8,}",
+    ids=f"({'|'.join(prefix for _, prefix in FACES.values() if prefix)})-[0-9a-f]{{8,}}",
     credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
     required=(KEY, SECRET),
     region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),  # in the order of AWS's SDKs
