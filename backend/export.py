@@ -11,8 +11,9 @@ from typing import IO, Any
 
 from backend.cache.documents import plain_or_text
 from backend.errors import CloudmeshError, RefusedError, UsageError
-from backend.format import Flight, as_object, joined, plain
+from backend.format import as_object, joined, plain
 from backend.kinds.model import Column, Kind, Row
+from backend.lifecycle import Flight
 from backend.text import printable
 
 

@@ -2,21 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from backend.kinds.model import Column, Kind, Row
+from backend.lifecycle import Flight
 from backend.text import safe
-
-
-class Flight(NamedTuple):
-    """A VM's action under way: the verb ("stop"), when it began (UTC) and whether it was given up on."""
-
-    action: str
-    since: datetime
-    overdue: bool = False
-    before: str | None = None
-    """The state that the VM was in."""
-
 
 RIGHT_ALIGNED = frozenset({"int", "mib", "gib", "usd", "seconds"})
 """Column types whose cells are aligned to the right."""
@@ -28,18 +18,6 @@ STATE_SYMBOLS = {
     "failed": "✕", "error": "✕", "deleted": "✕", "impaired": "✕", "unavailable": "✕", "deregistered": "✕",
 }  # fmt: skip
 """A symbol a state, so that no state is told by colour alone; unknown states have "?"."""
-
-
-MOVING = frozenset({"pending", "stopping", "shutting-down"})
-"""The states that a VM passes through."""
-
-
-GONE = frozenset({"shutting-down", "terminated"})
-"""The states of a VM that is deleted; EC2 lists it for an hour more."""
-
-
-DURING = {"boot": "pending", "start": "pending", "stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
-"""The state that each action takes a VM through."""
 
 
 def cell(value: Any, column: Column, now: datetime | None = None) -> str:
@@ -83,8 +61,7 @@ def flight_text(flight: Flight, now: datetime | None = None) -> str:
     """Return "running → stopping 12 s", with "!" in front when the VM did not settle in time."""
     seconds = ((now or datetime.now(UTC)) - flight.since).total_seconds()
     before = f"{safe(flight.before)} → " if flight.before else ""
-    during = DURING.get(flight.action, safe(flight.action))
-    return f"{'! ' if flight.overdue else ''}{before}{during} {duration(seconds)}"
+    return f"{'! ' if flight.overdue else ''}{before}{safe(flight.during)} {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

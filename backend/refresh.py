@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from backend.cache import RefreshRecord, Scope
 from backend.callbacks import ignore
-from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError
-from backend.format import Flight
+from backend.errors import CacheError, Cancelled, CloudmeshError
 from backend.kinds.model import Kind
-from backend.kinds.vm import VM
 from backend.lease import BegunAnew, Lease, take
-from backend.log import logger
+from backend.lifecycle import STATE_DELAY, flight_of, settle
 from backend.prefetch import prefetch
 from backend.providers.protocol import Provider, Waiting
 
@@ -91,8 +89,8 @@ def refresh(
         with suppress(BegunAnew):
             done = _listed(kind, provider, cache, scope, lease=taken, check=check, progress=progress)
             break
-    if kind.name == "vm":
-        settle(cache, scope)
+    if kind.has_flights:
+        settle(cache, kind, scope)
     return done
 
 
@@ -146,19 +144,6 @@ def _listed(
             lease.end(replace(running, error=why))
         raise
     return done
-
-
-def learn_protection(provider: Provider, cache: "Cache", scope: Scope, vm: str) -> None:
-    """Ask whether one VM is protected from being deleted, and note it; where the cloud does not say, nothing changes.
-
-    DescribeInstances leaves it out, and it costs a call for each VM: so no listing asks, but what shows or acts on one.
-    """
-    try:
-        on = provider.of("vm").protected(vm)
-    except CloudError as error:
-        logger.info("whether %s is protected is not known: %s", vm, error)
-    else:
-        cache.rows.set_protected(VM, scope, vm, on)
 
 
 _AT_ONCE = 3
@@ -228,60 +213,21 @@ def refresh_many(
     return [found[kind.name] for kind in kinds]
 
 
-# --- VMs in flight ---------------------------------------------------------------------------------------------------
+# --- what a listing does not say -------------------------------------------------------------------------------------
 
-TARGET = {"boot": "running", "start": "running", "stop": "stopped", "reboot": "running", "delete": "terminated"}
-"""The state that each action ends in."""
-
-_FINAL = frozenset({"running", "stopped", "terminated", "error"})
-"""The states in which a VM rests, whatever was asked of it."""
-
-_REBOOT_SECONDS = 4.0
-"""EC2 says `running` all through a reboot, so its flight lasts this long."""
-
-_OTHERWISE_SECONDS = 20.0
-"""How long the old state, or no VM, may stand, because EC2's listings lag behind its replies, before it counts."""
-
-
-NEW_FOR = 300.0
-"""Seconds for which an object that a command has made, and that no listing has had, counts as not listed yet."""
+LISTING_DELAY = 300.0
+"""Seconds after its creation for which a listing may not have an object: its absence says nothing."""
 
 
 def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
     """Return the ids of the objects whose absence from a listing says nothing.
 
-    No listing has had them since a command made them, or a VM was acted on so lately that the listing may lag.
+    A command has just made them, or has just acted on them, so that the listing may lag.
     """
     now = datetime.now(UTC)
-    natives = cache.rows.unlisted(kind, scope, now - timedelta(seconds=NEW_FOR))
-    if kind.name == "vm":
-        for row in cache.flights.of(kind, scope):
-            flight = kind.value(row, "flight")
-            if flight and (now - flight.since).total_seconds() < _OTHERWISE_SECONDS:
-                natives.add(kind.value(row, "id"))
+    natives = cache.rows.unlisted(kind, scope, now - timedelta(seconds=LISTING_DELAY))
+    for row in cache.flights.of(kind, scope) if kind.has_flights else ():
+        flight = flight_of(kind, row)
+        if flight and (now - flight.since).total_seconds() < STATE_DELAY:
+            natives.add(kind.value(row, "id"))
     return natives
-
-
-def settle(cache: "Cache", scope: Scope, now: datetime | None = None) -> list[tuple[str, str]]:
-    """End the flights of the VMs that have come to rest and return (id, how it ended) of each."""
-    now = now or datetime.now(UTC)
-    settled = []
-    for row in cache.flights.of(VM, scope):
-        native, state, flight = (VM.value(row, column) for column in ("id", "state", "flight"))
-        if flight is None:  # moving by somebody else's doing: nothing of ours to end
-            continue
-        # Where it still is this flight: another dashboard may have begun the next one since.
-        if is_over(flight, state, now) and cache.flights.claim(VM, scope, native, None, flight):
-            arrived = state == TARGET.get(flight.action)
-            settled.append((native, f"is {state}" if arrived else f"is {state} after its {flight.action}"))
-    return settled
-
-
-def is_over(flight: Flight, state: str, now: datetime | None = None) -> bool:
-    """Return whether a VM that is in `state`, in EC2's own word, has come to rest after an action."""
-    age = ((now or datetime.now(UTC)) - flight.since).total_seconds()
-    if state == "terminated":  # nothing comes back from there: a launch that failed has landed as well
-        return True
-    if flight.action == "reboot" and state == "running":
-        return age >= _REBOOT_SECONDS
-    return state == TARGET.get(flight.action) or (state in _FINAL and age >= _OTHERWISE_SECONDS)

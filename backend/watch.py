@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
-from backend.format import MOVING, Flight
-from backend.kinds.model import Row
-from backend.kinds.vm import VM
-from backend.kinds.vm.face import vms
+from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight, flight_of, is_flying, settle
 from backend.log import logger
 from backend.providers.protocol import Provider
-from backend.refresh import TARGET, not_listed_yet, settle
+from backend.refresh import not_listed_yet
 from backend.text import safe
 
 if TYPE_CHECKING:
@@ -56,14 +54,16 @@ class Watcher:
     def __init__(
         self,
         cache: "Cache",
+        kind: Kind,
         scope: Scope,
         connect: Callable[[Callable[[], None]], Provider],
         poll: Poll,
-        report: Callable[[str], object],
         *,
+        report: Callable[[str], object],
         trouble: Callable[[str], object] | None = None,
     ) -> None:
         self._cache = cache
+        self._kind = kind
         self._scope = scope
         self._connect = connect
         self._poll = poll
@@ -83,7 +83,7 @@ class Watcher:
 
     def saw(self, row: Row) -> None:
         """Say that a VM's row changed: one that has taken off since is looked at after the shortest interval."""
-        if is_flying(row) and _flight_key(row) not in self._followed:
+        if is_flying(self._kind, row) and self._key(row) not in self._followed:
             self._interval = self._poll.in_flight
             self._wake.set()
 
@@ -121,23 +121,23 @@ class Watcher:
 
     def _fly(self) -> float | None:
         self._check()
-        rows = self._cache.flights.of(VM, self._scope)
-        self._followed = {_flight_key(row) for row in rows}
+        rows = self._cache.flights.of(self._kind, self._scope)
+        self._followed = {self._key(row) for row in rows}
         for row in rows:
-            if (flight := VM.value(row, "flight")) is not None:
-                self._aloft[VM.value(row, "id")] = _Aloft(_name(row), flight)
+            if (flight := self._kind.value(row, "flight")) is not None:
+                self._aloft[self._kind.value(row, "id")] = _Aloft(self._name(row), flight)
         if not rows and not self._aloft:
             return None
         listing = self._listing(datetime.now(UTC)) if rows else None
-        asked = [VM.value(row, "id") for row in rows if not _told_by(listing, row)]
+        asked = [self._kind.value(row, "id") for row in rows if not self._told_by(listing, row)]
         if asked:
             self._ask(asked)
-        landed = dict(settle(self._cache, self._scope)) if self._aloft else {}
+        landed = dict(settle(self._cache, self._kind, self._scope)) if self._aloft else {}
         if asked or landed:
             # Those that have settled are followed no longer: the next time they move they are news again.
             followed, self._followed = self._followed, set()
-            rows = self._cache.flights.of(VM, self._scope)
-            self._followed = followed & {_flight_key(row) for row in rows}
+            rows = self._cache.flights.of(self._kind, self._scope)
+            self._followed = followed & {self._key(row) for row in rows}
         self._tell(rows, landed)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
 
@@ -150,7 +150,7 @@ class Watcher:
 
     def _listing(self, now: datetime) -> _Listing | None:
         """Return the listing that has ended within the present interval, or that is under way since."""
-        record = self._cache.refreshes.of(VM, self._scope)
+        record = self._cache.refreshes.of(self._kind, self._scope)
         if record.started and not record.error and (record.finished is None or record.finished < record.started):
             began, told = record.started, record.started
         elif record.finished:
@@ -163,16 +163,16 @@ class Watcher:
 
     def _ask(self, ids: Sequence[str]) -> None:
         missing = set(ids)
-        for page in vms(self._connect(self._check)).list(ids):
+        for page in self._connect(self._check).of(self._kind.name).list(ids=ids):
             self._check()
-            self._cache.rows.put(VM, self._scope, page)
+            self._cache.rows.put(self._kind, self._scope, page)
             missing -= {item["id"] for item in page}
-        if missing and (vanished := missing - not_listed_yet(self._cache, VM, self._scope)):
-            self._cache.rows.remove(VM, self._scope, vanished)
+        if missing and (vanished := missing - not_listed_yet(self._cache, self._kind, self._scope)):
+            self._cache.rows.remove(self._kind, self._scope, vanished)
 
     def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
         """Tell of the flights that have ended: those just `landed`, and those that something else has ended since."""
-        flights = {VM.value(row, "id"): VM.value(row, "flight") for row in flying}
+        flights = {self._kind.value(row, "id"): self._kind.value(row, "flight") for row in flying}
         for native, aloft in tuple(self._aloft.items()):
             now = flights.get(native)
             if now is not None and now.since == aloft.flight.since:
@@ -186,15 +186,15 @@ class Watcher:
 
     def _outcome(self, native: str, flight: Flight) -> str:
         """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
-        state = (self._cache.rows.document(VM, self._scope, native) or {}).get("state")
+        state = (self._cache.rows.document(self._kind, self._scope, native) or {}).get("state")
         if not state:
             return ""
-        return f"is {state}" if state == TARGET.get(flight.action) else f"is {state} after its {flight.action}"
+        return flight.outcome(str(state))
 
     def _next(self, now: datetime, flying: Sequence[Row], listing: _Listing | None) -> float | None:
         waiting = False
         for row in flying:
-            native, flight = VM.value(row, "id"), VM.value(row, "flight")
+            native, flight = self._kind.value(row, "id"), self._kind.value(row, "flight")
             if flight is None:
                 waiting = True
                 continue
@@ -204,11 +204,11 @@ class Watcher:
                 waiting = True
                 continue
             # Where it still is this flight: one that another has ended since does not come back.
-            if not self._cache.flights.claim(VM, self._scope, native, flight._replace(overdue=True), flight):
+            if not self._cache.flights.claim(self._kind, self._scope, native, flight._replace(overdue=True), flight):
                 continue
             self._trouble(
-                f"{_name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
-                f"it is {VM.value(row, 'state')}."
+                f"{self._name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "
+                f"it is {self._kind.value(row, 'state')}."
             )
         if not flying:
             return None
@@ -225,22 +225,14 @@ class Watcher:
         if self._closed.is_set():
             raise Cancelled
 
+    def _key(self, row: Row) -> tuple[str, datetime | None]:
+        flight = flight_of(self._kind, row)
+        return self._kind.value(row, "id"), flight.since if flight else None
 
-def is_flying(row: Row) -> bool:
-    """Return whether a VM's row is of one acted on, or of one that EC2 says is moving."""
-    return VM.value(row, "flight") is not None or VM.value(row, "state") in MOVING
+    def _name(self, row: Row) -> str:
+        return str(self._kind.value(row, "name") or self._kind.value(row, "id"))
 
-
-def _flight_key(row: Row) -> tuple[str, datetime | None]:
-    flight = VM.value(row, "flight")
-    return VM.value(row, "id"), flight.since if flight else None
-
-
-def _name(row: Row) -> str:
-    return str(VM.value(row, "name") or VM.value(row, "id"))
-
-
-def _told_by(listing: _Listing | None, row: Row) -> bool:
-    """Return whether a listing tells what became of a VM: one acted on since it began was listed as it was before."""
-    flight = VM.value(row, "flight")
-    return listing is not None and (flight is None or flight.since <= listing.began)
+    def _told_by(self, listing: _Listing | None, row: Row) -> bool:
+        """Return whether a listing has the outcome of a flight: it does where it began after the flight."""
+        flight = flight_of(self._kind, row)
+        return listing is not None and (flight is None or flight.since <= listing.began)

@@ -96,6 +96,9 @@ _KEYS = """\
 - **`space`** marks the row and goes down to the next one.
 - **The row that a filter has found** is the cursor's row, also when the filter goes. `Esc` drops one thing at a time:
   the message, the filter, the marks. The cursor stays on its row through all of them.
+- **The name of a kind** alone on the `:` line shows that kind: `:vm`, `:vms`, `:instances`. A kind without a number key
+  opens so, or by the palette, as a tab at the end of the line. It is read and refreshed while it is open. Another such
+  kind takes its place, and `Esc`, with nothing else to drop, closes it and goes back to the tab before.
 - **A dim key** says why it cannot be used. Letters typed right after it, at most half a second apart, were meant
   for its dialog and run nothing; `Esc`, `Enter` and a pause end that.
 - **The cursor** goes to what `b` or `c` has made, on its own tab.

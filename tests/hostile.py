@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from wcwidth import wcwidth
 
-from backend.format import Flight
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight
 
 _T = TypeVar("_T")
 

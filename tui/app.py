@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from backend.commands.run import refusal
 from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe
@@ -166,10 +166,6 @@ class CloudmeshApp(Orderly):
         if words := self.following.location:
             self.main.locate(" · ".join(filter(None, [*words, marks_text(self.main.table)])))
 
-    def rows(self, kind: str) -> Iterable[Row]:
-        """Return all rows of a kind that are on its table, shown or filtered away."""
-        return self.main.table_of(kind).rows.all()
-
     @on(CacheChanged)
     def _cache_changed(self, message: CacheChanged) -> None:
         if message.change.kind == JOURNAL.name:
@@ -197,9 +193,9 @@ class CloudmeshApp(Orderly):
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    def may(self, one: Command) -> bool:
-        """Return whether a command can be run now."""
-        return not self.refusal(one)
+    def offered(self) -> list[Command]:
+        """Return the commands that can be run now."""
+        return [one for one in self.commands if not self.refusal(one)]
 
     def refusal(self, one: Command) -> str:
         """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
@@ -343,7 +339,7 @@ class CloudmeshApp(Orderly):
 
     def show_help(self) -> None:
         """Show every key and command."""
-        self._windows.help((PALETTE, SUSPEND), [one for one in self.commands if self.may(one)])
+        self._windows.help((PALETTE, SUSPEND), self.offered())
 
     # --- ending and suspending ---------------------------------------------------------------------------------------
 

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
 from backend.commands.grammar import complete, parse, split
-from backend.commands.lookup import MissingKeypairError, find
+from backend.commands.lookup import find
 from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.commands.run import losses, refusal
 from backend.commands.table import command
 from backend.errors import CloudmeshError, NotFoundError
+from backend.kinds.keypair import MissingKeypairError
 from backend.kinds.model import Kind, Row
 from backend.refresh import Progress
 from backend.text import safe

@@ -35,7 +35,8 @@ class Starts(Protocol):
 class Parts:
     """The parts that work on one session; another cloud has others."""
 
-    watcher: Watcher
+    watchers: dict[str, Watcher]
+    """By kind, of all that have flights."""
     listings: Listings
     runner: Runner
     asking: Asking
@@ -43,7 +44,8 @@ class Parts:
 
     def close(self) -> None:
         """Follow, paint and start nothing any more."""
-        self.watcher.close()
+        for watcher in self.watchers.values():
+            watcher.close()
         self.listings.close()
         self.runner.close()
 
@@ -166,27 +168,33 @@ class Following:
         if self.parts:
             self.parts.close()
         self.session, self.parts = session, self._made(session, feed)
-        if session.cache.refusal is None:  # it writes what it sees
-            self.parts.watcher.start()
+        if session.cache.refusal is None:  # they write what they see
+            for watcher in self.parts.watchers.values():
+                watcher.start()
         self.parts.listings.load_all(empty=True)
         self.parts.runner.recover()
         self._on_change()
 
     def _made(self, session: Session, feed: "Feed") -> Parts:
-        watcher = Watcher(
-            session.cache,
-            session.scope,
-            session.connect,
-            session.settings.poll,
-            lambda text: self._post(Reported(text)),
-            trouble=lambda text: self._post(Reported(text, trouble=True)),
-        )
+        watchers = {
+            kind.name: Watcher(
+                session.cache,
+                kind,
+                session.scope,
+                session.connect,
+                session.settings.poll,
+                report=lambda text: self._post(Reported(text)),
+                trouble=lambda text: self._post(Reported(text, trouble=True)),
+            )
+            for kind in self._tables.kinds.values()
+            if kind.has_flights
+        }
         runner = Runner(self._host, session)
         asking = Asking(self._host, self._tables, runner)
         results = Results(self._host, self._tables, runner, asking)
         runner.on_end = results.ended
         listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
-        return Parts(watcher, listings, runner, asking, results)
+        return Parts(watchers, listings, runner, asking, results)
 
     def apply(self, change: SettingChange) -> None:
         """Change a setting of the session that there is now."""
@@ -207,9 +215,9 @@ class Following:
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
-        if self._tables.kinds[change.kind].has_flights:
+        if watcher := self.parts.watchers.get(change.kind):
             for row in rows:
-                self.parts.watcher.saw(row)
+                watcher.saw(row)
 
     def connection(self, lost: str | None) -> None:
         """Say that the cache was lost, for this reason, or that it is back (None), and read it again."""

@@ -246,7 +246,7 @@ class Listings:
             return
         age = self._records[kind].age(self._host.now())
         wait = session.settings.max_age_of(self._tables.kinds[kind])
-        if self._tables.kinds[kind].has_flights:
+        if self._tables.kinds[kind].poll:
             wait = min(wait, session.settings.poll.settled)
         tried = self._tried.get(kind)
         if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):

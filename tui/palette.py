@@ -1,16 +1,17 @@
-"""The command palette, and its entries: every command, and every command for every VM that it fits."""
+"""The command palette, and its entries: every command, and every command for every object that it fits."""
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Protocol, cast
 
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.fuzzy import Matcher
 
-from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
-from backend.commands.run import allowed
+from backend.kinds.model import Kind
 from backend.text import safe
+from tui.host import Tables
 from tui.messages import Asked
 from tui.screens.steady import Steady
 from tui.selection import fits
@@ -24,45 +25,59 @@ class Palette(CommandPalette, Steady[None]):  # in this order: textual takes sty
             super()._action_command_list(action)  # else there is no page to move by
 
 
+class Source(Protocol):
+    """What the palette uses of the app."""
+
+    @property
+    def main(self) -> Tables:
+        """The tables."""
+
+    def offered(self) -> list[Command]:
+        """Return the commands that can be run now."""
+
+
 class Commands(Provider):
-    """Searches COMMANDS, and the VMs by name and id with the commands that fit their state and what is under way."""
+    """Searches the commands, and objects by name and id with those that fit their state and what is under way."""
 
     async def discover(self) -> Hits:
         """Offer every command before anything is typed."""
-        for command in self._allowed():
+        for command in self._source.offered():
             yield DiscoveryHit(
                 Content(command.name), partial(self._ask, Parsed(command, {})), command.name, command.help
             )
 
     async def search(self, query: str) -> Hits:
-        """Offer what matches: commands first, then VMs."""
+        """Offer what matches: commands first, then objects."""
         matcher = self.matcher(query)
-        for command in self._allowed():
+        for command in self._source.offered():
             score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
             if score > 0:
                 parsed = Parsed(command, {})
                 display = _highlighted(matcher, command.name)
                 yield Hit(score, display, partial(self._ask, parsed), command.name, command.help)
-        for parsed, text in self._for_vms(query):
+        for parsed, text in self._for_rows(query):
             if (score := matcher.match(text)) > 0:
                 display = _highlighted(matcher, text)
                 yield Hit(score * 0.9, display, partial(self._ask, parsed), text, parsed.command.help)
 
-    def _allowed(self) -> list[Command]:
-        session = getattr(self.app, "session", None)
-        commands = getattr(self.app, "commands", ())
-        return [command for command in commands if session is not None and allowed(command, session)]
+    @property
+    def _source(self) -> Source:
+        return cast(Source, self.app)
 
-    def _for_vms(self, query: str) -> Iterator[tuple[Parsed, str]]:
-        """Yield the commands for the VMs whose name or id has a word of the query: fuzzy matching all is too slow."""
-        kind = KINDS["vm"]
+    def _for_rows(self, query: str) -> Iterator[tuple[Parsed, str]]:
+        """Yield the commands for the rows whose name or id has a word of the query: fuzzy matching all is too slow."""
         words = query.casefold().split()
+        for kind in self._source.main.kinds.values():
+            if kind.in_palette:
+                yield from self._for_kind(kind, words)
+
+    def _for_kind(self, kind: Kind, words: list[str]) -> Iterator[tuple[Parsed, str]]:
         commands = [
             (command, target)
-            for command in self._allowed()
-            if "vm" in command.on and (target := command.target("vm")) and target.required
+            for command in self._source.offered()
+            if kind.name in command.on and (target := command.target(kind.name)) and target.required
         ]
-        for row in self.app.rows("vm"):  # type: ignore[attr-defined]
+        for row in self._source.main.table_of(kind.name).rows.all():
             native, name = kind.value(row, "id"), kind.value(row, "name")
             label = f"{name} {native}".casefold() if name else native
             if any(word in label for word in words):

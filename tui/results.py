@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from backend.commands.grammar import parse, split
-from backend.commands.lookup import MissingKeypairError
 from backend.commands.model import Outcome, Parsed, Result
 from backend.errors import (
     CacheLostError,
@@ -16,6 +15,7 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import field_texts
+from backend.kinds.keypair import MissingKeypairError
 from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen

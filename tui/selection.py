@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from backend.commands.model import Command
 from backend.commands.table import COMMANDS
-from backend.format import Flight, counted, flight_text
+from backend.format import counted, flight_text
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 

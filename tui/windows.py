@@ -9,10 +9,8 @@ from backend.cache import Change
 from backend.cache.documents import flatten
 from backend.commands.model import Command
 from backend.errors import CloudmeshError
-from backend.format import GONE
 from backend.kinds.model import Kind
 from backend.log import logger
-from backend.refresh import learn_protection
 from backend.session import Session
 from backend.text import safe
 from tui.host import Host, Tables
@@ -50,16 +48,18 @@ class Windows:
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._host.open(screen)
-            if kind.has_flights and session.fetches and document.get("state") not in GONE:
-                self._protection(session, kind, native, screen)
+            if kind.learn and session.fetches:
+                self._learn(session, kind, document, screen)
 
         self._host.start(Job("", lambda _job: session.details(kind, native), show, opens=True))
 
-    def _protection(self, session: Session, kind: Kind, native: str, screen: DetailsScreen) -> None:
-        """Ask behind the details of a VM whether it is protected: one call each time that they are opened."""
+    def _learn(self, session: Session, kind: Kind, document: dict[str, Any], screen: DetailsScreen) -> None:
+        """Ask behind the details of an object for what no listing says, each time that they are opened."""
+        native = str(document["id"])
 
         def ask(job: Job) -> dict[str, Any] | None:
-            learn_protection(session.connect(job.check), session.cache, session.scope, native)
+            if kind.learn:
+                kind.learn(session.connect(job.check), session.cache, session.scope, document)
             return session.details(kind, native)
 
         def show(document: dict[str, Any] | None) -> None:
@@ -67,7 +67,7 @@ class Windows:
                 screen.show(list(flatten(document)))
 
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
-        self._host.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"protection {native}"))
+        self._host.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"learn {kind.name} {native}"))
 
     def help(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
         """Show every key and command; `bindings` are the app's own, `commands` those that can be run."""

@@ -16,9 +16,10 @@ from typing import Any
 
 from backend.cache.places import Document, Scope, passed_over
 from backend.cache.records import RefreshRecord
-from backend.format import Flight, plain
+from backend.format import plain
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Column, Kind, Row, Type
+from backend.lifecycle import Flight
 from backend.text import safe
 
 CHUNK = 500

@@ -5,8 +5,8 @@ from datetime import datetime
 from backend.cache.documents import to_rows
 from backend.cache.places import Document, Scope
 from backend.cache.store import Store, of
-from backend.format import MOVING, Flight
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import MOVING, Flight
 
 
 class Flights:

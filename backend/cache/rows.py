@@ -14,8 +14,8 @@ from backend.cache.flights import Flights, flight_fields
 from backend.cache.known import Hashes, Known
 from backend.cache.places import Document, Scope
 from backend.cache.store import SOON, UNCLEAR, Store, again, chunks, of
-from backend.format import Flight
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight
 
 
 class Rows:

@@ -11,7 +11,7 @@ from backend.errors import CacheError, NotFoundError, NotListedError, RefusedErr
 from backend.kinds.location import LOCATION
 from backend.kinds.model import Kind
 from backend.providers.protocol import Item, Page, Provider
-from backend.refresh import NEW_FOR
+from backend.refresh import LISTING_DELAY
 from backend.session import Session
 from backend.text import safe
 
@@ -33,7 +33,9 @@ def listed(provider: Provider, kind: Kind, native: str) -> Item | None:
 
 def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
     """Return why an object is not listed where a command made it a moment ago, None where it is gone."""
-    if native not in session.cache.rows.unlisted(kind, session.scope, datetime.now(UTC) - timedelta(seconds=NEW_FOR)):
+    if native not in session.cache.rows.unlisted(
+        kind, session.scope, datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
+    ):
         return None
     return NotListedError(
         f"{kind.titled} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "

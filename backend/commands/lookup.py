@@ -1,7 +1,5 @@
 """Finds the object that a word of a command names: by its id, or by a name that no other has."""
 
-import shlex
-
 from backend.commands.model import Call
 from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
@@ -10,14 +8,6 @@ from backend.names import closest
 from backend.providers.registry import is_id
 from backend.refresh import Difference, refresh
 from backend.text import safe
-
-
-class MissingKeypairError(NotFoundError):
-    """The keypair to boot with does not exist; the dashboard offers to create it."""
-
-    def __init__(self, name: str, message: str, cure: str) -> None:
-        super().__init__(message, cure)
-        self.name = name
 
 
 def find(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> Row:
@@ -52,9 +42,8 @@ def known(call: Call, kind: Kind, word: str) -> list[Row]:
     rows = call.session.cache.rows.named(kind, call.session.scope, word)
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
-    if len(rows) > 1 and "state" in kind.index:
-        # EC2 lists a terminated VM for an hour more: its name is free for another.
-        rows = [row for row in rows if kind.value(row, "state") != "terminated"] or rows
+    if len(rows) > 1 and kind.free_in:
+        rows = [row for row in rows if kind.value(row, "state") not in kind.free_in] or rows
     return rows
 
 
@@ -83,10 +72,7 @@ def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
     match = closest(word, names) if len(names) < 5_000 else None
     if match is not None and safe(match) != match:  # what can be read of it is not its name
         match = next((kind.value(row, "id") for row in rows if kind.value(row, "name") == match), None)
-    if kind.name == "keypair":
-        cure = (
-            f"Did you mean {safe(match)!r}?" if match else f"Create it with: keypair create {shlex.quote(safe(word))}"
-        )
-        return MissingKeypairError(word, message, cure)
+    if kind.missing:
+        return kind.missing(word, message, match)
     cure = f"Did you mean {safe(match)!r}?" if match else f"{kind.name} refresh fetches the list again."
     return NotFoundError(message, cure)

@@ -34,7 +34,7 @@ def about(error: CloudError | CacheError, parsed: Parsed, call: Call) -> None:
     command = parsed.command
     kind = KINDS.get(command.words[0])
     name, called = _object(parsed, kind, None if isinstance(error, CacheError) else call)
-    noun = f"{kind.noun} " if kind and (kind.name != "vm" or not called) else ""
+    noun = f"{kind.noun} " if kind and not (kind.bare and called) else ""
     action = f"{command.words[-1]} of {noun}{called}".rstrip() if kind else command.name
     error.name_action(action, called, name, undone=call.entry is None or call.entry.outcome == "waiting")
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ from backend.journal.entry import Entry, plan
 from backend.log import logger
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
-from backend.refresh import NEW_FOR, Progress
+from backend.refresh import LISTING_DELAY, Progress
 from backend.session import Session
 from backend.text import safe
 
@@ -56,6 +56,8 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
 
     A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
     """
+    if what := lacking(command, session):
+        return cannot(session, what)
     changes = command.effect != "reads"
     if changes and (session.read_only or session.cloud.read_only):
         return RefusedError(
@@ -65,6 +67,29 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
     if (changes or command.refreshes) and (why := session.cache.refusal):
         return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
     return None
+
+
+def lacking(command: Command, session: Session, args: Mapping[str, Any] | None = None) -> str:
+    """Return what a command, or one of its arguments, needs and the cloud has not; "" where it has everything."""
+    kind = KINDS.get(command.words[0])
+    if kind and not session.has(kind.name):
+        return kind.nouns
+    needs = (command.needs, *(param.needs for param in command.params if args and args.get(param.name)))
+    return next((need for need in needs if need and not session.has(need)), "")
+
+
+def cannot(session: Session, what: str) -> RefusedError:
+    """Return the error for what the cloud of a session has not."""
+    return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
+
+
+def offered(commands: Iterable[Command], session: Session) -> list[Command]:
+    """Return those of the commands that the session may run, without the parameters for what the cloud has not."""
+    return [
+        replace(one, params=tuple(param for param in one.params if not param.needs or session.has(param.needs)))
+        for one in commands
+        if allowed(one, session)
+    ]
 
 
 def _check_allowed(command: Command, session: Session) -> None:
@@ -122,6 +147,8 @@ def execute(
     command = parsed.command
     _check_allowed(command, session)
     args = parsed.bind(session)
+    if what := lacking(command, session, args):
+        raise cannot(session, what)
     if not is_journalled(command, args):
         call = Call(session, args, check, progress, waits, production=parsed.production)
         with named(parsed, call) if command.effect != "reads" else nullcontext():
@@ -172,7 +199,7 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
 
     A listing may have it before the rest of the cloud knows it.
     """
-    since = datetime.now(UTC) - timedelta(seconds=NEW_FOR)
+    since = datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
     given = [
         (KINDS[param.kind], str(word))
         for param in command.params
@@ -192,14 +219,15 @@ def is_outcome(error: CloudmeshError) -> bool:
     return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
 
 
-def may_resend(command: Command, entry: Entry) -> bool:
+def may_resend(command: Command, entry: Entry, session: Session) -> bool:
     """Return whether a request that has done nothing is sent again.
 
-    It is of this data directory, EC2 still knows its token, and no user has read that its outcome is unknown: that one
-    may have repeated it.
+    It is of this data directory, the cloud still knows its token, and no user has read that its outcome is unknown: a
+    user may have repeated it.
     """
     young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
-    return command.resend is not None and entry.vouched and not entry.told and young
+    known = session.has("request tokens")
+    return command.resend is not None and known and entry.vouched and not entry.told and young
 
 
 def _sent_before(command: Command, call: Call) -> Outcome | None:
@@ -220,7 +248,7 @@ def _sent_before(command: Command, call: Call) -> Outcome | None:
             raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
-    if outcome is None and command.resend:
+    if outcome is None and command.resend and call.session.has("request tokens"):
         return command.resend(call)
     return outcome
 
@@ -232,7 +260,7 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
         try:
             _pause(seconds, call.check)
             outcome = command.look(call) if command.look else None
-            if outcome is None and command.resend and may_resend(command, call.journal):
+            if outcome is None and command.resend and may_resend(command, call.journal, call.session):
                 outcome = command.resend(call)
         except (CloudError, CacheError) as error:
             if is_outcome(error):

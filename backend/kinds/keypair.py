@@ -21,6 +21,16 @@ from backend.providers.protocol import Item, Page, Provider
 from backend.providers.registry import is_id
 from backend.text import safe
 
+
+class MissingKeypairError(NotFoundError):
+    """A keypair to boot with does not exist; the dashboard offers to create it."""
+
+    def __init__(self, name: str, message: str, match: str | None) -> None:
+        create = f"Create it with: keypair create {shlex.quote(safe(name))}"
+        super().__init__(message, f"Did you mean {safe(match)!r}?" if match else create)
+        self.name = name
+
+
 KEYPAIR = Kind(
     "keypair",
     "keypairs",
@@ -38,6 +48,7 @@ KEYPAIR = Kind(
     aliases=("key", "keys"),
     handle="name",
     tab=4,
+    missing=MissingKeypairError,
 )
 
 

@@ -1,9 +1,11 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from backend.errors import NotFoundError
 from backend.providers.registry import is_id
 
 Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "flight", "seconds", "list", "tags"]
@@ -55,13 +57,25 @@ class Kind:
     """How a sentence calls one of them, where that is not its name."""
     tab: int | None = None
     """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
+    bare: bool = False
+    """A sentence that has its name or id leaves out the noun."""
+    free_in: frozenset[str] = frozenset()
+    """The states of one of them in which its name is free for another."""
+    in_palette: bool = False
+    """The palette offers the commands on each of them by its name."""
+    poll: bool = False
+    """Its table is refreshed as often as `poll.settled` says, even where a listing is stale later."""
+    missing: Callable[[str, str, str | None], NotFoundError] | None = None
+    """Makes the error for one that does not exist from its word, what is said of it, and the nearest name."""
+    learn: Callable[[Any, Any, Any, Mapping[str, Any]], None] | None = None
+    """Asks a provider what no listing says of one and writes it to the cache, while somebody looks at its details.
+
+    Takes the provider, the cache, the scope and the document of the cache.
+    """
+    learns: str = ""
+    """What a cloud must be able to do for that."""
     vast: bool = False
     """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
-
-    @cached_property
-    def has_flights(self) -> bool:
-        """Whether its rows show what is being done to them: it has a column of flights."""
-        return any(column.type == "flight" for column in self.columns)
 
     @property
     def noun(self) -> str:
@@ -77,6 +91,11 @@ class Kind:
     def nouns(self) -> str:
         """Several of them, in a sentence."""
         return f"{self.word}s" if self.word else self.plural
+
+    @cached_property
+    def has_flights(self) -> bool:
+        """Whether actions on one of them take a while and are followed; see backend.lifecycle."""
+        return any(column.type == "flight" for column in self.columns)
 
     @cached_property
     def listed(self) -> tuple[Column, ...]:

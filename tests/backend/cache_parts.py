@@ -18,8 +18,8 @@ from pymongo import MongoClient
 from backend.cache import Cache, Change, Scope
 from backend.cache.feed import Feed
 from backend.catalog import KINDS
-from backend.format import Flight
 from backend.kinds.model import Kind, Type
+from backend.lifecycle import Flight
 from backend.mongod import find_binary
 from backend.providers.protocol import Item, Page
 from tests.faces import Faces

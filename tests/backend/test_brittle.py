@@ -17,10 +17,10 @@ from backend.commands.run import execute
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Poll, Settings
 from backend.errors import CloudError
-from backend.format import Flight, cell
+from backend.format import cell
 from backend.kinds.model import Kind
 from backend.kinds.vm import preview as vm_preview
-from backend.refresh import is_over
+from backend.lifecycle import Flight
 from backend.secret import Secret
 from backend.session import Session
 from backend.text import safe
@@ -88,12 +88,12 @@ def state(native: str, word: str) -> Reply:
 def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_one(memory: Cache) -> None:
     vm, told = KINDS["vm"], Heard()
     flown = Flight("stop", datetime.now(UTC) - timedelta(seconds=60), before="running")
-    assert not is_over(flown, "un-heard-of")
+    assert not flown.is_over("un-heard-of")
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
         memory.rows.put(vm, HERE, every(impatient(cloud).of("vm").list()))
         set_flight(memory, HERE, "i-1", flown)
-        watcher = Watcher(memory, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), told)
+        watcher = Watcher(memory, vm, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), report=told)
         assert watcher.step() is not None
         (row,) = memory.rows.snapshot(vm, HERE)
         assert cell(vm.value(row, "state"), vm.columns[vm.index["state"]]) == "? un-heard-of"

@@ -10,8 +10,8 @@ from backend.cache import Cache, Scope
 from backend.cache.documents import flatten, to_document, to_row
 from backend.cache.places import split_key
 from backend.catalog import KINDS
-from backend.format import Flight
 from backend.kinds.model import Kind
+from backend.lifecycle import Flight
 from tests.backend.cache_parts import (
     ELSEWHERE,
     HERE,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from backend.cache import Cache
-from backend.format import Flight
+from backend.lifecycle import Flight
 from tests.backend.cache_parts import (
     ELSEWHERE,
     HERE,

@@ -8,9 +8,9 @@ import pytest
 from backend.cache import open_cache
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.lookup import MissingKeypairError
 from backend.config import MongoDB
 from backend.errors import CloudmeshError
+from backend.kinds.keypair import MissingKeypairError
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session

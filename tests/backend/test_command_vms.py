@@ -11,8 +11,9 @@ from backend.cache import Cache, Change
 from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
-from backend.format import Flight, as_object
+from backend.format import as_object
 from backend.journal.model import JOURNAL
+from backend.lifecycle import Flight
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
@@ -167,7 +168,7 @@ def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
             set_flight(session.cache, session.scope, vm, theirs)
 
     session.cache.listen(meanwhile)
-    with pytest.raises(RefusedError, match=rf"Somebody else acts on web \({vm}\) at this moment; nothing was done"):
+    with pytest.raises(RefusedError, match=rf"Another command acts on web \({vm}\) at this moment; nothing was done"):
         run(session, "vm stop web")
     assert row(session, "vm", vm)["flight"] == theirs
     assert vms(ec2)[vm]["state"] == "running"

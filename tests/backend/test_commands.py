@@ -16,7 +16,7 @@ from backend.commands.run import allowed, execute
 from backend.commands.table import COMMANDS, command
 from backend.config import MongoDB
 from backend.errors import CloudmeshError, ConfigError
-from backend.format import Flight
+from backend.lifecycle import Flight
 from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret

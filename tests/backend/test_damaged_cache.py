@@ -24,13 +24,14 @@ from backend.commands.run import execute
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
 from backend.export import write
-from backend.format import Flight, as_object, cell
+from backend.format import as_object, cell
 from backend.journal import recovery
 from backend.journal.entry import sealed
 from backend.journal.model import JOURNAL
 from backend.journal.seal import seal
 from backend.kinds.model import Kind, Row
 from backend.lease import here
+from backend.lifecycle import Flight
 from backend.refresh import refresh, refresh_many
 from backend.secret import Secret
 from backend.session import Session

@@ -16,9 +16,10 @@ import pytest
 from backend.catalog import KINDS
 from backend.errors import Cancelled, CloudmeshError, RefusedError, UsageError
 from backend.export import write
-from backend.format import Flight, as_object
+from backend.format import as_object
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Column, Kind, Row, Type
+from backend.lifecycle import Flight
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 VM = KINDS["vm"]

@@ -17,10 +17,9 @@ from backend.cache.store import Store
 from backend.catalog import KINDS
 from backend.config import Poll
 from backend.errors import CloudError
-from backend.format import Flight
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight, settle
 from backend.providers.registry import connect
-from backend.refresh import settle
 from backend.session import Session
 from backend.watch import Watcher
 from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
@@ -34,9 +33,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from backend.cache import Scope, open_cache
 from backend.config import MongoDB
-from backend.format import Flight
+from backend.lifecycle import Flight
 from backend.catalog import KINDS
-from backend.refresh import settle
+from backend.lifecycle import settle
 from backend.secret import Secret
 what, database, home = sys.argv[1:]
 cache, scope = open_cache(MongoDB(Secret("embedded"), database), Path(home), KINDS.values()), Scope("aws", "us-east-1")
@@ -102,7 +101,7 @@ def test_settling_leaves_the_flight_that_another_has_just_begun(shared: Any) -> 
     cache.rows.put(VM, HERE, [item(VM, "i-1", state="stopped")])
     set_flight(cache, HERE, "i-1", Flight("stop", ago(30)))
     cache.interleaved.meanwhile = lambda: other("start")
-    assert settle(cache, HERE) == []
+    assert settle(cache, VM, HERE) == []
     assert vm_of(cache, "i-1")["flight"].action == "start"
 
 
@@ -114,7 +113,7 @@ def test_a_flight_that_has_ended_does_not_come_back_as_overdue(shared: Any) -> N
     cloud = FakeCloud(vms=[[item(VM, "i-1", state="stopping")]])
     # It reads them before it asks the cloud, to settle them, and to judge what has not settled.
     cache.interleaved.reads, cache.interleaved.meanwhile = 3, lambda: other("end")
-    Watcher(cache, HERE, cloud.connect, Poll(), said.append).step()
+    Watcher(cache, VM, HERE, cloud.connect, Poll(), report=said.append).step()
     assert cache.interleaved.reads == 0
     assert (vm_of(cache, "i-1")["flight"], said) == (None, [])
 

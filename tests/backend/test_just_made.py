@@ -18,7 +18,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from backend.refresh import NEW_FOR, refresh
+from backend.refresh import LISTING_DELAY, refresh
 from backend.session import Session
 from backend.watch import Watcher
 from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
@@ -129,18 +129,18 @@ def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cl
 
 def test_the_watcher_keeps_it_too(cache: Cache) -> None:
     cache.rows.put(VM, HERE, [item(VM, "a", state="pending")], made=True)
-    assert Watcher(cache, HERE, FakeCloud(vms=[[]]).connect, Poll(), print).step() is not None
+    assert Watcher(cache, VM, HERE, FakeCloud(vms=[[]]).connect, Poll(), report=print).step() is not None
     assert ids(cache, VM) == ["a"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.name in LISTS], ids=lambda kind: kind.name)
 def test_for_some_minutes(cache: Cache, kind: Kind) -> None:
-    for native, age in (("new", NEW_FOR - 60), ("old", NEW_FOR + 60)):
+    for native, age in (("new", LISTING_DELAY - 60), ("old", LISTING_DELAY + 60)):
         cache.rows.put(kind, HERE, [item(kind, native)], made=True)
         with cache.store.use():
             cache.store.database[kind.plural].update_one({"_id": HERE.key(native)}, {"$set": {"made": ago(age)}})
     cache.rows.put(kind, ELSEWHERE, [item(kind, "elsewhere")], made=True)
-    assert cache.rows.unlisted(kind, HERE, ago(NEW_FOR)) == {"new"}
+    assert cache.rows.unlisted(kind, HERE, ago(LISTING_DELAY)) == {"new"}
     refresh(kind, FakeCloud(**{kind.plural: [[]]}), cache, HERE)
     assert ids(cache, kind) == ["new"]
 

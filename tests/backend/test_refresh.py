@@ -19,16 +19,9 @@ from backend.errors import (
     PermissionDeniedError,
     TransientError,
 )
-from backend.format import Flight
+from backend.lifecycle import Flight, settle
 from backend.providers.protocol import Page
-from backend.refresh import (
-    Difference,
-    Progress,
-    is_over,
-    refresh,
-    refresh_many,
-    settle,
-)
+from backend.refresh import Difference, Progress, refresh, refresh_many
 from tests.backend.cache_parts import (
     ELSEWHERE,
     HERE,
@@ -337,9 +330,9 @@ def test_a_listing_does_not_ask_what_is_protected(cache: Cache) -> None:
 def test_settling(cache: Cache, action: str, seconds: float, state: str, outcome: str | None) -> None:
     cache.rows.put(VM, HERE, [item(VM, "a", state=state), item(VM, "b", state="running")])
     fly(cache, "a", action, seconds)
-    assert settle(cache, HERE) == ([("a", outcome)] if outcome else [])
+    assert settle(cache, VM, HERE) == ([("a", outcome)] if outcome else [])
     assert (vm_of(cache, "a")["flight"] is None) == bool(outcome)
-    assert is_over(Flight(action, ago(seconds)), state) == bool(outcome)
+    assert Flight(action, ago(seconds)).is_over(state) == bool(outcome)
 
 
 def test_a_refresh_of_vms_ends_flights(cache: Cache) -> None:

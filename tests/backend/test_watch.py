@@ -61,7 +61,7 @@ class Account:
 
 def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watcher, list[str]]:
     said: list[str] = []
-    return Watcher(cache, HERE, account.cloud.connect, poll, said.append), said
+    return Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said.append), said
 
 
 # --- one look at a time ----------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_an_overdue_vm_is_given_up_though_listed(cache: Cache) -> None:
 def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watcher, Heard]]:
     """A watcher that runs, and that is told of the rows that this process writes."""
     said = Heard()
-    watcher = Watcher(cache, HERE, account.cloud.connect, poll, said)
+    watcher = Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said)
 
     def saw(change: Change) -> None:
         for row in change.upserts:
@@ -484,7 +484,7 @@ def test_closing_while_a_cloud_says_nothing(cache: Cache) -> None:
         return FakeCloud(vms=[page])
 
     said = Heard()
-    watcher = Watcher(cache, HERE, connect, POLL, said)
+    watcher = Watcher(cache, VM, HERE, connect, POLL, report=said)
     watcher.start()
     assert asked.wait(10)
     watcher.close()

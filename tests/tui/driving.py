@@ -228,7 +228,7 @@ class User:
 
     def rows(self, kind: str) -> list[Row]:
         """Return the rows of a kind that are on its table."""
-        return list(self.app.rows(kind))
+        return list(self.app.main.table_of(kind).rows.all())
 
     def column(self, column: str = "name") -> list[Any]:
         """Return the values of a column of the table that is shown, from top to bottom."""

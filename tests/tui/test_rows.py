@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from backend.catalog import KINDS
-from backend.format import Flight, cell, sort_key
+from backend.format import cell, sort_key
 from backend.kinds.model import Column, Kind, Row
+from backend.lifecycle import Flight
 from tui.rows import Rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

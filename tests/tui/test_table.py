@@ -14,8 +14,8 @@ from textual.strip import Strip
 from textual.widgets import Button
 
 from backend.catalog import KINDS
-from backend.format import Flight
 from backend.kinds.model import Kind, Row
+from backend.lifecycle import Flight
 from tui.widgets.cells import fit, matches
 from tui.widgets.table import ResourceTable
 

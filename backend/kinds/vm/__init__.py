@@ -1,6 +1,33 @@
 """The VMs: virtual machines. Light to import: the other rooms name the kind."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import CloudError
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.lifecycle import GONE
+from backend.log import logger
+
+if TYPE_CHECKING:
+    from backend.cache import Cache, Scope
+    from backend.providers.protocol import Provider
+
+
+def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", document: Mapping[str, Any]) -> None:
+    """Ask whether a VM is protected from being deleted, and note it; a failure changes nothing.
+
+    DescribeInstances leaves it out, and asking costs a request for each VM: a listing does not ask.
+    """
+    if document.get("state") in GONE:
+        return
+    native = str(document["id"])
+    try:
+        on = provider.protected(native)
+    except CloudError as error:
+        logger.info("whether %s is protected is not known: %s", native, error)
+    else:
+        cache.rows.set_protected(VM, scope, native, on)
+
 
 VM = Kind(
     "vm",
@@ -34,4 +61,9 @@ VM = Kind(
     aliases=("node", "nodes", "instance", "instances", "server", "servers"),
     word="VM",
     tab=3,
+    bare=True,
+    free_in=frozenset({"terminated"}),  # EC2 lists it for up to an hour
+    in_palette=True,
+    poll=True,
+    learn=learn_protection,
 )

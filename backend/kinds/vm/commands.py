@@ -2,37 +2,26 @@
 
 from backend.commands.model import Command, Param, one_of
 from backend.commands.tagging import tag_commands
-from backend.format import GONE
-from backend.kinds.vm import VM
-from backend.kinds.vm.actions import (
-    DELETE,
-    REBOOT,
-    START,
-    STOP,
-    Act,
-    boot,
-    boot_again,
-    came_of_boot,
-    came_of_protect,
-    protect,
-)
+from backend.kinds.vm import VM, actions, boot, protection
+from backend.kinds.vm.actions import DELETE, REBOOT, START, STOP
 from backend.kinds.vm.preview import deleting, stopping
+from backend.lifecycle import GONE, Action
 
 _VM = one_of(VM)
 
 
-def _act(act: Act, help: str, key: str) -> Command:
+def _act(action: Action, help: str, key: str) -> Command:
     return Command(
-        ("vm", act.verb),
+        ("vm", action.verb),
         help,
-        act.run,
+        actions.do(action),
         params=(_VM,),
-        effect="destroys" if act is DELETE else "changes",
+        effect="destroys" if action is DELETE else "changes",
         key=key,
         on=("vm",),
-        impossible_in=act.impossible_in,
-        preview=_PREVIEWS.get(act.verb),
-        look=act.came_of,
+        impossible_in=action.impossible_in,
+        preview=_PREVIEWS.get(action.verb),
+        look=actions.probe(action),
     )
 
 
@@ -43,7 +32,7 @@ def _protection(on: bool) -> Command:
     return Command(
         ("vm", "protect" if on else "unprotect"),
         "Protect a VM from being deleted" if on else "Lift a VM's protection from being deleted",
-        protect(on),
+        protection.protect(on),
         params=(_VM,),
         effect="changes",
         key="p" if on else "P",
@@ -51,7 +40,7 @@ def _protection(on: bool) -> Command:
         on=("vm",),
         impossible_in=GONE,
         lifts_guard=not on,
-        look=came_of_protect(on),
+        look=protection.probe(on),
     )
 
 
@@ -59,7 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("vm", "boot"),
         "Boot a VM from an image",
-        boot,
+        boot.boot,
         params=(
             Param(
                 "image",
@@ -95,8 +84,8 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="b",
         on=("vm", "image"),
-        look=came_of_boot,
-        resend=boot_again,
+        look=boot.probe,
+        resend=boot.boot_again,
     ),
     _act(START, "Start a stopped VM", "u"),
     _act(STOP, "Stop a running VM; its volumes stay, and are still billed", "t"),

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from backend.commands.lookup import id_of
 from backend.commands.model import Call
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
-from backend.format import GONE
 from backend.kinds.flavor import FLAVOR, flavors
 from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
 from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
+from backend.lifecycle import GONE
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
@@ -179,9 +179,13 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
     flavors = _known_flavors(call, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
-        ask("Volumes", no_volumes, lambda: _attached(provider, there)),
-        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there)),
-        ask("Termination protection", unknown, lambda: _protection(call, there)) if protection else {},
+        ask("Volumes", no_volumes, lambda: _attached(provider, there)) if session.has("volume") else {},
+        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there))
+        if session.has("elastic addresses")
+        else {},
+        ask("Termination protection", unknown, lambda: _protection(call, there))
+        if protection and session.has("termination protection")
+        else {},
         ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
         session.now(),
         tuple(notes),

@@ -6,11 +6,12 @@ from backend.commands.common import absent, label
 from backend.commands.model import Call
 from backend.commands.preview import Preview, Target
 from backend.commands.production import is_production
-from backend.format import GONE, counted, duration
+from backend.format import counted, duration
 from backend.kinds.vm import VM
 from backend.kinds.vm.actions import STOP
 from backend.kinds.vm.facts import Facts, facts, group_of
 from backend.kinds.volume.facts import holders, total_size
+from backend.lifecycle import GONE
 from backend.providers.protocol import Item
 from backend.text import safe
 
