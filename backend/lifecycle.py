@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.kinds.model import Kind, Row
+from backend.providers.registry import meaning
 
 if TYPE_CHECKING:
     from backend.cache import Cache, Scope
@@ -97,12 +98,12 @@ class Flight(NamedTuple):
     def outcome(self, state: str) -> str:
         """Return how the flight ended in `state`: "is stopped", "is running after its stop"."""
         known = ACTIONS.get(self.action)
-        return f"is {state}" if known and state == known.to else f"is {state} after its {self.action}"
+        return f"is {state}" if known and meaning(state) == known.to else f"is {state} after its {self.action}"
 
     def is_over(self, state: str, now: datetime | None = None) -> bool:
         """Return whether a VM that is in `state` has settled."""
         age = ((now or datetime.now(UTC)) - self.since).total_seconds()
-        known = ACTIONS.get(self.action)
+        known, state = ACTIONS.get(self.action), meaning(state)
         if state == "terminated":  # nothing comes back from there: a failed boot has settled too
             return True
         if known and state == known.to:
@@ -118,7 +119,7 @@ def flight_of(kind: Kind, row: Row) -> Flight | None:
 
 def is_flying(kind: Kind, row: Row) -> bool:
     """Return whether an action on a row is under way, or the cloud says that it is moving."""
-    return kind.has_flights and (flight_of(kind, row) is not None or kind.value(row, "state") in MOVING)
+    return kind.has_flights and (flight_of(kind, row) is not None or meaning(str(kind.value(row, "state"))) in MOVING)
 
 
 def settle(cache: "Cache", kind: Kind, scope: "Scope", now: datetime | None = None) -> list[tuple[str, str]]:

@@ -64,6 +64,10 @@ class Session:
         """Whether nothing may be changed in the current cloud: by the user's word, or as it could not be journalled."""
         return self.read_only or self.cloud.read_only or self.cache.refusal is not None
 
+    def has(self, what: str) -> bool:
+        """Return whether the cloud has a kind, or a capability; see ProviderEntry."""
+        return what in self.cloud.provider.kinds or what in self.cloud.provider.capabilities
+
     def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""
         return self.connector(replace(self.cloud, read_only=self.locked), check, waits)

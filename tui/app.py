@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
-from backend.commands.run import refusal
+from backend.commands.run import offered, refusal
 from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
@@ -339,7 +339,7 @@ class CloudmeshApp(Orderly):
 
     def show_help(self) -> None:
         """Show every key and command."""
-        self._windows.help((PALETTE, SUSPEND), self.offered())
+        self._windows.help((PALETTE, SUSPEND), offered(self.commands, self.session) if self.session else [])
 
     # --- ending and suspending ---------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from backend.commands.lookup import find
 from backend.commands.model import Call, Command, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview
-from backend.commands.run import losses, refusal
+from backend.commands.run import losses, offered, refusal
 from backend.commands.table import command
 from backend.errors import CloudmeshError, NotFoundError
 from backend.kinds.keypair import MissingKeypairError
@@ -56,7 +56,7 @@ class Asking:
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become: commands that can be run now, and names of what is on the tables."""
         session = self._runner.session
-        return complete(line, self._names, [one for one in self._host.commands if refusal(one, session) is None])
+        return complete(line, self._names, offered(self._host.commands, session))
 
     def _names(self, param: Param) -> Iterable[str]:
         if param.type == "cloud":

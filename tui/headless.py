@@ -19,7 +19,7 @@ from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse
 from backend.commands.listings import summary
 from backend.commands.model import Outcome, Parsed
-from backend.commands.run import execute, is_journalled, losses
+from backend.commands.run import cannot, execute, is_journalled, losses
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.journal.recovery import recover
@@ -118,6 +118,10 @@ def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:
 def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
     if session.cache.refusal:
         raise session.cache.refusal
+    if missing := [kind for kind in kinds if not session.has(kind.name)]:
+        if len(kinds) < len(KINDS):  # they were named
+            raise cannot(session, missing[0].nouns)
+        kinds = [kind for kind in kinds if kind not in missing]
     with _Progress(show=not as_json, kinds=kinds) as bars:
         done = refresh_many(
             kinds,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from backend.cache import Change, RefreshRecord
 from backend.cache.places import EVERYWHERE
 from backend.commands.model import Parsed
+from backend.commands.run import cannot
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
 from backend.kinds.model import Kind, Row
@@ -209,7 +210,9 @@ class Listings:
     def _explain(self, kind: str) -> None:
         """Say in an empty table that its listing has failed, or is still to come."""
         record = self._records[kind]
-        if record.finished is None and record.error is None and self._session.fetches:
+        if not self._session.has(kind):
+            notice = cannot(self._session, self._tables.kinds[kind].nouns).message
+        elif record.finished is None and record.error is None and self._session.fetches:
             notice = f"Fetching the {self._tables.kinds[kind].nouns} …"
         else:
             notice = record.error or ""
@@ -237,7 +240,7 @@ class Listings:
         What the user has cancelled since is left until it is asked for.
         """
         session = self._session
-        if not session.fetches or kind not in self._records:
+        if not session.fetches or kind not in self._records or not session.has(kind):
             return
         if kind in self._tried and self._records[kind].error == CANCELLED:
             return

@@ -7,6 +7,7 @@ from backend.commands.table import COMMANDS
 from backend.format import counted, flight_text
 from backend.kinds.model import Kind, Row
 from backend.lifecycle import Flight
+from backend.providers.registry import meaning
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 
@@ -57,7 +58,7 @@ def fits(one: Command, kind: Kind, row: Row) -> bool:
     flight = _flight(kind, row)
     if flight is not None and not flight.overdue and flight.action == one.words[-1]:
         return False
-    return not one.impossible_in or kind.value(row, "state") not in one.impossible_in
+    return not one.impossible_in or meaning(str(kind.value(row, "state"))) not in one.impossible_in
 
 
 def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> str:

@@ -48,7 +48,7 @@ class Windows:
             title = document.get("name") or native
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._host.open(screen)
-            if kind.learn and session.fetches:
+            if kind.learn and session.has(kind.learns) and session.fetches:
                 self._learn(session, kind, document, screen)
 
         self._host.start(Job("", lambda _job: session.details(kind, native), show, opens=True))

@@ -74,7 +74,7 @@ def refresh_all(call: Call) -> Outcome:
     """Refresh every kind; one that fails leaves the others refreshed."""
     session = call.session
     done = refresh_many(
-        list(KINDS.values()),
+        [kind for kind in KINDS.values() if session.has(kind.name)],
         session.connect,
         session.cache,
         session.scope,

@@ -36,6 +36,8 @@ class Param:
     minimum: int | None = None
     word: str = ""
     """What stands for the value in a usage line, where that is not its name."""
+    needs: str = ""
+    """What the cloud must be able to do; see Command."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
     many: bool = False
@@ -151,6 +153,8 @@ class Command:
     """The kinds on whose tabs the key applies; empty: everywhere."""
     impossible_in: frozenset[str] = frozenset()
     """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
+    needs: str = ""
+    """What the cloud must be able to do beyond having its kind, as ProviderEntry.capabilities has it."""
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
     shows: str | None = None

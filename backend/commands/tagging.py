@@ -23,6 +23,7 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
             key="T",
             minor=True,
             on=(kind.name,),
+            needs=f"tags of {kind.nouns}",
             look=came_of_tag(kind),
         ),
         Command(
@@ -31,6 +32,7 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
             untag(kind),
             params=(one, Param("key", "The tag's key", required=True)),
             effect="changes",
+            needs=f"tags of {kind.nouns}",
             look=came_of_tag(kind),
         ),
     )

@@ -88,7 +88,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
             entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
             failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
         else:
-            if outcome is None and _may_resend(entry):
+            if outcome is None and _may_resend(entry, session):
                 entry.give_back()
                 failures.append(f"Nothing is seen of {entry.command}, and it is not sent again unasked.")
             elif outcome is None:
@@ -106,15 +106,15 @@ def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: 
         raise UntoldError("Nothing tells.")
     call = Call(session, parsed.given, check, entry=entry)
     outcome = command.look(call)
-    if outcome is None and resend and command.resend and may_resend(command, entry):
+    if outcome is None and resend and command.resend and may_resend(command, entry, session):
         again = command.resend(call)
         return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
     return outcome
 
 
-def _may_resend(entry: Entry) -> bool:
+def _may_resend(entry: Entry, session: Session) -> bool:
     """Return whether what was sent, and not done, is sent again once the user wants it."""
-    return entry.was_sent and may_resend(_parsed(entry).command, entry)
+    return entry.was_sent and may_resend(_parsed(entry).command, entry, session)
 
 
 _ACTED_ON = ("vm", "volume", "keypair")
@@ -145,12 +145,12 @@ def left(session: Session) -> list[Entry]:
 
 def _not_done(session: Session) -> list[Entry]:
     found = _abandoned(session, ("waiting", "unfinished"))
-    return [entry for entry in found if entry.outcome == "waiting" or _is_resendable(entry)]
+    return [entry for entry in found if entry.outcome == "waiting" or _is_resendable(entry, session)]
 
 
-def _is_resendable(entry: Entry) -> bool:
+def _is_resendable(entry: Entry, session: Session) -> bool:
     try:
-        return _may_resend(entry)
+        return _may_resend(entry, session)
     except UsageError:  # of another version
         return False
 

@@ -60,9 +60,3 @@ class ProviderEntry:
     """The flavor to boot where nobody names one; "": it must be named."""
     opened: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = field(default=as_it_is, repr=False)
     """Takes apart the "extra" of an object of a kind, where the provider keeps that as the cloud wrote it."""
-
-    def lacking(self, kind: str, nouns: str, *needs: str) -> str:
-        """Return the first thing that it has not, "" where it has all: objects of a kind, then each of `needs`."""
-        if kind and kind not in self.kinds:
-            return nouns
-        return next((need for need in needs if need and need not in self.capabilities), "")

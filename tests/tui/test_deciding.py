@@ -8,7 +8,8 @@ from backend.cache import open_cache
 from backend.catalog import KINDS
 from backend.commands.model import Parsed
 from backend.commands.table import COMMANDS, command
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tui.deciding import RULES, Chosen, Request, Step, Way, first_step
@@ -17,7 +18,7 @@ from tui.deciding import RULES, Chosen, Request, Step, Way, first_step
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """A session whose configuration says what a boot takes where the user does not say it."""
-    keys = Credentials(Secret("none"), Secret("none"))
+    keys = ec2_keys(Secret("none"), Secret("none"))
     cloud = Cloud("one", endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults("eu-central-1", "ami-1"))
     settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
     home = tmp_path_factory.mktemp("home")

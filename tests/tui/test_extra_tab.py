@@ -13,8 +13,9 @@ from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
 from backend.commands.model import Call, Command, Outcome
 from backend.commands.table import COMMANDS
-from backend.config import Cloud, Credentials, Defaults, MongoDB, Settings
+from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.kinds.model import Column, Kind
+from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.driving import AT_ONCE, Launch, User, World, driven, palette
@@ -32,7 +33,7 @@ class Buckets:
     """A dashboard's world with two kinds more, whose refreshes are counted and fetch nothing."""
 
     def __init__(self, home: Path) -> None:
-        keys = Credentials(Secret("none"), Secret("none"))
+        keys = ec2_keys(Secret("none"), Secret("none"))
         cloud = Cloud(SCOPE.cloud, endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
         settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
         self.cache = open_cache(settings.mongodb, home, KNOWN.values())

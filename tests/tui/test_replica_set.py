@@ -1,7 +1,7 @@
 """A replica set of three whose primary is killed: under a `--refresh`, and under a dashboard that refreshes."""
 
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,10 +80,10 @@ def test_a_refresh_or_its_repeat_completes_though_the_primary_is_killed(
     shell: Shell, proxy: Proxy, account: Account, replica_set: ReplicaSet, database: Database[dict[str, Any]]
 ) -> None:
     account.boot("web")
-    gone, _ = account.provider.create_keypair("gone")
+    gone, _ = account.provider.of("keypair").create("gone")
     shell.lines()
-    account.provider.delete_keypair("gone", gone["id"])
-    account.provider.create_keypair("new")
+    account.provider.of("keypair").delete("gone", gone["id"])
+    account.provider.of("keypair").create("new")
     account.boot("later")
     proxy.held |= {"DescribeInstances", "DescribeKeyPairs"}
     with shell.start("--refresh", "--json") as process:
@@ -146,8 +146,8 @@ class Striking(Noting):
         super().__init__(provider, [])
         self._strike = strike
 
-    def images(self, known: Container[int] = (), ids: Sequence[str] = ()) -> Iterator[Page]:
-        images = [image for page in self._provider.images(known, ids) for image in page]
+    def image_list(self, known: Container[int] = ()) -> Iterator[Page]:
+        images = [image for page in self.real.of("image").list(known=known) for image in page]
         for start in range(0, len(images), 20):
             if start == 40:
                 self._strike()

@@ -85,7 +85,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._asked = [
             param
             for param in command.params
-            if param is not self._target and (param.asked is None or not targets or any(map(param.asked, targets)))
+            if param is not self._target
+            and (not param.needs or session.has(param.needs))
+            and (param.asked is None or not targets or any(map(param.asked, targets)))
         ]
         if command.preview and not any(param.kind for param in command.params):
             self._asked = []  # what it acts on is what the preview finds

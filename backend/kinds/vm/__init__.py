@@ -22,7 +22,7 @@ def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", docum
         return
     native = str(document["id"])
     try:
-        on = provider.protected(native)
+        on = provider.of("vm").protected(native)
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", native, error)
     else:
@@ -66,4 +66,5 @@ VM = Kind(
     in_palette=True,
     poll=True,
     learn=learn_protection,
+    learns="termination protection",
 )

@@ -15,6 +15,7 @@ from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.lifecycle import Flight
 from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
@@ -38,24 +39,24 @@ def boot(call: Call) -> Outcome:
     provider = call.connect()
     _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
-        provider.try_boot(request)
+        vms(provider).try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
         return Outcome(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
     call.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
-    return _booted(call, request, provider.boot(request))
+    return _booted(call, request, vms(provider).boot(request))
 
 
 def probe(call: Call) -> Outcome | None:
     """Find the VM that a boot whose answer was lost has made."""
     request = _request(call)
-    item = call.connect().booted(request)
+    item = vms(call.connect()).booted(request)
     return _booted(call, request, item) if item else None
 
 
 def boot_again(call: Call) -> Outcome:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
     request = _request(call)
-    return _booted(call, request, call.connect().boot(request))
+    return _booted(call, request, vms(call.connect()).boot(request))
 
 
 def _request(call: Call) -> Boot:

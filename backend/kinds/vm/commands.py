@@ -39,6 +39,7 @@ def _protection(on: bool) -> Command:
         minor=True,
         on=("vm",),
         impossible_in=GONE,
+        needs="termination protection",
         lifts_guard=not on,
         look=protection.probe(on),
     )
@@ -67,7 +68,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Param(
                 "location",
-                "Availability zone; the region itself lets EC2 choose",
+                "Availability zone; the region itself lets the cloud choose",
                 "option",
                 kind="location",
                 default=lambda session: session.cloud.location,
@@ -79,7 +80,7 @@ COMMANDS: tuple[Command, ...] = (
                 kind="keypair",
                 default=lambda session: session.cloud.default.keypair,
             ),
-            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", dry=True),
+            Param("dry-run", "Ask the cloud whether you may, and boot nothing", "switch", needs="dry runs", dry=True),
         ),
         effect="changes",
         key="b",

@@ -54,5 +54,6 @@ COMMANDS: tuple[Command, ...] = (
         key="l",
         minor=True,
         on=("vm",),
+        needs="console output",
     ),
 )

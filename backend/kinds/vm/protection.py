@@ -5,6 +5,7 @@ from collections.abc import Callable
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Call, Outcome
 from backend.kinds.vm import VM
+from backend.kinds.vm.face import vms
 from backend.providers.protocol import Item
 
 
@@ -14,13 +15,13 @@ def protect(on: bool) -> Callable[[Call], Outcome]:
     def run(call: Call) -> Outcome:
         provider, item = present(call, VM, call.args["vm"])
         native = str(item["id"])
-        if provider.protected(native) == on:
+        if vms(provider).protected(native) == on:
             call.session.cache.rows.set_protected(VM, call.session.scope, native, on)
             already = "protected already" if on else "not protected"
             return Outcome(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=VM)
         call.check()
         call.journal.sending(native)
-        provider.protect(native, on)
+        vms(provider).protect(native, on)
         return _protected(call, item, on)
 
     return run
@@ -31,7 +32,7 @@ def probe(on: bool) -> Callable[[Call], Outcome | None]:
 
     def find_out(call: Call) -> Outcome | None:
         provider, item = present(call, VM, call.journal.objects[0])
-        return _protected(call, item, on) if provider.protected(item["id"]) == on else None
+        return _protected(call, item, on) if vms(provider).protected(item["id"]) == on else None
 
     return find_out
 
