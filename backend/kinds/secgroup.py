@@ -404,7 +404,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
                 "option",
                 kind=SECGROUP.name,
                 required=True,
-                word="CIDR|GROUP",
+                word="SOURCE",
             ),
             Param("protocol", "tcp, udp, icmp or all", "option", default=lambda _session: "tcp"),
         ),
