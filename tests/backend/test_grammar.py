@@ -168,6 +168,7 @@ def test_ways_to_write_arguments(line: str, given: dict[str, str]) -> None:
 
 VM_VERBS = (
     "refresh", "list", "export", "boot", "start", "stop", "reboot", "delete", "protect", "unprotect", "tag", "untag",
+    "console",
 )  # fmt: skip
 
 
@@ -364,7 +365,7 @@ def names(param: Param) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "journal", "refresh", "set"]),
+        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "secgroup", "journal", "refresh", "set"]),
         ("v", ["vm", "volume"]),
         ("vm", []),
         ("vm ", [f"vm {verb}" for verb in VM_VERBS]),
