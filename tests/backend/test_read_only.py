@@ -24,7 +24,7 @@ from backend.session import Session, SettingChange
 from tests.backend.cache_parts import VM
 from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
-LOOKING = {"list", "addresses", "protected", "booted"}
+LOOKING = {"list", "addresses", "protected", "booted", "console", "vms"}
 """What a provider can do that changes nothing."""
 CHANGING = sorted(
     (kind, verb)

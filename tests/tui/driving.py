@@ -41,7 +41,7 @@ AT_ONCE = Pace(stands=0, apart=0)
 DELAY = 4.0
 """Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
 
-LOOKING = frozenset({"list", "addresses", "protected", "booted"})
+LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
 """What is asked of a provider that changes nothing."""
 
 

@@ -10,7 +10,7 @@ from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
 from backend.providers.protocol import Item
 
-_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\n]*+(?:\x07|\x1b\\\\)|[ -/]*+[0-Z\\^-~])")
+_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\n]*+(?:\x07|\x1b\\)|[ -/]*+[0-Z\\^-~])")
 """What steers a terminal: CSI, such as colours; OSC, such as titles; and the shorter ones (ECMA-48). Each repetition
 is possessive: the time is linear, whatever the VM writes."""
 
