@@ -37,8 +37,9 @@ def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
         kind, session.scope, datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
     ):
         return None
+    title = session.cloud.provider.title
     return NotListedError(
-        f"{kind.titled} {safe(native)} was made a moment ago, and EC2 does not list it yet in cloud "
+        f"{kind.titled} {safe(native)} was made a moment ago, and {title} does not list it yet in cloud "
         f"{session.cloud.name}, region {session.cloud.region}.",
         "Try again in a moment.",
     )
@@ -88,7 +89,7 @@ def absent(call: Call, kind: Kind, word: str) -> Target:
     rows = known(call, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
     if len(rows) == 1 and not_yet(call.session, kind, word):
-        why = "EC2 does not list it yet; try again in a moment"
+        why = f"{call.session.cloud.provider.title} does not list it yet; try again in a moment"
     name = kind.value(rows[0], "name") if len(rows) == 1 else None
     return Target(word, safe(str(name or word)), left_out=why)
 

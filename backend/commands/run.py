@@ -209,7 +209,8 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
     for kind, _, native in meant or objects:  # the cloud may not say which
         if call.session.cache.rows.made_since(kind, call.session.scope, native, since):
-            early = f"{kind.titled} {safe(native)} was made a moment ago, and EC2 may not know it everywhere yet."
+            title = call.session.cloud.provider.title
+            early = f"{kind.titled} {safe(native)} was made a moment ago, and {title} may not know it everywhere yet."
             return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
 
@@ -277,7 +278,8 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             logger.exception("looking for the outcome of %s failed", command.name)
             raise lost from None
         if outcome is not None:
-            return replace(outcome, message=f"{outcome.message} The answer was lost, so EC2 was asked again.")
+            title = call.session.cloud.provider.title
+            return replace(outcome, message=f"{outcome.message} The answer was lost, so {title} was asked again.")
         undone = command.look is not None
     ended = (
         CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")

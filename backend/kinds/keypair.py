@@ -128,7 +128,8 @@ def came_of_create(call: Call) -> Outcome | None:
     if keyfiles.is_saved(path):
         return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
     raise InVainError(
-        f"Keypair {safe(name)} was created, but its private key was lost on the way, and EC2 never shows it again.",
+        f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
+        f"{call.session.cloud.provider.title} never shows it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
     )
 

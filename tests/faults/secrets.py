@@ -157,7 +157,7 @@ def _rules(ground: Ground, planted: Planted, pile: Pile) -> None:
             : 3 if ground.long else 1
         ]:
             broken = EC2Provider(_cloud(ground, planted, endpoint), policy=Time().policy(tries=1))
-            _fail(pile, lambda broken=broken: [*broken.vms()])  # type: ignore[misc]
+            _fail(pile, lambda broken=broken: [*broken.of("vm").list()])  # type: ignore[misc]
 
 
 def _fail(pile: Pile, call: Callable[[], object]) -> None:

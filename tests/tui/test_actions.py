@@ -91,7 +91,7 @@ async def test_protected_vms_are_shown_and_left_out_with_the_reason(world: World
         await user.back()
         await user.until(lambda: user.result == "vm delete: 2 done.")
     assert states(world, ids) == ["running", "shutting-down", "shutting-down"]
-    assert sorted(world.changing) == ["delete_vm", "delete_vm", "protect"]
+    assert sorted(world.changing) == ["vm delete", "vm delete", "vm protect"]
 
 
 async def test_a_refresh_behind_a_dialog_changes_nothing_that_is_confirmed(world: World, clock: Clock) -> None:
