@@ -1,6 +1,8 @@
 """Asks before a command is run: opens its dialog where one is due, with what it would destroy or lose."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from tui.runner import Runner, Then
 
 
+_REREAD = 5.0
+"""Seconds after which the rows of a kind that is not open are read again, where names of them are offered."""
+
+
 class Asking:
     """What is asked of the user before the runner of one cloud runs a command. All methods are of the event loop."""
 
@@ -32,6 +38,8 @@ class Asking:
         self._host = host
         self._tables = tables
         self._runner = runner
+        self._read: dict[str, tuple[float, Sequence[Row]]] = {}
+        """Rows of kinds that are not open, and when they were asked for."""
 
     def enter(self, line: str) -> bool:
         """Run a typed line; return False where it is refused at once. The name of a kind alone shows that kind."""
@@ -65,8 +73,22 @@ class Asking:
             return []
         kind = self._kind_of(param)
         columns = dict.fromkeys(("name", kind.handle))
-        rows = self._tables.table_of(kind.name).rows.all()
-        return (str(value) for row in rows for name in columns if (value := kind.value(row, name)))
+        return (str(value) for row in self.rows_of(kind.name) for name in columns if (value := kind.value(row, name)))
+
+    def rows_of(self, kind: str) -> Iterable[Row]:
+        """Return the rows of a kind that are known; those of a kind that is not open are there a moment later."""
+        if self._tables.is_open(kind):
+            return self._tables.table_of(kind).rows.all()
+        asked, rows = self._read.get(kind, (-inf, ()))
+        if monotonic() - asked > _REREAD:
+            self._read[kind] = monotonic(), rows
+            session, known = self._runner.session, self._tables.kinds[kind]
+
+            def keep(found: Sequence[Row]) -> None:
+                self._read[kind] = self._read[kind][0], found
+
+            self._host.start(Job("", lambda _job: session.cache.rows.snapshot(known, session.scope), keep, ignore))
+        return rows
 
     def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
         """Take the first step towards a command; see tui.deciding. Return False where it is refused at once."""
@@ -150,7 +172,8 @@ class Asking:
         dialog = CommandDialog(
             one,
             self._runner.session,
-            self._tables,
+            self._tables.kinds,
+            self.rows_of,
             targets=targets,
             target=target,
             given=given,

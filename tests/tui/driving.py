@@ -43,6 +43,8 @@ DELAY = 4.0
 
 LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
 """What is asked of a provider that changes nothing."""
+TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
+"""The kinds that have a tab always."""
 
 
 class Clock:
@@ -271,8 +273,11 @@ class User:
         await self.pilot.pause(0)
 
     async def show(self, kind: str) -> None:
-        """Go to the tab of a kind by its number."""
-        await self.press(str(list(KINDS).index(kind) + 1))
+        """Go to the tab of a kind by its number; one that has none is opened by its name."""
+        if (number := KINDS[kind].tab) is not None:
+            await self.press(str(number))
+        else:
+            await self.run(kind)
         await self.until(lambda: self.app.main.kind == kind)
 
     async def go_to(self, name: str) -> str:
@@ -333,7 +338,7 @@ async def driven(app: CloudmeshApp, size: tuple[int, int] = SIZE) -> AsyncIterat
 
 @asynccontextmanager
 async def opened(
-    world: World, app: CloudmeshApp | None = None, size: tuple[int, int] = SIZE, kinds: Sequence[str] = tuple(KINDS)
+    world: World, app: CloudmeshApp | None = None, size: tuple[int, int] = SIZE, kinds: Sequence[str] = tuple(TABS)
 ) -> AsyncIterator[User]:
     """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
     app = app or world.app()

@@ -19,7 +19,7 @@ from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe
 from tests.hostile import MARK, Tally, sent
-from tests.tui.driving import World, _strips, driven, palette
+from tests.tui.driving import TABS, World, _strips, driven, palette
 from tests.tui.terminal import COLUMNS, LINES, Terminal
 from tui.screens.dialog import CommandDialog
 
@@ -165,7 +165,7 @@ def in_a_terminal(uri: str, database: str, folder: Path, texts: Sequence[str], t
     tally.strings += len(texts)
     with Terminal(folder, "--config", str(config), TERM="xterm-256color") as terminal:
         terminal.sees("images", "here · us-east-1")
-        for number, kind in enumerate(KINDS.values(), 1):
+        for number, kind in enumerate(TABS.values(), 1):
             terminal.type(str(number))
             terminal.sees(f"{IDS[kind.name]}-0000000")
             # All of it on the first tab; on the others the columns are others, and the text is the same.

@@ -11,7 +11,7 @@ from backend.catalog import KINDS
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Row
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
-from tests.tui.driving import World, copied, driven
+from tests.tui.driving import TABS, World, copied, driven
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 
@@ -35,7 +35,7 @@ def _ids(rows: Iterable[Row], kind: Kind) -> set[str]:
 
 
 async def test_all_that_is_good_is_there_and_can_be_worked_with(world: World, embedded: Cache) -> None:
-    there = {name: _ids(world.cache.rows.snapshot(kind, world.scope), kind) for name, kind in KINDS.items()}
+    there = {name: _ids(world.cache.rows.snapshot(kind, world.scope), kind) for name, kind in TABS.items()}
     world = world.with_cache(copied(world.cache, embedded))
     damaged = drawn(world.scope)
     assert len(damaged) > 150
@@ -45,14 +45,14 @@ async def test_all_that_is_good_is_there_and_can_be_worked_with(world: World, em
     app = world.app()
 
     def shown() -> bool:
-        return all(_ids(user.rows(name), kind) >= there[name] for name, kind in KINDS.items())
+        return all(_ids(user.rows(name), kind) >= there[name] for name, kind in TABS.items())
 
     def listed() -> bool:
-        return all(_ids(user.rows(name), kind) == there[name] for name, kind in KINDS.items())
+        return all(_ids(user.rows(name), kind) == there[name] for name, kind in TABS.items())
 
     async with driven(app) as user:
         await user.until(shown)
-        for name, kind in KINDS.items():
+        for name, kind in TABS.items():
             await user.show(name)
             for _ in kind.columns:  # sorted by each, both ways
                 await user.press("s", "S")

@@ -16,7 +16,7 @@ from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.session import Session
-from tests.tui.driving import Launch, Noting, World, driven, opened
+from tests.tui.driving import TABS, Launch, Noting, World, driven, opened
 from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
@@ -106,7 +106,7 @@ async def test_quitting_does_not_wait_for_what_does_not_answer(world: World, blo
 
 async def test_tabs_by_number_and_by_click_with_counts_and_ages(world: World) -> None:
     async with opened(world, size=(200, 60)) as user:
-        for kind in KINDS.values():
+        for kind in TABS.values():
             await user.show(kind.name)
             count = world.cache.rows.count(kind, world.scope)
             assert count > 0
@@ -117,7 +117,7 @@ async def test_tabs_by_number_and_by_click_with_counts_and_ages(world: World) ->
             )
             first = str(kind.value(user.rows(kind.name)[0], "id"))
             await user.sees(kind.columns[0].title, first[:12])
-        for kind in KINDS.values():
+        for kind in TABS.values():
             await user.click_tab(kind.plural)
             assert user.app.main.kind == kind.name
             assert user.app.main.focused is user.table

@@ -12,7 +12,7 @@ from backend.cache import Scope, open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
-from backend.commands.model import Call, Command, Outcome
+from backend.commands.model import Call, Command, Outcome, Param
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.kinds.model import Column, Kind
@@ -68,7 +68,9 @@ class Buckets:
         lists = [
             Command((kind.name, "list"), f"List {kind.plural}", never, shows=kind.name) for kind in (BUCKET, CRATE)
         ]
-        return [refresh(BUCKET), refresh(CRATE), *lists]
+        named = Param("bucket", "A bucket", kind="bucket", required=True)
+        get = Command(("bucket", "get"), "Show a bucket", never, params=(named,))
+        return [refresh(BUCKET), refresh(CRATE), *lists, get]
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[User]:
@@ -155,6 +157,17 @@ async def test_what_changes_in_it_is_shown_while_it_is_open_alone(buckets: Bucke
         assert user.rows("bucket") == []
         await user.run("buckets")
         await user.sees("Fetching the buckets")
+        assert user.rows("bucket") == []
+
+
+async def test_its_names_are_offered_though_it_is_not_open(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await user.until(lambda: "bucket get photos" in user.app.completions("bucket get "))
+        await palette(user, "bucket get", "bucket get")
+        await user.press("enter")
+        await user.dialog("bucket get")
+        await user.type("pho", "down", "enter")
+        await user.until(lambda: user.field("bucket").value == "bucket-photos")
         assert user.rows("bucket") == []
 
 

@@ -3,6 +3,7 @@
 import pytest
 from textual.widgets import Input
 
+from backend.catalog import KINDS
 from backend.commands.model import Command
 from backend.commands.table import COMMANDS
 from tests.tui.driving import AT_ONCE, World, opened
@@ -17,7 +18,7 @@ ASKING = [one for one in COMMANDS if any(param.style != "switch" for param in on
 async def test_typing_into_a_filled_field_replaces_what_is_in_it(world: World, command: Command) -> None:
     filled = {param.name: "old" for param in command.params if param.style != "switch"}
     async with opened(world, world.app(refresh=False)) as user:
-        dialog = CommandDialog(command, world.session(), user.app.main, given=filled, pace=AT_ONCE)
+        dialog = CommandDialog(command, world.session(), KINDS, lambda _: (), given=filled, pace=AT_ONCE)
         await user.app.push_screen(dialog)
         for name in filled:
             for field in dialog.query(f"#param-{name}").results(Input):

@@ -19,7 +19,7 @@ from backend.kinds.model import Kind, Row
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
-from tests.tui.driving import Launch, World, booted, copied, driven, opened
+from tests.tui.driving import TABS, Launch, World, booted, copied, driven, opened
 from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 
@@ -34,8 +34,8 @@ async def test_another_cloud_switches_every_table_and_the_status_bar(world: Worl
         await user.press("escape")
         await user.until(lambda: {"bastion", "dr-db", "render-01"} == set(user.column()))
         west = Scope("demo-west", "us-west-2")
-        await user.until(lambda: all(world.cache.refreshes.of(kind, west).finished for kind in KINDS.values()), 20)
-        for kind in KINDS.values():
+        await user.until(lambda: all(world.cache.refreshes.of(kind, west).finished for kind in TABS.values()), 20)
+        for kind in TABS.values():
             await user.until(
                 lambda kind=kind: len(user.rows(kind.name)) == world.cache.rows.count(kind, west)  # type: ignore[misc]
             )

@@ -17,7 +17,7 @@ from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.bench import content, endpoint
 from tests.faces import Faces
-from tests.tui.driving import World, booted, opened
+from tests.tui.driving import TABS, World, booted, opened
 from tui.screens.details import DetailsScreen
 
 VM = KINDS["vm"]
@@ -81,7 +81,7 @@ async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(
         world = world_on(server, tmp_path)
         async with opened(world) as user:
             await user.until(lambda: user.table.total == 1_000 * PAGES, seconds=60)
-            for kind in KINDS.values():  # each is listed once at the start
+            for kind in TABS.values():  # each is listed once at the start
                 await user.until(lambda kind=kind: world.cache.refreshes.of(kind, world.scope).finished)  # type: ignore[misc]
             begun = len(server.asked)
             await user.until(lambda: len(server.asked) >= begun + 3 * PAGES, seconds=60)

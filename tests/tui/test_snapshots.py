@@ -26,7 +26,7 @@ from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.faces import Faces
-from tests.tui.driving import AT_ONCE, Launch, User, World
+from tests.tui.driving import AT_ONCE, TABS, Launch, User, World
 from tui import app as app_module
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen
@@ -464,7 +464,7 @@ async def sorted_and_marked(user: User) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if kind.tab])
+@pytest.mark.parametrize("kind", TABS)
 def test_tab(picture: Compare, kind: str, size: tuple[int, int]) -> None:
     assert picture(size, nothing, kind)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from textual.command import CommandPalette
 
+from backend.catalog import KINDS
 from tests.tui.driving import SIZE, World, driven, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.toosmall import TooSmall
@@ -96,7 +97,8 @@ async def test_what_cannot_be_told_apart_is_not_confirmed(world: World) -> None:
         dialog = CommandDialog(
             shown.command,
             world.session(),
-            user.app.main,
+            KINDS,
+            lambda _: (),
             targets=[row],
             target=shown.command.target("vm"),
             error="It was refused, for reasons that are many. " * 20,

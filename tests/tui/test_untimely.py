@@ -10,6 +10,7 @@ from textual.events import MouseDown, MouseMove, MouseUp
 from textual.screen import Screen
 from textual.widgets import Label
 
+from backend.catalog import KINDS
 from backend.commands.table import command
 from tests.tui.driving import User, World, opened, palette
 from tui.app import CloudmeshApp
@@ -107,7 +108,7 @@ SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
     "help": lambda _app: HelpScreen([], [], []),
     "journal": lambda _app: JournalScreen(lambda _key: None),
     "choice": lambda _app: ChoiceScreen("Take back", [], [], pace=Pace()),
-    "dialog": lambda app: CommandDialog(command("volume create"), app.session, app.main, pace=Pace()),  # type: ignore[arg-type]
+    "dialog": lambda app: CommandDialog(command("volume create"), app.session, KINDS, lambda _: (), pace=Pace()),  # type: ignore[arg-type]
     "palette": lambda _app: Palette(),
 }
 

@@ -1,6 +1,6 @@
 """The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -17,11 +17,10 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.errors import CloudmeshError, UsageError
-from backend.kinds.model import Row
+from backend.kinds.model import Kind, Row
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
-from tui.host import Tables
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.widgets.field import Field
 from tui.widgets.losses import drawn
@@ -63,7 +62,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self,
         command: Command,
         session: Session,
-        tables: Tables,
+        kinds: Mapping[str, Kind],
+        rows_of: Callable[[str], Iterable[Row]],
         *,
         targets: Sequence[Row] = (),
         target: Param | None = None,
@@ -77,7 +77,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._scope = scope
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
         self._session = session
-        self._tables = tables
+        self._kinds = kinds
+        self._rows_of = rows_of
         self._targets = list(targets)
         self._target = target if targets else None
         self.given = dict(given or {})
@@ -235,7 +236,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             return [word for one in self._preview.acted_on for word in (one.name, one.id)]
         if self._target is None or self._target.kind is None or self._target.many:
             return ()
-        kind = self._tables.kinds[self._target.kind]
+        kind = self._kinds[self._target.kind]
         return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
 
     # --- what it acts on ---------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     def _question(self, looking: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = self._opening()
         if self._target is not None and self._target.kind:
-            kind = self._tables.kinds[self._target.kind]
+            kind = self._kinds[self._target.kind]
             parts.append(Text(""))
             shown = self._targets[:_EXAMPLES] if self._target.many else self._targets
             parts.append(described(kind, shown))
@@ -277,8 +278,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._picking = param
         offered: Iterable[tuple[str, str]] = ()
         if field is self.focused and param.kind:
-            rows = self._tables.table_of(param.kind).rows.all()
-            offered = matches(self._tables.kinds[param.kind], rows, field.value)
+            rows = self._rows_of(param.kind)
+            offered = matches(self._kinds[param.kind], rows, field.value)
         elif field is self.focused and param.type == "cloud":
             offered = [(name, name) for name in self._session.settings.clouds if name != field.value]
         self.query_one(Picks).offer(offered)
@@ -349,7 +350,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Return, for each command to be run, the argument that says what it acts on."""
         if self._target is None or self._target.kind is None:
             return [{**self.given, **self._preview.given} if self._preview else {}]
-        kind = self._tables.kinds[self._target.kind]
+        kind = self._kinds[self._target.kind]
         if self._preview is not None:
             words = [one.id for one in self._preview.acted_on]
         else:
