@@ -400,7 +400,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
             Param("port", "22, 8000-8080 or all", required=True),
             Param(
                 "from",
-                "203.0.113.0/24, 203.0.113.7 or a security group; 0.0.0.0/0 is the whole internet",
+                "203.0.113.0/24, an address or a group; 0.0.0.0/0: the internet",
                 "option",
                 kind=SECGROUP.name,
                 required=True,

@@ -55,9 +55,9 @@ async def test_keys_help_and_palette_offer_what_the_cloud_has(chameleon: World) 
 def test_the_shell_refuses_it_too_and_refreshes_the_rest(chameleon: World, capsys: pytest.CaptureFixture[str]) -> None:
     session = chameleon.session()
     interrupt = Interrupt()
-    assert headless.plan([], [], interrupt, yes=False)(session, True) == 0
+    assert headless.task([], [], interrupt, yes=False)(session, True) == 0
     assert {json.loads(line)["kind"] for line in capsys.readouterr().out.splitlines()} == {"image", "flavor", "vm"}
     with pytest.raises(RefusedError, match=r"^Cloud demo \(OpenStack\) has no volumes\."):
-        headless.plan([], ["volume"], interrupt, yes=False)(session, True)
+        headless.task([], ["volume"], interrupt, yes=False)(session, True)
     with pytest.raises(RefusedError, match=r"^Cloud demo \(OpenStack\) has no termination protection\."):
-        headless.plan(["vm", "protect", "web"], None, interrupt, yes=False)(session, True)
+        headless.task(["vm", "protect", "web"], None, interrupt, yes=False)(session, True)

@@ -24,9 +24,9 @@ def console(call: Call) -> Outcome:
     output, at = vms(provider).console(vm["id"])
     text, named = plain(output), _named(vm)
     when = f", as of {cell(at, _TIME)} UTC" if at else ""
-    fields = (("id", vm["id"]), ("name", vm.get("name")), ("time", at))
     if not text:
-        return Outcome(f"The cloud has no console output of {named}{when}.", kind=VM, fields=fields)
+        return Outcome(f"The cloud has no console output of {named}{when}.", kind=VM)
+    fields = (("id", vm["id"]), ("name", vm.get("name")), ("time", at))
     lines = counted(text.count("\n") + 1, "line")
     return Outcome(f"Console of {named}{when}: {lines}.", kind=VM, fields=fields, text=text)
 
