@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench faults monkey snapshots docs clean
+.PHONY: demo test test-fast check format bench faults monkey snapshots docs clean
 
 demo: .venv/demo
 	@$(BIN)/cloudmesh-tui --demo
 
-test: .venv/test
-	$(BIN)/pytest -n 2
+WORKERS ?= 4
+
+test: .venv/test  ## More workers than cores: half of the time of the tests is waiting.
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+test-fast: .venv/test  ## What needs no mongod, no terminal and no process of its own: for the time between two edits.
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --fast
 
 check: .venv/test
 	$(BIN)/ruff format --check .

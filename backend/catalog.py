@@ -24,13 +24,18 @@ def _modules() -> Iterator[tuple[str, ModuleType]]:
 _ROOMS = tuple(_modules())
 
 
-def _kinds() -> Iterator[Kind]:
-    for room, module in _ROOMS:
-        yield from (one for one in vars(module).values() if isinstance(one, Kind) and one.name == room)
+def _kind(room: str) -> Kind:
+    """Return the kind of a room: it is named as the room. Raises LookupError where the room has none."""
+    values = (value for name, module in _ROOMS if name == room for value in vars(module).values())
+    for value in values:
+        if isinstance(value, Kind) and value.name == room:
+            return value
+    raise LookupError(f"{kinds.__name__}.{room} has no Kind whose name is {room!r}")
 
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in sorted(set(_kinds()), key=lambda kind: (kind.tab or inf, kind.name))
+    kind.name: kind
+    for kind in sorted({_kind(room) for room, _ in _ROOMS}, key=lambda kind: (kind.tab or inf, kind.name))
 }
 """By name, in the order of their tabs; then those without a number key."""
 

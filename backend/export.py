@@ -91,7 +91,7 @@ def _csv(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
     """Write RFC 4180: a header of column names, then a line a row."""
     writer = csv.writer(file)
     writer.writerow(kind.index)
-    writer.writerows([_cell(value, column) for value, column in zip(row, kind.columns, strict=True)] for row in rows)
+    writer.writerows([_cell(value, column) for column, value in kind.cells(row)] for row in rows)
 
 
 def _cell(value: Any, column: Column) -> Any:

@@ -98,7 +98,7 @@ def plain(value: Any) -> Any:
 
 def as_object(kind: Kind, row: Row) -> dict[str, Any]:
     """Return `row` as the object that `--json` prints, keyed by column name."""
-    return {column.name: as_json(value, column) for column, value in zip(kind.columns, row, strict=True)}
+    return {column.name: as_json(value, column) for column, value in kind.cells(row)}
 
 
 def as_json(value: Any, column: Column) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from backend.cache import Scope
 from backend.errors import CloudmeshError, RefusedError
 from backend.folders import close_to_others, make_private
+from backend.kinds.model import Scope
 
 
 def folder(home: Path) -> Path:

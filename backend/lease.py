@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from backend.cache import RefreshRecord, Scope
+from backend.cache import RefreshRecord
 from backend.errors import CacheError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 
 if TYPE_CHECKING:
     from backend.cache import Cache

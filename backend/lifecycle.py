@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.registry import meaning
 
 if TYPE_CHECKING:
-    from backend.cache import Cache, Scope
+    from backend.cache import Cache
 
 
 # --- states ----------------------------------------------------------------------------------------------------------

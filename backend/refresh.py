@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from backend.cache import RefreshRecord, Scope
+from backend.cache import RefreshRecord
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudmeshError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 from backend.lease import BegunAnew, Lease, take
 from backend.lifecycle import STATE_DELAY, flight_of, settle
 from backend.prefetch import prefetch

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.cache import Scope
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 from backend.names import closest
 from backend.providers import registry
 from backend.providers.entry import Connect
@@ -45,7 +44,7 @@ class Session:
     connector: Connect = registry.connect
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """What ages are reckoned to."""
-    looks: tuple[float, ...] = (0.5, 2.0, 5.0)
+    backoff: tuple[float, ...] = (0.5, 2.0, 5.0)
     """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
     an object that was made a moment ago and is not listed yet."""
 
@@ -53,6 +52,15 @@ class Session:
     def scope(self) -> Scope:
         """The cloud and region whose rows are shown."""
         return Scope(self.cloud.name, self.cloud.region)
+
+    def at(self, scope: Scope) -> "Session":
+        """Return this session in another cloud and region. Raises ConfigError where no such cloud is configured."""
+        if scope == self.scope:
+            return self
+        cloud = self.cloud if scope.cloud == self.cloud.name else cloud_named(self.settings, scope.cloud)
+        if scope.region != cloud.region:
+            cloud = replace(cloud, default=replace(cloud.default, location=scope.region))
+        return replace(self, cloud=cloud)
 
     @property
     def fetches(self) -> bool:

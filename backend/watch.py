@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.cache import Scope
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import Flight, flight_of, is_flying, settle
 from backend.log import logger
 from backend.providers.protocol import Provider
@@ -23,7 +22,7 @@ _SLOWEST = 15.0
 """Polls of VMs in flight grow apart by this factor up to this many seconds."""
 
 _LATE = 1.0
-"""Seconds that a listing may be late: a dashboard looks once a second whether the next is due."""
+"""Seconds that a listing may be late: a dashboard checks once a second whether the next is due."""
 
 
 class _Listing(NamedTuple):
@@ -31,11 +30,11 @@ class _Listing(NamedTuple):
 
     began: datetime
     lasts: float
-    """Seconds for which it does yet."""
+    """Seconds for which it still does."""
 
 
-class _Aloft(NamedTuple):
-    """A VM that was acted on from here, as it was last seen."""
+class _Unreported(NamedTuple):
+    """A VM in flight, as it was last seen."""
 
     name: str
     flight: Flight
@@ -44,8 +43,8 @@ class _Aloft(NamedTuple):
 class Watcher:
     """A thread that polls the VMs in flight of one cloud; it sleeps, without polling, while there are none.
 
-    What a listing of all VMs has just told is not asked for again. A flight is told of when it has ended, whoever ended
-    it: a refresh does as well.
+    What a listing of all VMs has just shown is not asked for again. The end of a flight is reported, also where a
+    refresh or another dashboard ended it.
 
     `report` gets one sentence when a VM settles; `trouble`, which is `report` where none is given, one when it does not
     settle in time or cannot be followed.
@@ -74,16 +73,16 @@ class Watcher:
         self._interval = poll.in_flight
         self._failed = ""
         self._followed: set[tuple[str, datetime | None]] = set()
-        self._aloft: dict[str, _Aloft] = {}
-        """By id, the VMs whose landing is to be told."""
+        self._unreported: dict[str, _Unreported] = {}
+        """By id, the VMs whose outcome is not reported."""
 
     def start(self) -> None:
         """Begin; flights that an earlier or another dashboard left behind are followed too."""
         threading.Thread(target=self._run, name="vm watcher", daemon=True).start()
 
     def saw(self, row: Row) -> None:
-        """Say that a VM's row changed: one that has taken off since is looked at after the shortest interval."""
-        if is_flying(self._kind, row) and self._key(row) not in self._followed:
+        """Note that a row changed: a new flight is polled after the shortest interval. Other scopes do not count."""
+        if self._kind.scope(row) == self._scope and is_flying(self._kind, row) and self._key(row) not in self._followed:
             self._interval = self._poll.in_flight
             self._wake.set()
 
@@ -102,13 +101,13 @@ class Watcher:
                 pause = self.step()
 
     def step(self) -> float | None:
-        """Look once and return the seconds until the next look, None when no VM is in flight."""
+        """Poll once and return the seconds until the next poll, None when no VM is in flight."""
         try:
             flying = self._fly()
         except Cancelled:
             return None
         except CloudmeshError as error:
-            if str(error) != self._failed:  # the same trouble is told once
+            if str(error) != self._failed:  # the same trouble is reported once
                 self._failed = str(error)
                 self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
@@ -125,40 +124,40 @@ class Watcher:
         self._followed = {self._key(row) for row in rows}
         for row in rows:
             if (flight := self._kind.value(row, "flight")) is not None:
-                self._aloft[self._kind.value(row, "id")] = _Aloft(self._name(row), flight)
-        if not rows and not self._aloft:
+                self._unreported[self._kind.value(row, "id")] = _Unreported(self._name(row), flight)
+        if not rows and not self._unreported:
             return None
         listing = self._listing(datetime.now(UTC)) if rows else None
-        asked = [self._kind.value(row, "id") for row in rows if not self._told_by(listing, row)]
+        asked = [self._kind.value(row, "id") for row in rows if not self._is_covered(listing, row)]
         if asked:
             self._ask(asked)
-        landed = dict(settle(self._cache, self._kind, self._scope)) if self._aloft else {}
-        if asked or landed:
-            # Those that have settled are followed no longer: the next time they move they are news again.
+        settled = dict(settle(self._cache, self._kind, self._scope)) if self._unreported else {}
+        if asked or settled:
+            # A settled VM is followed no longer: its next flight is new.
             followed, self._followed = self._followed, set()
             rows = self._cache.flights.of(self._kind, self._scope)
             self._followed = followed & {self._key(row) for row in rows}
-        self._tell(rows, landed)
+        self._tell(rows, settled)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
 
     def _in_flight(self) -> str:
         """Return which actions are followed, in words."""
-        acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._aloft.values()]
+        acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._unreported.values()]
         if not acts:
             return "VMs in flight"
         return f"{acts[0]} and {len(acts) - 1} more were sent, but" if len(acts) > 1 else f"{acts[0]} was sent, but"
 
     def _listing(self, now: datetime) -> _Listing | None:
-        """Return the listing that has ended within the present interval, or that is under way since."""
+        """Return the listing that ended within the present interval, or that is under way."""
         record = self._cache.refreshes.of(self._kind, self._scope)
         if record.started and not record.error and (record.finished is None or record.finished < record.started):
-            began, told = record.started, record.started
+            began, seen = record.started, record.started
         elif record.finished:
-            began, told = record.finished - timedelta(seconds=record.seconds), record.finished
+            began, seen = record.finished - timedelta(seconds=record.seconds), record.finished
         else:
             return None
         # Never longer than an interval: the listing may be of another machine, whose clock is ahead.
-        lasts = self._interval + _LATE - max((now - told).total_seconds(), 0.0)
+        lasts = self._interval + _LATE - max((now - seen).total_seconds(), 0.0)
         return _Listing(began, lasts) if lasts > 0 else None
 
     def _ask(self, ids: Sequence[str]) -> None:
@@ -170,22 +169,22 @@ class Watcher:
         if missing and (vanished := missing - not_listed_yet(self._cache, self._kind, self._scope)):
             self._cache.rows.remove(self._kind, self._scope, vanished)
 
-    def _tell(self, flying: Sequence[Row], landed: dict[str, str]) -> None:
-        """Tell of the flights that have ended: those just `landed`, and those that something else has ended since."""
+    def _tell(self, flying: Sequence[Row], settled: dict[str, str]) -> None:
+        """Report the flights that have ended: those just `settled`, and those that something else ended."""
         flights = {self._kind.value(row, "id"): self._kind.value(row, "flight") for row in flying}
-        for native, aloft in tuple(self._aloft.items()):
+        for native, last in tuple(self._unreported.items()):
             now = flights.get(native)
-            if now is not None and now.since == aloft.flight.since:
+            if now is not None and now.since == last.flight.since:
                 continue
-            del self._aloft[native]
-            outcome = landed.pop(native, "") or ("" if now else self._outcome(native, aloft.flight))
+            del self._unreported[native]
+            outcome = settled.pop(native, "") or ("" if now else self._outcome(native, last.flight))
             if outcome:
-                self._report(f"{aloft.name} {outcome}.")
-        for native, outcome in landed.items():  # it took off and settled since this look began
+                self._report(f"{last.name} {outcome}.")
+        for native, outcome in settled.items():  # it began and settled during this poll
             self._report(f"{native} {outcome}.")
 
     def _outcome(self, native: str, flight: Flight) -> str:
-        """Return how a flight ended that a refresh has ended; "" where the VM is gone."""
+        """Return how a flight ended that something else ended; "" where the VM is gone."""
         state = (self._cache.rows.document(self._kind, self._scope, native) or {}).get("state")
         if not state:
             return ""
@@ -232,7 +231,7 @@ class Watcher:
     def _name(self, row: Row) -> str:
         return str(self._kind.value(row, "name") or self._kind.value(row, "id"))
 
-    def _told_by(self, listing: _Listing | None, row: Row) -> bool:
+    def _is_covered(self, listing: _Listing | None, row: Row) -> bool:
         """Return whether a listing has the outcome of a flight: it does where it began after the flight."""
         flight = flight_of(self._kind, row)
         return listing is not None and (flight is None or flight.since <= listing.began)

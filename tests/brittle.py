@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from backend.cache import Cache, Scope
-from backend.kinds.model import Kind, Row
+from backend.cache import Cache
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.ec2 import flavors, images, keypairs, locations, vms, volumes
 from backend.providers.ec2.requests import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
@@ -245,7 +245,7 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
     if kind.name == "flavor":
         replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
-        cache.rows.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
+        cache.rows.put(kind, HERE, every(impatient(at(faults)).of(kind.name).list()))
     found = {kind.value(row, "id"): row for row in cache.rows.snapshot(kind, HERE)}
     for number in range(3):
         said = dict(zip(kind.index, found.get(kept.native.format(n=number), ()), strict=False))

@@ -12,9 +12,9 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import strategies as st
 from pymongo.errors import WriteError
 
-from backend.cache import Cache, RefreshRecord, Scope
+from backend.cache import Cache, RefreshRecord
 from backend.catalog import KINDS
-from backend.kinds.model import Kind, Type
+from backend.kinds.model import Kind, Scope, Type
 from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")

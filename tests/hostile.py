@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from wcwidth import wcwidth
 
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import Flight
 
 _T = TypeVar("_T")
@@ -96,7 +96,7 @@ def row_of(kind: Kind, text: Callable[[], str]) -> Row:
             return (text(), text()), ("", text())
         return odd[type_] if type_ in odd else text()
 
-    return tuple(value(column.type) for column in kind.columns)
+    return (*(value(column.type) for column in kind.columns), Scope("aws", "us-east-1"))
 
 
 def rows_of(kind: Kind, strategy: st.SearchStrategy[str] = texts) -> st.SearchStrategy[Row]:

@@ -14,7 +14,7 @@ from rich.style import Style
 
 from backend.cache.documents import flatten
 from backend.catalog import KINDS
-from backend.commands.model import Outcome, Parsed, Result
+from backend.commands.model import Finished, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.table import command
 from backend.errors import CloudmeshError
@@ -117,15 +117,15 @@ def printed_rows(text: str, tally: Tally) -> None:
             tally.text(line)
         at = {cells(line[: line.rindex(_ID)]) for line in lines[1:]}
         # What is longer moves the rest of its own line, so that nobody can make all lines long.
-        longer = any(cells(cell(value, column)) > PADDED for value, column in zip(hostile, kind.columns, strict=True))
+        longer = any(cells(cell(value, column)) > PADDED for column, value in kind.cells(tuple(hostile)))
         if len(lines) != 3 or (len(at) != 1 and not longer):
             tally.widths.append(f"{len(lines)} lines, the id at {at}: {text[:200]}")
 
 
 def messages(text: str, tally: Tally) -> None:
     parsed = Parsed(command("vm tag"), {"vm": text, "tag": f"a={text}"})
-    part = Result(parsed, CloudmeshError(text, text))
-    outcome = Outcome(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
+    part = Finished(parsed, CloudmeshError(text, text))
+    outcome = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
     lines = _printed(lambda: headless._show(outcome, False))
     for line in lines:
         tally.text(line)
@@ -136,7 +136,7 @@ def messages(text: str, tally: Tally) -> None:
 def as_json(text: str, tally: Tally) -> None:
     rows = [_row(kind, text) for kind in _kinds(text)]
     shown = [as_object(kind, row) for kind, row in zip(_kinds(text), rows, strict=True)]
-    outcome = Outcome(text, fields=(("name", text),))
+    outcome = Result(text, fields=(("name", text),))
     lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(outcome, True))]
     for line in lines:
         tally.text(line)
@@ -163,7 +163,7 @@ def _sheet(kind: Kind, row: Row, written: str, tally: Tally) -> None:
         tally.escapes.append(written[:200])
     # As it is meant, and as a spreadsheet reads it where the comma is the decimal sign.
     read = list(csv.reader(io.StringIO(written), strict=True))[1]
-    for column, value, said in zip(kind.columns, row, read, strict=True):
+    for (column, value), said in zip(kind.cells(row), read, strict=True):
         if not _is_number(column) and _FORMULA.match(said):
             tally.others.append(f"a formula: {said[:200]}")
         if _is_number(column) and (float(said) != value or said.startswith("'")):

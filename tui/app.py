@@ -22,7 +22,7 @@ from backend.commands.run import offered, refusal
 from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Ref
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe
@@ -332,10 +332,10 @@ class CloudmeshApp(Orderly):
         """Open a window; `then` gets its answer."""
         self.push_screen(window, then)
 
-    def show_details(self, kind: Kind, native: str) -> None:
+    def show_details(self, kind: Kind, ref: Ref) -> None:
         """Show all fields of an object, from the cache."""
         if self.session is not None:
-            self._windows.details(self.session, kind, native)
+            self._windows.details(self.session, kind, ref)
 
     def show_help(self) -> None:
         """Show every key and command."""

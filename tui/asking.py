@@ -1,6 +1,7 @@
 """Asks before a command is run: opens its dialog where one is due, with what it would destroy or lose."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -8,14 +9,14 @@ from typing import TYPE_CHECKING
 from backend.callbacks import ignore
 from backend.commands.grammar import complete, parse, split
 from backend.commands.lookup import find
-from backend.commands.model import Call, Command, Param, Parsed
+from backend.commands.model import Command, Context, Param, Parsed
 from backend.commands.naming import named
-from backend.commands.preview import Preview
+from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, offered, refusal
 from backend.commands.table import command
-from backend.errors import CloudmeshError, NotFoundError
+from backend.errors import CloudmeshError, ConfigError, NotFoundError
 from backend.kinds.keypair import MissingKeypairError
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.refresh import Progress
 from backend.text import safe
 from tui.deciding import Chosen, Request, Step, Way, first_step
@@ -96,15 +97,16 @@ class Asking:
         if why := refusal(one, session):
             self._host.show_error(why)
             return False
-        if chosen is not None and one.effect == "reads" and not one.asks and chosen.ids:
-            parsed = Parsed(one, {chosen.target.name: chosen.ids[0], **parsed.given})
+        if chosen is not None and one.effect == "reads" and not one.asks and chosen.refs:
+            scope, native = chosen.refs[0]
+            parsed = Parsed(one, {chosen.target.name: native, **parsed.given}, scope=scope)
         step = first_step(Request(parsed, way, chosen), session)
         if step is Step.SHOW:
             self._host.show(one.shows or "")
         elif step is Step.ASK_ON_ROWS and chosen is not None:
             known = self._tables.table_of(chosen.target.kind or "").rows
-            rows = [row for native in chosen.ids if (row := known.row(native)) is not None]
-            self.dialog(one, targets=rows, target=chosen.target, scope=chosen.scope)
+            rows = [row for ref in chosen.refs if (row := known.row(ref)) is not None]
+            self.dialog(one, targets=rows, target=chosen.target, which=chosen.which)
         elif step is Step.CONFIRM and target is not None:
             self._confirm([parsed], target)
         elif step is Step.WEIGH and target is not None:
@@ -112,7 +114,7 @@ class Asking:
         elif step is Step.RUN:
             self._runner.run([parsed])
         else:
-            self.dialog(one, given=parsed.given)
+            self.dialog(one, given=parsed.given, scope=parsed.scope)
         return True
 
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
@@ -128,10 +130,10 @@ class Asking:
         def look_up(job: Job) -> list[Row]:
             rows = []
             for parsed in commands:
-                call = Call(session, parsed.given, job.check)
+                context = Context(parsed.at(session), parsed.given, job.check)
                 try:
-                    with named(parsed, call):
-                        rows.append(find(call, kind, parsed.given[target.name]))
+                    with named(parsed, context):
+                        rows.append(find(context, kind, parsed.given[target.name]))
                 except NotFoundError:
                     if len(commands) == 1:
                         raise
@@ -165,20 +167,32 @@ class Asking:
         target: Param | None = None,
         given: Mapping[str, str] | None = None,
         error: str = "",
-        scope: str = "",
+        which: str = "",
+        scope: Scope | None = None,
         then: "Then" = ignore,
     ) -> None:
-        """Open a command's dialog; `then` gets the command when it has been done."""
+        """Open a command's dialog; `then` gets the command when it has been done.
+
+        It acts in the scope of each target; without any, in `scope`, or where that is None in that of the session.
+        """
+        scopes = {row[-1] for row in targets}
+        if len(scopes) == 1:
+            (scope,) = scopes
+        try:
+            session = self._runner.session if scope is None else self._runner.session.at(scope)
+        except ConfigError as failure:
+            self._host.show_error(failure)
+            return
         dialog = CommandDialog(
             one,
-            self._runner.session,
+            session,
             self._tables.kinds,
             self.rows_of,
             targets=targets,
             target=target,
             given=given,
             error=error,
-            scope=scope,
+            which=which,
             pace=self._host.pace,
         )
 
@@ -193,13 +207,20 @@ class Asking:
             else:
                 if targets and target and one.effect != "reads":
                     kind = self._kind_of(target)  # what has been acted on stays marked no longer
-                    self._tables.table_of(kind.name).unmark(str(kind.value(row, "id")) for row in targets)
+                    self._tables.table_of(kind.name).unmark(map(kind.ref, targets))
                 self._runner.run(chosen, then=then, again=again)
 
         def again(parsed: Parsed, failure: CloudmeshError) -> None:
             """Give back what was typed, with the reason why it was refused."""
             self.dialog(
-                one, targets=targets, target=target, given=parsed.given, error=str(failure), scope=scope, then=then
+                one,
+                targets=targets,
+                target=target,
+                given=parsed.given,
+                error=str(failure),
+                which=which,
+                scope=scope,
+                then=then,
             )
 
         looking = self._preview(dialog, targets, target)
@@ -209,13 +230,19 @@ class Asking:
 
     def _preview(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
         """Return the job that finds out what a dialog's command would destroy, and shows it there."""
-        session, preview = self._runner.session, dialog.command.preview
-        at = 0 if target is None or target.kind is None else self._kind_of(target).index["id"]
-        ids = [str(row[at]) for row in targets]
+        session, preview = dialog.session, dialog.command.preview
+        ids: dict[Scope, list[str]] = {}
+        if target is not None and target.kind is not None:
+            for scope, native in map(self._kind_of(target).ref, targets):
+                ids.setdefault(scope, []).append(native)
 
         def find_out(job: Job) -> Preview:
             assert preview is not None  # noqa: S101 - for mypy: asked for by the caller
-            return preview(Call(session, dialog.given, job.check, job.report, job.waits), ids)
+            found = []
+            for scope, natives in (ids or {session.scope: []}).items():
+                context = Context(session.at(scope), dialog.given, job.check, job.report, job.waits)
+                found.append((scope, preview(context, natives)))
+            return of_scopes(found)
 
         def moved(progress: Progress) -> None:
             dialog.show_progress(progress.rows, progress.estimate)
@@ -230,15 +257,15 @@ class Asking:
         one = commands[0].command
         target = one.object
         if target is None:
-            self.dialog(one)
+            self.dialog(one, scope=commands[0].scope)
             return True
         kind = self._kind_of(target)
         if not self._tables.is_open(kind.name):  # its rows are in the cache alone
             self._confirm(commands, target)
             return True
-        words = {parsed.given[target.name] for parsed in commands}
+        words = {(parsed.scope or self._runner.session.scope, parsed.given[target.name]) for parsed in commands}
         known = self._tables.table_of(kind.name).rows.all()
-        rows = [row for row in known if words & {kind.called(row), str(kind.value(row, "id"))}]
+        rows = [row for row in known if words & {(kind.scope(row), kind.called(row)), kind.ref(row)}]
         if rows:
             self.dialog(one, targets=rows, target=target)
         else:
@@ -250,12 +277,13 @@ class Asking:
 
         def boot_with(created: Parsed) -> None:
             given = {**boot.given, "keypair": created.given["name"]}
-            self._runner.run([Parsed(boot.command, given)])
+            self._runner.run([replace(boot, given=given)])
 
         self.dialog(
             command("keypair create"),
             given={"name": error.name},
             error=f"{error.message} Create it, and the VM is booted then; or cancel, and nothing is booted.",
+            scope=boot.scope,
             then=boot_with,
         )
 

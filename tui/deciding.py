@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Literal
 
 from backend.commands.model import Param, Parsed
+from backend.kinds.model import Ref
 from backend.session import Session
 
 Way = Literal["key", "palette", "line"]
@@ -29,8 +30,8 @@ class Chosen:
 
     target: Param
     """The parameter that they fill."""
-    ids: Sequence[str]
-    scope: str = ""
+    refs: Sequence[Ref]
+    which: str = ""
     """Which rows these are, as a dialog says it; "" where that is plain to see."""
 
 

@@ -18,7 +18,7 @@ from backend.cache.documents import plain_or_text
 from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse
 from backend.commands.listings import summary
-from backend.commands.model import Outcome, Parsed
+from backend.commands.model import Parsed, Result
 from backend.commands.run import cannot, execute, is_journalled, losses
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
@@ -142,7 +142,7 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
 # --- printing --------------------------------------------------------------------------------------------------------
 
 
-def _show(outcome: Outcome, as_json: bool) -> None:
+def _show(outcome: Result, as_json: bool) -> None:
     if outcome.failure and outcome.rows == ():
         return  # that there are none is not known
     if outcome.rows is not None and outcome.kind is not None:
@@ -168,11 +168,11 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         for part in outcome.parts:
             # Why one alone has failed is said on stderr; of several, each line has its own reason.
             why = part.error if failed > 1 else "failed"
-            said = why if part.error else part.outcome.message if isinstance(part.outcome, Outcome) else ""
+            said = why if part.error else part.outcome.message if isinstance(part.outcome, Result) else ""
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
         if outcome.undo:
             print(f"To take it back: {safe(outcome.undo)}")
-        if outcome.kind is KINDS["keypair"] and outcome.fields:
+        if outcome.shows_fields:
             names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
             printing.write([printing.Column(names), printing.Column(texts)])
 
@@ -226,7 +226,7 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
 
 
 def _print_summary(done: Sequence[Difference]) -> None:
-    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
+    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Finished"]
     lines = [
         [
             KINDS[one.kind].plural,

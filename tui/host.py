@@ -8,7 +8,7 @@ from textual.screen import Screen
 
 from backend.commands.model import Command
 from backend.errors import CloudmeshError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Ref
 from backend.session import SettingChange
 from tui.deciding import Chosen
 from tui.jobs import Job
@@ -107,7 +107,7 @@ class Owner(Protocol):
     def completions(self, line: str) -> list[str]:
         """Return what a typed line may become."""
 
-    def show_details(self, kind: Kind, native: str) -> None:
+    def show_details(self, kind: Kind, ref: Ref) -> None:
         """Show all fields of an object."""
 
     def show_help(self) -> None:

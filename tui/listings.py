@@ -10,7 +10,7 @@ from backend.commands.model import Parsed
 from backend.commands.run import cannot
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.host import Host, Tables
@@ -259,12 +259,15 @@ class Listings:
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:
     """Return the rows of a snapshot as they are after the changes that came while it was read."""
-    index = kind.index["id"]
-    latest: dict[str, Row | None] = {}
+    latest: dict[Ref, Row | None] = {}
     for change in changes:
         latest |= dict.fromkeys(change.removed)
-        latest |= {row[index]: row for row in change.upserts}
+        latest |= {kind.ref(row): row for row in change.upserts}
     if not latest:
         return rows
-    found = {row[index]: row for row in rows} | latest
-    return [row for row in found.values() if row is not None]
+    # Of 200,000 rows, only those that may be meant get a name.
+    index, ids = kind.index["id"], {ref.id for ref in latest}
+    there = {kind.ref(row) for row in rows if row[index] in ids}
+    found = [latest.get(kind.ref(row), row) if row[index] in ids else row for row in rows]
+    found += [row for ref, row in latest.items() if ref not in there]
+    return [row for row in found if row is not None]

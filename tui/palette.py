@@ -83,7 +83,7 @@ class Commands(Provider):
             if any(word in label for word in words):
                 for command, target in commands:
                     if fits(command, kind, row):
-                        parsed = Parsed(command, {target.name: native})
+                        parsed = Parsed(command, {target.name: native}, scope=kind.scope(row))
                         yield parsed, safe(f"{command.name} {name or ''} {native}")
 
     def _ask(self, parsed: Parsed) -> None:

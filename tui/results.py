@@ -1,10 +1,11 @@
 """Shows how commands have ended, and offers what follows from it: undo, the list of results, once more."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.commands.grammar import parse, split
-from backend.commands.model import Outcome, Parsed, Result
+from backend.commands.model import Finished, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
@@ -16,6 +17,7 @@ from backend.errors import (
 )
 from backend.format import field_texts
 from backend.kinds.keypair import MissingKeypairError
+from backend.kinds.model import Ref, Scope
 from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
@@ -40,7 +42,7 @@ class Results:
         self._tables = tables
         self._runner = runner
         self._asking = asking
-        self.last: list[Result] = []
+        self.last: list[Finished] = []
         """The results of the last commands, where there were several or one failed."""
         self._undo: list[Parsed] = []
         """The commands that undo what was done last."""
@@ -49,10 +51,10 @@ class Results:
         self._failed_refreshes: dict[str, CloudmeshError] = {}
         """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
 
-    def ended(self, results: list[Result], *, quiet: bool, then: "Then", again: "Again | None") -> None:
+    def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
         """Show how commands have ended; `then` is called where all are done, `again` where one was refused."""
         results = [part for one in results for part in _parts(one)]
-        done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Outcome)]
+        done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Result)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
         for parsed, outcome in done:
             if (error := self._failed_refreshes.pop(parsed.line, None)) is not None:
@@ -66,8 +68,9 @@ class Results:
                 self._host.open(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
-            self._undo = [parse(split(outcome.undo)) for _, outcome in done if outcome.undo]
-            self._lost = [outcome.lost for _, outcome in done if outcome.undo]
+            undone = [(parsed, outcome) for parsed, outcome in done if outcome.undo]
+            self._undo = [replace(parse(split(one.undo)), scope=self._scope(parsed)) for parsed, one in undone]
+            self._lost = [outcome.lost for _, outcome in undone]
             self.last = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
@@ -97,7 +100,7 @@ class Results:
             shown = message if len(message) < _LONGEST else f"{message[:_LONGEST]}…"
             self._host.show_error(CloudmeshError(shown, "F lists each, and does them again."))
 
-    def _go_to_made(self, done: Sequence[tuple[Parsed, Outcome]]) -> str:
+    def _go_to_made(self, done: Sequence[tuple[Parsed, Result]]) -> str:
         """Move the cursor to the first object that was made, and return what to do to see it, "" for nothing."""
         for parsed, outcome in done:
             kind, native = outcome.kind, dict(outcome.fields).get("id")
@@ -108,11 +111,12 @@ class Results:
         if self._runner.closed:  # it is of another cloud than the rows
             return ""
         table = self._tables.table_of(kind.name)
-        table.expect(str(native))
+        made = Ref(self._scope(parsed), str(native))
+        table.expect(made)
         if self._tables.kind != kind.name:
             return f"{kind.tab or f':{kind.plural}'} goes to it."
-        known = table.rows.row(str(native)) is not None
-        return "The filter hides it." if known and table.cursor_id != native else ""
+        known = table.rows.row(made) is not None
+        return "The filter hides it." if known and table.cursor_ref != made else ""
 
     def show(self) -> bool:
         """List the result of each of the last commands, and offer to do those that failed again.
@@ -123,13 +127,13 @@ class Results:
             self._host.say("There are no results to list: J shows the journal.")
             return False
         unsure = [one for one in self.last if isinstance(one.outcome, UnsureError)]
-        partly = [one for one in self.last if isinstance(one.outcome, Outcome | InVainError) and one.error]
+        partly = [one for one in self.last if isinstance(one.outcome, Result | InVainError) and one.error]
         failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
         done = [one for one in self.last if not one.error]
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
-        said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Outcome)]
+        said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Result)]
         lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in said]
 
         def chosen(answer: str | None) -> None:
@@ -179,12 +183,17 @@ class Results:
         """Return the names of the objects that a command names by id."""
         found = []
         for param in parsed.command.params:
-            row = self._tables.table_of(param.kind).rows.row(parsed.given.get(param.name, "")) if param.kind else None
+            ref = Ref(self._scope(parsed), parsed.given.get(param.name, ""))
+            row = self._tables.table_of(param.kind).rows.row(ref) if param.kind else None
             if row is not None and (name := self._tables.kinds[str(param.kind)].value(row, "name")):
                 found.append(str(name))
         return ", ".join(found)
 
+    def _scope(self, parsed: Parsed) -> Scope:
+        """Return the cloud and region that a command has acted in."""
+        return parsed.scope or self._runner.session.scope
 
-def _parts(one: Result) -> Sequence[Result]:
+
+def _parts(one: Finished) -> Sequence[Finished]:
     """Return the result of each command that a command has run, or of itself."""
-    return one.outcome.parts if isinstance(one.outcome, Outcome) and one.outcome.parts else [one]
+    return one.outcome.parts if isinstance(one.outcome, Result) and one.outcome.parts else [one]

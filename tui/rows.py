@@ -3,10 +3,12 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
-from backend.kinds.model import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Ref, Row, Scope
 from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -23,14 +25,14 @@ _FEW = 1_000
 class Applied(NamedTuple):
     """What `Rows.apply` did to what is visible."""
 
-    changed: frozenset[str]
-    """Ids of visible rows whose cells changed where they are; when `moved`, not all of them are named."""
+    changed: frozenset[Ref]
+    """The visible rows whose cells changed where they are; when `moved`, not all of them are named."""
     moved: bool
     """True when a row appeared, vanished or moved among the visible ones."""
 
 
 class Rows:
-    """The rows of one kind by id, with a filter, a sort and marks.
+    """The rows of one kind by scope and id, with a filter, a sort and marks.
 
     Every row keeps a slot, an index into `_rows` that rises in order of arrival. `_base` holds the slots of all rows
     in the order of the sort, `_order` those of them that the filter shows (the same list when there is no filter), so
@@ -39,15 +41,14 @@ class Rows:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.marks: set[str] = set()
-        """Ids of the marked rows, shown or not; changed only through the methods."""
         self.words: tuple[str, ...] = ()
         """The casefolded words of the filter."""
         self.column: str | None = None
         """The name of the column sorted by; None: in order of arrival."""
         self.reverse = False
         self._id = kind.index["id"]
-        self._slots: dict[str, int] = {}
+        self._slots: dict[Scope, dict[str, int]] = {}  # by scope: a Ref of each of 200,000 rows would cost 15 MB
+        self._marked: set[int] = set()  # slots
         self._rows: list[Row] = []  # () in the slot of a removed row
         self._texts: list[str] = []  # what the filter looks at; "" where not made yet
         self._texted = 0  # all texts below this slot are made
@@ -62,7 +63,7 @@ class Rows:
     @property
     def total(self) -> int:
         """The number of rows."""
-        return len(self._slots)
+        return sum(map(len, self._slots.values()))
 
     @property
     def slots(self) -> int:
@@ -74,10 +75,14 @@ class Rows:
         """The number of rows that the filter shows."""
         return len(self._order)
 
-    def row(self, id: str) -> Row | None:
-        """Return the row of this id, shown or not."""
-        slot = self._slots.get(id)
+    def row(self, ref: Ref) -> Row | None:
+        """Return the row of this name, shown or not."""
+        slot = self._slot(ref)
         return None if slot is None else self._rows[slot]
+
+    def _slot(self, ref: Ref) -> int | None:
+        slots = self._slots.get(ref.scope)
+        return None if slots is None else slots.get(ref.id)
 
     def all(self) -> Iterator[Row]:
         """Return all rows, shown or not, in order of arrival."""
@@ -87,21 +92,21 @@ class Rows:
         """Return the visible row at `position`."""
         return self._rows[self._order[position]]
 
-    def id_at(self, position: int) -> str:
-        """Return the id of the visible row at `position`."""
-        return str(self._rows[self._order[position]][self._id])
+    def ref_at(self, position: int) -> Ref:
+        """Return the name of the visible row at `position`."""
+        return self.kind.ref(self._rows[self._order[position]])
 
-    def position(self, id: str) -> int | None:
-        """Return where the row of this id stands among the visible ones, None when it is not among them."""
-        slot = self._slots.get(id)
+    def position(self, ref: Ref) -> int | None:
+        """Return where the row of this name stands among the visible ones, None when it is not among them."""
+        slot = self._slot(ref)
         if slot is None:
             return None
         place = self._place(self._order, slot)
         return place if place < len(self._order) and self._order[place] == slot else None
 
-    def nearest(self, id: str) -> int | None:
-        """Return the position of the row of this id, or of the visible row that stands where it would."""
-        slot = self._slots.get(id)
+    def nearest(self, ref: Ref) -> int | None:
+        """Return the position of the row of this name, or of the visible row that stands where it would."""
+        slot = self._slot(ref)
         if slot is None or not self._order:
             return None
         return min(self._place(self._order, slot), len(self._order) - 1)
@@ -109,41 +114,55 @@ class Rows:
     # Rows come and go
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Take `rows` for the whole table; of several with the same id, the last counts. Filter and sort stay."""
-        by_id = {row[self._id]: row for row in rows}
+        """Take `rows` for the whole table; of several of the same name, the last counts. Filter and sort stay."""
         slots, old, texts = self._slots, self._rows, self._texts
+        self._slots, self._rows = {}, []
+        for scope, run in groupby(rows, key=_SCOPE):
+            self._add(self._slots.setdefault(scope, {}), {row[self._id]: row for row in run})
+        self._texts = [""] * len(self._rows)
         if self._texted:  # most rows of a reload are what they were, and so are their texts
-            self._texts = [
-                texts[slot] if (slot := slots.get(id, -1)) >= 0 and old[slot] == row else ""
-                for id, row in by_id.items()
-            ]
-        else:
-            self._texts = [""] * len(by_id)
+            for scope, now in self._slots.items():
+                before = slots.get(scope, {})
+                for id, slot in now.items():
+                    if (was := before.get(id, -1)) >= 0 and old[was] == self._rows[slot]:
+                        self._texts[slot] = texts[was]
         self._texted = 0
-        self._rows = list(by_id.values())
-        self._slots = dict(zip(by_id, range(len(by_id)), strict=True))
-        self.marks &= by_id.keys()
+        marked = (self._slot(self.kind.ref(old[slot])) for slot in self._marked)
+        self._marked = {slot for slot in marked if slot is not None}
         self._ranks.clear()
         if self.words:
             self._make_texts(AT_ONCE)
         self._rebuild()
 
-    def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> Applied:
+    def _add(self, slots: dict[str, int], rows: dict[str, Row]) -> None:
+        """Add rows of one scope, by id, to the `slots` of that."""
+        if not slots:
+            slots.update(zip(rows, range(len(self._rows), len(self._rows) + len(rows)), strict=True))
+            self._rows += rows.values()
+            return
+        for id, row in rows.items():
+            if (slot := slots.get(id)) is None:
+                slots[id] = len(self._rows)
+                self._rows.append(row)
+            else:
+                self._rows[slot] = row
+
+    def apply(self, upserts: Iterable[Row], removed: Iterable[Ref] = ()) -> Applied:
         """Remove the rows named by `removed`, then add or update `upserts`, each in its right place."""
         before = self._order
-        changed: set[str] = set()
-        leaving = {slot for id in removed if (slot := self._slots.get(id)) is not None}
+        changed: set[Ref] = set()
+        leaving = {slot for ref in removed if (slot := self._slot(ref)) is not None}
         coming: set[int] = set()
         for slot in leaving:
-            id = self._rows[slot][self._id]
-            del self._slots[id]
+            scope, id = self.kind.ref(self._rows[slot])
+            del self._slots[scope][id]
             self._rows[slot], self._texts[slot] = (), ""
-            self.marks.discard(id)
+        self._marked -= leaving
         for row in upserts:
-            id = row[self._id]
-            slot = self._slots.get(id, -1)
+            slots, id = self._slots.setdefault(row[-1], {}), row[self._id]
+            slot = slots.get(id, -1)
             if slot < 0:
-                self._slots[id] = slot = len(self._rows)
+                slots[id] = slot = len(self._rows)
                 self._rows.append(row)
                 self._texts.append(self._text(row) if self.words else "")
                 self._ranks.clear()
@@ -152,19 +171,20 @@ class Rows:
                 if self._update(slot, old, row):
                     leaving.add(slot)
                     coming.add(slot)
-                changed.add(id)
-        if len(self._rows) - len(self._slots) > max(_FEW, len(self._slots)):
+                changed.add(self.kind.ref(row))
+        total = self.total
+        if len(self._rows) - total > max(_FEW, total):
             self.replace([row for row in self._rows if row])
             return Applied(frozenset(), True)
         if leaving or coming:
             self._place_anew(leaving, coming)
         if self.words:
-            changed = {id for id in changed if self.position(id) is not None}
+            changed = {ref for ref in changed if self.position(ref) is not None}
         return Applied(frozenset(changed), before is not self._order and before != self._order)
 
     def _update(self, slot: int, old: Row, row: Row) -> bool:
         """Store a changed row; return whether it may have to stand elsewhere now, or be shown or hidden."""
-        for column, before, after in zip(self.kind.columns, old, row, strict=True):
+        for column, before, after in zip(self.kind.columns, old, row, strict=False):
             if before != after:
                 self._ranks.pop(column.name, None)
         self._rows[slot] = row
@@ -175,7 +195,7 @@ class Rows:
 
     def _place_anew(self, leaving: set[int], coming: set[int]) -> None:
         """Take slots out of the order and put others in, by what their rows are now."""
-        if self.column is not None and len(coming) > len(self._slots) // _MANY:
+        if self.column is not None and len(coming) > self.total // _MANY:
             self._rebuild()
             return
         filtered = self._order is not self._base
@@ -255,7 +275,7 @@ class Rows:
         # Words hold no white space, so none matches across the line breaks between the columns. A flight counts as
         # seen at its start: seconds that run on are not to be found.
         cells = []
-        for value, column, known in zip(row, self.kind.columns, self._known, strict=True):
+        for column, known, value in zip(self.kind.columns, self._known, row, strict=False):
             if known is None:
                 cells.append(cell(value, column, _EPOCH))
                 continue
@@ -283,7 +303,7 @@ class Rows:
         self._base = base
 
     def _sorted(self) -> list[int]:
-        slots = list(self._slots.values())
+        slots = sorted(chain.from_iterable(of_scope.values() for of_scope in self._slots.values()))  # long runs: fast
         if self.column is not None:
             rank = self._rank(self.column).__getitem__
             slots.sort(key=rank, reverse=self.reverse)  # Python's sort is stable in both directions
@@ -349,22 +369,43 @@ class Rows:
 
     # Marks
 
-    def toggle_mark(self, id: str) -> None:
-        """Mark the row of this id, or take its mark away."""
-        if id in self._slots:
-            self.marks ^= {id}
+    @property
+    def marks(self) -> int:
+        """The number of marked rows, shown or not."""
+        return len(self._marked)
+
+    @property
+    def hidden_marks(self) -> int:
+        """The number of marked rows that the filter hides."""
+        return len(self._marked) - len(self._matching(self._marked, self.words)) if self.words else 0
+
+    def toggle_mark(self, ref: Ref) -> None:
+        """Mark the row of this name, or take its mark away."""
+        if (slot := self._slot(ref)) is not None:
+            self._marked ^= {slot}
 
     def mark_all_visible(self) -> None:
         """Mark every row that the filter shows."""
-        self.marks.update(self._rows[slot][self._id] for slot in self._order)
+        self._marked.update(self._order)
 
-    def unmark(self, ids: Iterable[str]) -> None:
+    def unmark(self, refs: Iterable[Ref]) -> None:
         """Take the marks of these rows away."""
-        self.marks.difference_update(ids)
+        self._marked.difference_update(slot for ref in refs if (slot := self._slot(ref)) is not None)
 
-    def marked(self, *, shown: bool = False) -> list[str]:
-        """Return the ids of the marked rows in order of arrival; `shown`: without those that the filter hides."""
-        slots = sorted(self._slots[id] for id in self.marks)
+    def unmark_all(self) -> None:
+        """Take all marks away."""
+        self._marked.clear()
+
+    def is_marked(self, position: int) -> bool:
+        """Return whether the visible row at `position` is marked."""
+        return self._order[position] in self._marked
+
+    def marked(self, *, shown: bool = False) -> Iterator[Row]:
+        """Return the marked rows in order of arrival; `shown`: without those that the filter hides."""
+        slots = sorted(self._marked)
         if shown and self.words:  # by its text: to look for the place of each would take longer, above all where sorted
             slots = self._matching(slots, self.words)
-        return [str(self._rows[slot][self._id]) for slot in slots]
+        return (self._rows[slot] for slot in slots)
+
+
+_SCOPE = itemgetter(-1)

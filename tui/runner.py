@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from backend.callbacks import ignore
-from backend.commands.model import Parsed, Result
+from backend.commands.model import Finished, Parsed
 from backend.commands.run import execute_all
 from backend.errors import CloudmeshError
 from backend.journal.recovery import Recovered, recover
@@ -24,7 +24,7 @@ Again = Callable[[Parsed, CloudmeshError], None]
 class Ended(Protocol):
     """Shows how commands have ended; see tui.results."""
 
-    def __call__(self, results: list[Result], *, quiet: bool, then: Then, again: Again | None) -> None:
+    def __call__(self, results: list[Finished], *, quiet: bool, then: Then, again: Again | None) -> None:
         """Show the results, and call `then` or `again`."""
 
 
@@ -69,10 +69,10 @@ class Runner:
         if first.command.effect != "reads":
             self._host.remember(first.line)
 
-        def work(job: Job) -> list[Result]:
+        def work(job: Job) -> list[Finished]:
             done = 0
 
-            def ended_one(_place: int, _result: Result) -> None:
+            def ended_one(_place: int, _result: Finished) -> None:
                 nonlocal done
                 done += 1
                 job.report(Progress(first.command.name, done, 0, len(commands), 0))
@@ -86,7 +86,7 @@ class Runner:
                 told=ended_one if len(commands) > 1 else ignore,
             )
 
-        def ended(results: list[Result]) -> None:
+        def ended(results: list[Finished]) -> None:
             if self._unfinished and first.command.words[0] == "journal":
                 self._host.retract(self._unfinished)
                 self._unfinished = None
@@ -94,7 +94,7 @@ class Runner:
                 closed = self.closed
                 self.on_end(results, quiet=quiet, then=ignore if closed else then, again=None if closed else again)
 
-        key = first.command.refreshes and f"refresh {session.scope} {first.command.refreshes}"
+        key = first.command.refreshes and f"refresh {first.scope or session.scope} {first.command.refreshes}"
         unit = "commands" if len(commands) > 1 else "rows"
         reads = all(parsed.command.effect == "reads" for parsed in commands)
         job = Job(

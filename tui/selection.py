@@ -1,34 +1,33 @@
 """The rows that a command acts on when its key is pressed, and the reason where there are none for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 from backend.commands.model import Command
 from backend.commands.table import COMMANDS
 from backend.format import counted, flight_text
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row
 from backend.lifecycle import Flight
 from backend.providers.registry import meaning
 from backend.text import safe
 from tui.widgets.table import ResourceTable
 
 
-def selected(one: Command, table: ResourceTable) -> Sequence[str]:
-    """Return the ids of the rows that a command acts on: the marked ones that are shown; where none is marked, the
-    cursor's.
+def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
+    """Return the rows that a command acts on: the marked ones that are shown; where none is marked, the cursor's.
 
-    What takes several rows at once, as an export does, takes all that the filter shows instead of the cursor's, and ()
-    where there is no filter, for all rows. What only shows an object takes the cursor's, whatever is marked.
+    What takes several rows at once, as an export does, takes all that the filter shows instead of the cursor's, and
+    none where there is no filter, for all rows. What only shows an object takes the cursor's, whatever is marked.
     """
     if one.effect == "reads" and not one.asks:
-        return () if table.cursor_id is None else (table.cursor_id,)
+        return iter(() if (row := table.cursor_row) is None else (row,))
     if not table.rows.marks and _takes_many(one, table):
-        return table.shown_ids if table.rows.words else ()
-    return table.selected_ids
+        return table.shown_rows if table.rows.words else iter(())
+    return table.selected_rows
 
 
-def scope(one: Command, table: ResourceTable) -> str:
+def which(one: Command, table: ResourceTable) -> str:
     """Return which rows a command acts on, as its dialog says it; "" where that is plain to see."""
-    kind, marks, hidden = table.kind, len(table.rows.marks), table.hidden_marks
+    kind, marks, hidden = table.kind, table.rows.marks, table.hidden_marks
     left_out = f"Marked: {marks - hidden:,} shown, {hidden:,} hidden by the filter and left out." if hidden else ""
     if not _takes_many(one, table):
         return left_out
@@ -44,8 +43,7 @@ def usable(one: Command, table: ResourceTable) -> bool:
     """Return whether there is a row that a command may work on."""
     if _takes_many(one, table) and not table.rows.marks:
         return not table.rows.words or (table.rows.ready and table.visible_count > 0)
-    rows = (table.rows.row(id) for id in selected(one, table))
-    return any(row is not None and fits(one, table.kind, row) for row in rows)
+    return any(fits(one, table.kind, row) for row in selected(one, table))
 
 
 def _takes_many(one: Command, table: ResourceTable) -> bool:
@@ -61,15 +59,15 @@ def fits(one: Command, kind: Kind, row: Row) -> bool:
     return not one.impossible_in or meaning(str(kind.value(row, "state"))) not in one.impossible_in
 
 
-def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> str:
+def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]) -> str:
     """Return why the key of a command that acts on rows cannot be used now, in one sentence.
 
-    `named` returns the name of a VM for its id.
+    `named` returns the name of an object for its kind, and its scope and id.
     """
     kind, verb = table.kind, one.words[-1]
     if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
         return f"The filter is still looking at all {kind.nouns}: try again in a moment."
-    rows = [row for id in selected(one, table) if (row := table.rows.row(id)) is not None]
+    rows = list(selected(one, table))
     if not rows and table.rows.marks:
         return f"{marks_text(table)}: Esc drops the filter that hides them, and then the marks."
     if not rows:
@@ -80,9 +78,8 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str], str]) -> 
     name, flight = safe(str(kind.value(row, "name") or kind.value(row, "id"))), _flight(kind, row)
     if flight is not None and not flight.overdue and flight.action == verb:
         return f"{name}: its {verb} is under way already ({flight_text(flight)})."
-    if verb == "attach" and (held := kind.value(row, "vm")):
-        holders = ", ".join(safe(named(vm)) for vm in ((held,) if isinstance(held, str) else held))
-        return f"{name} is in use by {holders}; {_key_of(f'{kind.name} detach')} detaches it."
+    if one.hindrance and (why := one.hindrance(row, named)):
+        return f"{name} {why}."
     return f"{name} is {safe(str(kind.value(row, 'state')))}, so there is nothing for {one.key} to {verb}."
 
 
@@ -94,7 +91,7 @@ def elsewhere(key: str, kind: Kind) -> str:
 
 def marks_text(table: ResourceTable) -> str:
     """Return how many rows are marked and how many of these the filter hides: "2 marked, none shown"; "" for none."""
-    marks, hidden = len(table.rows.marks), table.hidden_marks
+    marks, hidden = table.rows.marks, table.hidden_marks
     if hidden:
         return f"{marks:,} marked, none shown" if hidden == marks else f"{marks:,} marked, {hidden:,} hidden"
     return f"{marks:,} marked" if marks else ""
@@ -102,7 +99,3 @@ def marks_text(table: ResourceTable) -> str:
 
 def _flight(kind: Kind, row: Row) -> Flight | None:
     return kind.value(row, "flight") if "flight" in kind.index else None
-
-
-def _key_of(name: str) -> str:
-    return next(one.key for one in COMMANDS if one.name == name)

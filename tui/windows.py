@@ -9,7 +9,7 @@ from backend.cache import Change
 from backend.cache.documents import flatten
 from backend.commands.model import Command
 from backend.errors import CloudmeshError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Ref
 from backend.log import logger
 from backend.session import Session
 from backend.text import safe
@@ -38,20 +38,20 @@ class Windows:
         self._journal: JournalScreen | None = None
         """The journal, while it is open."""
 
-    def details(self, session: Session, kind: Kind, native: str) -> None:
+    def details(self, session: Session, kind: Kind, ref: Ref) -> None:
         """Show all fields of an object."""
 
         def show(document: dict[str, Any] | None) -> None:
             if document is None:
-                self._host.say(f"{kind.name} {safe(native)} is no longer in the cache.")
+                self._host.say(f"{kind.name} {safe(ref.id)} is no longer in the cache.")
                 return
-            title = document.get("name") or native
+            title = document.get("name") or ref.id
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._host.open(screen)
             if kind.learn and session.has(kind.learns) and session.fetches:
-                self._learn(session, kind, document, screen)
+                self._learn(session.at(ref.scope), kind, document, screen)
 
-        self._host.start(Job("", lambda _job: session.details(kind, native), show, opens=True))
+        self._host.start(Job("", lambda _job: session.at(ref.scope).details(kind, ref.id), show, opens=True))
 
     def _learn(self, session: Session, kind: Kind, document: dict[str, Any], screen: DetailsScreen) -> None:
         """Ask behind the details of an object for what no listing says, each time that they are opened."""
@@ -67,7 +67,15 @@ class Windows:
                 screen.show(list(flatten(document)))
 
         # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
-        self._host.start(Job("", ask, show, lambda error: logger.info("%s", error), key=f"learn {kind.name} {native}"))
+        self._host.start(
+            Job(
+                "",
+                ask,
+                show,
+                lambda error: logger.info("%s", error),
+                key=f"learn {kind.name} {session.scope.key(native)}",
+            )
+        )
 
     def help(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
         """Show every key and command; `bindings` are the app's own, `commands` those that can be run."""

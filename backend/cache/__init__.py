@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from backend.cache.documents import Change
-from backend.cache.places import Scope
 from backend.cache.records import RefreshRecord
 
 if TYPE_CHECKING:
     from backend.cache.cache import Cache
     from backend.cache.opening import open_cache
 
-__all__ = ["Cache", "Change", "RefreshRecord", "Scope", "open_cache"]
+__all__ = ["Cache", "Change", "RefreshRecord", "open_cache"]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,6 +50,11 @@ def place_of(uri: str) -> str:
     return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
 
 
+def options_of(uri: str) -> set[str]:
+    """Return the names of the options that a valid mongodb:// address sets, in lower case."""
+    return {pair.partition("=")[0].lower() for pair in _pairs(uri.partition("?")[2])}
+
+
 def _parsed(uri: str) -> Any:
     """Return what the driver reads in an address. Raises its errors, ValueError, and OSError for a file it names."""
     with warnings.catch_warnings():

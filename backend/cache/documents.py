@@ -14,11 +14,11 @@ from math import isfinite
 from sys import intern
 from typing import Any
 
-from backend.cache.places import Document, Scope, passed_over
+from backend.cache.places import Document, passed_over
 from backend.cache.records import RefreshRecord
 from backend.format import plain
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Column, Kind, Row, Type
+from backend.kinds.model import Column, Kind, Ref, Row, Scope, Type
 from backend.lifecycle import Flight
 from backend.text import safe
 
@@ -30,14 +30,14 @@ CHUNK = 500
 class Change:
     """Something in the cache changed, by this process or another.
 
-    `upserts` and `removed` are the rows and ids themselves for kinds that are followed by row; `reread` says that the
+    `upserts` and `removed` are the rows and names themselves for kinds that are followed by row; `reread` says that the
     whole snapshot must be read again. `record` is set when a refresh began, went on or ended.
     """
 
     kind: str
     scope: Scope
     upserts: tuple[Row, ...] = ()
-    removed: tuple[str, ...] = ()
+    removed: tuple[Ref, ...] = ()
     reread: bool = False
     record: RefreshRecord | None = None
 
@@ -95,8 +95,8 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
     if kind.vast:
         # Of 100,000 images a few owners and architectures: one string each, not 100,000.
         common = kind.common
-        return tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
-    return row
+        row = tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
+    return (*row, scope)
 
 
 def to_rows(kind: Kind, scope: Scope, documents: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
@@ -104,7 +104,7 @@ def to_rows(kind: Kind, scope: Scope, documents: Iterable[Mapping[str, Any]]) ->
     return (row for document in documents if (row := to_row(kind, scope, document)) is not None)
 
 
-def _values(kind: Kind, document: Mapping[str, Any]) -> Row:
+def _values(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a document says in each column: of what is gathered, what can be understood."""
     row = tuple(map(document.get, kind.fields))
     for at, column, field in kind.gathered:
@@ -134,8 +134,8 @@ _GOOD: defaultdict[str, set[tuple[type, ...]]] = defaultdict(set)
 """By kind, the types of values that make a row as they are: looking at each value costs 100,000 rows a second."""
 
 
-def typed(kind: Kind, row: Row, document: Mapping[str, Any]) -> Row:
-    """Return a row whose values are of their columns' types, None where they cannot be made so."""
+def typed(kind: Kind, row: tuple[Any, ...], document: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values of a row, each of its column's type, None where it cannot be made so."""
     if tuple(map(type, row)) in _GOOD[kind.name]:
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.cache.documents import typed
-from backend.cache.places import Document, Scope, passed_over
+from backend.cache.places import Document, passed_over, shared
 from backend.cache.records import is_text, is_time
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row
@@ -19,12 +19,9 @@ def to_entry(document: Mapping[str, Any]) -> Row | None:
         passed_over("journal", document)
         return None
     shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
-    return typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
-
-
-def scope_of(entry: Row) -> Scope:
-    """Return the cloud and region of a row of the journal."""
-    return Scope(JOURNAL.value(entry, "cloud") or "", JOURNAL.value(entry, "region") or "")
+    values = typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
+    cloud, region = (values[JOURNAL.index[name]] or "" for name in ("cloud", "region"))
+    return (*values, shared(cloud, region))
 
 
 def entry(document: Document) -> Document | None:

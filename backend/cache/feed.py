@@ -11,14 +11,14 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from backend.cache.cache import Cache
 from backend.cache.documents import Change, to_row
-from backend.cache.entries import scope_of, to_entry
-from backend.cache.places import EVERYWHERE, Document, Scope, split_key
+from backend.cache.entries import to_entry
+from backend.cache.places import EVERYWHERE, Document, split_key
 from backend.cache.records import RefreshRecord, record
 from backend.cache.rights import UNAUTHORIZED
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError, Cancelled, bug
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.log import logger
 
 Told = Callable[[Change], object]
@@ -215,7 +215,7 @@ def changes(
     has `grown`.
     """
     by_collection = {kind.plural: kind for kind in kinds.values()} | {"journal": JOURNAL}
-    rows: dict[tuple[str, Scope], dict[str, Row | None]] = defaultdict(dict)
+    rows: dict[tuple[str, Scope], dict[Ref, Row | None]] = defaultdict(dict)
     found = []
     for event in events:
         try:
@@ -228,12 +228,12 @@ def changes(
         if change.record or change.reread:
             found.append(change)
             continue
-        index = (JOURNAL if change.kind == JOURNAL.name else kinds[change.kind]).index["id"]
-        by_id = rows[change.kind, change.scope]
-        by_id |= dict.fromkeys(change.removed) | {row[index]: row for row in change.upserts}
-    for (name, scope), by_id in rows.items():
-        upserts = tuple(row for row in by_id.values() if row is not None)
-        removed = tuple(native for native, row in by_id.items() if row is None)
+        kind = JOURNAL if change.kind == JOURNAL.name else kinds[change.kind]
+        latest = rows[change.kind, change.scope]
+        latest |= dict.fromkeys(change.removed) | {kind.ref(row): row for row in change.upserts}
+    for (name, scope), latest in rows.items():
+        upserts = tuple(row for row in latest.values() if row is not None)
+        removed = tuple(ref for ref, row in latest.items() if row is None)
         found.append(Change(name, scope, upserts=upserts, removed=removed))
     return found
 
@@ -257,7 +257,7 @@ def _change(
         return Change(kind.name, EVERYWHERE, reread=True)
     if kind is JOURNAL:
         row = None if document is None else to_entry(document)
-        return None if row is None else Change(kind.name, scope_of(row), upserts=(row,))
+        return None if row is None else Change(kind.name, JOURNAL.scope(row), upserts=(row,))
     if (of := split_key(event["documentKey"]["_id"])) is None:
         return None
     scope, native = of
@@ -265,4 +265,6 @@ def _change(
     row = None
     if document is not None and Scope(document.get("cloud", ""), document.get("region", "")) == scope:
         row = to_row(kind, scope, document)
-    return Change(kind.name, scope, removed=(native,)) if row is None else Change(kind.name, scope, upserts=(row,))
+    if row is None:
+        return Change(kind.name, scope, removed=(Ref(scope, native),))
+    return Change(kind.name, scope, upserts=(row,))

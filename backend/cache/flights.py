@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from backend.cache.documents import to_rows
-from backend.cache.places import Document, Scope
+from backend.cache.places import Document
 from backend.cache.store import Store, of
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import MOVING, Flight
 
 

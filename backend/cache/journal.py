@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 from pymongo import WriteConcern
 
 from backend.cache.documents import Change
-from backend.cache.entries import entry, scope_of, to_entry
-from backend.cache.places import Document, Scope
+from backend.cache.entries import entry, to_entry
+from backend.cache.places import Document
 from backend.cache.store import Store, chunks, of
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Row
+from backend.kinds.model import Row, Scope
 
 _T = TypeVar("_T")
 
@@ -75,7 +75,7 @@ class Journal:
         if self._store.listened:
             for row in map(to_entry, entries):
                 if row is not None:
-                    self._store.announce(Change(JOURNAL.name, scope_of(row), upserts=(row,)))
+                    self._store.announce(Change(JOURNAL.name, JOURNAL.scope(row), upserts=(row,)))
 
     def _collection(self) -> Any:
         collection = self._store.database["journal"]

@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 
-from backend.cache.address import place_of
+from backend.cache.address import options_of, place_of
 from backend.cache.cache import Cache
 from backend.cache.faults import sentence
 from backend.cache.store import Mode, Store
@@ -19,6 +19,7 @@ from backend.kinds.model import Kind
 from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
+"""What holds where the address says nothing else."""
 
 _TOLERANT: dict[str, Any] = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
 """A date that Python has no word for, or text that is no UTF-8, costs no other document of the same answer."""
@@ -79,8 +80,10 @@ def _connected(
     revive: Callable[[], object] = ignore,
     full: Callable[[], str] = str,
 ) -> Cache:
+    given = options_of(uri)
+    timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}
     try:
-        client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TOLERANT, **_TIMEOUTS)
+        client: Any = MongoClient(uri, tz_aware=True, appname="cloudmesh-tui", **_TOLERANT, **timeouts)
     except (PyMongoError, ValueError, OSError) as error:
         close()
         if isinstance(error, ssl.SSLError):

@@ -2,32 +2,30 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
+
+from backend.kinds.model import Scope
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
 
-class Scope(NamedTuple):
-    """The cloud and region that rows belong to."""
-
-    cloud: str
-    region: str
-
-    def key(self, name: str) -> str:
-        """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
-        return f"{self.cloud}/{self.region}/{name}"
-
-
 EVERYWHERE = Scope("", "")
 """The scope of a change that may concern any cloud and region."""
+
+
+@lru_cache(maxsize=1_000)
+def shared(cloud: str, region: str) -> Scope:
+    """Return the scope of a cloud and region: one object for all rows that are read one by one."""
+    return Scope(cloud, region)
 
 
 def split_key(key: Any) -> tuple[Scope, str] | None:
     """Return the scope and the native id that an `_id` was made of; None where it was made of anything else."""
     parts = key.split("/", 2) if isinstance(key, str) else ()
-    return (Scope(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
+    return (shared(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
 def passed_over(collection: str, document: Mapping[str, Any]) -> None:

@@ -12,9 +12,9 @@ from pymongo.errors import BulkWriteError
 from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_rows, understood
 from backend.cache.flights import Flights, flight_fields
 from backend.cache.known import Hashes, Known
-from backend.cache.places import Document, Scope
+from backend.cache.places import Document
 from backend.cache.store import SOON, UNCLEAR, Store, again, chunks, of
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 
 
@@ -233,7 +233,7 @@ class Rows:
                 query = {"_id": {"$in": [scope.key(native) for native in chunk]}}
                 removed += self._store.database[kind.plural].delete_many(query).deleted_count
         if gone:
-            self._store.announce(Change(kind.name, scope, removed=gone))
+            self._store.announce(Change(kind.name, scope, removed=tuple(Ref(scope, native) for native in gone)))
         return removed
 
     def remove_left(self, kind: Kind, scope: Scope, left: Mapping[str, int | None]) -> int:
@@ -247,7 +247,7 @@ class Rows:
                     query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
                     removed += again(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
         if left:
-            self._store.announce(Change(kind.name, scope, removed=tuple(left)))
+            self._store.announce(Change(kind.name, scope, removed=tuple(Ref(scope, native) for native in left)))
         return removed
 
     def set_protected(self, kind: Kind, scope: Scope, vm: str, on: bool | None) -> None:

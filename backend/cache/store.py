@@ -13,10 +13,10 @@ from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutEr
 
 from backend.cache.documents import CHUNK, Change, to_rows
 from backend.cache.faults import sentence
-from backend.cache.places import Document, Scope
+from backend.cache.places import Document
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 
 Mode = Literal["embedded", "memory", "mongodb"]
 

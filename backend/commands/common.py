@@ -1,14 +1,13 @@
-"""What the changing commands share: labels, looking at one object in the cloud, writing down what was done."""
+"""What the changing commands share: labels, one object as the cloud lists it now, the result in the cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from backend.commands.lookup import find, known
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.commands.preview import Target
 from backend.errors import CacheError, NotFoundError, NotListedError, RefusedError
-from backend.kinds.location import LOCATION
 from backend.kinds.model import Kind
 from backend.providers.protocol import Item, Page, Provider
 from backend.refresh import LISTING_DELAY
@@ -45,15 +44,15 @@ def not_yet(session: Session, kind: Kind, native: str) -> NotListedError | None:
     )
 
 
-def present(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> tuple[Provider, Item]:
+def present(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> tuple[Provider, Item]:
     """Return a provider and the VM or volume that `word` names as the cloud lists it now; the cache has it then too.
 
     `fresh` is as in `find`. Raises NotListedError when it was made a moment ago and is not listed yet; NotFoundError,
     and takes it out of the cache, when it no longer exists; RefusedError when it has another name by now.
     """
-    session = call.session
-    native = str(kind.value(find(call, kind, word, fresh=fresh), "id"))
-    provider = call.connect()
+    session = context.session
+    native = str(kind.value(find(context, kind, word, fresh=fresh), "id"))
+    provider = context.connect()
     item = listed(provider, kind, native)
     if item is None:
         if early := not_yet(session, kind, native):
@@ -77,25 +76,18 @@ def check_name(kind: Kind, word: str, item: Item) -> None:
         )
 
 
-def zone(call: Call, location: str | None) -> str | None:
-    """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
-    if not location or location == call.session.cloud.region:
-        return None
-    return str(LOCATION.value(find(call, LOCATION, location), "name"))
-
-
-def absent(call: Call, kind: Kind, word: str) -> Target:
-    """Return what is said of a word by which the cloud lists nothing."""
-    rows = known(call, kind, word)
+def absent(context: Context, kind: Kind, word: str) -> Target:
+    """Return the target for a word that names nothing the cloud lists."""
+    rows = known(context, kind, word)
     why = f"{len(rows)} {kind.nouns} share that name" if len(rows) > 1 else "it no longer exists"
-    if len(rows) == 1 and not_yet(call.session, kind, word):
-        why = f"{call.session.cloud.provider.title} does not list it yet; try again in a moment"
+    if len(rows) == 1 and not_yet(context.session, kind, word):
+        why = f"{context.session.cloud.provider.title} does not list it yet; try again in a moment"
     name = kind.value(rows[0], "name") if len(rows) == 1 else None
     return Target(word, safe(str(name or word)), left_out=why)
 
 
-def written(outcome: Outcome, write: Callable[[], object]) -> Outcome:
-    """Write what was done in the cloud to the cache; where that fails, tell both: it was done all the same."""
+def written(outcome: Result, write: Callable[[], object]) -> Result:
+    """Write a change of the cloud to the cache; where that fails, the result says both: the change was made."""
     try:
         write()
     except CacheError as error:
@@ -103,13 +95,13 @@ def written(outcome: Outcome, write: Callable[[], object]) -> Outcome:
     return outcome
 
 
-def with_row(call: Call, kind: Kind, native: str, outcome: Outcome, write: Callable[[], object]) -> Outcome:
+def with_row(context: Context, kind: Kind, native: str, outcome: Result, write: Callable[[], object]) -> Result:
     """Return the outcome of what was done to an object, with its row as it is in the cache after `write`."""
     fields: list[tuple[str, object]] = [("id", native)]
 
     def write_and_read() -> None:
         write()
-        for row in call.session.cache.rows.named(kind, call.session.scope, native):
-            fields[:] = [(column.name, value) for column, value in zip(kind.columns, row, strict=True)]
+        for row in context.session.cache.rows.named(kind, context.session.scope, native):
+            fields[:] = [(column.name, value) for column, value in kind.cells(row)]
 
     return replace(written(outcome, write_and_read), kind=kind, fields=tuple(fields))

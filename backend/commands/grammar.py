@@ -25,7 +25,7 @@ def split(line: str) -> list[str]:
 
 
 def parse(words: Sequence[str]) -> Parsed:
-    """Return the command that `words` call, a leading `aws` passed over; values are not looked up yet.
+    """Return the command that `words` call, a leading `aws` passed over; values are not looked up here.
 
     Raises UsageError for unknown words, with the nearest match, for an unknown option, for a word too many, or for one
     that is no text.
@@ -138,7 +138,7 @@ def _takes_next(param: Param | None) -> bool:
 
 
 def _unquoted(values: Iterable[str]) -> Iterator[str]:
-    # A name with blanks would need quotes that a half-typed line does not have yet: its id serves.
+    # A name with blanks needs quotes, which a half-typed line does not have: its id is offered instead.
     return (value for value in values if _PLAIN.fullmatch(value))
 
 
@@ -146,4 +146,4 @@ _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 """What needs no quotes in a shell; see shlex.quote."""
 
 _OFFERED = 50
-"""So many words are offered at most: another letter finds the rest."""
+"""At most this many words are offered: another letter finds the rest."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from backend import export
 from backend.catalog import KINDS
 from backend.commands.lookup import fetch, find
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.format import counted
@@ -15,76 +15,77 @@ from backend.session import SettingChange, cloud_named
 from backend.state import remember
 
 
-def refresh_kind(kind: Kind) -> Callable[[Call], Outcome]:
+def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND refresh`."""
 
-    def run(call: Call) -> Outcome:
-        done = fetch(call, kind)
-        return Outcome(message=summary(done), kind=kind, differences=(done,))
+    def run(context: Context) -> Result:
+        done = fetch(context, kind)
+        return Result(message=summary(done), kind=kind, differences=(done,))
 
     return run
 
 
-def list_kind(kind: Kind) -> Callable[[Call], Outcome]:
+def list_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND list`: from the cache when refresh is off, fetched first when it is on.
 
-    When fetching fails the rows of the cache are listed all the same, and the failure is told.
+    When fetching fails, the result has the rows of the cache and the failure.
     """
 
-    def run(call: Call) -> Outcome:
-        failure = _fetched(call, kind)
-        rows = tuple(call.session.cache.rows.snapshot(kind, call.session.scope))
-        return Outcome(kind=kind, rows=rows, failure=failure)
+    def run(context: Context) -> Result:
+        failure = _fetched(context, kind)
+        rows = tuple(context.session.cache.rows.snapshot(kind, context.session.scope))
+        return Result(kind=kind, rows=rows, failure=failure)
 
     return run
 
 
-def export_kind(kind: Kind) -> Callable[[Call], Outcome]:
+def export_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND export`: all rows, or those that are named, into a file."""
 
-    def run(call: Call) -> Outcome:
-        path = expanded(call.args["file"])
+    def run(context: Context) -> Result:
+        path = expanded(context.args["file"])
         export.check(path)
-        failure = "" if call.args["only"] else _fetched(call, kind)
-        if call.args["only"]:
+        failure = "" if context.args["only"] else _fetched(context, kind)
+        if context.args["only"]:
             known = {
-                str(kind.value(row, "id")): row for row in call.session.cache.rows.snapshot(kind, call.session.scope)
+                str(kind.value(row, "id")): row
+                for row in context.session.cache.rows.snapshot(kind, context.session.scope)
             }
-            rows = [known.get(word) or find(call, kind, word) for word in call.args["only"].split(",")]
+            rows = [known.get(word) or find(context, kind, word) for word in context.args["only"].split(",")]
         else:
-            rows = call.session.cache.rows.snapshot(kind, call.session.scope)
+            rows = context.session.cache.rows.snapshot(kind, context.session.scope)
         export.write(kind, rows, path)
         what = counted(len(rows), kind.noun, kind.nouns)
-        return Outcome(f"{what} written to {path}.", failure=failure)
+        return Result(f"{what} written to {path}.", failure=failure)
 
     return run
 
 
-def _fetched(call: Call, kind: Kind) -> str:
+def _fetched(context: Context, kind: Kind) -> str:
     """Fetch a listing where refresh is on, and return why that failed, "" where it did not."""
-    if call.session.fetches:
+    if context.session.fetches:
         try:
-            fetch(call, kind)
+            fetch(context, kind)
         except CloudmeshError as error:
             return str(error)
     return ""
 
 
-def refresh_all(call: Call) -> Outcome:
+def refresh_all(context: Context) -> Result:
     """Refresh every kind; one that fails leaves the others refreshed."""
-    session = call.session
+    session = context.session
     done = refresh_many(
         [kind for kind in KINDS.values() if session.has(kind.name)],
         session.connect,
         session.cache,
         session.scope,
-        check=call.check,
-        progress=call.progress,
-        waits=call.waits,
+        check=context.check,
+        progress=context.progress,
+        waits=context.waits,
     )
     failures = [one.error for one in done if one.error]
     message = "; ".join(summary(one) for one in done if not one.error)
-    return Outcome(message, differences=tuple(done), failure=" ".join(failures))
+    return Result(message, differences=tuple(done), failure=" ".join(failures))
 
 
 def summary(done: Difference) -> str:
@@ -98,24 +99,24 @@ def summary(done: Difference) -> str:
     return f"{found}, refreshed elsewhere" if done.shared else found
 
 
-def switch_refresh(on: bool) -> Callable[[Call], Outcome]:
+def switch_refresh(on: bool) -> Callable[[Context], Result]:
     """Return the function of `refresh on` or `refresh off`."""
 
-    def run(call: Call) -> Outcome:
-        remember(call.session.settings, call.session.home, refresh=on)
+    def run(context: Context) -> Result:
+        remember(context.session.settings, context.session.home, refresh=on)
         message = (
             "refresh is on: what is stale is fetched when it is shown or listed."
             if on
             else "refresh is off: the cache is shown until you ask for a refresh."
         )
-        return Outcome(message, setting=SettingChange(refresh=on))
+        return Result(message, setting=SettingChange(refresh=on))
 
     return run
 
 
-def set_default(call: Call) -> Outcome:
+def set_default(context: Context) -> Result:
     """Switch to another configured cloud, now and in later runs."""
-    cloud = cloud_named(call.session.settings, call.args["cloud"])
-    remember(call.session.settings, call.session.home, cloud=cloud.name)
+    cloud = cloud_named(context.session.settings, context.args["cloud"])
+    remember(context.session.settings, context.session.home, cloud=cloud.name)
     message = f"The default cloud is {cloud.name} ({cloud.provider.name}, {cloud.region})."
-    return Outcome(message, setting=SettingChange(cloud=cloud.name))
+    return Result(message, setting=SettingChange(cloud=cloud.name))

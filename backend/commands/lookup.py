@@ -1,6 +1,6 @@
 """Finds the object that a word of a command names: by its id, or by a name that no other has."""
 
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
 from backend.kinds.model import Kind, Row
@@ -10,36 +10,36 @@ from backend.refresh import Difference, refresh
 from backend.text import safe
 
 
-def find(call: Call, kind: Kind, word: str, *, fresh: bool = False) -> Row:
+def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row:
     """Return the row that `word` names.
 
     A listing that does not have it and is stale is fetched first; so is, where it must be `fresh`, one that has it as a
     name, which may be another's by now. Raises NotFoundError, with the nearest match, and
     RefusedError, with the ids, when several share the name.
     """
-    rows = known(call, kind, word)
+    rows = known(context, kind, word)
     named = fresh and not is_id(word)
-    if (named or not rows) and _is_stale(call, kind):
-        fetch(call, kind)
-        rows = known(call, kind, word)
+    if (named or not rows) and _is_stale(context, kind):
+        fetch(context, kind)
+        rows = known(context, kind, word)
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise _missing(call, kind, word)
+        raise _missing(context, kind, word)
     ids = ", ".join(sorted(safe(kind.value(row, "id")) for row in rows))
     raise RefusedError(f"{len(rows)} {kind.nouns} share the name {safe(word)!r}: {ids}.", "Give the id instead.")
 
 
-def fetch(call: Call, kind: Kind) -> Difference:
+def fetch(context: Context, kind: Kind) -> Difference:
     """Refresh one kind of the current cloud."""
-    session = call.session
-    provider = call.connect()
-    return refresh(kind, provider, session.cache, session.scope, check=call.check, progress=call.progress)
+    session = context.session
+    provider = context.connect()
+    return refresh(kind, provider, session.cache, session.scope, check=context.check, progress=context.progress)
 
 
-def known(call: Call, kind: Kind, word: str) -> list[Row]:
+def known(context: Context, kind: Kind, word: str) -> list[Row]:
     """Return the rows of the cache that `word` names: several where they share it as their name."""
-    rows = call.session.cache.rows.named(kind, call.session.scope, word)
+    rows = context.session.cache.rows.named(kind, context.session.scope, word)
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and kind.free_in:
@@ -47,21 +47,21 @@ def known(call: Call, kind: Kind, word: str) -> list[Row]:
     return rows
 
 
-def id_of(call: Call, kind: Kind, word: str) -> str:
+def id_of(context: Context, kind: Kind, word: str) -> str:
     """Return the id of what a word names; the word itself where the cache knows no such thing, or several."""
-    rows = known(call, kind, word)
+    rows = known(context, kind, word)
     return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
 
 
-def _is_stale(call: Call, kind: Kind) -> bool:
-    session = call.session
+def _is_stale(context: Context, kind: Kind) -> bool:
+    session = context.session
     age = session.cache.refreshes.of(kind, session.scope).age()
     never = age is None and session.cache.refusal is None
     return never or (session.fetches and age is not None and age > session.settings.max_age_of(kind))
 
 
-def _missing(call: Call, kind: Kind, word: str) -> NotFoundError:
-    session = call.session
+def _missing(context: Context, kind: Kind, word: str) -> NotFoundError:
+    session = context.session
     age = session.cache.refreshes.of(kind, session.scope).age()
     where = f"cloud {session.cloud.name}, region {session.cloud.region}"
     when = f", as listed {duration(age)} ago" if age is not None else ""

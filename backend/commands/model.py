@@ -10,7 +10,7 @@ from backend.commands.preview import Preview
 from backend.config import expanded
 from backend.errors import CloudmeshError, UsageError
 from backend.journal.entry import Entry
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.providers.protocol import Provider, Waiting
 from backend.refresh import Difference, Progress
 from backend.session import Session, SettingChange
@@ -35,13 +35,15 @@ class Param:
     """What the configuration says where the user says nothing."""
     minimum: int | None = None
     word: str = ""
-    """What stands for the value in a usage line, where that is not its name."""
+    """The value in a usage line, where that is not the name of the parameter."""
     needs: str = ""
     """What the cloud must be able to do; see Command."""
     dry: bool = False
     """With it the command only asks whether it could be done."""
+    acted_on: bool = False
+    """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
-    """One call takes several, joined by commas: marked rows are one command, not one each."""
+    """It takes several values, joined by commas: marked rows are one command, not one each."""
     asked: Callable[[Row], bool] | None = None
     """Whether a dialog on a row has a field for it; None: every dialog has."""
 
@@ -67,12 +69,12 @@ class Param:
 def one_of(kind: Kind) -> Param:
     """Return the parameter that names the object of `kind` that a command acts on."""
     words = "Name" if kind.handle == "name" else "Id or unique name"
-    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True)
+    return Param(kind.name, f"{words} of the {kind.noun}", kind=kind.name, required=True, acted_on=True)
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a command: what it works on, with what, and whom it tells."""
+class Context:
+    """What one run of a command works with: the session, the arguments, and the callbacks."""
 
     session: Session
     args: Mapping[str, Any]
@@ -80,7 +82,7 @@ class Call:
     """Raises Cancelled when the user has cancelled."""
     progress: Callable[[Progress], None] = ignore
     waits: Callable[[Waiting], None] = ignore
-    """Told when something asked of the cloud waits to be asked again."""
+    """Called when a request to the cloud waits to be sent again."""
     entry: Entry | None = None
     """Its entry in the journal; None where it changes nothing."""
     production: frozenset[str] = frozenset()
@@ -99,7 +101,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What a command returns: one sentence and, depending on the command, rows, fields, differences or text."""
 
     message: str = ""
@@ -113,20 +115,22 @@ class Outcome:
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
     """A sentence where the command did something but not all; it then counts as failed."""
+    shows_fields: bool = False
+    """The shell prints the fields too, not the message alone."""
     undo: str = ""
     """The command that reverses what was done, as it would be typed, where there is one."""
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
-    parts: tuple["Result", ...] = ()
+    parts: tuple["Finished", ...] = ()
     """The result of each of the commands that it ran."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """The result of one command."""
+class Finished:
+    """A command that has run, and its result or error."""
 
     parsed: "Parsed"
-    outcome: Outcome | CloudmeshError
+    outcome: Result | CloudmeshError
 
     @property
     def error(self) -> CloudmeshError | None:
@@ -142,17 +146,22 @@ class Command:
 
     words: tuple[str, ...]
     help: str
-    run: Callable[[Call], Outcome]
+    run: Callable[[Context], Result]
     params: tuple[Param, ...] = ()
     effect: Effect = "reads"
     key: str = ""
     """Its key in the dashboard, as textual names keys; "" for none."""
     minor: bool = False
-    """Whether its key is told of in the help alone, for want of room in the line of keys."""
+    """Only the help shows its key: the line of keys has no room for all."""
     on: tuple[str, ...] = ()
     """The kinds on whose tabs the key applies; empty: everywhere."""
     impossible_in: frozenset[str] = frozenset()
-    """The states of the cursor's row in which the command surely cannot work; in all others the cloud decides."""
+    """The states of the cursor's row in which the command cannot work; in all others the cloud decides."""
+    hindrance: Callable[[Row, Callable[[str, Ref], str]], str] | None = None
+    """Says why the command cannot act on a row, "" where only the row's state says so: "is in use by web".
+
+    Takes the row and what returns the name of an object for its kind, and its scope and id.
+    """
     needs: str = ""
     """What the cloud must be able to do beyond having its kind, as ProviderEntry.capabilities has it."""
     asks: bool = False
@@ -160,24 +169,24 @@ class Command:
     shows: str | None = None
     """The kind whose tab shows the same in the dashboard, or "journal"."""
     lifts_guard: bool = False
-    """Whether it takes away what keeps an object from being destroyed: it is confirmed as slowly as what destroys."""
+    """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""
     """What the dialog's button says, where that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
     sets: bool = False
-    """Whether it changes a setting: the dashboard runs such commands one after the other, in the order of asking."""
-    preview: Callable[[Call, Sequence[str]], Preview] | None = None
+    """It changes a setting: the dashboard runs such commands one by one, in order."""
+    preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
-    look: Callable[[Call], Outcome | None] | None = None
-    """Probes for the outcome where the answer was lost: an outcome when it was done, None when it was not.
+    probe: Callable[[Context], Result | None] | None = None
+    """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
 
     It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
     """
-    resend: Callable[[Call], Outcome] | None = None
+    resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
-    """Whether a change is an entry of its own; not where it only goes on with others."""
+    """A change has an entry of its own; False where the command only continues others."""
 
     @property
     def name(self) -> str:
@@ -207,6 +216,14 @@ class Parsed:
     given: Mapping[str, str]
     production: frozenset[str] = frozenset()
     """Names or ids of production objects that were typed to confirm that they are destroyed; never journalled."""
+    scope: Scope | None = None
+    """The cloud and region that it acts in, which are those of its row; None: those of the session."""
+
+    def at(self, session: Session) -> Session:
+        """Return the session in the cloud and region that it acts in. Raises ConfigError where that is configured no
+        more.
+        """
+        return session if self.scope is None else session.at(self.scope)
 
     def missing(self, session: Session) -> list[Param]:
         """Return the required parameters that neither the user nor the configuration gives."""

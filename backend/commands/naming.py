@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from backend.catalog import KINDS
 from backend.commands.common import label
 from backend.commands.lookup import known
-from backend.commands.model import Call, Parsed
+from backend.commands.model import Context, Parsed
 from backend.errors import CacheError, CloudError, InVainError, NotFoundError
 from backend.kinds.model import Kind
 from backend.text import safe
 
 
 @contextmanager
-def named(parsed: Parsed, call: Call) -> Iterator[None]:
+def named(parsed: Parsed, context: Context) -> Iterator[None]:
     """Have what fails in the block say which action has failed, and on what; a listing, for example, says neither.
 
     Usage errors, refusals and what does not exist name it themselves.
@@ -21,35 +21,35 @@ def named(parsed: Parsed, call: Call) -> Iterator[None]:
     try:
         yield
     except (CloudError, CacheError) as error:
-        about(error, parsed, call)
+        about(error, parsed, context)
         raise
 
 
-def about(error: CloudError | CacheError, parsed: Parsed, call: Call) -> None:
+def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> None:
     """Put into an error which action has failed, and on what, where it does not say so itself."""
     if isinstance(error, (NotFoundError, InVainError)) and not error.doing:
         return
-    if call.entry is None and not error.reading:  # a trial, which speaks for itself
+    if context.entry is None and not error.reading:  # a dry run; its error names the action
         return
     command = parsed.command
     kind = KINDS.get(command.words[0])
-    name, called = _object(parsed, kind, None if isinstance(error, CacheError) else call)
+    name, called = _object(parsed, kind, None if isinstance(error, CacheError) else context)
     noun = f"{kind.noun} " if kind and not (kind.bare and called) else ""
     action = f"{command.words[-1]} of {noun}{called}".rstrip() if kind else command.name
-    error.name_action(action, called, name, undone=call.entry is None or call.entry.outcome == "waiting")
+    error.name_action(action, called, name, undone=context.entry is None or context.entry.outcome == "waiting")
 
 
-def _object(parsed: Parsed, kind: Kind | None, call: Call | None) -> tuple[str, str]:
+def _object(parsed: Parsed, kind: Kind | None, context: Context | None) -> tuple[str, str]:
     """Return the name of what a command acts on, or makes, and how a sentence calls it; as given where none is known.
 
-    Without a call the cache, which may be what has failed, is not asked.
+    Without a context the cache is not read: it may be what failed.
     """
     target = parsed.command.target(kind.name) if kind else None
     word = parsed.given.get(target.name if target else "name", "")
-    if kind is None or target is None or not word or call is None:
+    if kind is None or target is None or not word or context is None:
         return word, safe(word)
     try:
-        rows = known(call, kind, word)
+        rows = known(context, kind, word)
     except CacheError:
         rows = []
     if len(rows) != 1:

@@ -1,8 +1,10 @@
 """What a command would destroy or lose, object by object, as the cloud says at this moment."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from backend.kinds.model import Scope
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Target:
     left_out: str = ""
     """Why the command does not touch it; "" where it does."""
     production: bool = False
+    scope: Scope | None = None
+    """The cloud and region that it is in; None: those of the session that looked at it."""
     final: bool = False
     """It takes data along that nothing brings back, and that a single key must not confirm."""
 
@@ -47,7 +51,7 @@ class Preview:
     given: Mapping[str, str] = field(default_factory=dict)
     """Arguments with which a command that names no object acts on these and no others."""
     notes: tuple[str, ...] = ()
-    """What is to be said before all else, such as what could not be looked at, and why."""
+    """Shown first: what could not be found out, and why."""
     destroys: bool = True
     """Whether the command deletes its targets; one that only changes them wants nothing typed."""
 
@@ -85,3 +89,15 @@ class Preview:
     def is_final(self) -> bool:
         """Whether it loses what nothing brings back: then Enter alone does nothing."""
         return self.destroys or any(one.final for one in self.acted_on)
+
+
+def of_scopes(found: Sequence[tuple[Scope, Preview]]) -> Preview:
+    """Return one preview of what was looked at in each of several scopes; each target says which scope is its own."""
+    previews = [preview for _, preview in found]
+    return Preview(
+        tuple(replace(target, scope=scope) for scope, preview in found for target in preview.targets),
+        tuple(total for preview in previews for total in preview.totals),
+        {name: value for preview in previews for name, value in preview.given.items()},
+        tuple(dict.fromkeys(note for preview in previews for note in preview.notes)),
+        any(preview.destroys for preview in previews),
+    )

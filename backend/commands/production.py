@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from backend.commands.common import label
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.errors import UsageError
 from backend.kinds.model import Kind
 from backend.providers.protocol import Item
@@ -30,16 +30,16 @@ def is_production(item: Item, rules: Iterable[str]) -> bool:
     return bool(production_tag(tags_of(item), rules))
 
 
-def check_production(call: Call, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
+def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
     """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
 
-    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every command that
-    destroys something calls this right before it sends anything, whatever asked for the command.
+    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every
+    destroying command calls this right before it sends a request.
     """
     for item in items:
-        tag = production_tag(tags_of(item), call.session.settings.production)
+        tag = production_tag(tags_of(item), context.session.settings.production)
         name, native = str(item.get("name") or ""), str(item["id"])
-        if tag and not call.production & (_words(item) | (_words(goes_with) if goes_with else set())):
+        if tag and not context.production & (_words(item) | (_words(goes_with) if goes_with else set())):
             word = name if name and safe(name) == name else native
             because = f"goes with {label(goes_with.get('name'), goes_with['id'])}, " if goes_with else ""
             raise UsageError(

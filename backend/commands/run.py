@@ -1,4 +1,4 @@
-"""Runs commands, one or many: the one way by which any face changes anything."""
+"""Runs commands, one or many: everything that changes a cloud goes through here."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ from typing import Any
 from backend.callbacks import ignore
 from backend.catalog import KINDS
 from backend.commands.lookup import find, id_of
-from backend.commands.model import Call, Command, Outcome, Parsed, Result
+from backend.commands.model import Command, Context, Finished, Parsed, Result
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.config import Cloud
@@ -29,6 +29,7 @@ from backend.errors import (
     bug,
 )
 from backend.journal.entry import Entry, plan
+from backend.kinds.model import Scope
 from backend.log import logger
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
@@ -36,14 +37,14 @@ from backend.refresh import LISTING_DELAY, Progress
 from backend.session import Session
 from backend.text import safe
 
-Told = Callable[[int, Result], object]
+Told = Callable[[int, Finished], object]
 """Called with the place of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
 """Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
 
 AT_ONCE = 4
-"""Commands run side by side: EC2 lets in some five changes a second for long, and more of us would only wait."""
+"""Commands run side by side: EC2 accepts about five changes a second, so that more would only wait."""
 
 
 def allowed(command: Command, session: Session) -> bool:
@@ -98,27 +99,27 @@ def _check_allowed(command: Command, session: Session) -> None:
 
 
 def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
-    """Return whether a call of the command has an entry in the journal: it changes something, and is no trial."""
+    """Return whether a run of the command has a journal entry: it changes something and is no dry run."""
     dry = any(param.dry and args.get(param.name) for param in command.params)
     return command.effect != "reads" and command.journalled and not dry
 
 
 def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
-    """Return what a command that destroys nothing by itself would lose, None for one that loses nothing.
+    """Return what a command that does not destroy would still lose, None where it loses nothing.
 
     What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
     where the cloud does not say what would be lost: then the command should not be run unseen.
     """
-    command = parsed.command
+    command, session = parsed.command, parsed.at(session)
     if command.preview is None or command.effect == "destroys" or not allowed(command, session):
         return None
     if not (param := command.object) or not param.kind:
         return None
-    call = Call(session, parsed.bind(session), check)
+    context = Context(session, parsed.bind(session), check)
     try:
         kind = KINDS[param.kind]
-        row = find(call, kind, call.args[param.name])
-        return command.preview(call, [str(kind.value(row, "id"))])
+        row = find(context, kind, context.args[param.name])
+        return command.preview(context, [str(kind.value(row, "id"))])
     except (NotFoundError, RefusedError):
         return None
     except CloudError as error:
@@ -136,7 +137,7 @@ def execute(
     progress: Callable[[Progress], None] = ignore,
     waits: Callable[[Waiting], None] = ignore,
     entry: Entry | None = None,
-) -> Outcome:
+) -> Result:
     """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
 
     `entry` is its entry in the journal where it has one already. When the cloud's answer is lost the cloud is asked for
@@ -144,21 +145,21 @@ def execute(
 
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
     """
-    command = parsed.command
+    command, session = parsed.command, parsed.at(session)
     _check_allowed(command, session)
     args = parsed.bind(session)
     if what := lacking(command, session, args):
         raise cannot(session, what)
     if not is_journalled(command, args):
-        call = Call(session, args, check, progress, waits, production=parsed.production)
-        with named(parsed, call) if command.effect != "reads" else nullcontext():
-            return _run(command, call)
+        context = Context(session, args, check, progress, waits, production=parsed.production)
+        with named(parsed, context) if command.effect != "reads" else nullcontext():
+            return _run(command, context)
     if entry is None:
-        (entry,) = plan(session.cache, session.scope, session.home, [parsed.lasting])
-    call = Call(session, args, check, progress, waits, entry, parsed.production)
-    with entry.recorded(), named(parsed, call):
+        (entry,) = plan(session.cache, session.home, [(session.scope, parsed.lasting)])
+    context = Context(session, args, check, progress, waits, entry, parsed.production)
+    with entry.recorded(), named(parsed, context):
         try:
-            return _sent_before(command, call) or _run(command, call)
+            return _sent_before(command, context) or _run(command, context)
         except UnsureError as error:
             lost = error
         except (CloudmeshError, Cancelled):
@@ -172,29 +173,29 @@ def execute(
                 "This is a bug in cloudmesh-tui.",
                 "Run with --log-file FILE and report it; refresh before you repeat it.",
             )
-        return _found_out(command, call, lost)
+        return _found_out(command, context, lost)
 
 
-def _run(command: Command, call: Call) -> Outcome:
-    """Run a command; where the cloud does not know an object yet that a command has just made, again in a moment."""
-    looks = iter(call.session.looks)
+def _run(command: Command, context: Context) -> Result:
+    """Run a command; run it again in a moment where the cloud does not list a new object yet."""
+    looks = iter(context.session.backoff)
     while True:
         try:
-            return command.run(call)
+            return command.run(context)
         except NotListedError as error:
             early = error
         except NotFoundError as error:
-            if (found := _just_made(command, call, error)) is None:
+            if (found := _just_made(command, context, error)) is None:
                 raise
             early = found
             logger.info("%s: %s", command.name, safe(str(error)))
         if (seconds := next(looks, None)) is None:
             raise early
-        call.waits(Waiting(command.name, "not listed yet", monotonic() + seconds))
-        _pause(seconds, call.check)
+        context.waits(Waiting(command.name, "not listed yet", monotonic() + seconds))
+        _pause(seconds, context.check)
 
 
-def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedError | None:
+def _just_made(command: Command, context: Context, error: NotFoundError) -> NotListedError | None:
     """Return the error for an object of a command that was made a moment ago, None where it is another that is missing.
 
     A listing may have it before the rest of the cloud knows it.
@@ -203,13 +204,13 @@ def _just_made(command: Command, call: Call, error: NotFoundError) -> NotListedE
     given = [
         (KINDS[param.kind], str(word))
         for param in command.params
-        if param.kind and not param.many and (word := call.args.get(param.name))
+        if param.kind and not param.many and (word := context.args.get(param.name))
     ]
-    objects = [(kind, word, id_of(call, kind, word)) for kind, word in given]
+    objects = [(kind, word, id_of(context, kind, word)) for kind, word in given]
     meant = [one for one in objects if one[1] in error.message or one[2] in error.message]
     for kind, _, native in meant or objects:  # the cloud may not say which
-        if call.session.cache.rows.made_since(kind, call.session.scope, native, since):
-            title = call.session.cloud.provider.title
+        if context.session.cache.rows.made_since(kind, context.session.scope, native, since):
+            title = context.session.cloud.provider.title
             early = f"{kind.titled} {safe(native)} was made a moment ago, and {title} may not know it everywhere yet."
             return NotListedError(f"{error.message} {early}", "Try again in a moment.")
     return None
@@ -231,17 +232,17 @@ def may_resend(command: Command, entry: Entry, session: Session) -> bool:
     return command.resend is not None and known and entry.vouched and not entry.told and young
 
 
-def _sent_before(command: Command, call: Call) -> Outcome | None:
+def _sent_before(command: Command, context: Context) -> Result | None:
     """Return the outcome of a command that an earlier run has sent; None where it was not sent, or not done.
 
     A request with a token is sent again as it was, so that it never does its work twice.
     """
-    entry = call.journal
-    if not entry.was_sent or command.look is None:
+    entry = context.journal
+    if not entry.was_sent or command.probe is None:
         return None
     entry.sending(*entry.objects, **entry.request)
     try:
-        outcome = command.look(call)
+        outcome = command.probe(context)
     except UnsureError:
         raise
     except (CloudError, CacheError, Cancelled) as error:
@@ -249,24 +250,24 @@ def _sent_before(command: Command, call: Call) -> Outcome | None:
             raise
         why = str(error) or "Looking for its outcome was cancelled."
         raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
-    if outcome is None and command.resend and call.session.has("request tokens"):
-        return command.resend(call)
+    if outcome is None and command.resend and context.session.has("request tokens"):
+        return command.resend(context)
     return outcome
 
 
-def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
+def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
     """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` where it stays unknown."""
     undone, why = False, ""
-    for seconds in call.session.looks:
+    for seconds in context.session.backoff:
         try:
-            _pause(seconds, call.check)
-            outcome = command.look(call) if command.look else None
-            if outcome is None and command.resend and may_resend(command, call.journal, call.session):
-                outcome = command.resend(call)
+            _pause(seconds, context.check)
+            outcome = command.probe(context) if command.probe else None
+            if outcome is None and command.resend and may_resend(command, context.journal, context.session):
+                outcome = command.resend(context)
         except (CloudError, CacheError) as error:
             if is_outcome(error):
                 raise
-            # That it cannot be looked up now says nothing of what was done.
+            # A failed probe says nothing about the command.
             undone, why = False, _why_unknown(lost, error)
             continue
         except Cancelled:  # the listing may lag: what was not seen so far may have been done
@@ -278,9 +279,9 @@ def _found_out(command: Command, call: Call, lost: UnsureError) -> Outcome:
             logger.exception("looking for the outcome of %s failed", command.name)
             raise lost from None
         if outcome is not None:
-            title = call.session.cloud.provider.title
+            title = context.session.cloud.provider.title
             return replace(outcome, message=f"{outcome.message} The answer was lost, so {title} was asked again.")
-        undone = command.look is not None
+        undone = command.probe is not None
     ended = (
         CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
         if undone
@@ -314,32 +315,33 @@ def execute_all(
     waits: Callable[[Waiting], None] = ignore,
     told: Told = ignore,
     entries: Sequence[Entry] | None = None,
-) -> list[Result]:
+) -> list[Finished]:
     """Run commands side by side and return the result of each, in their order; one that fails leaves the others run.
 
     All are in the journal before the first is begun. `told` and `waits` are called on other threads. When `check`
-    raises, those not yet begun are cancelled and say so; one alone raises Cancelled. `progress` is told by one alone.
+    raises, those not begun are cancelled and say so; a single one raises Cancelled. Only a single one calls `progress`.
 
     Raises CacheError, and then nothing was done, when the journal cannot be written.
     """
     if len(commands) == 1 and entries is None:
-        # As it is: who asks for one command is told at once that it was cancelled, or that it is a bug.
+        # One command alone: that it was cancelled, or that it is a bug, is raised at once.
         try:
-            return [Result(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
+            return [Finished(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
         except CloudmeshError as error:
-            return [Result(commands[0], error)]
-    written = []
+            return [Finished(commands[0], error)]
+    written: dict[int, tuple[Scope, str]] = {}
     for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
-        _check_allowed(parsed.command, session)
-        if is_journalled(parsed.command, parsed.bind(session)):
-            written.append(place)
+        at = parsed.at(session)
+        _check_allowed(parsed.command, at)
+        if is_journalled(parsed.command, parsed.bind(at)):
+            written[place] = at.scope, parsed.lasting
     if entries is None:
-        entries = plan(session.cache, session.scope, session.home, [commands[place].lasting for place in written])
+        entries = plan(session.cache, session.home, [*written.values()])
     entry_of = dict(zip(written, entries, strict=True))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for place in range(len(commands)):
         waiting.put(place)
-    found: dict[int, Result] = {}
+    found: dict[int, Finished] = {}
 
     def work() -> None:
         mine = replace(session, connector=_Kept(session.connector))
@@ -365,27 +367,27 @@ def _result(
     check: Callable[[], None],
     waits: Callable[[Waiting], None],
     entry: Entry | None,
-) -> Result:
+) -> Finished:
     try:
-        return Result(parsed, execute(parsed, session, check=check, waits=waits, entry=entry))
+        return Finished(parsed, execute(parsed, session, check=check, waits=waits, entry=entry))
     except CloudmeshError as error:
-        return Result(parsed, error)
+        return Finished(parsed, error)
     except Cancelled:
-        return Result(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
+        return Finished(parsed, RefusedError(f"{parsed.line} was cancelled and not done."))
     except Exception as error:  # noqa: BLE001 - a bug costs its own command, not those that wait behind it
         logger.exception("%s failed", safe(parsed.line))
-        return Result(parsed, bug(parsed.line, error))
+        return Finished(parsed, bug(parsed.line, error))
 
 
 class _Kept:
-    """One thread's connections: a bulk of commands shakes hands once for each thread, not once for each command."""
+    """The connections of one thread: many commands share one TLS handshake for each thread."""
 
     def __init__(self, connector: Connect) -> None:
         self._connector = connector
-        self._provider: Provider | None = None
+        self._providers: dict[tuple[str, str], Provider] = {}
 
     def __call__(self, cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-        # All commands of a bulk are of one cloud, and share one check.
-        if self._provider is None:
-            self._provider = self._connector(cloud, check, waits)
-        return self._provider
+        scope = cloud.name, cloud.region
+        if scope not in self._providers:  # all commands of a bulk share one check
+            self._providers[scope] = self._connector(cloud, check, waits)
+        return self._providers[scope]

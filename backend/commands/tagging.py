@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 
 from backend.commands.common import label, present, with_row
-from backend.commands.model import Call, Command, Outcome, Param, one_of
+from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.kinds.model import Kind
 from backend.providers.protocol import Item, Tagged
 from backend.text import safe
@@ -24,7 +24,7 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
             minor=True,
             on=(kind.name,),
             needs=f"tags of {kind.nouns}",
-            look=came_of_tag(kind),
+            probe=probe_tag(kind),
         ),
         Command(
             (kind.name, "untag"),
@@ -33,62 +33,62 @@ def tag_commands(kind: Kind) -> tuple[Command, ...]:
             params=(one, Param("key", "The tag's key", required=True)),
             effect="changes",
             needs=f"tags of {kind.nouns}",
-            look=came_of_tag(kind),
+            probe=probe_tag(kind),
         ),
     )
 
 
-def tag(kind: Kind) -> Callable[[Call], Outcome]:
-    """Return the function of `KIND tag`; what the tag was before is in the command that takes it back."""
+def tag(kind: Kind) -> Callable[[Context], Result]:
+    """Return the function of `KIND tag`; the command that undoes it has the earlier value."""
 
-    def run(call: Call) -> Outcome:
-        key, _, value = call.args["tag"].partition("=")
-        return _set(call, kind, key, value)
+    def run(context: Context) -> Result:
+        key, _, value = context.args["tag"].partition("=")
+        return _set(context, kind, key, value)
 
     return run
 
 
-def untag(kind: Kind) -> Callable[[Call], Outcome]:
+def untag(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND untag`."""
 
-    def run(call: Call) -> Outcome:
-        return _set(call, kind, call.args["key"], None)
+    def run(context: Context) -> Result:
+        return _set(context, kind, context.args["key"], None)
 
     return run
 
 
-def came_of_tag(kind: Kind) -> Callable[[Call], Outcome | None]:
+def probe_tag(kind: Kind) -> Callable[[Context], Result | None]:
     """Return what probes for the outcome of `KIND tag` and `KIND untag`."""
 
-    def look(call: Call) -> Outcome | None:
-        sent = call.journal.request
-        provider, item = present(call, kind, call.journal.objects[0])
-        return (
-            _done(call, kind, item, provider.of(kind.name)) if _tags(item).get(sent["key"]) == sent["value"] else None
-        )
+    def look(context: Context) -> Result | None:
+        sent = context.journal.request
+        provider, item = present(context, kind, context.journal.objects[0])
+        if _tags(item).get(sent["key"]) != sent["value"]:
+            return None
+        return _done(context, kind, item, provider.of(kind.name))
 
     return look
 
 
-def _set(call: Call, kind: Kind, key: str, value: str | None) -> Outcome:
-    provider, item = present(call, kind, call.args[kind.name])
+def _set(context: Context, kind: Kind, key: str, value: str | None) -> Result:
+    provider, item = present(context, kind, context.args[kind.name])
     native, before = str(item["id"]), _tags(item).get(key)
     if before == value:
         has = f"has the tag {safe(key)}={safe(value)} already" if value is not None else f"has no tag {safe(key)}"
-        return Outcome(f"{label(item.get('name'), native)} {has}; nothing was done.", kind=kind)
-    call.check()
-    call.journal.sending(native, key=key, value=value, before=before)
+        return Result(f"{label(item.get('name'), native)} {has}; nothing was done.", kind=kind)
+    context.check()
+    context.journal.sending(native, key=key, value=value, before=before)
     face: Tagged = provider.of(kind.name)
     if value is None:
         face.untag(native, key)
     else:
         face.tag(native, key, value)
-    return _done(call, kind, item, face)
+    return _done(context, kind, item, face)
 
 
-def _done(call: Call, kind: Kind, item: Item, face: Tagged) -> Outcome:
+def _done(context: Context, kind: Kind, item: Item, face: Tagged) -> Result:
     native = str(item["id"])
-    key, value, before = (call.journal.request[name] for name in ("key", "value", "before"))
+    key, value, before = (context.journal.request[name] for name in ("key", "value", "before"))
     tags = {name: text for name, text in _tags(item).items() if name != key}
     if value is not None:
         tags[key] = value
@@ -99,11 +99,11 @@ def _done(call: Call, kind: Kind, item: Item, face: Tagged) -> Outcome:
     if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value
         undo = []
     return with_row(
-        call,
+        context,
         kind,
         native,
-        Outcome(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
-        lambda: call.session.cache.rows.put(kind, call.session.scope, [now]),
+        Result(f"{label(item.get('name'), native)} {done}.", undo=shlex.join([kind.name, *undo]) if undo else ""),
+        lambda: context.session.cache.rows.put(kind, context.session.scope, [now]),
     )
 
 

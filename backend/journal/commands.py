@@ -1,13 +1,13 @@
 """`journal list`, `journal resume` and `journal drop`."""
 
-from backend.commands.model import Call, Command, Outcome, Param
+from backend.commands.model import Command, Context, Param, Result
 from backend.journal import recovery
 from backend.journal.model import JOURNAL
 
 
-def list_entries(call: Call) -> Outcome:
+def list_entries(context: Context) -> Result:
     """List the newest entries of the journal, of every cloud that it knows, newest first."""
-    return Outcome(kind=JOURNAL, rows=tuple(call.session.cache.journal.rows(call.args["last"])))
+    return Result(kind=JOURNAL, rows=tuple(context.session.cache.journal.rows(context.args["last"])))
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -16,7 +16,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show what was done to the clouds, by whom and how it ended",
         list_entries,
         params=(
-            Param("last", "So many entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
+            Param("last", "At most N entries, the newest", "option", type="int", default=lambda _: "1000", minimum=1),
         ),
         key="J",
         shows="journal",

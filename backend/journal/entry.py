@@ -1,4 +1,4 @@
-"""What was done to a cloud, by whom and how it ended: an entry a command, on disk before anything is sent."""
+"""A journal entry: a command, who gave it and how it ended; on disk before anything is sent."""
 
 import getpass
 import socket
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend.cache import Scope
 from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
 from backend.journal import owner
 from backend.journal.seal import fits, seal
+from backend.kinds.model import Scope
 from backend.redact import redacted
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unknown"]
 """What is known of a command.
 
-waiting: nothing has been sent. unfinished: it was sent, and there is no answer yet. unknown: there never was one, and
-looking did not tell either. Every other one is final.
+waiting: nothing has been sent. unfinished: it was sent, and no answer has come. unknown: no answer came, and a probe
+did not find the outcome. Every other one is final.
 """
 
 
 _PATIENCE = 10.0
-"""Seconds for which the end of a command is tried to be written to a cache that is lost."""
+"""Seconds for which the end of a command is written again while the cache is lost."""
 
 
 class Entry:
-    """One command in the journal. `token`, its id, is also what the cloud tells its requests from others by."""
+    """One command in the journal. Its id is the `token` by which the cloud recognises its requests."""
 
     def __init__(self, cache: "Cache", home: Path, document: Mapping[str, Any], *, written: bool = True) -> None:
         self._cache = cache
@@ -52,7 +52,7 @@ class Entry:
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
         self.told = self.outcome == "unknown"
-        """Whether somebody was told that it may have been done: who has repeated it since wants no second one."""
+        """The user has read that it may have been done, and may have repeated it."""
         self.batch: str | None = document.get("batch")
         """The same for all commands that were started together."""
         self.objects: list[str] = list(document["objects"])
@@ -64,7 +64,7 @@ class Entry:
         self._taken_from: dict[str, Any] = {}
 
     def taken(self) -> bool:
-        """Take over an entry whose process has ended; return False where somebody else was quicker."""
+        """Take over an entry whose process has ended; return False where another process was quicker."""
         mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
         # No longer unknown, for then others would take it too; waiting it stays.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
@@ -93,7 +93,7 @@ class Entry:
         settled: bool = False,
         details: str = "",
     ) -> None:
-        """Write how it ended; `settled` says that no later look can tell more.
+        """Write how it ended; `settled` says that no later probe can find out more.
 
         `details` is all that the cloud said, where `error` has a part of it.
         """
@@ -144,7 +144,7 @@ class Entry:
             details = failure.details if isinstance(failure, CloudmeshError) else ""
             raise
         finally:
-            with suppress(CacheError):  # what happened in the cloud is told, not that it could not be written down
+            with suppress(CacheError):  # the outcome in the cloud is reported, not the failure to write it down
                 self._end_surely(outcome, error, time.monotonic() - began, details)
 
     def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
@@ -161,9 +161,10 @@ class Entry:
                 threading.Event().wait(0.2)
 
 
-def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> list[Entry]:
-    """Return an entry for each of these commands. Several are written, and on disk, as waiting to be sent; one alone is
-    written when it is sent, or has failed before.
+def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> list[Entry]:
+    """Return an entry for each of these commands, which are given with the scope that each acts in.
+
+    Several are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
 
     Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
     """
@@ -197,7 +198,7 @@ def plan(cache: "Cache", scope: Scope, home: Path, commands: Sequence[str]) -> l
             "owner": me,
             "owner_host": host,
         }
-        for place, command in enumerate(commands)
+        for place, (scope, command) in enumerate(commands)
     ]
     for document in documents:
         document["seal"] = seal(home, sealed(document))
@@ -212,12 +213,12 @@ def sealed(document: Mapping[str, Any]) -> list[object]:
 
 
 def here(entry: Entry) -> bool:
-    """Return whether the process that has an entry in its hands is, or was, one of this machine."""
+    """Return whether the owner of an entry is, or was, a process of this machine."""
     return entry.owner_host == _host()
 
 
 def _now() -> datetime:
-    """Return the time in the milliseconds that MongoDB keeps: what is told of and what is read back are the same."""
+    """Return the time in milliseconds, as MongoDB keeps it: what is written and what is read back are equal."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 

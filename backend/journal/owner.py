@@ -1,4 +1,4 @@
-"""Tells whether the process that began a command still runs: each holds a lock on a file until it ends, however."""
+"""Says whether the process that began a command still runs: each process holds a lock on a file until it ends."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ def sign(home: Path) -> str:
         folder = home / _FOLDER
         make_private(folder)
         name = uuid4().hex
-        # Not inheritable, as all that Python opens: a server that this process starts does not live on in its name.
+        # Python opens files as not inheritable: a server that this process starts does not keep the lock.
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
         _held[home] = name, handle
@@ -45,7 +45,7 @@ def lives(home: Path, name: str) -> bool | None:
 def _is_locked(path: Path) -> bool:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two may look at once
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two processes may test it at once
     except OSError:
         return True
     finally:

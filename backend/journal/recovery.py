@@ -1,4 +1,4 @@
-"""Looks for the outcome of commands whose process ended before they did, and goes on with those not begun."""
+"""Recovery: finds the outcome of commands whose process ended first, and runs those that were not begun."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from backend.callbacks import ignore
 from backend.catalog import KINDS
 from backend.commands.lookup import id_of
-from backend.commands.model import Call, Command, Outcome, Param, Parsed, Result
+from backend.commands.model import Command, Context, Finished, Param, Parsed, Result
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
 from backend.commands.run import allowed, execute_all, is_journalled, is_outcome, may_resend
@@ -32,12 +32,12 @@ FOREIGN = 3_600.0
 """Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
 
 ASKED_FOR = 86_400.0
-"""Seconds for which the outcome of a command is looked for: EC2 lists what is gone for an hour at most."""
+"""Seconds for which the outcome of a command is probed: EC2 lists a deleted object for at most an hour."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was found out about commands that were left unfinished."""
+    """What recovery found out about unfinished commands."""
 
     messages: tuple[str, ...] = ()
     """The outcomes of those that had been sent."""
@@ -55,7 +55,7 @@ class Recovered:
 
 
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
-    """Look for the outcome of every command that was sent and whose process has ended since.
+    """Probe for the outcome of every command that was sent and whose process has ended.
 
     Each is taken over by one process alone. It changes nothing in a cloud: a command that was not carried out waits
     to be resumed. With `resend`, which takes a command that changes something or the user's consent, a request with a
@@ -70,7 +70,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         if not entry.taken():
             continue
         try:
-            outcome = _look(entry, session, check, resend=resend and not session.locked)
+            outcome = _probe(entry, session, check, resend=resend and not session.locked)
         except (CloudError, RefusedError, UsageError) as error:
             if is_outcome(error):
                 entry.end("failed", str(error))
@@ -81,9 +81,9 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         except Cancelled:
             entry.end("unknown", "Looking for its outcome was cancelled.")
             raise
-        except CloudmeshError:  # of the cache or the configuration: the others would fare no better
+        except CloudmeshError:  # of the cache or the configuration: the others would fail too
             raise
-        except Exception:  # noqa: BLE001 - written by another version: it keeps no other from being looked for
+        except Exception:  # noqa: BLE001 - written by another version: the other entries go on
             logger.exception("the journal entry %s cannot be understood", entry.token)
             entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
             failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
@@ -99,15 +99,15 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
     return Recovered(tuple(messages), tuple(failures), len(left(session)))
 
 
-def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Outcome | None:
+def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
     parsed = _parsed(entry)
     command = parsed.command
-    if command.look is None:
+    if command.probe is None:
         raise UntoldError("Nothing tells.")
-    call = Call(session, parsed.given, check, entry=entry)
-    outcome = command.look(call)
+    context = Context(session, parsed.given, check, entry=entry)
+    outcome = command.probe(context)
     if outcome is None and resend and command.resend and may_resend(command, entry, session):
-        again = command.resend(call)
+        again = command.resend(context)
         return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
     return outcome
 
@@ -115,9 +115,6 @@ def _look(entry: Entry, session: Session, check: Callable[[], None], *, resend: 
 def _may_resend(entry: Entry, session: Session) -> bool:
     """Return whether what was sent, and not done, is sent again once the user wants it."""
     return entry.was_sent and may_resend(_parsed(entry).command, entry, session)
-
-
-_ACTED_ON = ("vm", "volume", "keypair")
 
 
 def _parsed(entry: Entry) -> Parsed:
@@ -130,8 +127,9 @@ def _parsed(entry: Entry) -> Parsed:
     parsed = parse(split(entry.command))
     if not is_journalled(parsed.command, parsed.given):
         raise UsageError(f"{parsed.command.name} is no command that the journal has.")
-    named = [param.name for param in parsed.command.params if param.kind in _ACTED_ON and param.required]
-    return Parsed(parsed.command, {**parsed.given, **dict(zip(named, entry.objects, strict=False))})
+    named = [param.name for param in parsed.command.params if param.acted_on]
+    given = {**parsed.given, **dict(zip(named, entry.objects, strict=False))}
+    return Parsed(parsed.command, given, scope=entry.scope)
 
 
 def left(session: Session) -> list[Entry]:
@@ -175,21 +173,21 @@ def _is_abandoned(entry: Entry, session: Session) -> bool:
 # --- journal resume, journal drop ------------------------------------------------------------------------------------
 
 
-def resume(call: Call) -> Outcome:
-    """Run what is left, under the entries that it has in the journal; what may have been done is looked for first."""
-    session = call.session
-    ready, failures = _ready(call)
-    _check_production(call, [parsed for _, parsed in ready])
+def resume(context: Context) -> Result:
+    """Run the commands that are left, under their journal entries; first probe those that may have been done."""
+    session = context.session
+    ready, failures = _ready(context)
+    _check_production(context, [parsed for _, parsed in ready])
     taken = [(entry, parsed) for entry, parsed in ready if entry.taken()]
     if not taken:
-        return Outcome(
+        return Result(
             "Nothing was resumed." if failures else "Nothing waits to be resumed.", failure=" ".join(failures)
         )
     try:
         results = execute_all(
-            [replace(parsed, production=call.production) for _, parsed in taken],
+            [replace(parsed, production=context.production) for _, parsed in taken],
             session,
-            check=call.check,
+            check=context.check,
             entries=[entry for entry, _ in taken],
         )
     except CloudmeshError:
@@ -200,17 +198,19 @@ def resume(call: Call) -> Outcome:
     return replace(done, failure=" ".join(filter(None, [done.failure, *failures])))
 
 
-def _check_production(call: Call, ready: Sequence[Parsed]) -> None:
+def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
     """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
 
     Each command checks its own object once more before it sends anything.
     """
     words: dict[str, list[str]] = {}
     for parsed in ready:
-        if parsed.command.effect == "destroys" and allowed(parsed.command, call.session):  # else it is refused unasked
-            words.setdefault(_object_of(parsed)[0].name, []).append(_target(call, parsed))
+        if parsed.command.effect == "destroys" and allowed(
+            parsed.command, context.session
+        ):  # else it is refused unasked
+            words.setdefault(_object_of(parsed)[0].name, []).append(_target(context, parsed))
     for kind, ids in words.items():
-        check_production(call, KINDS[kind], *_items(call.connect(), kind, ids))
+        check_production(context, KINDS[kind], *_items(context.connect(), kind, ids))
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
@@ -218,14 +218,14 @@ def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
     return [item for page in provider.of(kind).list(ids=ids) for item in page if item["id"] in ids]
 
 
-def _ready(call: Call) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
+def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
     """Return what is to be resumed, and why some of it cannot be: the others need not wait for that."""
     ready: list[tuple[Entry, Parsed]] = []
     failures: list[str] = []
-    for entry in _chosen(call):
+    for entry in _chosen(context):
         try:
             parsed = _parsed(entry)
-            parsed.bind(call.session)
+            parsed.bind(context.session)
             _check_paths(parsed)
         except UsageError as error:  # of another version, or the configuration has changed
             failures.append(f"{entry.command}: {error}")
@@ -245,52 +245,52 @@ def _check_paths(parsed: Parsed) -> None:
             )
 
 
-def _chosen(call: Call) -> list[Entry]:
+def _chosen(context: Context) -> list[Entry]:
     """Return what is left, or what is named of it."""
-    only = call.args.get("only")
-    return [entry for entry in left(call.session) if not only or entry.token in only.split(",")]
+    only = context.args.get("only")
+    return [entry for entry in left(context.session) if not only or entry.token in only.split(",")]
 
 
-def drop(call: Call) -> Outcome:
+def drop(context: Context) -> Result:
     """Give up what is left."""
-    entries = [entry for entry in _not_done(call.session) if entry.taken()]
+    entries = [entry for entry in _not_done(context.session) if entry.taken()]
     for entry in entries:
         if entry.outcome == "waiting":
             entry.end("cancelled", "It was not done when its program ended, and given up later.")
         else:
             entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
     what = counted(len(entries), "command")
-    return Outcome(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
+    return Result(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 
-def gathered(results: Sequence[Result]) -> Outcome:
+def gathered(results: Sequence[Finished]) -> Result:
     """Return the results of several commands as one outcome."""
     failed = [error for one in results if (error := one.error)]
     done = len(results) - len(failed)
     message = f"{done} of {len(results)} done." if failed else f"{done} done."
     failure = f"{len(failed)} of {len(results)} failed: {' '.join(dict.fromkeys(map(str, failed)))}" if failed else ""
-    return Outcome(message, parts=tuple(results), failure=failure)
+    return Result(message, parts=tuple(results), failure=failure)
 
 
-def preview(call: Call, _ids: Sequence[str]) -> Preview:
+def preview(context: Context, _ids: Sequence[str]) -> Preview:
     """Show what `journal resume` would do: all that its commands would."""
     targets: list[Target] = []
     totals: list[str] = []
     tokens: list[str] = []
     groups: dict[str, list[tuple[Entry, Parsed]]] = {}
-    ready, notes = _ready(call)
+    ready, notes = _ready(context)
     for entry, parsed in ready:
         groups.setdefault(parsed.command.name, []).append((entry, parsed))
     for name, group in groups.items():
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
         if one.effect == "destroys" and one.preview is not None:
-            words = [_target(call, parsed) for _, parsed in group]
-            shown = one.preview(call, words)
+            words = [_target(context, parsed) for _, parsed in group]
+            shown = one.preview(context, words)
             left_out = {target.id for target in shown.left_out}
             tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
         else:
-            shown = _changes(call, one, [parsed for _, parsed in group])
+            shown = _changes(context, one, [parsed for _, parsed in group])
             tokens += [entry.token for entry, _ in group]
         targets += shown.targets
         totals += shown.totals
@@ -298,12 +298,12 @@ def preview(call: Call, _ids: Sequence[str]) -> Preview:
     return Preview(tuple(targets), tuple(totals), {"only": ",".join(tokens)}, tuple(notes))
 
 
-def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
+def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview:
     """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
     if one.preview is None:
         return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
-    words = [_target(call, parsed) for parsed in group]
-    seen = {target.id: target for target in one.preview(call, words).targets}
+    words = [_target(context, parsed) for parsed in group]
+    seen = {target.id: target for target in one.preview(context, words).targets}
     return Preview(
         tuple(
             replace(seen[word], id=parsed.line, name=safe(parsed.line), left_out="", final=False)
@@ -312,10 +312,10 @@ def _changes(call: Call, one: Command, group: Sequence[Parsed]) -> Preview:
     )
 
 
-def _target(call: Call, parsed: Parsed) -> str:
+def _target(context: Context, parsed: Parsed) -> str:
     """Return the id of what a command acts on, its name where nothing has it, or several."""
     kind, param = _object_of(parsed)
-    return id_of(call, kind, parsed.given[param.name])
+    return id_of(context, kind, parsed.given[param.name])
 
 
 def _object_of(parsed: Parsed) -> tuple[Kind, Param]:

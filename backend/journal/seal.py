@@ -1,4 +1,4 @@
-"""Vouches for what this data directory has written into a journal that others may write to as well."""
+"""Seals what this data directory writes into the journal, which others may write to as well."""
 
 import hashlib
 import hmac

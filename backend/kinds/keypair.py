@@ -8,7 +8,7 @@ from typing import Protocol
 from backend import keyfiles
 from backend.commands.common import absent, label, written
 from backend.commands.lookup import find, id_of
-from backend.commands.model import Call, Command, Outcome, Param, one_of
+from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.config import expanded
@@ -74,51 +74,53 @@ def keypairs(provider: Provider) -> Keypairs:
     return face
 
 
-def get(call: Call) -> Outcome:
-    """Tell a keypair's name, fingerprint and whether its private key is here."""
-    row = find(call, KEYPAIR, call.args["keypair"])
-    path = keyfiles.place(call.session.home, call.session.scope, KEYPAIR.value(row, "name"))
+def get(context: Context) -> Result:
+    """Return a keypair's name, fingerprint and whether its private key is here."""
+    row = find(context, KEYPAIR, context.args["keypair"])
+    path = keyfiles.place(context.session.home, context.session.scope, KEYPAIR.value(row, "name"))
     fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
     fields.append(("private_key", str(path) if path.exists() else None))
     where = f"its private key is {path}" if path.exists() else "its private key is not here"
-    return Outcome(f"Keypair {safe(KEYPAIR.value(row, 'name'))}: {where}.", kind=KEYPAIR, fields=tuple(fields))
+    message = f"Keypair {safe(KEYPAIR.value(row, 'name'))}: {where}."
+    return Result(message, kind=KEYPAIR, fields=tuple(fields), shows_fields=True)
 
 
-def create(call: Call) -> Outcome:
-    """Create a keypair and save its private key, once and for its owner's eyes only."""
-    session, name = call.session, call.args["name"]
+def create(context: Context) -> Result:
+    """Create a keypair and save its private key, readable by its owner only."""
+    session, name = context.session, context.args["name"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a keypair, so it is no name for one.")
-    if call.args["to"]:
-        path, top = expanded(call.args["to"]), None
+    if context.args["to"]:
+        path, top = expanded(context.args["to"]), None
     else:
         path, top = keyfiles.place(session.home, session.scope, name), keyfiles.folder(session.home)
     with keyfiles.reserved(path, top) as file:
-        provider = call.connect()
-        call.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
+        provider = context.connect()
+        context.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
         item, key = keypairs(provider).create(name)
-        call.journal.objects.append(item["id"])
+        context.journal.objects.append(item["id"])
         file.write(key)
-    outcome = Outcome(
+    outcome = Result(
         f"Keypair {safe(name)} created; its private key is {path}.",
         kind=KEYPAIR,
         fields=(("id", item["id"]), ("name", name), ("private_key", str(path))),
+        shows_fields=True,
     )
     return written(outcome, lambda: session.cache.rows.put(KEYPAIR, session.scope, [item], made=True))
 
 
-def came_of_create(call: Call) -> Outcome | None:
-    """Look whether a keypair whose answer was lost was created: where its private key is lost too, it is of no use."""
-    name, path = call.journal.request["name"], Path(call.journal.request["path"])
-    item = _named(call.connect(), name)
+def probe_create(context: Context) -> Result | None:
+    """Find out whether a keypair was created; without its private key, which the lost answer had, it is of no use."""
+    name, path = context.journal.request["name"], Path(context.journal.request["path"])
+    item = _named(context.connect(), name)
     # Reserved by a process of this machine that was killed, it would stand in the way of the next attempt. A relative
     # path, which earlier versions kept, may name somebody else's file here.
-    if path.is_absolute() and here(call.journal) and call.journal.vouched:
+    if path.is_absolute() and here(context.journal) and context.journal.vouched:
         keyfiles.give_up(path)
-    if item is None or call.journal.request["before"]:
+    if item is None or context.journal.request["before"]:
         return None
-    call.session.cache.rows.put(KEYPAIR, call.session.scope, [item])
-    call.journal.objects.append(item["id"])
+    context.session.cache.rows.put(KEYPAIR, context.session.scope, [item])
+    context.journal.objects.append(item["id"])
     if not path.is_absolute():
         raise UntoldError(
             f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
@@ -126,44 +128,44 @@ def came_of_create(call: Call) -> Outcome | None:
             f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
         )
     if keyfiles.is_saved(path):
-        return Outcome(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
+        return Result(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
     raise InVainError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
-        f"{call.session.cloud.provider.title} never shows it again.",
+        f"{context.session.cloud.provider.title} never shows it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
     )
 
 
-def delete(call: Call) -> Outcome:
+def delete(context: Context) -> Result:
     """Delete a keypair from the cloud; a private key file stays where it is."""
-    row = find(call, KEYPAIR, call.args["keypair"])
+    row = find(context, KEYPAIR, context.args["keypair"])
     name, native = KEYPAIR.value(row, "name"), KEYPAIR.value(row, "id")
-    provider = call.connect()
+    provider = context.connect()
     item = _named(provider, name)
-    if item is None or item["id"] != native:  # nothing is sent about what could not be looked at
-        where = f"cloud {call.session.cloud.name}, region {call.session.cloud.region}"
+    if item is None or item["id"] != native:  # nothing is sent about an object that is not listed
+        where = f"cloud {context.session.cloud.name}, region {context.session.cloud.region}"
         raise NotFoundError(
             f"Keypair {label(name, native)} is not listed in {where}; nothing was done.", "Refresh keypairs."
         )
-    check_production(call, KEYPAIR, item)
-    call.check()
-    call.journal.sending(native, name=name)
+    check_production(context, KEYPAIR, item)
+    context.check()
+    context.journal.sending(native, name=name)
     keypairs(provider).delete(name, native)
-    return _deleted(call, name, native)
+    return _deleted(context, name, native)
 
 
-def came_of_delete(call: Call) -> Outcome | None:
-    """Look whether a keypair is gone."""
-    (native,), name = call.journal.objects, call.journal.request["name"]
-    item = _named(call.connect(), name)
-    return _deleted(call, name, native) if item is None or item["id"] != native else None
+def probe_delete(context: Context) -> Result | None:
+    """Find out whether a keypair is gone."""
+    (native,), name = context.journal.objects, context.journal.request["name"]
+    item = _named(context.connect(), name)
+    return _deleted(context, name, native) if item is None or item["id"] != native else None
 
 
-def _deleted(call: Call, name: str, native: str) -> Outcome:
-    session = call.session
+def _deleted(context: Context, name: str, native: str) -> Result:
+    session = context.session
     path = keyfiles.place(session.home, session.scope, name)
     kept = f" Its private key stays in {path}." if path.exists() else ""
-    outcome = Outcome(f"Keypair {safe(name)} deleted.{kept}", kind=KEYPAIR)
+    outcome = Result(f"Keypair {safe(name)} deleted.{kept}", kind=KEYPAIR)
     return written(outcome, lambda: session.cache.rows.remove(KEYPAIR, session.scope, [native]))
 
 
@@ -171,15 +173,15 @@ def _named(provider: Provider, name: str) -> Item | None:
     return next((item for page in keypairs(provider).list() for item in page if item["name"] == name), None)
 
 
-def deleting(call: Call, ids: Sequence[str]) -> Preview:
+def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these keypairs would do; their private keys still open the VMs that have them."""
-    session = call.session
-    provider = call.connect()
+    session = context.session
+    provider = context.connect()
     items = {str(item["id"]): item for page in keypairs(provider).list() for item in page}
     targets = []
-    for native in dict.fromkeys(id_of(call, KEYPAIR, word) for word in ids):
+    for native in dict.fromkeys(id_of(context, KEYPAIR, word) for word in ids):
         if native not in items:
-            targets.append(absent(call, KEYPAIR, native))
+            targets.append(absent(context, KEYPAIR, native))
             continue
         item = items[native]
         name = str(item["name"])
@@ -223,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=("keypair",),
-        look=came_of_create,
+        probe=probe_create,
     ),
     Command(
         ("keypair", "delete"),
@@ -234,6 +236,6 @@ COMMANDS: tuple[Command, ...] = (
         key="d",
         on=("keypair",),
         preview=deleting,
-        look=came_of_delete,
+        probe=probe_delete,
     ),
 )

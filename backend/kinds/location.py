@@ -1,5 +1,7 @@
 """The locations: availability zones."""
 
+from backend.commands.lookup import find
+from backend.commands.model import Context
 from backend.kinds.model import DAY, Column, Kind, id_column, name_column
 
 LOCATION = Kind(
@@ -18,3 +20,10 @@ LOCATION = Kind(
     aliases=("zone", "zones"),
     tab=5,
 )
+
+
+def zone(context: Context, location: str | None) -> str | None:
+    """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
+    if not location or location == context.session.cloud.region:
+        return None
+    return str(LOCATION.value(find(context, LOCATION, location), "name"))

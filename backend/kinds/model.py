@@ -1,9 +1,9 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from backend.errors import NotFoundError
 from backend.providers.registry import is_id
@@ -12,12 +12,30 @@ Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "fli
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns; None where the cloud said nothing.
+"""The values of one object in the order of its kind's columns, None where the cloud does not say; then its Scope.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """
 
 DAY = 86_400.0
+
+
+class Scope(NamedTuple):
+    """The cloud and region that rows belong to."""
+
+    cloud: str
+    region: str
+
+    def key(self, name: str) -> str:
+        """Return the `_id` of the object `name` in this scope: cloud/region/native id."""
+        return f"{self.cloud}/{self.region}/{name}"
+
+
+class Ref(NamedTuple):
+    """The name of one row: two clouds, or two regions, may give the same id."""
+
+    scope: Scope
+    id: str
 
 
 @dataclass(frozen=True)
@@ -30,11 +48,11 @@ class Column:
     width: int = 12
     help: str = ""
     ours: bool = False
-    """No listing tells it, and none takes it away."""
+    """No listing has it, and none overwrites it."""
     field: str = ""
-    """The field of the cache's document that holds it, where that is not the one of its name."""
+    """The field of the cache's document, where that is not the name of the column."""
     earlier: str = ""
-    """Where a document that has no such field, of an earlier version, has it: "region", "extra.tags"."""
+    """The field in documents of earlier versions: "region", "extra.tags"."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +65,14 @@ class Kind:
     max_age: float
     """Seconds after which a listing is stale."""
     by_row: bool
-    """True: open dashboards are told of every changed row; False: once a batch, by the `refreshes` document."""
+    """True: every changed row is announced to open dashboards; False: each batch, by the `refreshes` document."""
     empty: str
-    """What an empty table tells the user to do."""
+    """The text of an empty table: what to do."""
     aliases: tuple[str, ...] = field(default=())
     handle: str = "id"
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
-    """How a sentence calls one of them, where that is not its name."""
+    """The noun of one of them in a sentence, where that is not its name."""
     tab: int | None = None
     """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
     bare: bool = False
@@ -66,16 +84,16 @@ class Kind:
     poll: bool = False
     """Its table is refreshed as often as `poll.settled` says, even where a listing is stale later."""
     missing: Callable[[str, str, str | None], NotFoundError] | None = None
-    """Makes the error for one that does not exist from its word, what is said of it, and the nearest name."""
+    """Makes the error for a missing one from the word, the message and the nearest name."""
     learn: Callable[[Any, Any, Any, Mapping[str, Any]], None] | None = None
-    """Asks a provider what no listing says of one and writes it to the cache, while somebody looks at its details.
+    """Asks a provider for a fact that no listing has, and writes it to the cache, while the details are open.
 
     Takes the provider, the cache, the scope and the document of the cache.
     """
     learns: str = ""
     """What a cloud must be able to do for that."""
     vast: bool = False
-    """There may be 100,000 of them: its listing is told what is known, and tells only of the rest."""
+    """There may be 100,000 of them: its listing gets the known digests and yields only the rest."""
 
     @property
     def noun(self) -> str:
@@ -139,8 +157,21 @@ class Kind:
         """Return the value of the named column in `row`."""
         return row[self.index[column]]
 
+    def cells(self, row: Row) -> Iterator[tuple[Column, Any]]:
+        """Return each column with its value in `row`."""
+        return zip(self.columns, row[:-1], strict=True)  # the scope is of no column
+
+    def scope(self, row: Row) -> Scope:
+        """Return the cloud and region of `row`."""
+        scope: Scope = row[-1]
+        return scope
+
+    def ref(self, row: Row) -> Ref:
+        """Return the name of `row` among the rows of its kind."""
+        return Ref(row[-1], row[self.index["id"]])
+
     def called(self, row: Row) -> str:
-        """Return the word by which commands name `row`: its handle, unless that would be read as another's id."""
+        """Return the word by which commands name `row`: its handle, or its id where the handle looks like an id."""
         word = str(self.value(row, self.handle))
         return str(self.value(row, "id")) if is_id(word) else word
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from backend.commands.common import absent, label, listed, present, with_row, written
 from backend.commands.lookup import find, id_of
-from backend.commands.model import Call, Command, Outcome, Param, one_of
+from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.commands.tagging import tag_commands
@@ -85,21 +85,21 @@ def secgroups(provider: Provider) -> SecurityGroups:
 # --- creating and deleting -------------------------------------------------------------------------------------------
 
 
-def create(call: Call) -> Outcome:
+def create(context: Context) -> Result:
     """Create a security group, which lets nothing in."""
-    name, network = call.args["name"], call.args["network"]
+    name, network = context.args["name"], context.args["network"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a security group, so it is no name for one.")
-    provider = call.connect()
+    provider = context.connect()
     before = [item["id"] for item in _called(provider, name)]
-    call.check()
-    call.journal.sending(name=name, network=network, before=before)
-    return _created(call, provider, secgroups(provider).create(name, call.args["description"], network))
+    context.check()
+    context.journal.sending(name=name, network=network, before=before)
+    return _created(context, provider, secgroups(provider).create(name, context.args["description"], network))
 
 
-def came_of_create(call: Call) -> Outcome | None:
+def probe_create(context: Context) -> Result | None:
     """Find the group that a request whose answer was lost has created."""
-    sent, provider = call.journal.request, call.connect()
+    sent, provider = context.journal.request, context.connect()
     new = [
         item
         for item in _called(provider, sent["name"])
@@ -110,22 +110,22 @@ def came_of_create(call: Call) -> Outcome | None:
         raise UntoldError(
             f"{len(new)} security groups {safe(sent['name'])} are new: {ids}.", "Delete what is too much."
         )
-    return _created(call, provider, new[0]) if new else None
+    return _created(context, provider, new[0]) if new else None
 
 
-def _created(call: Call, provider: Provider, item: Item) -> Outcome:
+def _created(context: Context, provider: Provider, item: Item) -> Result:
     native = str(item["id"])
-    call.journal.objects.append(native)
+    context.journal.objects.append(native)
     try:
         made = listed(provider, SECGROUP, native) or item  # with its network, and the rules that it begins with
     except (CloudError, Cancelled):  # it was created all the same
         made = item
     return with_row(
-        call,
+        context,
         SECGROUP,
         native,
-        Outcome(f"Security group {label(item['name'], native)} created; it lets nothing in yet."),
-        lambda: call.session.cache.rows.put(SECGROUP, call.session.scope, [made], made=True),
+        Result(f"Security group {label(item['name'], native)} created; it lets nothing in yet."),
+        lambda: context.session.cache.rows.put(SECGROUP, context.session.scope, [made], made=True),
     )
 
 
@@ -133,53 +133,53 @@ def _called(provider: Provider, name: str) -> list[Item]:
     return [item for page in secgroups(provider).list(name=name) for item in page if item["name"] == name]
 
 
-def delete(call: Call) -> Outcome:
+def delete(context: Context) -> Result:
     """Delete a security group; the cloud refuses it while something uses it."""
-    provider, group = present(call, SECGROUP, call.args["secgroup"], fresh=True)
+    provider, group = present(context, SECGROUP, context.args["secgroup"], fresh=True)
     native = str(group["id"])
     if group.get("default"):
         raise RefusedError(f"{label(group['name'], native)} is {_DEFAULT}; nothing was done.")
-    check_production(call, SECGROUP, group)
-    call.check()
-    call.journal.sending(native, name=group["name"])
+    check_production(context, SECGROUP, group)
+    context.check()
+    context.journal.sending(native, name=group["name"])
     secgroups(provider).delete(native)
-    return _deleted(call, native)
+    return _deleted(context, native)
 
 
-def came_of_delete(call: Call) -> Outcome | None:
-    """Look whether a security group is gone."""
-    (native,) = call.journal.objects
-    return _deleted(call, native) if listed(call.connect(), SECGROUP, native) is None else None
+def probe_delete(context: Context) -> Result | None:
+    """Return the outcome of a lost answer: whether a security group is gone."""
+    (native,) = context.journal.objects
+    return _deleted(context, native) if listed(context.connect(), SECGROUP, native) is None else None
 
 
-def _deleted(call: Call, native: str) -> Outcome:
-    named = label(call.journal.request["name"], native)
+def _deleted(context: Context, native: str) -> Result:
+    named = label(context.journal.request["name"], native)
     return written(
-        Outcome(f"Security group {named} deleted.", kind=SECGROUP),
-        lambda: call.session.cache.rows.remove(SECGROUP, call.session.scope, [native]),
+        Result(f"Security group {named} deleted.", kind=SECGROUP),
+        lambda: context.session.cache.rows.remove(SECGROUP, context.session.scope, [native]),
     )
 
 
 _DEFAULT = "the default group of its network, which cannot be deleted"
 
 
-def deleting(call: Call, ids: Sequence[str]) -> Preview:
+def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these security groups would do."""
-    provider = call.connect()
+    provider = context.connect()
     items = {str(item["id"]): item for page in secgroups(provider).list() for item in page}  # all: rules name groups
-    call.session.cache.rows.put(SECGROUP, call.session.scope, items.values())
+    context.session.cache.rows.put(SECGROUP, context.session.scope, items.values())
     targets = []
-    for native in dict.fromkeys(id_of(call, SECGROUP, word) for word in ids):
+    for native in dict.fromkeys(id_of(context, SECGROUP, word) for word in ids):
         if native in items:
-            targets.append(_target(call, provider, items[native], items))
+            targets.append(_target(context, provider, items[native], items))
         else:
-            targets.append(absent(call, SECGROUP, native))
+            targets.append(absent(context, SECGROUP, native))
     going = sum(not one.left_out for one in targets)
     total = f"{counted(going, 'security group')} would be deleted, with all rules."
     return Preview(tuple(targets), (total,) if going else ())
 
 
-def _target(call: Call, provider: Provider, group: Item, groups: Mapping[str, Item]) -> Target:
+def _target(context: Context, provider: Provider, group: Item, groups: Mapping[str, Item]) -> Target:
     native = str(group["id"])
     vms = [vm for page in secgroups(provider).vms(native) for vm in page if vm.get("state") != "terminated"]
     users = ", ".join(label(vm.get("name"), vm["id"]) for vm in vms)
@@ -189,7 +189,7 @@ def _target(call: Call, provider: Provider, group: Item, groups: Mapping[str, It
     why = _DEFAULT if group.get("default") else f"it is used by {users}" if users else ""
     if referrers and not why:
         why = f"rules of {referrers} name it; close those first"
-    production = is_production(group, call.session.settings.production)
+    production = is_production(group, context.session.settings.production)
     return Target(
         native,
         safe(str(group["name"] or native)),
@@ -209,68 +209,68 @@ def _target(call: Call, provider: Provider, group: Item, groups: Mapping[str, It
 # --- opening and closing ports ---------------------------------------------------------------------------------------
 
 
-def allow(call: Call) -> Outcome:
+def allow(context: Context) -> Result:
     """Open a port of a security group for a network or another group."""
-    ports = _ports(call)
-    provider, group = present(call, SECGROUP, call.args["secgroup"])
-    rule = _rule(call, ports, group)
+    ports = _ports(context)
+    provider, group = present(context, SECGROUP, context.args["secgroup"])
+    rule = _rule(context, ports, group)
     if _of(group, rule):
-        return Outcome(f"{_label(group)} lets in {_said(rule)} already; nothing was done.", kind=SECGROUP)
-    call.check()
-    call.journal.sending(str(group["id"]), rule=rule)
-    return _allowed(call, secgroups(provider).allow(group, rule), rule)
+        return Result(f"{_label(group)} lets in {_said(rule)} already; nothing was done.", kind=SECGROUP)
+    context.check()
+    context.journal.sending(str(group["id"]), rule=rule)
+    return _allowed(context, secgroups(provider).allow(group, rule), rule)
 
 
-def came_of_allow(call: Call) -> Outcome | None:
-    """Look whether a port is open that should be."""
-    rule = call.journal.request["rule"]
-    _, group = present(call, SECGROUP, call.journal.objects[0])
-    return _allowed(call, group, rule) if _of(group, rule) else None
+def probe_allow(context: Context) -> Result | None:
+    """Return the outcome of a lost answer: whether a port is open that should be."""
+    rule = context.journal.request["rule"]
+    _, group = present(context, SECGROUP, context.journal.objects[0])
+    return _allowed(context, group, rule) if _of(group, rule) else None
 
 
-def _allowed(call: Call, group: Item, rule: Rule) -> Outcome:
+def _allowed(context: Context, group: Item, rule: Rule) -> Result:
     world = " The whole internet may connect." if rule["peer"] in WORLD else ""
     return _changed(
-        call, group, Outcome(f"{_label(group)} lets in {_said(rule)}.{world}", undo=_line("revoke", group, rule))
+        context, group, Result(f"{_label(group)} lets in {_said(rule)}.{world}", undo=_line("revoke", group, rule))
     )
 
 
-def revoke(call: Call) -> Outcome:
+def revoke(context: Context) -> Result:
     """Close a port of a security group for a network or another group."""
-    ports = _ports(call)
-    provider, group = present(call, SECGROUP, call.args["secgroup"])
-    rule = _rule(call, ports, group)
+    ports = _ports(context)
+    provider, group = present(context, SECGROUP, context.args["secgroup"])
+    rule = _rule(context, ports, group)
     found = _of(group, rule)
     if found is None:
         wider = ", ".join(_said(one) for one in group["rules"] if _includes(one, rule))
         still = f" It is open by another rule: {wider}." if wider else ""
-        return Outcome(f"{_label(group)} has no rule {_said(rule)}; nothing was done.{still}", kind=SECGROUP)
-    call.check()
-    call.journal.sending(str(group["id"]), rule=dict(found))
-    return _revoked(call, secgroups(provider).revoke(group, found), found)
+        return Result(f"{_label(group)} has no rule {_said(rule)}; nothing was done.{still}", kind=SECGROUP)
+    context.check()
+    context.journal.sending(str(group["id"]), rule=dict(found))
+    return _revoked(context, secgroups(provider).revoke(group, found), found)
 
 
-def came_of_revoke(call: Call) -> Outcome | None:
-    """Look whether a port is closed that should be."""
-    rule = call.journal.request["rule"]
-    _, group = present(call, SECGROUP, call.journal.objects[0])
-    return None if _of(group, rule) else _revoked(call, group, rule)
+def probe_revoke(context: Context) -> Result | None:
+    """Return the outcome of a lost answer: whether a port is closed that should be."""
+    rule = context.journal.request["rule"]
+    _, group = present(context, SECGROUP, context.journal.objects[0])
+    return None if _of(group, rule) else _revoked(context, group, rule)
 
 
-def _revoked(call: Call, group: Item, rule: Rule) -> Outcome:
+def _revoked(context: Context, group: Item, rule: Rule) -> Result:
     lost = f"The rule's description is gone: {safe(rule['description'])}." if rule["description"] else ""
     said = f"{_label(group)} no longer has the rule {_said(rule)}."
-    return _changed(call, group, Outcome(said, undo=_line("allow", group, rule), lost=lost))
+    return _changed(context, group, Result(said, undo=_line("allow", group, rule), lost=lost))
 
 
-def _changed(call: Call, group: Item, outcome: Outcome) -> Outcome:
+def _changed(context: Context, group: Item, outcome: Result) -> Result:
     put = replace(outcome, kind=SECGROUP)
     return with_row(
-        call,
+        context,
         SECGROUP,
         str(group["id"]),
         put,
-        lambda: call.session.cache.rows.put(SECGROUP, call.session.scope, [group]),
+        lambda: context.session.cache.rows.put(SECGROUP, context.session.scope, [group]),
     )
 
 
@@ -299,9 +299,9 @@ _ADDRESS = re.compile(r"[\da-f.:]*[.:][\da-f.:]*(?:/.*)?|\d+/\d+", re.IGNORECASE
 """What can only be meant as an address or a network."""
 
 
-def _ports(call: Call) -> str:
+def _ports(context: Context) -> str:
     """Return the ports that are asked for, as a rule has them. Raises UsageError."""
-    word, protocol = call.args["port"].lower(), call.args["protocol"].lower()
+    word, protocol = context.args["port"].lower(), context.args["protocol"].lower()
     if protocol not in PROTOCOLS:
         raise UsageError(f"{safe(protocol)!r} is no protocol of a rule.", f"Known: {', '.join(PROTOCOLS)}.")
     if word == "all":
@@ -319,19 +319,19 @@ def _ports(call: Call) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _rule(call: Call, ports: str, group: Item) -> Rule:
+def _rule(context: Context, ports: str, group: Item) -> Rule:
     """Return the rule that is asked for."""
-    peer, protocol = _peer(call, group), call.args["protocol"].lower()
+    peer, protocol = _peer(context, group), context.args["protocol"].lower()
     protocol = "icmpv6" if protocol == "icmp" and ":" in peer else protocol
     return {"way": "in", "protocol": protocol, "ports": ports, "peer": peer, "description": None}
 
 
-def _peer(call: Call, group: Item) -> str:
+def _peer(context: Context, group: Item) -> str:
     """Return the network that a word writes, an address being a network of its own; else the id of the group it names.
 
     Raises UsageError where it can only be meant as a network, and is none.
     """
-    word = call.args["from"]
+    word = context.args["from"]
     try:
         meant = ip_interface(word)
     except ValueError:
@@ -341,7 +341,7 @@ def _peer(call: Call, group: Item) -> str:
             ) from None
         if any(rule["peer"] == word for rule in group["rules"]):  # a list of networks, or a group that is gone
             return str(word)
-        return str(SECGROUP.value(find(call, SECGROUP, word), "id"))
+        return str(SECGROUP.value(find(context, SECGROUP, word), "id"))
     if "%" in word:
         raise UsageError(
             f"{safe(word)!r} is an address of this computer's links alone.", "Leave out the % and what follows."
@@ -390,7 +390,7 @@ def _range(ports: str) -> tuple[int, int] | None:
 
 
 def _opening(verb: str, help: str, key: str) -> Command:
-    run, look = (allow, came_of_allow) if verb == "allow" else (revoke, came_of_revoke)
+    run, probe = (allow, probe_allow) if verb == "allow" else (revoke, probe_revoke)
     return Command(
         (SECGROUP.name, verb),
         help,
@@ -411,7 +411,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
         effect="changes",
         key=key,
         on=(SECGROUP.name,),
-        look=look,
+        probe=probe,
     )
 
 
@@ -428,7 +428,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=(SECGROUP.name,),
-        look=came_of_create,
+        probe=probe_create,
     ),
     Command(
         (SECGROUP.name, "delete"),
@@ -439,7 +439,7 @@ COMMANDS: tuple[Command, ...] = (
         key="d",
         on=(SECGROUP.name,),
         preview=deleting,
-        look=came_of_delete,
+        probe=probe_delete,
     ),
     _opening("allow", "Open a port of a security group", "a"),
     _opening("revoke", "Close a port of a security group", "A"),

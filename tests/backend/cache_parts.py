@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pytest
 from pymongo import MongoClient
 
-from backend.cache import Cache, Change, Scope
+from backend.cache import Cache, Change
 from backend.cache.feed import Feed
 from backend.catalog import KINDS
-from backend.kinds.model import Kind, Type
+from backend.kinds.model import Kind, Scope, Type
 from backend.lifecycle import Flight
 from backend.mongod import find_binary
 from backend.providers.protocol import Item, Page
@@ -78,7 +78,7 @@ def set_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state
 def vm_of(cache: Cache, native: str) -> dict[str, Any]:
     """A VM's row by column."""
     (row,) = cache.rows.named(VM, HERE, native)
-    return {column.name: value for column, value in zip(VM.columns, row, strict=True)}
+    return {column.name: value for column, value in VM.cells(row)}
 
 
 def ago(seconds: float) -> datetime:
@@ -133,7 +133,7 @@ class Heard:
 
     def wait_removed(self, kind: Kind, native: str) -> None:
         """Wait until a row was told to be gone."""
-        self.until(lambda all_: any(native in one.removed for one in all_ if one.kind == kind.name))
+        self.until(lambda all_: any(native == ref.id for one in all_ if one.kind == kind.name for ref in one.removed))
 
 
 class following_locally:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from backend.cache import Cache, RefreshRecord, Scope
+from backend.cache import Cache, RefreshRecord
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.model import Outcome
+from backend.commands.model import Result
 from backend.commands.preview import Preview, Target
 from backend.commands.run import execute
 from backend.config import Cloud, Settings
 from backend.journal.entry import Entry, plan, sealed
 from backend.journal.seal import seal
+from backend.kinds.model import Scope
 from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
@@ -55,12 +56,12 @@ def behind_proxy(cloud: Cloud, cache: Cache, home: Path) -> Iterator[tuple[Sessi
     """Yield a session whose cloud is moto behind a proxy, and the proxy."""
     with Proxy(str(cloud.endpoint)) as proxy:
         near = replace(cloud, endpoint=proxy.endpoint)
-        session = Session(Settings({near.name: near}, near.name), near, cache, home, looks=(0.0, 0.1, 0.1))
+        session = Session(Settings({near.name: near}, near.name), near, cache, home, backoff=(0.0, 0.1, 0.1))
         stocked(cache, session.scope)
         yield session, proxy
 
 
-def run(session: Session, line: str, **more: Any) -> Outcome:
+def run(session: Session, line: str, **more: Any) -> Result:
     return execute(parse(split(line)), session, **more)
 
 
@@ -102,7 +103,7 @@ def abandoned(
     session: Session, line: str, *objects: str, outcome: str = "unfinished", age: float = 0, **fields: Any
 ) -> Entry:
     """Write an entry as a process has left it that ended `age` seconds ago, when it had planned or sent it."""
-    (entry,) = plan(session.cache, session.scope, session.home, [line])
+    (entry,) = plan(session.cache, session.home, [(session.scope, line)])
     entry.end("waiting")
     dead = uuid4().hex
     (session.home / "running" / dead).touch()  # whose lock nobody holds

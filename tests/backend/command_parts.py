@@ -54,7 +54,7 @@ def booted(session: Session, line: str = f"vm boot {AMI}") -> str:
 def row(session: Session, kind: str, word: str) -> dict[str, Any]:
     """What the cache says of one object."""
     (found,) = session.cache.rows.named(KINDS[kind], session.scope, word)
-    return dict(zip(KINDS[kind].index, found, strict=True))
+    return {column.name: value for column, value in KINDS[kind].cells(found)}
 
 
 def everything(cache: Cache) -> str:

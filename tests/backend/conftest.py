@@ -31,7 +31,7 @@ def session(cloud: Cloud, memory: Cache, tmp_path: Path) -> Session:
     """A session on an empty account, with refresh on and a second cloud in the configuration."""
     other = replace(cloud, name="other", default=Defaults("eu-west-1"))
     settings = Settings({"aws": cloud, "other": other}, "aws", tmp_path / "cloudmesh.yaml")
-    made = Session(settings, cloud, memory, tmp_path / "home", looks=(0.0, 0.1, 0.1))
+    made = Session(settings, cloud, memory, tmp_path / "home", backoff=(0.0, 0.1, 0.1))
     stocked(memory, made.scope, STOCK)
     return made
 

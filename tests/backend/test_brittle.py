@@ -12,7 +12,7 @@ from backend.cache import Cache, open_cache
 from backend.cache.documents import flatten
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
-from backend.commands.model import Call, Command
+from backend.commands.model import Command, Context
 from backend.commands.run import execute
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, MongoDB, Poll, Settings
@@ -43,6 +43,7 @@ def test_whatever_is_done_to_one_element_its_row_and_all_others_are_there(kind: 
     assert (report.others_wrong, report.missing) == ([], [])
 
 
+@pytest.mark.thorough
 @every_kind
 @given(data=st.data())
 def test_whatever_is_done_to_several_elements(kind: Kind, data: st.DataObject) -> None:
@@ -65,13 +66,14 @@ def test_what_stands_among_the_objects_and_is_none_costs_none_of_them(kind: Kind
     assert (report.others_wrong, report.missing) == ([], [])
 
 
+@pytest.mark.thorough
 @every_kind
 def test_all_that_is_known_of_a_damaged_object_can_be_looked_at(kind: Kind, cache: Cache) -> None:
     report, items = Report(kind.name), list(every_damage(kind.name, 100))
     listed(kind, cache, items, report)
     session = Session(Settings({}, "aws"), Cloud("aws"), cache, HOME)
     for row in report.rows:
-        assert all(isinstance(cell(value, column), str) for value, column in zip(row, kind.columns, strict=True))
+        assert all(isinstance(cell(value, column), str) for column, value in kind.cells(row))
         known = session.details(kind, kind.value(row, "id"))
         assert known is not None
         fields = dict(flatten(known))
@@ -128,7 +130,7 @@ def test_the_cloud_decides_what_it_does_with_a_vm_in_an_unknown_state(
 
 def test_a_preview_shows_an_unknown_state(memory: Cache, tmp_path: Path) -> None:
     with Faults(state("i-1", "un-heard-of")) as faults:
-        shown = vm_preview.deleting(Call(session_at(faults, memory, tmp_path), {}), ["i-1"])
+        shown = vm_preview.deleting(Context(session_at(faults, memory, tmp_path), {}), ["i-1"])
         assert "un-heard-of" in repr(shown.acted_on)
 
 

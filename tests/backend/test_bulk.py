@@ -12,7 +12,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands.grammar import parse
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.commands.run import execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, RefusedError, UsageError
@@ -65,7 +65,7 @@ def test_200_vms_20_protected_5_percent_throttled_one_reply_cut_killed_once(
     with behind_proxy(cloud, embedded, server_home) as (session, proxy):
         run(session, "vm refresh")
         proxy.throttle(0.05, seed=7)
-        preview = vm_preview.deleting(Call(session, {}), ids)
+        preview = vm_preview.deleting(Context(session, {}), ids)
         assert {one.id for one in preview.left_out} == protected
         assert all("it is protected" in one.left_out for one in preview.left_out)
         assert preview.typed == "180"
@@ -201,7 +201,7 @@ def test_what_is_not_begun_when_it_is_cancelled_is_not_done(cache: Cache, cloud:
         results = execute_all(
             [parse(["vm", "stop", native]) for native in ids], session, check=check, told=lambda *_: stop.set()
         )
-        done = [one for one in results if isinstance(one.outcome, Outcome)]
+        done = [one for one in results if isinstance(one.outcome, Result)]
         assert 1 <= len(done) < 20
         assert all(isinstance(one.error, RefusedError) for one in results if one not in done)
         assert proxy.count("StopInstances") == len(done)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.cache.documents import flatten, to_document, to_row
 from backend.cache.places import split_key
 from backend.catalog import KINDS
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Ref, Scope
 from backend.lifecycle import Flight
 from tests.backend.cache_parts import (
     ELSEWHERE,
@@ -365,6 +365,6 @@ def test_removing(cache: Cache) -> None:
     with following_locally(cache) as told:
         assert cache.rows.remove(VM, HERE, ["a", "gone"]) == 1
         assert cache.rows.remove(VM, HERE, []) == 0
-    assert [change.removed for change in told] == [("a", "gone")]
+    assert [change.removed for change in told] == [(Ref(HERE, "a"), Ref(HERE, "gone"))]
     assert ids(cache, VM) == ["b"]
     assert ids(cache, VM, ELSEWHERE) == ["a"]

@@ -46,6 +46,16 @@ def test_a_server_that_is_down() -> None:
     assert str(caught.value).count("refused") == 1
 
 
+def test_the_address_may_set_how_long_a_server_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    uri = f"mongodb://127.0.0.1:{port}/?serverselectiontimeoutMS=100&connectTimeoutMS=100"
+    began = time.monotonic()
+    with pytest.raises(CacheError, match="refused"):
+        open_cache(MongoDB(Secret(uri)), Path("/nowhere"), KINDS.values())
+    assert time.monotonic() - began < 2
+
+
 @pytest.mark.parametrize(
     ("uri", "what", "cure"),
     [

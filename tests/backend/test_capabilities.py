@@ -26,7 +26,7 @@ CHAMELEON = Cloud("chameleon", OPENSTACK, default=Defaults(location="RegionOne")
 
 @pytest.fixture
 def session(memory: Cache, tmp_path: Path) -> Session:
-    session = Session(Settings({"chameleon": CHAMELEON}, "chameleon"), CHAMELEON, memory, tmp_path, looks=())
+    session = Session(Settings({"chameleon": CHAMELEON}, "chameleon"), CHAMELEON, memory, tmp_path, backoff=())
     OpenStack.stopped.clear()
     run(session, "vm refresh")
     return session

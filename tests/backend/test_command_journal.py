@@ -129,7 +129,7 @@ def test_what_only_goes_on_with_others_fails_and_is_cancelled_under_their_entrie
     nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
     cases = [(nowhere, ignore, "failed", "127.0.0.1:1 cannot be reached"), (session, cancelled, "cancelled", "")]
     for number, (tried, check, outcome, error) in enumerate(cases, 1):
-        (waiting,) = plan(session.cache, session.scope, session.home, ["keypair create me"])
+        (waiting,) = plan(session.cache, session.home, [(session.scope, "keypair create me")])
         waiting.release()
         resumed = run(tried, "journal resume", check=check)
         assert resumed.message == "0 of 1 done."

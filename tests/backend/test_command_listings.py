@@ -80,6 +80,7 @@ def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, 
     assert row(session, "keypair", "me")["name"] == "me"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_path: Path) -> None:
     booted(session)

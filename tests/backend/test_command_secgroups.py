@@ -9,7 +9,7 @@ from backend.cache import Cache
 from backend.cache.documents import flatten
 from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse, split
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
@@ -24,7 +24,7 @@ from tests.ec2_proxy import Proxy
 OFFICE = "203.0.113.0/24"
 
 
-def native(outcome: Outcome) -> str:
+def native(outcome: Result) -> str:
     return str(dict(outcome.fields)["id"])
 
 
@@ -43,7 +43,7 @@ def vpc(cloud: Cloud) -> str:
 
 
 def preview(session: Session, *words: str) -> Any:
-    return deleting(Call(session, {}), words)
+    return deleting(Context(session, {}), words)
 
 
 # --- the kind --------------------------------------------------------------------------------------------------------

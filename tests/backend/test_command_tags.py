@@ -35,6 +35,7 @@ TAGS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "before"), [("vm", "none"), ("volume", "empty"), ("volume", "other")])
 @pytest.mark.parametrize("tag", TAGS.values(), ids=TAGS)
 def test_tag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, before: str, tag: tuple[str, str]) -> None:

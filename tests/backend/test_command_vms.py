@@ -190,7 +190,7 @@ def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Except
             assert (flight.action, flight.before) == ("stop", "running")  # claimed before it is sent
             raise error
 
-    refusing = replace(session, connector=lambda cloud, *hooks: Refusing(connect(cloud, *hooks)), looks=())
+    refusing = replace(session, connector=lambda cloud, *hooks: Refusing(connect(cloud, *hooks)), backoff=())
     with pytest.raises(type(error)):
         run(refusing, "vm stop web")
     flight = row(session, "vm", vm)["flight"]

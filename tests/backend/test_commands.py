@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from backend import state
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import allowed, execute
 from backend.commands.table import COMMANDS, command
 from backend.config import MongoDB
 from backend.errors import CloudmeshError, ConfigError
+from backend.kinds.model import Scope
 from backend.lifecycle import Flight
 from backend.mongod import find_binary
 from backend.providers.protocol import Provider

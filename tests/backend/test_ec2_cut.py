@@ -179,6 +179,7 @@ def agree(data: bytes, dice: random.Random) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(20))
 def test_it_makes_of_any_answer_what_the_parser_makes(seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - a test's dice
@@ -267,6 +268,7 @@ def test_what_lies_too_deep_is_malformed() -> None:
         value(b"<item>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</item>")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("first", "piece"), [("<item>", "x"), ("", " "), ("<item>", "<item></item>")], ids=["text", "blanks", "items"]
 )

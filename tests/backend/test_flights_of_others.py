@@ -11,13 +11,13 @@ from typing import Any
 import mongomock
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.cache.flights import Flights
 from backend.cache.store import Store
 from backend.catalog import KINDS
 from backend.config import Poll
 from backend.errors import CloudError
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import Flight, settle
 from backend.providers.registry import connect
 from backend.session import Session
@@ -31,7 +31,8 @@ OTHER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds.model import Scope
 from backend.config import MongoDB
 from backend.lifecycle import Flight
 from backend.catalog import KINDS

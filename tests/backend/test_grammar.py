@@ -460,7 +460,7 @@ def test_every_command_is_whole(one: Command) -> None:
     if one.effect == "destroys":
         assert not one.journalled or any(param.kind and param.required for param in one.params)
     assert (one.preview is not None) == (one.effect == "destroys" or one.name == "vm stop")
-    assert (one.look is not None) == (one.effect != "reads" and one.journalled)
+    assert (one.probe is not None) == (one.effect != "reads" and one.journalled)
     for kind in one.on:
         # A key acts on a row of the tab or opens a dialog; a refresh is of the tab itself.
         assert one.target(kind) or one.params or one.refreshes == kind

@@ -27,7 +27,7 @@ FIELDS = {
 
 
 def planned(cache: Cache, home: Path, command: str = "vm stop i-1") -> Entry:
-    (entry,) = plan(cache, HERE, home, [command])
+    (entry,) = plan(cache, home, [(HERE, command)])
     return entry
 
 
@@ -103,7 +103,7 @@ def test_the_newest_come_first(cache: Cache, tmp_path: Path) -> None:
 
 
 def test_several_are_planned_together(cache: Cache, tmp_path: Path) -> None:
-    entries = plan(cache, HERE, tmp_path, [f"vm stop i-{number}" for number in range(700)])
+    entries = plan(cache, tmp_path, [(HERE, f"vm stop i-{number}") for number in range(700)])
     assert len({entry.token for entry in entries}) == 700
     assert len({entry.batch for entry in entries}) == 1
     assert entries[0].batch
@@ -142,7 +142,7 @@ def test_what_cannot_be_journalled_is_not_done(embedded: Cache, tmp_path: Path) 
     with pytest.raises(CacheError, match="does not fit the schema"):
         planned(embedded, tmp_path).sending("i-1")
     with pytest.raises(CacheError, match="does not fit the schema"):
-        plan(embedded, HERE, tmp_path, ["vm delete i-1", "vm delete i-2"])
+        plan(embedded, tmp_path, [(HERE, "vm delete i-1"), (HERE, "vm delete i-2")])
 
 
 def test_a_data_directory_that_cannot_be_written(cache: Cache, tmp_path: Path) -> None:
@@ -155,14 +155,15 @@ def test_a_data_directory_that_cannot_be_written(cache: Cache, tmp_path: Path) -
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds.model import Scope
 from backend.config import MongoDB
 from backend.journal.entry import plan
 from backend.catalog import KINDS
 from backend.secret import Secret
 home = Path(sys.argv[2])
 cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), home, KINDS.values())
-[entry] = plan(cache, Scope("aws", "us-east-1"), home, ["vm delete i-1"])
+[entry] = plan(cache, home, [(Scope("aws", "us-east-1"), "vm delete i-1")])
 with entry.recorded():
     entry.sending("i-1")
     print(entry.owner, flush=True)

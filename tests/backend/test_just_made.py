@@ -9,7 +9,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.catalog import KINDS
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.config import Cloud, Poll
 from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
 from backend.kinds import keypair as keypair_room
@@ -68,7 +68,7 @@ def test_it_is_waited_for_and_its_row_stays(memory: Cache, cloud: Cloud, tmp_pat
         assert f"{noun} {native} was made a moment ago, and {said}" in caught.value.message
         assert caught.value.cure == "Try again in a moment."
         looks = [call for call in proxy.calls if call.action == LISTS[kind]]
-        assert len(looks) == 1 + len(session.looks)
+        assert len(looks) == 1 + len(session.backoff)
         assert {call.action for call in proxy.calls} == {LISTS[kind]}  # nothing was sent
         assert ids(memory, KINDS[kind], session.scope) == [native]
         assert outcomes(memory)[-1] == (line.format(native), "failed")
@@ -106,7 +106,7 @@ def test_waiting_for_it_can_be_cancelled(memory: Cache, cloud: Cloud, tmp_path: 
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            run(replace(session, looks=(3_600.0,)), f"vm tag {native} a=b", check=check)
+            run(replace(session, backoff=(3_600.0,)), f"vm tag {native} a=b", check=check)
         assert outcomes(memory)[-1] == (f"vm tag {native} a=b", "cancelled")
 
 
@@ -117,7 +117,7 @@ def test_neither_a_refresh_nor_a_preview_removes_its_row(cache: Cache, cloud: Cl
             (difference,) = run(session, f"{kind} refresh").differences
             assert (difference.count, difference.removed) == (1, 0)
         preview = {"vm": vm_preview.deleting, "volume": volume_preview.deleting, "keypair": keypair_room.deleting}[kind]
-        (target,) = preview(Call(session, {}), [native]).targets
+        (target,) = preview(Context(session, {}), [native]).targets
         assert target.left_out == "EC2 does not list it yet; try again in a moment"
         assert ids(cache, KINDS[kind], session.scope) == [native]
         proxy.answers.clear()  # it is listed, and gone later: now that is the truth
@@ -170,7 +170,7 @@ def test_a_lost_answer_about_it_stays_unknown(memory: Cache, cloud: Cloud, tmp_p
         set_flight(memory, session.scope, native, None)
         proxy.cut("StopInstances")
         with pytest.raises(UnsureError, match="does not list it yet"):
-            run(replace(session, connector=connecting, looks=(0.0,)), f"vm stop {native}")
+            run(replace(session, connector=connecting, backoff=(0.0,)), f"vm stop {native}")
         assert outcomes(memory)[-1] == (f"vm stop {native}", "unknown")
         proxy.answers.clear()
         assert states(cloud) == {native: "stopped"}
@@ -185,7 +185,7 @@ def test_a_keypair_that_ec2_does_not_know_yet_boots_a_moment_later(memory: Cache
         proxy.answers.clear()
         run(session, f"{BOOT} --keypair mine")
         tokens = [call.params["ClientToken"] for call in proxy.calls if call.action == "RunInstances"]
-        assert len(tokens) == 1 + len(session.looks) + 1
+        assert len(tokens) == 1 + len(session.backoff) + 1
         assert len(set(tokens)) == 2  # one a command
 
 

@@ -15,10 +15,10 @@ from stat import S_IMODE
 
 import pytest
 
-from backend.cache import Scope
 from backend.config import Cloud, Settings
 from backend.errors import CloudError, CloudmeshError, ConfigError
 from backend.keyfiles import folder, place, reserved
+from backend.kinds.model import Scope
 from backend.state import recall, remember
 
 SCOPE = Scope("aws", "us-west-1")

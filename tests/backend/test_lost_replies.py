@@ -9,7 +9,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.catalog import KINDS
-from backend.commands.model import Command, Outcome
+from backend.commands.model import Command, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
@@ -44,7 +44,7 @@ def changes(proxy: Proxy) -> list[Call]:
     "one", [one for one in COMMANDS if one.effect != "reads" and one.journalled], ids=lambda one: one.name
 )
 def test_of_every_change_it_can_be_found_out_what_came_of_it(one: Command) -> None:
-    assert one.look is not None
+    assert one.probe is not None
     assert [example.name for example in EXAMPLES].count(one.name) == 1  # those below are all there are
 
 
@@ -57,7 +57,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
     before = account(cloud)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut(one.action)
-        outcome: Outcome | None = None
+        outcome: Result | None = None
         error: CloudError | None = None
         try:
             outcome = run(session, one.on(stage))
@@ -87,6 +87,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         assert entry["objects"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.undone], ids=lambda one: one.name)
 def test_what_was_done_without_a_reply_can_be_taken_back(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
@@ -124,6 +125,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
         assert entry["objects"] == [dict(outcome.fields)["id"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name not in REPEATED], ids=lambda one: one.name)
 def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
@@ -155,7 +157,7 @@ def test_a_boot_that_never_arrives(memory: Cache, cloud: Cloud, tmp_path: Path) 
         proxy.cut("RunInstances", times=4, after=False)
         with pytest.raises(UnsureError, match=r"Booting a t2\.micro VM"):
             run(session, f"vm boot {AMI}")
-        assert len(changes(proxy)) == 1 + len(session.looks)
+        assert len(changes(proxy)) == 1 + len(session.backoff)
         assert len({call.params["ClientToken"] for call in changes(proxy)}) == 1
         assert outcomes(memory) == [(f"vm boot {AMI}", "unknown")]
         assert states(cloud) == {}

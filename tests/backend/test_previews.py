@@ -9,7 +9,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.catalog import KINDS
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.table import COMMANDS
 from backend.config import PRODUCTION, Cloud
@@ -27,7 +27,7 @@ NOWHERE = "i-0123456789abcdef0"
 
 
 def shown(session: Session, *ids: str) -> Preview:
-    return vm_preview.deleting(Call(session, {}), ids)
+    return vm_preview.deleting(Context(session, {}), ids)
 
 
 def texts(preview: Preview) -> list[str]:
@@ -56,9 +56,9 @@ def test_what_is_named_twice_is_counted_once_and_a_shared_name_is_no_ones(
     assert preview.typed == ""
     volumes = [ec2.of("volume").create("twin", 1, "us-east-1a", str(number))["id"] for number in range(2)]
     run(session, "volume refresh")
-    target = only(volume_preview.deleting(Call(session, {}), ["twin"]))
+    target = only(volume_preview.deleting(Context(session, {}), ["twin"]))
     assert target.left_out == "2 volumes share that name"
-    assert len(volume_preview.deleting(Call(session, {}), [volumes[0]] * 2).targets) == 1
+    assert len(volume_preview.deleting(Context(session, {}), [volumes[0]] * 2).targets) == 1
 
 
 def test_every_destroying_command_shows_what_it_destroys() -> None:
@@ -177,6 +177,7 @@ def test_a_price_that_is_not_known(both: tuple[Session, Proxy], cloud: Cloud) ->
     assert "1 of unknown price" in preview.totals[0]
 
 
+@pytest.mark.thorough
 def test_many_vms_are_looked_at_by_name_and_by_id(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, proxy = both
     ids = boot_many(cloud, 250)
@@ -194,7 +195,7 @@ def test_many_vms_are_looked_at_by_name_and_by_id(both: tuple[Session, Proxy], c
 def test_a_word_that_names_nothing_is_left_out(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, _ = both
     boot_many(cloud, 1)
-    call = Call(session, {})
+    call = Context(session, {})
     for preview in (shown(session, "x"), volume_preview.deleting(call, ["x"]), keypair_room.deleting(call, ["x"])):
         assert (only(preview).name, only(preview).left_out) == ("x", "it no longer exists")
         assert preview.acted_on == ()
@@ -322,7 +323,7 @@ def test_what_strangers_wrote_is_shown_safely(both: tuple[Session, Proxy], cloud
     keypair = ec2.of("keypair").create(hostile)[0]["id"]
     vms = shown(session, native)
     assert vms.typed == only(vms).name == "\ufffd[/]␊"
-    call = Call(session, {})
+    call = Context(session, {})
     for preview in (vms, volume_preview.deleting(call, [volume]), keypair_room.deleting(call, [keypair])):
         found = texts(preview)
         assert any("\ufffd[/]␊" in text for text in found)
@@ -333,6 +334,7 @@ def test_all_that_a_target_has_is_looked_at_above() -> None:
     """`texts` must not pass over what is new."""
     assert {one.name for one in fields(Target)} == {
         "id", "name", "facts", "losses", "stays", "warnings", "left_out", "production", "final",
+        "scope",
     }  # fmt: skip
     # Those after the notes are not shown.
     assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given", "destroys"}
@@ -353,7 +355,7 @@ def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         run(session, "vm refresh")
         run(session, "volume refresh")
         ec2.of("volume").delete(gone)
-        preview = volume_preview.deleting(Call(session, {}), ["a", held, gone])
+        preview = volume_preview.deleting(Context(session, {}), ["a", held, gone])
         assert [one.id for one in preview.targets] == [free, held, gone]
         assert [one.left_out for one in preview.targets] == [
             "",
@@ -376,7 +378,7 @@ def test_a_volume_of_a_vm_that_the_cache_does_not_know(both: tuple[Session, Prox
     (native,) = boot_many(cloud, 1)
     (root,) = (item["id"] for page in connect(cloud).of("volume").list() for item in page)
     assert (
-        only(volume_preview.deleting(Call(session, {}), [root])).left_out
+        only(volume_preview.deleting(Context(session, {}), [root])).left_out
         == f"it is attached to {native}; detach it first"
     )
 
@@ -400,7 +402,7 @@ def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
 
     def typed(later: timedelta, *ids: str) -> str:
         at = datetime.now(UTC) + later
-        return volume_preview.deleting(Call(replace(session, now=lambda: at), {}), ids).typed
+        return volume_preview.deleting(Context(replace(session, now=lambda: at), {}), ids).typed
 
     soon, later = volume_preview.NEW - timedelta(minutes=1), volume_preview.NEW
     assert [typed(soon, one) for one in (empty, used, nameless, copied)] == ["", "used", "", copied]
@@ -420,8 +422,8 @@ def test_keypairs(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         run(session, "keypair refresh")
         ec2.of("keypair").delete("gone", ids[1])
         proxy.asked.clear()
-        preview = keypair_room.deleting(Call(session, {}), ["used", "unused", "gone"])
-        assert keypair_room.deleting(Call(session, {}), [one.id for one in preview.targets]) == preview
+        preview = keypair_room.deleting(Context(session, {}), ["used", "unused", "gone"])
+        assert keypair_room.deleting(Context(session, {}), [one.id for one in preview.targets]) == preview
         used, unused, gone = preview.targets
         assert used.id.startswith("key-")
         facts = dict(used.facts)
@@ -447,7 +449,7 @@ def test_a_keypair_named_like_the_id_of_another_is_never_meant_by_that_id(
     meant = str(ec2.of("keypair").create("meant")[0]["id"])
     decoy = str(ec2.of("keypair").create(meant)[0]["id"])
     run(session, "keypair refresh")
-    call = Call(session, {})
+    call = Context(session, {})
     shown = keypair_room.deleting(call, [meant, decoy])
     assert [(one.id, one.name) for one in shown.targets] == [
         (meant, "meant"),
@@ -476,4 +478,4 @@ def test_an_endpoint_that_does_not_know_the_filter_is_not_taken_at_its_word(
     proxy.answers["DescribeInstances"] = listing(
         "DescribeInstances", "reservationSet", [f"<instancesSet>{vms}</instancesSet>"]
     )
-    assert dict(only(keypair_room.deleting(Call(session, {}), [mine])).facts)["Used by"] == "i-mine"
+    assert dict(only(keypair_room.deleting(Context(session, {}), [mine])).facts)["Used by"] == "i-mine"

@@ -8,7 +8,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands.grammar import parse, split
-from backend.commands.model import Call, Outcome, Parsed
+from backend.commands.model import Context, Parsed, Result
 from backend.commands.run import execute, execute_all
 from backend.config import Cloud
 from backend.errors import Cancelled, UnsureError
@@ -56,6 +56,7 @@ def settled(cache: Cache, one: Example) -> None:
     assert [outcome for _, outcome in outcomes(cache)] == [word]
 
 
+@pytest.mark.thorough
 @every_example
 @pytest.mark.parametrize("looked", [0, 1])
 def test_a_look_that_is_cancelled_leaves_it_unknown(
@@ -65,19 +66,19 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
     stage = staged(cloud)
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        looks: list[Call] = []
+        looks: list[Context] = []
 
-        def look(call: Call) -> Outcome | None:
+        def look(call: Context) -> Result | None:
             looks.append(call)
             return None
 
         parsed = parse(split(one.on(stage)))
-        blind = replace(parsed, command=replace(parsed.command, look=look, resend=None))
+        blind = replace(parsed, command=replace(parsed.command, probe=look, resend=None))
         proxy.cut(one.action)
         with pytest.raises(UnsureError) as caught:
             execute(
                 blind,
-                replace(session, looks=(0.0, 3_600.0) if looked else (3_600.0,)),
+                replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
                 check=cancelled_once(lambda: one.action in proxy.asked and len(looks) == looked),
             )
         assert "Looking for its outcome was cancelled" in caught.value.message
@@ -89,6 +90,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
         assert [call.action for call in proxy.calls if not call.action.startswith("Describe")] == [one.action]
 
 
+@pytest.mark.thorough
 @every_example
 def test_what_is_cancelled_before_it_is_sent_is_not_done(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example
@@ -117,7 +119,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
         proxy.cut("StopInstances", times=len(ids))
         commands: list[Parsed] = [parse(split(f"vm stop {native}")) for native in ids]
         results = execute_all(
-            commands, replace(session, looks=(3_600.0,)), check=cancelled_once(lambda: "StopInstances" in proxy.asked)
+            commands, replace(session, backoff=(3_600.0,)), check=cancelled_once(lambda: "StopInstances" in proxy.asked)
         )
         done = states(cloud)
         for native, result in zip(ids, results, strict=True):

@@ -8,7 +8,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands.grammar import parse, split
-from backend.commands.model import Call, Parsed
+from backend.commands.model import Context, Parsed
 from backend.commands.run import execute, execute_all
 from backend.commands.table import COMMANDS
 from backend.config import Cloud
@@ -106,9 +106,9 @@ def test_a_volume_that_is_production_and_goes_with_its_vm_is_named_too(
     (root,) = (item["id"] for page in connect(cloud).of("volume").list(vms=[native]) for item in page)
     connect(cloud).of("vm").tag(root, "Name", "data")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        assert vms(Call(session, {}), [native]).typed == ""
+        assert vms(Context(session, {}), [native]).typed == ""
         tag(cloud, root)
-        preview = vms(Call(session, {}), [native])
+        preview = vms(Context(session, {}), [native])
         assert preview.typed == name
         assert f"Volume data ({root}) goes with it: tagged as production." in preview.targets[0].warnings
         assert "1 tagged as production, or with a volume that is." in preview.totals
@@ -132,7 +132,7 @@ def test_a_volume_that_stays_or_is_not_for_these_keys_needs_no_name(
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, f"vm delete {first}")
         proxy.answers["DescribeVolumes"] = DENIED
-        assert any("Volumes could not be looked at" in note for note in vms(Call(session, {}), [second]).notes)
+        assert any("Volumes could not be looked at" in note for note in vms(Context(session, {}), [second]).notes)
         run(session, f"vm delete {second}")
     assert states(cloud) == {first: "terminated", second: "terminated"}
 
@@ -161,6 +161,6 @@ def test_volumes_and_keypairs_that_are_production_want_their_names(memory: Cache
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         for make, preview in ((volume, volumes), (keypair, keypairs)):
             name, native, _ = make(cloud)
-            assert preview(Call(session, {}), [native]).typed == ""
+            assert preview(Context(session, {}), [native]).typed == ""
             tag(cloud, native)
-            assert preview(Call(session, {}), [native]).typed == name
+            assert preview(Context(session, {}), [native]).typed == name

@@ -9,7 +9,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.commands.grammar import parse, split
-from backend.commands.model import Call, Command, Parsed
+from backend.commands.model import Command, Context, Parsed
 from backend.commands.run import allowed, execute, execute_all
 from backend.commands.table import COMMANDS
 from backend.config import Cloud
@@ -89,6 +89,7 @@ def test_many_are_refused_before_any_is_planned(memory: Cache, cloud: Cloud, tmp
         assert (proxy.calls, memory.journal.newest(), recover(session)) == ([], [], Recovered())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by", ["--read-only", "read_only"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
@@ -99,9 +100,9 @@ def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
     with behind_proxy(cloud, memory, tmp_path) as (free, proxy):
         session = locked(free, by)
         parsed = parse(split(example.on(stage)))
-        (entry,) = plan(memory, session.scope, tmp_path, [parsed.line])
+        (entry,) = plan(memory, tmp_path, [(session.scope, parsed.line)])
         with pytest.raises(RefusedError, match="cloud aws is read-only here"):
-            parsed.command.run(Call(session, parsed.bind(session), entry=entry))
+            parsed.command.run(Context(session, parsed.bind(session), entry=entry))
         assert sent(proxy) == []
         assert account(cloud) == before
         assert not list(tmp_path.rglob("*.pem"))
@@ -118,7 +119,7 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         entry = abandoned(session, f"vm delete {stage.vm}", outcome="waiting")
         with pytest.raises(RefusedError, match="This session is read-only: vm delete is not run"):
-            parse(["journal", "resume"]).command.run(Call(locked(session, "--read-only"), {}))
+            parse(["journal", "resume"]).command.run(Context(locked(session, "--read-only"), {}))
         assert proxy.calls == []
         assert account(cloud) == before
         assert (memory.journal.entry(entry.token) or {})["outcome"] == "waiting"

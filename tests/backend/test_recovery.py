@@ -129,7 +129,7 @@ def test_a_vm_that_was_not_acted_on_is_not_in_flight(memory: Cache, cloud: Cloud
         run(session, "vm refresh")
         proxy.cut("StopInstances", after=False)
         with pytest.raises(CloudError):
-            run(replace(session, looks=()), f"vm stop {native}")
+            run(replace(session, backoff=()), f"vm stop {native}")
         assert memory.flights.of(VM, session.scope)
         assert recover(session).left == 1
         assert memory.flights.of(VM, session.scope) == []
@@ -155,7 +155,7 @@ def test_a_boot_that_is_not_known_is_settled_at_the_next_start(memory: Cache, cl
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances")
         with pytest.raises(CloudError):
-            run(replace(session, looks=()), BOOT)
+            run(replace(session, backoff=()), BOOT)
         assert outcomes(memory) == [(BOOT, "unknown")]
         assert len(recover(session).messages) == 1
         assert outcomes(memory) == [(BOOT, "done")]
@@ -170,7 +170,7 @@ def test_an_offline_start_leaves_it_unknown_and_a_later_one_finds_it(
         run(session, "vm refresh")
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError):
-            run(replace(session, looks=()), BOOT)
+            run(replace(session, backoff=()), BOOT)
         stop = abandoned(session, f"vm stop {running}", running, age=9)
         offline = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
         found = recover(offline)
@@ -217,14 +217,14 @@ def test_what_is_gone_has_failed_for_good(memory: Cache, cloud: Cloud, tmp_path:
 
 
 def test_a_reboot_is_told_of_once(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """Nothing tells whether a VM was rebooted, today or tomorrow."""
+    """No state shows whether a VM was rebooted, today or tomorrow."""
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut("RebootInstances")
         with pytest.raises(UnsureError):
             run(session, f"vm reboot {native}")
         assert recover(session).failures == (
-            f"The outcome of vm reboot {native} is unknown: Nothing tells whether {native} was rebooted; "
+            f"The outcome of vm reboot {native} is unknown: No state shows whether {native} was rebooted; "
             "it is running.",
         )
         proxy.calls.clear()
@@ -238,7 +238,7 @@ def test_a_default_that_is_gone_since_is_not_missed(memory: Cache, cloud: Cloud,
         with_image = replace(session, cloud=replace(session.cloud, default=replace(session.cloud.default, image=AMI)))
         proxy.cut("RunInstances")
         with pytest.raises(UnsureError):
-            run(replace(with_image, looks=()), "vm boot --name web")
+            run(replace(with_image, backoff=()), "vm boot --name web")
         (native,) = states(cloud)
         assert recover(session) == Recovered((f"vm boot --name web: web ({native}) is booting from {AMI}.",))
         assert outcomes(memory) == [("vm boot --name web", "done")]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.config import Cloud
 from backend.journal.entry import plan
 from backend.journal.recovery import FOREIGN, Recovered, left, recover
+from backend.kinds.model import Scope
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_parts import ago
@@ -30,7 +31,7 @@ from tests.backend.cloud_parts import (
 
 def test_a_command_of_our_own_is_left_to_us(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        sending, waiting = plan(memory, session.scope, tmp_path, ["vm stop i-1", "vm stop i-2"])
+        sending, waiting = plan(memory, tmp_path, [(session.scope, "vm stop i-1"), (session.scope, "vm stop i-2")])
         sending.sending("i-1")
         memory.journal.set(sending.token, {"at": ago(FOREIGN * 2), "sent": ago(FOREIGN * 2)})
         memory.journal.set(waiting.token, {"at": ago(FOREIGN * 2)})
@@ -160,7 +161,7 @@ def test_many_of_another_cloud_or_process_hide_nothing(
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         ours = abandoned(session, f"vm stop {native}", native, outcome=outcome, age=60)
-        plan(memory, Scope(whose, "us-east-1"), tmp_path, [f"vm stop i-{number}" for number in range(1_001)])
+        plan(memory, tmp_path, [(Scope(whose, "us-east-1"), f"vm stop i-{number}") for number in range(1_001)])
         memory.store.database["journal"].update_many({"cloud": "other"}, {"$set": {"outcome": outcome, "sent": ago(0)}})
         if outcome == "waiting":
             assert [entry.token for entry in left(session)] == [ours.token]

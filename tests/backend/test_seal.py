@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.cache import Cache
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.config import Cloud
 from backend.journal.entry import Entry
 from backend.journal.recovery import Recovered, preview, recover
@@ -86,7 +86,7 @@ def test_what_was_left_by_another_data_directory_is_not_run_here(cache: Cache, c
         (native,) = boot_many(cloud, 1)
         abandoned(session, f"vm stop {native}", outcome="waiting", age=7_200)
         elsewhere = replace(session, home=tmp_path / "elsewhere")
-        assert preview(Call(elsewhere, {}), []).targets == ()
+        assert preview(Context(elsewhere, {}), []).targets == ()
         assert run(elsewhere, "journal resume").message == "Nothing waits to be resumed."
         assert sent(proxy) == []
         assert run(elsewhere, "journal drop").message.startswith("1 command ")
@@ -100,7 +100,7 @@ def test_what_is_changed_between_preview_and_yes_is_not_run(
         first, second = boot_many(cloud, 2)
         run(session, "vm refresh")
         entry = abandoned(session, f"vm stop {first}", outcome="waiting")
-        shown = preview(Call(session, {}), [])
+        shown = preview(Context(session, {}), [])
         assert [target.id for target in shown.targets] == [f"vm stop {first}"]
         forged(entry, cache, **{field: {"command": f"vm delete {second}", "objects": [second]}[field]})
         run(session, f"journal resume --only {shown.given['only']}")

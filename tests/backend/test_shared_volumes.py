@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from backend.catalog import KINDS
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.config import Cloud
 from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
@@ -36,11 +36,11 @@ def test_the_preview_of_each_vm_has_the_volume(both: tuple[Session, Proxy], clou
     session, proxy = both
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
-    (one,) = vm_preview.deleting(Call(session, {}), [first]).targets
+    (one,) = vm_preview.deleting(Context(session, {}), [first]).targets
     assert (len(one.losses), len(one.stays)) == (0, 1)
-    (other,) = vm_preview.deleting(Call(session, {}), [second]).targets
+    (other,) = vm_preview.deleting(Context(session, {}), [second]).targets
     assert (other.losses, other.stays) == ((), (f"volume {NATIVE}, 8 GiB, attached to {first} too",))
-    together = vm_preview.deleting(Call(session, {}), [first, second])
+    together = vm_preview.deleting(Context(session, {}), [first, second])
     assert [(len(one.losses), len(one.stays)) for one in together.targets] == [(0, 1), (1, 0)]
     assert [total for total in together.totals if "volume" in total] == ["1 volume (8 GiB) deleted with them."]
 
@@ -50,7 +50,7 @@ def test_the_preview_of_the_volume_names_every_vm(both: tuple[Session, Proxy], c
     first, second = boot_many(cloud, 2)
     shared(proxy, first, second)
     run(session, "vm refresh")
-    (target,) = volume_preview.deleting(Call(session, {}), [NATIVE]).targets
+    (target,) = volume_preview.deleting(Context(session, {}), [NATIVE]).targets
     assert target.left_out == f"it is attached to {first}, {second}; detach it first"
     assert dict(target.facts)["Used by"] == f"{first}, {second}"
 

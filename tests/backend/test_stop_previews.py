@@ -6,7 +6,7 @@ import pytest
 
 from backend.catalog import KINDS
 from backend.commands.grammar import parse
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.preview import Preview
 from backend.commands.run import execute
 from backend.config import Cloud
@@ -22,7 +22,7 @@ from tests.ec2_proxy import Proxy
 
 
 def shown(session: Session, *ids: str) -> Preview:
-    return vm_preview.stopping(Call(session, {}), ids)
+    return vm_preview.stopping(Context(session, {}), ids)
 
 
 def public_ip(cloud: Cloud, native: str) -> str:
@@ -81,11 +81,11 @@ def test_an_instance_store_is_lost_and_wants_more_than_enter(
     assert store in only(preview).losses
     assert "1 instance store lost." in preview.totals
     assert preview.is_final
-    going = vm_preview.deleting(Call(session, {}), [native])
+    going = vm_preview.deleting(Context(session, {}), [native])
     assert store in only(going).losses
     assert "1 instance store lost with it." in going.totals
     connect(cloud).of("vm").stop(native)  # which has lost it
-    stopped = vm_preview.deleting(Call(session, {}), [native])
+    stopped = vm_preview.deleting(Context(session, {}), [native])
     assert store not in only(stopped).losses
     assert not any("instance store" in total for total in stopped.totals)
 
@@ -101,7 +101,7 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
         "DescribeInstances", "reservationSet", [f"<instancesSet><item>{vm}</item></instancesSet>"]
     )
     assert only(shown(session, native)).left_out == "its root disk is an instance store, and EC2 cannot stop such a VM"
-    assert only(vm_preview.deleting(Call(session, {}), [native])).losses == (
+    assert only(vm_preview.deleting(Context(session, {}), [native])).losses == (
         "its root disk, which is an instance store",
     )
 
@@ -188,11 +188,11 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
     (native,) = boot_many(cloud, 1, **GROUP)
     line = f"vm stop {native}"
     abandoned(session, line, outcome="waiting")
-    one = only(recovery.preview(Call(session, {}), []))
+    one = only(recovery.preview(Context(session, {}), []))
     assert (one.id, one.name) == (line, line)
     assert public_ip(cloud, native) in one.losses[0]
     assert "workers" in one.warnings[0]
-    assert recovery.preview(Call(session, {}), []).typed == ""
+    assert recovery.preview(Context(session, {}), []).typed == ""
 
 
 # --- a stopped VM bills no compute -----------------------------------------------------------------------------------
@@ -202,14 +202,14 @@ def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Sess
     session, _ = both
     stopped, running = boot_many(cloud, 2)
     connect(cloud).of("vm").stop(stopped)
-    preview = vm_preview.deleting(Call(session, {}), [stopped, running])
+    preview = vm_preview.deleting(Context(session, {}), [stopped, running])
     prices = [dict(one.facts)["USD/hour"] for one in preview.targets]
     assert prices == ["stopped: no compute is billed, its volumes are", "0.0116"]
     assert preview.totals[0] == "2 VMs: 0.0116 USD/hour now."
     connect(cloud).of("vm").delete(running)
-    gone = vm_preview.deleting(Call(session, {}), [running]).targets[0]
+    gone = vm_preview.deleting(Context(session, {}), [running]).targets[0]
     assert dict(gone.facts)["USD/hour"] == "terminated: no compute is billed"
-    alone = vm_preview.deleting(Call(session, {}), [stopped])
+    alone = vm_preview.deleting(Context(session, {}), [stopped])
     assert alone.totals[0] == "1 VM: stopped: no compute is billed, its volumes are."
 
 
@@ -232,7 +232,7 @@ def test_a_volume_of_several_vms_is_with_each_and_goes_with_the_last(both: tuple
     volume = "vol-0123456789abcdef0"
     both_hold = attached(volume, (first, "false"), (second, "true"))
     proxy.answers["DescribeVolumes"] = listing("DescribeVolumes", "volumeSet", [both_hold])
-    call = Call(session, {})
+    call = Context(session, {})
     for native, other in ((first, second), (second, first)):
         one = only(vm_preview.deleting(call, [native]))
         assert (one.losses, one.stays) == ((), (f"volume {volume}, 8 GiB, attached to {other} too",))

@@ -12,7 +12,7 @@ from backend.cache.rows import Rows
 from backend.cache.store import Store
 from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
@@ -190,7 +190,7 @@ def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_pa
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         abandoned(session, "vm delete web", outcome="waiting")
-        (target,) = recovery.preview(Call(session, {}), []).targets
+        (target,) = recovery.preview(Context(session, {}), []).targets
         run(session, "journal resume")
         assert (states(cloud)[new] == "terminated") == (not target.left_out)
 
@@ -201,7 +201,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
     """Told "it may have been done: refresh before you repeat it", the user does so."""
     line = f"vm boot {AMI} --name web"
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        proxy.cut("RunInstances", times=1 + len(session.looks), after=False)
+        proxy.cut("RunInstances", times=1 + len(session.backoff), after=False)
         with pytest.raises(UnsureError):
             run(session, line)
         run(session, "vm refresh")
@@ -227,8 +227,8 @@ def test_a_keypair_whose_key_was_saved_before_the_process_was_killed(
     memory: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
-        (entry,) = plan(memory, session.scope, tmp_path, ["keypair create mine"])
-        outcome = keypair_room.create(Call(session, {"name": "mine", "to": None}, entry=entry))
+        (entry,) = plan(memory, tmp_path, [(session.scope, "keypair create mine")])
+        outcome = keypair_room.create(Context(session, {"name": "mine", "to": None}, entry=entry))
         memory.journal.set(entry.token, {"owner": ""})
         assert recover(session).messages == (f"keypair create mine: {outcome.message}",)
         assert [entry["outcome"] for entry in memory.journal.newest()] == ["done"]

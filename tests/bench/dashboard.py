@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.catalog import KINDS
 from backend.config import MongoDB
+from backend.kinds.model import Scope
 from backend.mongod import EmbeddedServer
 from backend.providers import registry
 from backend.refresh import refresh

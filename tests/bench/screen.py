@@ -190,7 +190,9 @@ class Dashboard:
 
     async def move(self, key: str) -> float:
         """Press a key that moves the cursor and return the milliseconds until its new row is painted."""
-        return await self.press(key, lambda text: str(self.table.cursor_id) in text)
+        return await self.press(
+            key, lambda text: self.table.cursor_ref is not None and self.table.cursor_ref.id in text
+        )
 
     async def sort(self) -> float:
         """Sort by the next column and return the milliseconds until that is painted."""

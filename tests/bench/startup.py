@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
 from backend.catalog import KINDS
 from backend.config import load
+from backend.kinds.model import Scope
 from backend.mongod import EmbeddedServer
 from backend.mongod_keeper import try_lock
 from backend.providers import registry

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
-from backend.cache import Cache, Scope, open_cache
+from backend.cache import Cache, open_cache
 from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB
 from backend.errors import Cancelled
+from backend.kinds.model import Scope
 from backend.mongod import EmbeddedServer
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Boot, Provider, Waiting

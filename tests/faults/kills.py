@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from backend.cache import Cache, Scope, open_cache
+from backend.cache import Cache, open_cache
 from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, CloudmeshError
 from backend.journal.recovery import recover
+from backend.kinds.model import Scope
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
 from tests.backend.cache_parts import FakeCloud, ids, items
@@ -42,7 +43,8 @@ ACTIONS = (
 _PAGES = """
 import sys
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds.model import Scope
 from backend.config import MongoDB
 from backend.catalog import KINDS
 from backend.refresh import refresh
@@ -201,7 +203,7 @@ def commands(scene: Scene, home: Path, victim: Victim) -> tuple[int, list[str]]:
     broken: list[str] = []
     cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
     session = scene.world(cache, home).session()
-    session = replace(session, looks=(0.1, 0.1))
+    session = replace(session, backoff=(0.1, 0.1))
     for after in (False, True):
         name = f"made-{victim.__name__}-{after}"
         with ThreadPoolExecutor() as pool, held(scene.proxy, "CreateVolume", after):

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
+from backend.kinds.model import Scope
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.refresh import refresh_many

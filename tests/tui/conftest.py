@@ -10,7 +10,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from backend.cache import Cache, open_cache
+from backend.cache import open_cache
 from backend.catalog import KINDS
 from backend.config import Cloud, Poll, Settings
 from backend.demo import DemoCloud
@@ -20,7 +20,7 @@ from backend.providers.ec2.provider import EC2Provider
 from backend.refresh import refresh_many
 from backend.session import Session
 from tests.ec2_proxy import Proxy
-from tests.tui.driving import DELAY, Clock, World, copied
+from tests.tui.driving import DELAY, Clock, Documents, World, documents, filled
 from tests.tui.shell import Shell
 
 
@@ -44,20 +44,20 @@ def configured(demo: DemoCloud) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Cache:
-    """A cache with all that the demo's first cloud has, listed once."""
+def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Documents:
+    """What is in a cache with all that the demo's first cloud has, listed once."""
     settings = configured(demo)
     cache = open_cache(settings.mongodb, tmp_path_factory.mktemp("home"), KINDS.values())
     session = Session(settings, settings.clouds["demo"], cache, tmp_path_factory.mktemp("home"))
     done = refresh_many(list(KINDS.values()), session.connect, cache, session.scope)
     assert [one.error for one in done] == [None] * len(KINDS)
-    return cache
+    return documents(cache)
 
 
 @pytest.fixture
-def world(demo: DemoCloud, listed: Cache, tmp_path: Path) -> World:
+def world(demo: DemoCloud, listed: Documents, tmp_path: Path) -> World:
     settings = replace(configured(demo), poll=Poll(in_flight=0.1))
-    return World(settings, copied(listed, open_cache(settings.mongodb, tmp_path, KINDS.values())), tmp_path)
+    return World(settings, filled(open_cache(settings.mongodb, tmp_path, KINDS.values()), listed), tmp_path)
 
 
 # --- the program without a screen ------------------------------------------------------------------------------------

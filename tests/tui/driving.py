@@ -17,10 +17,10 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.config import Cloud, Settings
-from backend.kinds.model import Row
+from backend.kinds.model import Ref, Row, Scope
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Boot, Provider
@@ -153,12 +153,27 @@ class World:
         return World(settings, self.cache, self.home)
 
 
+Documents = dict[str, list[dict[str, Any]]]
+"""What is in a cache, by collection."""
+
+
+def documents(cache: Cache) -> Documents:
+    """Return all rows of a cache, and when they were listed."""
+    names = (*(kind.plural for kind in KINDS.values()), "refreshes")
+    return {name: list(cache.store.database[name].find({})) for name in names}
+
+
+def filled(cache: Cache, found: Documents) -> Cache:
+    """Return a cache after all that was found in another has been written to it."""
+    for name, rows in found.items():
+        if rows:
+            cache.store.database[name].insert_many(rows)
+    return cache
+
+
 def copied(source: Cache, target: Cache) -> Cache:
     """Return `target` with all that is in `source`."""
-    for name in (*(kind.plural for kind in KINDS.values()), "refreshes"):
-        if documents := list(source.store.database[name].find({})):
-            target.store.database[name].insert_many(documents)
-    return target
+    return filled(target, documents(source))
 
 
 def lines(screen: Screen[Any]) -> list[str]:
@@ -220,8 +235,23 @@ class User:
     @property
     def at(self) -> str | None:
         """The name of the cursor's row."""
-        row = self.table.rows.row(self.table.cursor_id or "")
+        row = self.table.cursor_row
         return None if row is None else self.table.kind.value(row, "name")
+
+    @property
+    def cursor_id(self) -> str | None:
+        """The id of the cursor's row."""
+        return self.table.cursor_ref and self.table.cursor_ref.id
+
+    @property
+    def marked(self) -> set[str]:
+        """The ids of the marked rows of the table that is shown."""
+        return {self.table.kind.value(row, "id") for row in self.table.rows.marked()}
+
+    def ref(self, native: str) -> Ref:
+        """Return the name of a row of the cloud that is shown."""
+        assert self.app.session is not None
+        return Ref(self.app.session.scope, native)
 
     @property
     def result(self) -> str:
@@ -284,7 +314,7 @@ class User:
         """Go to the newest row of that name and return its id."""
         await self.until(lambda: self.named(name, "id", self.app.main.kind) is not None)
         native = self.named(name, "id", self.app.main.kind)
-        assert self.table.move_to(native)
+        assert self.table.move_to(self.ref(native))
         await self.pilot.pause(0)
         return str(native)
 

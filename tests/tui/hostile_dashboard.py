@@ -10,11 +10,11 @@ from typing import Any
 from textual.screen import Screen
 from wcwidth import wcwidth
 
-from backend.cache import Cache, RefreshRecord, Scope, open_cache
+from backend.cache import Cache, RefreshRecord, open_cache
 from backend.catalog import KINDS
 from backend.config import Cloud, MongoDB, Settings
 from backend.errors import CloudmeshError
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe

@@ -110,7 +110,7 @@ async def test_a_refresh_behind_a_dialog_changes_nothing_that_is_confirmed(world
         )
         world.cache.rows.remove(vm, world.scope, [other])
         await user.until(lambda: user.named("shown", "id") == "i-new" and not user.named("other", "id"))
-        user.app.main.table.move_to("i-new")
+        user.app.main.table.move_to(user.ref("i-new"))
         assert shown in user.window
         assert other not in user.window
         await user.press("y")
@@ -266,6 +266,7 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
     assert world.cache.journal.newest() == []
 
 
+@pytest.mark.thorough
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
     """Of a cloud that is no moto: the loop's longest wait is of the dashboard's own making."""
     vm = KINDS["vm"]
@@ -424,7 +425,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
     sent, waiting = booted(world, clock, "sent", "waiting")
     session = world.session()
     execute(parse(["vm", "refresh"]), session)
-    done, left = plan(world.cache, world.scope, world.home, [f"vm delete {sent}", f"vm delete {waiting}"])
+    done, left = plan(world.cache, world.home, [(world.scope, f"vm delete {vm}") for vm in (sent, waiting)])
     done.sending(sent, before="running")
     world.provider.of("vm").delete(sent)
     for entry in (done, left):  # as a process that was killed leaves it
@@ -447,7 +448,7 @@ async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(worl
 
 async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(world: World) -> None:
     image = world.cloud.default.image
-    (entry,) = plan(world.cache, world.scope, world.home, [f"vm boot {image} --name again"])
+    (entry,) = plan(world.cache, world.home, [(world.scope, f"vm boot {image} --name again")])
     entry.sending(image=image, flavor="t3.micro", location=None, keypair=None, name="again")
     world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:

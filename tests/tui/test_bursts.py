@@ -50,7 +50,7 @@ async def test_what_follows_a_filter_goes_to_the_rows(world: World) -> None:
         assert user.app.main.kind == "keypair"
         vms = user.app.main.table_of("vm")
         assert vms.filter_text == "web-"
-        assert len(vms.rows.marks) == 1
+        assert vms.rows.marks == 1
 
 
 @pytest.mark.parametrize(

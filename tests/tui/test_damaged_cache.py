@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
 from tests.tui.driving import TABS, World, copied, driven
 from tui.screens.details import DetailsScreen

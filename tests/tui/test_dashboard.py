@@ -150,7 +150,7 @@ async def test_filter_with_several_words_in_any_column(world: World) -> None:
         wanted = [row for row in rows if all(word in text_of(image, row) for word in ("noble", "amd64", "amazon"))]
         assert 0 < len(wanted) < len(rows)
         outside = next(row for row in rows[40:] if row not in wanted)
-        user.table.move_to(image.value(outside, "id"))
+        user.table.move_to(image.ref(outside))
         await user.type("/Noble AMD64 amazon")
         await user.sees(f"{len(wanted)} of {len(rows)}")
         assert sorted(user.column("id")) == sorted(image.value(row, "id") for row in wanted)
@@ -162,16 +162,16 @@ async def test_filter_with_several_words_in_any_column(world: World) -> None:
         assert user.table.visible_count == user.table.total
         await user.show("image")
         await user.sees("Noble AMD64 amazon", f"{len(wanted)} of {len(rows)}")
-        found = user.table.cursor_id
+        found = user.cursor_id
         await user.press("escape")
         assert user.table.visible_count == len(rows)
-        assert user.table.cursor_id == found
+        assert user.cursor_id == found
         await user.loses("Noble AMD64 amazon")
-        user.table.move_to(image.value(outside, "id"))
+        user.table.move_to(image.ref(outside))
         await user.type("/no such thing at all")
         await user.sees("No image matches 'no such thing at all'. Esc clears the filter.", f"0 of {len(rows)}")
         await user.press("escape")
-        assert user.table.cursor_id == image.value(outside, "id")
+        assert user.cursor_id == image.value(outside, "id")
 
 
 async def test_sort_by_the_next_column_and_the_other_way_round(world: World) -> None:
@@ -205,9 +205,9 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         await user.press("space")
         await user.go_to("old-website [2019]")
         await user.press("space")
-        assert user.table.rows.marks == {*kept, passing[1]}
+        assert user.marked == {*kept, passing[1]}
         await user.go_to("scratch")
-        place = user.table.rows.position(kept[1])
+        place = user.table.rows.position(user.ref(kept[1]))
         for native in passing:
             world.provider.of("volume").delete(native)
         new = [
@@ -215,12 +215,12 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         ]
         await user.press("r")
         await user.until(lambda: user.named("new-2", "id", "volume") and not user.named("passing-1", "id", "volume"))
-        assert user.table.cursor_id == kept[1]
-        assert user.table.rows.position(kept[1]) == (place or 0) + 1
-        assert user.table.rows.marks == set(kept)
+        assert user.cursor_id == kept[1]
+        assert user.table.rows.position(user.ref(kept[1])) == (place or 0) + 1
+        assert user.marked == set(kept)
         assert {volume.value(row, "id") for row in user.rows("volume")} >= set(new)
         await user.press("escape")
-        assert user.table.rows.marks == set()
+        assert user.marked == set()
     for native in new:
         world.provider.of("volume").delete(native)
 

@@ -9,10 +9,13 @@ from backend.catalog import KINDS
 from backend.commands.model import Parsed
 from backend.commands.table import COMMANDS, command
 from backend.config import Cloud, Defaults, MongoDB, Settings
+from backend.kinds.model import Ref, Scope
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tui.deciding import RULES, Chosen, Request, Step, Way, first_step
+
+ROW = Ref(Scope("one", "eu-central-1"), "i-1")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def test_the_first_rule_that_holds_decides(session: Session, rule: str, asked: A
     name, given, way, on_rows, step = asked
     one = command(name)
     target = one.target(one.words[0])
-    chosen = Chosen(target, ["i-1"]) if on_rows and target else None
+    chosen = Chosen(target, [ROW]) if on_rows and target else None
     request = Request(Parsed(one, given), way, chosen)
     assert next(words for words, holds, _ in RULES if holds(request, session)) == rule
     assert first_step(request, session) is step
@@ -102,4 +105,4 @@ def test_nothing_that_changes_a_cloud_runs_unless_it_was_typed_in_full(session: 
         for given in ({}, {param.name: "x" for param in one.params}):
             assert first_step(Request(Parsed(one, given), way), session) is not Step.RUN, one.name
             if target := one.target(one.words[0]):
-                assert first_step(Request(Parsed(one, given), way, Chosen(target, ["x"])), session) is Step.ASK_ON_ROWS
+                assert first_step(Request(Parsed(one, given), way, Chosen(target, [ROW])), session) is Step.ASK_ON_ROWS

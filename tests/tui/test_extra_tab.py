@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
 from backend.cache.documents import to_document
 from backend.cache.records import RefreshRecord
 from backend.catalog import KINDS
-from backend.commands.model import Call, Command, Outcome, Param
+from backend.commands.model import Command, Context, Param, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
-from backend.kinds.model import Column, Kind
+from backend.kinds.model import Column, Kind, Scope
 from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
@@ -56,13 +56,13 @@ class Buckets:
 
     def _commands(self) -> list[Command]:
         def refresh(kind: Kind) -> Command:
-            def run(_call: Call) -> Outcome:
+            def run(_call: Context) -> Result:
                 self.refreshed.append(kind.name)
-                return Outcome(f"{kind.plural} refreshed")
+                return Result(f"{kind.plural} refreshed")
 
             return Command((kind.name, "refresh"), f"Fetch {kind.plural}", run, refreshes=kind.name)
 
-        def never(_call: Call) -> Outcome:
+        def never(_call: Context) -> Result:
             raise AssertionError("a tab is shown instead")
 
         lists = [

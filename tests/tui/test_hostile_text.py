@@ -22,6 +22,8 @@ from tui.rows import Rows
 from tui.widgets.field import Field
 from tui.widgets.picks import matches
 
+pytestmark = pytest.mark.thorough
+
 every_place = pytest.mark.parametrize("place", PLACES)
 
 

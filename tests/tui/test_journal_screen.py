@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Row
+from backend.kinds.model import Row, Scope
 from tests.tui.driving import lines
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
@@ -38,7 +38,7 @@ def entry(number: int, **values: Any) -> Row:
         "host": "workstation",
         **values,
     }
-    return tuple(given.get(column.name) for column in JOURNAL.columns)
+    return (*(given.get(column.name) for column in JOURNAL.columns), Scope("research", "eu-central-1"))
 
 
 def entries(count: int) -> list[Row]:
@@ -85,12 +85,12 @@ class Reader:
     @property
     def shown(self) -> list[str]:
         """The ids of the rows that the filter shows, from top to bottom."""
-        return [self.table.rows.id_at(position) for position in range(self.table.visible_count)]
+        return [self.table.rows.ref_at(position).id for position in range(self.table.visible_count)]
 
     @property
     def at(self) -> str | None:
         """The id of the cursor's row."""
-        return self.table.cursor_id
+        return self.table.cursor_ref and self.table.cursor_ref.id
 
     @property
     def open(self) -> bool:

@@ -166,6 +166,7 @@ async def test_a_dialog_names_the_volumes_that_hang_on_what_is_deleted(world: Wo
 # --- no letter changes anything --------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_cloud(world: World, kind: str) -> None:
     index = KINDS[kind].index
@@ -174,7 +175,7 @@ async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_clou
         keyed = [one for one in COMMANDS if one.key and (not one.on or kind in one.on)]
         for one in keyed:
             fits = (row for row in user.rows(kind) if not one.impossible_in & {row[index.get("state", 0)]})
-            user.table.move_to(next(fits)[index["id"]])
+            user.table.move_to(KINDS[kind].ref(next(fits)))
             await user.pilot.pause(0)
             await user.press(one.key)
             if one.effect != "reads" or one.asks:

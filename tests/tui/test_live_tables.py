@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import Cache, Change, Scope, open_cache
+from backend.cache import Cache, Change, open_cache
 from backend.cache.flights import Flights
 from backend.cache.rows import Rows
 from backend.cache.store import Store
 from backend.catalog import KINDS
 from backend.config import MongoDB
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
@@ -151,7 +151,8 @@ async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_whe
 _WRITER = """
 import sys
 from pathlib import Path
-from backend.cache import Scope, open_cache
+from backend.cache import open_cache
+from backend.kinds.model import Scope
 from backend.config import MongoDB
 from backend.catalog import KINDS
 cache = open_cache(MongoDB(), Path(sys.argv[1]), KINDS.values())

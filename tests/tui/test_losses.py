@@ -66,7 +66,7 @@ async def test_what_takes_back_several_commands_takes_back_each(world: World, cl
     world.provider.of("vm").stop(rests)
     clock.now += DELAY
     execute(parse(["vm", "refresh"]), world.session())
-    for entry in plan(world.cache, world.scope, world.home, [f"vm start {rests}", f"vm stop {runs}"]):
+    for entry in plan(world.cache, world.home, [(world.scope, f"vm start {rests}"), (world.scope, f"vm stop {runs}")]):
         world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:
         await user.run("journal resume")

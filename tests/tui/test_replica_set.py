@@ -107,6 +107,7 @@ def test_a_refresh_or_its_repeat_completes_though_the_primary_is_killed(
 def test_without_a_majority_a_refresh_ends_with_a_sentence_and_a_repeat_completes(
     shell: Shell, proxy: Proxy, account: Account, replica_set: ReplicaSet, database: Database[dict[str, Any]]
 ) -> None:
+    shell.configure(proxy.endpoint, f"{replica_set.uri}&serverSelectionTimeoutMS=500", database.name)
     account.boot("web")
     shell.lines("vms")
     account.boot("later")

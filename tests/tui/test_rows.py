@@ -8,20 +8,35 @@ import pytest
 
 from backend.catalog import KINDS
 from backend.format import cell, sort_key
-from backend.kinds.model import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 from tui.rows import Rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LOCATION = KINDS["location"]
+HERE, THERE = Scope("aws", "us-east-1"), Scope("aws", "us-west-2")
 
 
-def location(id: str, name: str | None = None, region: str | None = "eu", state: str | None = "available") -> Row:
-    return (name, region, state, None, id)
+def location(
+    id: str, name: str | None = None, region: str | None = "eu", state: str | None = "available", scope: Scope = HERE
+) -> Row:
+    return (name, region, state, None, id, scope)
+
+
+def here(id: str) -> Ref:
+    return Ref(HERE, id)
+
+
+def refs(rows: Rows) -> list[Ref]:
+    return [rows.ref_at(position) for position in range(rows.visible)]
 
 
 def ids(rows: Rows) -> list[str]:
-    return [rows.id_at(position) for position in range(rows.visible)]
+    return [id for _, id in refs(rows)]
+
+
+def marked(rows: Rows, *, shown: bool = False) -> list[Ref]:
+    return [rows.kind.ref(row) for row in rows.marked(shown=shown)]
 
 
 def some_value(column: Column, seed: int) -> Any:
@@ -47,42 +62,44 @@ def some_value(column: Column, seed: int) -> Any:
     return ["Äpfel", "apple", "Banana", "APPLE", "zed", "straße", "x-1"][number % 7]
 
 
-def some_row(kind: Kind, id: str, seed: int) -> Row:
+def some_row(kind: Kind, ref: Ref, seed: int) -> Row:
     values = [some_value(column, seed + 3 * index) for index, column in enumerate(kind.columns)]
-    values[kind.index["id"]] = id
-    return tuple(values)
+    values[kind.index["id"]] = ref.id
+    return (*values, ref.scope)
 
 
-def expected(kind: Kind, rows: dict[str, Row], words: str, column: str | None, reverse: bool) -> list[str]:
-    """Return the ids that should be shown, found the slow way."""
+def expected(kind: Kind, rows: dict[Ref, Row], words: str, column: str | None, reverse: bool) -> list[Ref]:
+    """Return the names of the rows that should be shown, found the slow way."""
     shown = [
-        id
-        for id, row in rows.items()
+        ref
+        for ref, row in rows.items()
         if all(
-            any(word in cell(value, each, START).casefold() for value, each in zip(row, kind.columns, strict=True))
+            any(word in cell(value, each, START).casefold() for each, value in kind.cells(row))
             for word in words.casefold().split()
         )
     ]
     if column is None:
         return shown
     by = kind.columns[kind.index[column]]
-    full = [id for id in shown if kind.value(rows[id], column) is not None]
-    full.sort(key=lambda id: sort_key(kind.value(rows[id], column), by), reverse=reverse)
-    return full + [id for id in shown if kind.value(rows[id], column) is None]
+    full = [ref for ref in shown if kind.value(rows[ref], column) is not None]
+    full.sort(key=lambda ref: sort_key(kind.value(rows[ref], column), by), reverse=reverse)
+    return full + [ref for ref in shown if kind.value(rows[ref], column) is None]
 
 
 @pytest.mark.parametrize(
-    ("kind", "column"), [(kind, column.name) for kind in KINDS.values() for column in kind.columns], ids=str
+    ("name", "column"), [(kind.name, column.name) for kind in KINDS.values() for column in kind.columns]
 )
-def test_sort_of_every_column_of_every_kind(kind: Kind, column: str) -> None:
-    given = {f"id-{seed}": some_row(kind, f"id-{seed}", seed * 13 + 1) for seed in range(40)}
+def test_sort_of_every_column_of_every_kind(name: str, column: str) -> None:
+    kind = KINDS[name]
+    names = [Ref(scope, f"id-{number}") for number in range(20) for scope in (HERE, THERE)]
+    given = {ref: some_row(kind, ref, seed * 13 + 1) for seed, ref in enumerate(names)}
     rows = Rows(kind)
     rows.replace(given.values())
     for reverse in (False, True, False):
         rows.sort(column, reverse)
-        assert ids(rows) == expected(kind, given, "", column, reverse)
+        assert refs(rows) == expected(kind, given, "", column, reverse)
     rows.sort(None)
-    assert ids(rows) == list(given)
+    assert refs(rows) == list(given)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -90,7 +107,8 @@ def test_any_history_ends_in_the_order_of_the_slow_model(seed: int, monkeypatch:
     monkeypatch.setattr("tui.rows._FEW", 5)
     chance = random.Random(seed)  # noqa: S311
     kind = KINDS["vm"]
-    rows, truth = Rows(kind), dict[str, Row]()
+    names = [Ref(scope, f"i-{number}") for scope in (HERE, THERE) for number in range(20)]
+    rows, truth, marks = Rows(kind), dict[Ref, Row](), set[Ref]()
     words, column, reverse = "", None, False
     for step in range(150):
         match chance.randrange(6):
@@ -101,39 +119,64 @@ def test_any_history_ends_in_the_order_of_the_slow_model(seed: int, monkeypatch:
                 column, reverse = chance.choice([None, "name", "state", "launched", "flight"]), chance.random() < 0.5
                 rows.sort(column, reverse)
             case 2 if step % 9 == 0:
-                given = [some_row(kind, f"i-{n}", chance.randrange(99)) for n in chance.sample(range(40), 15)]
-                truth = {str(row[1]): row for row in given}
+                given = [some_row(kind, ref, chance.randrange(99)) for ref in chance.sample(names, 15)]
+                truth = {kind.ref(row): row for row in given}
                 rows.replace(given)
+                marks &= truth.keys()
             case 3:
-                rows.toggle_mark(chance.choice([*truth, "i-none"]))
+                toggled = chance.choice([*truth, here("i-none")])
+                rows.toggle_mark(toggled)
+                marks ^= {toggled} & truth.keys()
             case _:
                 upserts = [
-                    some_row(kind, f"i-{chance.randrange(40)}", chance.randrange(99))
-                    for _ in range(chance.randrange(20))
+                    some_row(kind, chance.choice(names), chance.randrange(99)) for _ in range(chance.randrange(20))
                 ]
-                removed = [f"i-{chance.randrange(40)}" for _ in range(chance.randrange(4))]
-                before = ids(rows)
+                removed = [chance.choice(names) for _ in range(chance.randrange(4))]
+                before = refs(rows)
                 applied = rows.apply(upserts, removed)
-                for id in removed:
-                    truth.pop(id, None)
-                old, truth = truth, truth | {str(row[1]): row for row in upserts}
-                assert applied.moved or before == ids(rows)
+                for ref in removed:
+                    truth.pop(ref, None)
+                marks.difference_update(removed)
+                old, truth = truth, truth | {kind.ref(row): row for row in upserts}
+                assert applied.moved or before == refs(rows)
                 if not applied.moved:
-                    assert {id for id in before if old[id] != truth[id]} <= applied.changed <= set(before)
-        assert ids(rows) == expected(kind, truth, words, column, reverse)
+                    assert {ref for ref in before if old[ref] != truth[ref]} <= applied.changed <= set(before)
+        assert refs(rows) == expected(kind, truth, words, column, reverse)
         assert rows.total == len(truth)
-        assert rows.marks <= truth.keys()
-        for position, id in enumerate(ids(rows)):
-            assert rows.position(id) == position
-            assert rows.row_at(position) == rows.row(id) == truth[id]
+        assert (set(marked(rows)), rows.marks) == (marks, len(marks))
+        assert set(marked(rows, shown=True)) == marks & set(refs(rows))
+        assert rows.hidden_marks == len(marks - set(refs(rows)))
+        for position, ref in enumerate(refs(rows)):
+            assert rows.position(ref) == position
+            assert rows.is_marked(position) is (ref in marks)
+            assert rows.row_at(position) == rows.row(ref) == truth[ref]
 
 
 def test_of_the_same_id_twice_the_last_counts() -> None:
     rows = Rows(LOCATION)
     rows.replace([location("a", "old"), location("b"), location("a", "new")])
     assert ids(rows) == ["a", "b"]
-    assert rows.row("a") == location("a", "new")
+    assert rows.row(here("a")) == location("a", "new")
     assert rows.total == rows.visible == 2
+
+
+def test_of_the_same_id_in_two_scopes_both_are_rows() -> None:
+    rows = Rows(LOCATION)
+    rows.replace([location("a", "east"), location("b"), location("a", "west", scope=THERE), location("a", "East")])
+    assert refs(rows) == [here("a"), here("b"), Ref(THERE, "a")]
+    assert rows.row(Ref(THERE, "a")) == location("a", "west", scope=THERE)
+    rows.toggle_mark(Ref(THERE, "a"))
+    assert marked(rows) == [Ref(THERE, "a")]
+    changed = location("a", "changed", scope=THERE)
+    assert rows.apply([changed]) == (frozenset({Ref(THERE, "a")}), False)
+    assert (rows.row(here("a")), rows.row(Ref(THERE, "a"))) == (location("a", "East"), changed)
+    rows.filter("east")
+    assert refs(rows) == [here("a")]
+    rows.filter("")
+    rows.apply([], [here("a")])
+    assert (refs(rows), marked(rows)) == ([here("b"), Ref(THERE, "a")], [Ref(THERE, "a")])
+    rows.apply([location("c", scope=Scope("other", "us-east-1"))], [Ref(THERE, "a"), here("c")])
+    assert (refs(rows), rows.marks) == ([here("b"), Ref(Scope("other", "us-east-1"), "c")], 0)
 
 
 def test_words_match_in_any_column_but_never_across_two() -> None:
@@ -164,7 +207,7 @@ def test_texts_made_in_portions_are_the_texts() -> None:
     rows = Rows(LOCATION)
     rows.replace(location(f"id-{n}", f"name {n}") for n in range(25))
     assert [rows.prepare(10) for _ in range(3)] == [False, False, True]
-    rows.apply([location("id-3", "changed"), location("id-late", "late")], ["id-4"])
+    rows.apply([location("id-3", "changed"), location("id-late", "late")], [here("id-4")])
     rows.filter("name")
     assert len(ids(rows)) == 23
     rows.filter("changed")
@@ -184,18 +227,18 @@ def test_a_reload_finds_changed_rows_by_their_new_text() -> None:
 def test_apply_tells_repainting_from_moving() -> None:
     rows = Rows(LOCATION)
     rows.replace([location("a", "1"), location("b", "2"), location("c", "3")])
-    assert rows.apply([location("b", "2", state="impaired")]) == (frozenset({"b"}), False)
+    assert rows.apply([location("b", "2", state="impaired")]) == (frozenset({here("b")}), False)
     assert rows.apply([location("b", "2", state="impaired")]) == (frozenset(), False)
     rows.sort("name")
-    assert rows.apply([location("b", "2")]) == (frozenset({"b"}), False)
-    assert rows.apply([location("b", "2a")]) == (frozenset({"b"}), False)  # other key, same place
+    assert rows.apply([location("b", "2")]) == (frozenset({here("b")}), False)
+    assert rows.apply([location("b", "2a")]) == (frozenset({here("b")}), False)  # other key, same place
     assert rows.apply([location("b", "9")]).moved
     rows.filter("9")
     assert rows.apply([location("c", "3", "ap")]) == (frozenset(), False)  # hidden before and after
     assert rows.apply([location("c", "9")]).moved
     assert ids(rows) == ["b", "c"]
-    assert rows.apply([], ["b"]).moved
-    assert rows.apply([], ["b", "unknown"]) == (frozenset(), False)
+    assert rows.apply([], [here("b")]).moved
+    assert rows.apply([], [here("b"), here("unknown")]) == (frozenset(), False)
 
 
 def test_marks_go_with_their_rows_and_outlive_filters() -> None:
@@ -204,20 +247,23 @@ def test_marks_go_with_their_rows_and_outlive_filters() -> None:
     rows.filter("x")
     rows.mark_all_visible()
     rows.filter("y")
-    rows.toggle_mark("c")
-    rows.toggle_mark("nobody")
-    assert rows.marked() == ["a", "b", "c"]
-    assert rows.marked(shown=True) == ["c"]
-    rows.toggle_mark("c")
-    rows.apply([], ["a"])
-    assert rows.marked() == ["b"]
+    rows.toggle_mark(here("c"))
+    rows.toggle_mark(here("nobody"))
+    assert marked(rows) == [here("a"), here("b"), here("c")]
+    assert marked(rows, shown=True) == [here("c")]
+    rows.toggle_mark(here("c"))
+    rows.apply([], [here("a")])
+    assert marked(rows) == [here("b")]
     rows.replace([location("c")])
     assert not rows.marks
     rows.mark_all_visible()
     assert not rows.marks  # the filter shows none
     rows.filter("")
     rows.mark_all_visible()
-    rows.unmark(tuple(rows.marks))
+    rows.unmark([here("a"), here("c")])
+    assert not rows.marks
+    rows.mark_all_visible()
+    rows.unmark_all()
     assert not rows.marks
 
 
@@ -228,7 +274,8 @@ TAGGED = [kind for kind in KINDS.values() if "tags" in kind.index]
 @pytest.mark.parametrize("words", ["team=core", "core", "CORE", "team= env=", "web core"])
 def test_a_filter_finds_tags(kind: Kind, words: str) -> None:
     def tagged(id: str, *tags: tuple[str, str]) -> Row:
-        return tuple({"id": id, "name": "web", "tags": tags or None}.get(column.name) for column in kind.columns)
+        said = {"id": id, "name": "web", "tags": tags or None}
+        return (*(said.get(column.name) for column in kind.columns), HERE)
 
     rows = Rows(kind)
     rows.replace([tagged("a", ("team", "core"), ("env", "")), tagged("b", ("team", "edge")), tagged("c")])
@@ -243,7 +290,7 @@ def test_a_filter_finds_any_address_and_any_attachment() -> None:
     found = {"id": "a", "ipv6": ("2001:db8::1", "2001:db8::beef")}
     for kind, said, word in ((vm, found, "beef"), (volume, {"id": "a", "vm": ("i-1", "i-2")}, "i-2")):
         rows = Rows(kind)
-        rows.replace([tuple(said.get(column.name) for column in kind.columns)])
+        rows.replace([(*(said.get(column.name) for column in kind.columns), HERE)])
         rows.filter(word)
         assert ids(rows) == ["a"]
         rows.sort("ipv6" if kind is vm else "vm")

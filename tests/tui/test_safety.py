@@ -10,7 +10,7 @@ import mongomock
 import pytest
 from textual.widgets import Button
 
-from backend.cache import Cache, Scope
+from backend.cache import Cache
 from backend.cache.rows import Rows
 from backend.cache.store import Store
 from backend.catalog import KINDS
@@ -18,7 +18,7 @@ from backend.commands.grammar import parse, split
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CacheError, CacheLostError, ConfigError
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED
@@ -153,7 +153,7 @@ async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(
         await user.press("slash")
         await user.type("db-replica", "enter")
         await user.sees("· 2 marked, none shown")
-        assert user.table.selected_ids == []
+        assert list(user.table.selected_rows) == []
         for key in ("d", "t", "T", "e"):
             await user.press(key)
             assert user.app.screen is user.app.main

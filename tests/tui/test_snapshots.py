@@ -16,11 +16,12 @@ from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from backend.cache import RefreshRecord, Scope, open_cache
+from backend.cache import RefreshRecord, open_cache
 from backend.cache.documents import to_document
 from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
+from backend.kinds.model import Scope
 from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret

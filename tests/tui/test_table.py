@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widgets import Button
 
 from backend.catalog import KINDS
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 from tui.widgets.cells import fit, matches
 from tui.widgets.table import ResourceTable
@@ -22,11 +22,18 @@ from tui.widgets.table import ResourceTable
 STYLES = Path(__file__).parents[2] / "styles" / "table.tcss"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 VOLUME, VM, LOCATION = KINDS["volume"], KINDS["vm"], KINDS["location"]
+HERE, THERE = Scope("aws", "us-east-1"), Scope("aws", "us-west-2")
 SIZES = [(80, 24), (200, 60)]
 
 
-def row(kind: Kind, id: str, **values: Any) -> Row:
-    return tuple({"name": f"name {id}", **values, "id": id}.get(column.name) for column in kind.columns)
+def row(kind: Kind, id: str, scope: Scope = HERE, **values: Any) -> Row:
+    said = {"name": f"name {id}", **values, "id": id}
+    return (*(said.get(column.name) for column in kind.columns), scope)
+
+
+def here(*natives: str) -> list[Ref]:
+    """Return the names of rows of the first scope."""
+    return [Ref(HERE, native) for native in natives]
 
 
 def volumes(count: int, **values: Any) -> list[Row]:
@@ -73,7 +80,12 @@ def screen(table: ResourceTable) -> list[str]:
 
 def cursor(table: ResourceTable) -> str | None:
     """Return the id of the cursor's row, unknown to the type checker, which takes a property for a constant."""
-    return table.cursor_id
+    return table.cursor_ref and table.cursor_ref.id
+
+
+def selected(table: ResourceTable) -> list[str]:
+    """Return the ids of the rows that a command would apply to."""
+    return [table.kind.value(row, "id") for row in table.selected_rows]
 
 
 def line_of(table: ResourceTable, id: str) -> int:
@@ -130,7 +142,7 @@ async def test_cursor_and_screen_line_outlive_load_apply_sort_and_filter() -> No
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
         await pilot.pause()
-        table.move_to("vol-100")
+        table.move_to(Ref(HERE, "vol-100"))
         await pilot.press("up", "up", "up")
         assert cursor(table) == "vol-097"
         line = line_of(table, "vol-097")
@@ -140,7 +152,7 @@ async def test_cursor_and_screen_line_outlive_load_apply_sort_and_filter() -> No
             lambda: table.load(volumes(200)[50:]),
             lambda: table.apply(volumes(50), []),
             lambda: table.sort_by("size", True),
-            lambda: table.apply([row(VOLUME, "vol-new", size=1000)], ["vol-150", "vol-151"]),
+            lambda: table.apply([row(VOLUME, "vol-new", size=1000)], here("vol-150", "vol-151")),
             lambda: table.set_filter("0"),
             lambda: table.sort_by("name"),
             lambda: table.set_filter(""),
@@ -161,7 +173,7 @@ async def test_a_screen_scrolled_away_from_the_cursor_stays_on_its_rows() -> Non
         table.scroll_to(y=100, animate=False)
         await pilot.pause()
         assert line_of(table, "vol-100") == 1
-        table.apply([], [f"vol-{n:03}" for n in range(10, 60)])
+        table.apply([], here(*(f"vol-{n:03}" for n in range(10, 60))))
         await pilot.pause()
         assert line_of(table, "vol-100") == 1
         assert cursor(table) == "vol-000"
@@ -171,18 +183,20 @@ async def test_the_row_that_takes_a_removed_rows_place_takes_the_cursor() -> Non
     app = Shown(rows=volumes(10))
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
-        table.move_to("vol-005")
-        table.apply([], ["vol-001", "vol-005", "vol-006"])
+        table.move_to(Ref(HERE, "vol-005"))
+        table.apply([], here("vol-001", "vol-005", "vol-006"))
         assert cursor(table) == "vol-007"
         table.load(volumes(7))
         assert cursor(table) == "vol-004"
         table.load([])
         assert cursor(table) is None
-        assert table.selected_ids == []
+        assert selected(table) == []
         table.load(volumes(2))
         assert cursor(table) == "vol-000"
         await pilot.pause()
-        said = [message.id for message in app.seen if isinstance(message, ResourceTable.Highlighted)]
+        said = [
+            message.ref and message.ref.id for message in app.seen if isinstance(message, ResourceTable.Highlighted)
+        ]
         assert said == ["vol-000", "vol-005", "vol-007", "vol-004", None, "vol-000"]
 
 
@@ -191,7 +205,7 @@ async def test_a_filtered_cursor_comes_back_with_its_row() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
         await pilot.pause()
-        table.move_to("vol-120")
+        table.move_to(Ref(HERE, "vol-120"))
         await pilot.pause()
         line = line_of(table, "vol-120")
         table.set_filter("vol-1 5")
@@ -214,7 +228,7 @@ async def test_a_filtered_cursor_stays_away_once_the_user_moved_on() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
         await pilot.pause()
-        table.move_to("vol-120")
+        table.move_to(Ref(HERE, "vol-120"))
         table.set_filter("5")
         await pilot.press("down")
         moved_to = cursor(table)
@@ -238,7 +252,7 @@ async def test_a_smaller_screen_still_shows_the_cursor() -> None:
     app = Shown(rows=volumes(100))
     async with app.run_test(size=(80, 40)) as pilot:
         await pilot.pause()
-        app.table.move_to("vol-030")
+        app.table.move_to(Ref(HERE, "vol-030"))
         await pilot.resize_terminal(60, 12)
         await pilot.pause()
         assert line_of(app.table, "vol-030") > 0
@@ -252,19 +266,19 @@ async def test_sorting_round_all_columns_and_back() -> None:
     app = Shown(LOCATION, [row(LOCATION, "b", name=None), row(LOCATION, "a", name="z"), row(LOCATION, "c", name="Y")])
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
-        ids = [table.rows.id_at(n) for n in range(3)]
+        ids = [table.rows.ref_at(n).id for n in range(3)]
         for column in LOCATION.columns:
             table.sort_next()
             await pilot.pause()
             assert f"{column.title} ▲" in screen(table)[0]
         table.sort_next()
         await pilot.pause()
-        assert [table.rows.id_at(n) for n in range(3)] == ids
+        assert [table.rows.ref_at(n).id for n in range(3)] == ids
         assert "▲" not in screen(table)[0]
         table.sort_by("name")
-        assert [table.rows.id_at(n) for n in range(3)] == ["c", "a", "b"]
+        assert [table.rows.ref_at(n).id for n in range(3)] == ["c", "a", "b"]
         table.sort_reverse()
-        assert [table.rows.id_at(n) for n in range(3)] == ["a", "c", "b"]  # None stays last
+        assert [table.rows.ref_at(n).id for n in range(3)] == ["a", "c", "b"]  # None stays last
         await pilot.pause()
         last = app.seen[-1]
         assert isinstance(last, ResourceTable.Sorted)
@@ -311,12 +325,12 @@ async def test_marks_survive_all_but_the_end_of_their_row() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
         await pilot.pause()
-        assert table.selected_ids == ["vol-000"]
-        table.move_to("vol-003")
+        assert selected(table) == ["vol-000"]
+        table.move_to(Ref(HERE, "vol-003"))
         table.toggle_mark()
-        table.move_to("vol-002")
+        table.move_to(Ref(HERE, "vol-002"))
         table.toggle_mark()
-        assert table.selected_ids == ["vol-002", "vol-003"]
+        assert selected(table) == ["vol-002", "vol-003"]
         table.sort_by("size", True)
         table.set_filter("vol-01")
         table.load(volumes(20))
@@ -325,16 +339,38 @@ async def test_marks_survive_all_but_the_end_of_their_row() -> None:
         assert [line.startswith("✓ ") for line in screen(table)].count(True) == 2
         assert screen(table)[line_of(table, "vol-003")].startswith("✓ ")
         app.seen.clear()
-        table.apply([], ["vol-003"])
-        assert table.selected_ids == ["vol-002"]
+        table.apply([], here("vol-003"))
+        assert selected(table) == ["vol-002"]
         table.clear_marks()
         table.set_filter("vol-01")
         table.mark_all()
         await pilot.pause()
-        assert len(table.selected_ids) == 10
+        assert len(selected(table)) == 10
         assert [type(message) for message in app.seen if not isinstance(message, ResourceTable.Highlighted)] == [
             ResourceTable.MarksChanged
         ] * 3
+
+
+async def test_two_rows_of_one_id_are_marked_changed_and_removed_each_on_its_own() -> None:
+    app = Shown(rows=[row(VOLUME, "vol-1", size=1), row(VOLUME, "vol-1", THERE, size=2)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.table
+        await pilot.pause()
+        await pilot.press("down")
+        assert table.cursor_ref == Ref(THERE, "vol-1")
+        table.toggle_mark()
+        await pilot.pause()
+        assert [line.startswith("✓ ") for line in screen(table)[1:3]] == [False, True]
+        assert ["2 GiB" in line for line in screen(table)[1:3]] == [False, True]
+        table.apply([row(VOLUME, "vol-1", size=8)], [])
+        assert ["8 GiB" in line for line in screen(table)[1:3]] == [True, False]
+        table.apply([], here("vol-1"))
+        await pilot.pause()
+        assert [VOLUME.ref(one) for one in table.selected_rows] == [Ref(THERE, "vol-1")]
+        assert (table.cursor_ref, table.total) == (Ref(THERE, "vol-1"), 1)
+        table.expect(Ref(HERE, "vol-1"))
+        table.apply([row(VOLUME, "vol-1", THERE, size=3), row(VOLUME, "vol-1", size=1)], [])
+        assert table.cursor_ref == Ref(HERE, "vol-1")
 
 
 async def test_enter_and_a_second_click_choose_a_row() -> None:
@@ -344,7 +380,7 @@ async def test_enter_and_a_second_click_choose_a_row() -> None:
         await pilot.pause()
 
         def chosen() -> list[str]:
-            return [message.id for message in app.seen if isinstance(message, ResourceTable.Selected)]
+            return [message.ref.id for message in app.seen if isinstance(message, ResourceTable.Selected)]
 
         await pilot.click(table, offset=(20, 5))
         assert (cursor(table), chosen()) == ("vol-004", [])
@@ -353,8 +389,8 @@ async def test_enter_and_a_second_click_choose_a_row() -> None:
         await pilot.press("down", "enter")
         assert chosen() == ["vol-004", "vol-005"]
         await pilot.click(table, offset=(0, 3))
-        assert table.selected_ids == ["vol-002"]
-        assert table.rows.marks == {"vol-002"}
+        assert selected(table) == ["vol-002"]
+        assert table.rows.marks == 1
         table.load([row(VOLUME, "only")])
         await pilot.click(table, offset=(20, 9))  # below the last row
         assert len(chosen()) == 2
@@ -514,7 +550,7 @@ async def test_changed_cells_and_cursor_moves_paint_their_lines_alone(
         table.apply(volumes(100)[50:], [])  # nothing new
         await pilot.pause()
         assert ys == []
-        table.apply([], ["vol-001"])
+        table.apply([], here("vol-001"))
         await pilot.pause()
         assert set(ys) == set(range(table.size.height))
 

@@ -47,7 +47,7 @@ async def test_a_reader_looks_at_everything_on_the_screen(read_only: World, team
         await user.press("escape")
         await user.back()
         with closing(cache_of(team, "writer")) as writer:  # somebody else's change comes by itself
-            native = user.table.cursor_id
+            native = user.cursor_id
             writer.store.database["vms"].update_one({"id": native}, {"$set": {"name": "renamed-1"}})
             await user.sees("renamed-1")
         assert not user.app.main.query_one(MessageBar).display

@@ -6,7 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from backend.commands.model import Command, Outcome, Parsed
+from backend.commands.model import Command, Parsed, Result
 from backend.text import safe_lines
 from tests.tui.driving import World, opened
 from tui import headless
@@ -17,7 +17,7 @@ TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {numb
 
 def speaks(text: str) -> Parsed:
     """Return a command whose outcome is a text."""
-    return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Outcome("It was read.", text=text)), {})
+    return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Result("It was read.", text=text)), {})
 
 
 class Terminal(io.StringIO):
@@ -31,7 +31,7 @@ def printed(out: io.StringIO, *, as_json: bool = False) -> tuple[str, str]:
     """Return what stdout and stderr get."""
     errors = io.StringIO()
     with redirect_stdout(out), redirect_stderr(errors):
-        headless._show(Outcome("It was read.", text=TEXT), as_json)
+        headless._show(Result("It was read.", text=TEXT), as_json)
     return out.getvalue(), errors.getvalue()
 
 

@@ -10,6 +10,8 @@ from tests.tui.driving import SIZE, World, driven, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.toosmall import TooSmall
 
+pytestmark = pytest.mark.thorough
+
 NOTICE = "q quits."
 
 
@@ -88,7 +90,7 @@ async def test_what_cannot_be_told_apart_is_not_confirmed(world: World) -> None:
     """The reason for asking again is so long that it pushes what is acted on out of sight."""
     async with opened(world, size=(60, 16)) as user:
         native = await user.go_to("web-1")
-        row = user.table.rows.row(native)
+        row = user.table.rows.row(user.ref(native))
         assert row is not None
         await user.press("o")
         shown = await user.dialog("vm reboot")

@@ -81,7 +81,7 @@ async def test_letters_typed_right_after_the_colon_are_in_the_line(world: World,
             user.send(":vm stop db-replica")
         await user.until(lambda: line.value == "vm stop db-replica")
         assert user.app.screen is user.app.main
-        assert (user.at, user.column(), user.table.rows.marks) == (at, order, set())
+        assert (user.at, user.column(), user.table.rows.marks) == (at, order, 0)
         await user.press("escape")
     assert world.changing == []
 

@@ -26,6 +26,8 @@ from tui.screens.steady import Steady
 from tui.screens.window import Window
 from tui.widgets.picks import Picks
 
+pytestmark = pytest.mark.thorough
+
 
 def press(user: User, x: int, y: int) -> None:
     """Press and release the mouse faster than the dashboard can act on it."""

@@ -16,8 +16,8 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
-from backend.errors import CloudmeshError, UsageError
-from backend.kinds.model import Kind, Row
+from backend.errors import CloudmeshError, ConfigError, UsageError
+from backend.kinds.model import Kind, Row, Scope
 from backend.providers.protocol import Waiting
 from backend.session import Session
 from backend.text import safe
@@ -69,14 +69,15 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         target: Param | None = None,
         given: Mapping[str, str] | None = None,
         error: str = "",
-        scope: str = "",
+        which: str = "",
         pace: Pace,
     ) -> None:
         super().__init__(pace, "", destroys=command.effect == "destroys" or command.lifts_guard)
         self.command = command
-        self._scope = scope
+        self._which = which
         """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
-        self._session = session
+        self.session = session
+        """In the scope that it acts in, where its targets are not of several."""
         self._kinds = kinds
         self._rows_of = rows_of
         self._targets = list(targets)
@@ -104,7 +105,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Lay out the reason for asking, what is acted on, the fields, what may be picked, and the buttons."""
         with Vertical(classes=f"window dialog {self.command.effect}") as window:
             window.border_title = Text(self.command.name)  # a str would be taken for markup
-            where = f"cloud {self._session.cloud.name} · {self._session.cloud.region}"
+            where = f"cloud {self.session.cloud.name} · {self.session.cloud.region}"
             window.border_subtitle = Text(safe(where))
             with VerticalScroll(classes="window--body", can_focus=False):
                 yield Static(safe(self._error), id="dialog-error", markup=False)
@@ -112,7 +113,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
                 for param in self._asked:
                     with Horizontal(classes="field"):
                         yield Label(param.name + (" *" if param.required else ""), markup=False)
-                        value = self.given.get(param.name, param.default(self._session) or "")
+                        value = self.given.get(param.name, param.default(self.session) or "")
                         if param.style == "switch":
                             yield Tick(param.help, bool(value), id=f"param-{param.name}")
                         else:
@@ -257,7 +258,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         return Group(*parts)
 
     def _opening(self) -> list[RenderableType]:
-        return [Text(text) for text in (f"{self.command.help}.", safe(self._scope)) if text]
+        return [Text(text) for text in (f"{self.command.help}.", safe(self._which)) if text]
 
     # --- picking -----------------------------------------------------------------------------------------------------
 
@@ -278,10 +279,11 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self._picking = param
         offered: Iterable[tuple[str, str]] = ()
         if field is self.focused and param.kind:
-            rows = self._rows_of(param.kind)
-            offered = matches(self._kinds[param.kind], rows, field.value)
+            kind, here = self._kinds[param.kind], self.session.scope
+            rows = (row for row in self._rows_of(param.kind) if kind.scope(row) == here)
+            offered = matches(kind, rows, field.value)
         elif field is self.focused and param.type == "cloud":
-            offered = [(name, name) for name in self._session.settings.clouds if name != field.value]
+            offered = [(name, name) for name in self.session.settings.clouds if name != field.value]
         self.query_one(Picks).offer(offered)
 
     def _param(self, field: Input) -> Param:
@@ -308,13 +310,15 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         given = {
             param.name: typed[param.name]
             for param in self._asked
-            if typed[param.name] or param.default(self._session) or param.name in self.given
+            if typed[param.name] or param.default(self.session) or param.name in self.given
         }
-        commands = [Parsed(self.command, given | named, self._production) for named in self._named()]
+        commands = [
+            Parsed(self.command, given | named, self._production(scope), scope) for scope, named in self._named()
+        ]
         try:
             for parsed in commands:
-                parsed.bind(self._session)
-        except UsageError as error:
+                parsed.bind(parsed.at(self.session))
+        except (UsageError, ConfigError) as error:
             self.complain(str(error))
             return
         self.dismiss(commands)
@@ -336,28 +340,30 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.complain(refusal)
         return not refusal
 
-    @property
-    def _production(self) -> frozenset[str]:
-        """The ids of production objects whose names have been typed."""
-        return frozenset(one.id for one in self._preview.named if one.production) if self._preview else frozenset()
+    def _production(self, scope: Scope) -> frozenset[str]:
+        """Return the ids of the production objects of a scope whose names have been typed."""
+        named = self._preview.named if self._preview else ()
+        return frozenset(one.id for one in named if one.production and (one.scope or scope) == scope)
 
     def _typed(self, param: Param) -> str:
         if param.style == "switch":
             return ON if self.query_one(f"#param-{param.name}", Tick).value else ""
         return self.query_one(f"#param-{param.name}", Input).value.strip()
 
-    def _named(self) -> list[dict[str, str]]:
-        """Return, for each command to be run, the argument that says what it acts on."""
+    def _named(self) -> list[tuple[Scope, dict[str, str]]]:
+        """Return, for each command to be run, the scope that it acts in and the argument that says on what."""
+        here = self.session.scope
         if self._target is None or self._target.kind is None:
-            return [{**self.given, **self._preview.given} if self._preview else {}]
-        kind = self._kinds[self._target.kind]
-        if self._preview is not None:
-            words = [one.id for one in self._preview.acted_on]
-        else:
-            words = [kind.called(row) for row in self._targets]
+            return [(here, {**self.given, **self._preview.given} if self._preview else {})]
+        kind, name = self._kinds[self._target.kind], self._target.name
         if self._target.many:  # by id: a name may hold a comma
-            return [{self._target.name: ",".join(str(kind.value(row, "id")) for row in self._targets)}]
-        return [{self._target.name: word} for word in words]
+            ids: dict[Scope, list[str]] = {}
+            for row in self._targets:
+                ids.setdefault(kind.scope(row), []).append(kind.ref(row).id)
+            return [(scope, {name: ",".join(natives)}) for scope, natives in ids.items()]
+        if self._preview is not None:
+            return [(one.scope or here, {name: one.id}) for one in self._preview.acted_on]
+        return [(kind.scope(row), {name: kind.called(row)}) for row in self._targets]
 
     def action_down(self) -> None:
         """Go to what is offered for the field, else to the next one."""

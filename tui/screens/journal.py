@@ -71,7 +71,7 @@ class JournalScreen(Window[None]):
         table = self.table
         at_top = table.scroll_offset.y == 0
         table.apply(rows)
-        cursor = table.rows.position(table.cursor_id or "") or 0
+        cursor = (table.cursor_ref and table.rows.position(table.cursor_ref)) or 0
         if at_top and cursor < table.scrollable_content_region.height - 1:  # the table held the cursor's line instead
             table.scroll_to(y=0, animate=False, force=True)
         self._count()
@@ -88,7 +88,7 @@ class JournalScreen(Window[None]):
 
     @on(ResourceTable.Selected)
     def _show_details(self, event: ResourceTable.Selected) -> None:
-        self._details(event.id)
+        self._details(event.ref.id)
 
     @on(ResourceTable.MarksChanged)
     def _unmark(self) -> None:

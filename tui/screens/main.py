@@ -14,14 +14,14 @@ from textual.widgets import ContentSwitcher, Input, Static
 from backend.commands.table import COMMANDS, command
 from backend.errors import CloudmeshError
 from backend.format import counted
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Ref
 from tui.deciding import Chosen
 from tui.host import Owner
 from tui.jobs import Job
 from tui.lostkeys import LostKeys
 from tui.screens.keys import OWN_BINDINGS, command_bindings
 from tui.screens.steady import Steady
-from tui.selection import elsewhere, scope, selected, usable, why_not
+from tui.selection import elsewhere, selected, usable, which, why_not
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field
 from tui.widgets.keyline import KeyLine
@@ -250,17 +250,18 @@ class MainScreen(Steady[None]):
             return elsewhere(key, self.table.kind)
         if any(self.check_action("ask", (one.name,)) for one in here):
             return ""
-        return self._owner.refusal(here[0]) or why_not(here[0], self.table, self._name_of_vm)
+        return self._owner.refusal(here[0]) or why_not(here[0], self.table, self._name_of)
 
-    def _name_of_vm(self, native: str) -> str:
-        row = self.table_of("vm").rows.row(native)
-        return str((row and self.kinds["vm"].value(row, "name")) or native)
+    def _name_of(self, kind: str, ref: Ref) -> str:
+        row = self.table_of(kind).rows.row(ref)
+        return str((row and self.kinds[kind].value(row, "name")) or ref.id)
 
     def action_ask(self, name: str) -> None:
         """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""
         one, table = command(name), self.table
         target = one.target(self.kind)
-        chosen = Chosen(target, selected(one, table), scope(one, table)) if target else None
+        refs = [table.kind.ref(row) for row in selected(one, table)]
+        chosen = Chosen(target, refs, which(one, table)) if target else None
         self._owner.ask(one, chosen)
 
     def action_tab(self, kind: str) -> None:
@@ -331,7 +332,7 @@ class MainScreen(Steady[None]):
     @on(ResourceTable.Selected)
     def details(self, event: ResourceTable.Selected) -> None:
         """Show all fields of the row."""
-        self._owner.show_details(event.table.kind, event.id)
+        self._owner.show_details(event.table.kind, event.ref)
 
     # --- filter ------------------------------------------------------------------------------------------------------
 

@@ -60,9 +60,9 @@ class Lines:
         """Note how wide the cells of `rows` are."""
         columns, content = self.kind.columns, self._content
         for row in rows:
-            for index, value in enumerate(row):
-                if value is not None:
-                    content[index] = max(content[index], width_of(cell(value, columns[index], self.now)))
+            for index, column in enumerate(columns):
+                if (value := row[index]) is not None:
+                    content[index] = max(content[index], width_of(cell(value, column, self.now)))
 
     def arrange(self, room: int) -> bool:
         """Share `room` cells among the columns; return whether that changed their widths."""
@@ -107,14 +107,14 @@ class Lines:
 
     def row(self, row: Row, words: tuple[str, ...], view: View, *, at_cursor: bool, marked: bool) -> Strip:
         """Return the line of `row`, with the casefolded `words` of the filter set off in it."""
-        key = self.kind.value(row, "id"), words, view, at_cursor, marked
+        key = self.kind.ref(row), words, view, at_cursor, marked
         known = self._kept.get(key)
         if known is not None and known[0] is row and not self.in_flight(row):
             return known[1]
         plain = self._look("table--cursor" if at_cursor else "")
         match = self._look("table--cursor-match" if at_cursor else "table--match")
         parts: list[list[Segment]] = []
-        for value, column, cells in zip(row, self.kind.columns, self.widths, strict=True):
+        for column, cells, value in zip(self.kind.columns, self.widths, row, strict=False):
             # The cursor's own colours go before all others, so that it reads whatever the theme.
             style = plain if at_cursor else self._look("table--mark" if marked and not parts else _name(column, value))
             text = fit(cell(value, column, self.now), cells, column.type in RIGHT_ALIGNED, middle=not parts)

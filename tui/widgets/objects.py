@@ -22,7 +22,7 @@ def _facts(kind: Kind, row: Row) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
-    for column, value in zip(kind.columns, row, strict=True):
+    for column, value in kind.cells(row):
         if value is not None:
             grid.add_row(column.title, Text(cell(value, column)))
     return grid

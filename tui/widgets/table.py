@@ -1,6 +1,6 @@
 """ResourceTable: the table of one kind, which draws only the lines it shows and keeps its place by row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Ref, Row
 from tui.rows import AT_ONCE, Rows
 from tui.widgets.cells import GUTTER
 from tui.widgets.lines import LOOKS, Lines, View
@@ -34,13 +34,13 @@ _BREATH = 0.001
 class Place(NamedTuple):
     """Where the cursor and the screen stood before the rows changed."""
 
-    id: str | None
+    ref: Ref | None
     position: int
     line: int | None
     """Lines between the top of the screen and the cursor; None: the cursor was not on screen."""
-    top: str | None
-    heirs: list[str]
-    """Ids of the rows that may take the cursor's place, should its own be gone."""
+    top: Ref | None
+    heirs: list[Ref]
+    """The rows that may take the cursor's place, should its own be gone."""
 
 
 class ResourceTable(ScrollView, can_focus=True):
@@ -75,13 +75,13 @@ class ResourceTable(ScrollView, can_focus=True):
     class Highlighted(OfTable):
         """The cursor went to another row; None: there is no row."""
 
-        id: str | None
+        ref: Ref | None
 
     @dataclass
     class Selected(OfTable):
         """A row was chosen, by Enter or by a click on the cursor's row."""
 
-        id: str
+        ref: Ref
 
     @dataclass
     class Sorted(OfTable):
@@ -109,10 +109,10 @@ class ResourceTable(ScrollView, can_focus=True):
         self.kind = kind
         self.rows = Rows(kind)
         self._cursor = -1
-        self._cursor_id: str | None = None
+        self._cursor_ref: Ref | None = None
         self._cursor_row: Row | None = None  # as it was at the last SelectionChanged
-        self._hidden: tuple[str, int | None] | None = None  # id and line of the cursor's row that the filter hid
-        self._expected: str | None = None  # id of a row that is to get the cursor when it comes
+        self._hidden: tuple[Ref, int | None] | None = None  # name and line of the cursor's row that the filter hid
+        self._expected: Ref | None = None  # name of a row that is to get the cursor when it comes
         self._last_page = 0
         self._moved = False  # the user has moved the cursor
         self._filter = ""
@@ -124,28 +124,35 @@ class ResourceTable(ScrollView, can_focus=True):
     # What the app asks
 
     @property
-    def cursor_id(self) -> str | None:
-        """The id of the cursor's row."""
-        return self._cursor_id
+    def cursor_ref(self) -> Ref | None:
+        """The name of the cursor's row."""
+        return self._cursor_ref
 
     @property
-    def selected_ids(self) -> list[str]:
-        """The ids that a command applies to: those of the marked rows that are shown; where none is marked, the
-        cursor's. Where the filter hides all that are marked, there are none: the cursor's row is not what was chosen.
+    def cursor_row(self) -> Row | None:
+        """The cursor's row."""
+        return None if self._cursor_ref is None else self.rows.row(self._cursor_ref)
+
+    @property
+    def selected_rows(self) -> Iterator[Row]:
+        """The rows that a command applies to: the marked ones that are shown; where none is marked, the cursor's.
+
+        Where the filter hides all that are marked, there are none: the cursor's row is not what was chosen.
         """
         if self.rows.marks:
             return self.rows.marked(shown=True)
-        return [self._cursor_id] if self._cursor_id is not None else []
+        row = self.cursor_row
+        return iter(() if row is None else (row,))
 
     @property
-    def shown_ids(self) -> list[str]:
-        """The ids of the rows that the filter shows, from top to bottom."""
-        return [self.rows.id_at(position) for position in range(self.rows.visible)]
+    def shown_rows(self) -> Iterator[Row]:
+        """The rows that the filter shows, from top to bottom."""
+        return map(self.rows.row_at, range(self.rows.visible))
 
     @property
     def hidden_marks(self) -> int:
         """The number of marked rows that the filter hides."""
-        return len(self.rows.marks) - len(self.rows.marked(shown=True)) if self.rows.words else 0
+        return self.rows.hidden_marks
 
     @property
     def visible_count(self) -> int:
@@ -177,7 +184,7 @@ class ResourceTable(ScrollView, can_focus=True):
 
     def load(self, rows: Iterable[Row]) -> None:
         """Take `rows` for the whole table; cursor, marks, filter, sort and scroll stay where they can."""
-        place, marks = self._place(), len(self.rows.marks)
+        place, marks = self._place(), self.rows.marks
         self.rows.replace(rows)
         step = max(1, self.rows.visible // _SAMPLE)
         self._lines.measure(self.rows.row_at(position) for position in range(0, self.rows.visible, step))
@@ -186,10 +193,10 @@ class ResourceTable(ScrollView, can_focus=True):
         self._prepare()
         self._announce_change()
 
-    def apply(self, upserts: Iterable[Row], removed: Iterable[str] = ()) -> None:
+    def apply(self, upserts: Iterable[Row], removed: Iterable[Ref] = ()) -> None:
         """Add, update and remove rows; where only cells changed, only their lines are painted."""
         upserts = list(upserts)
-        place, marks = self._place(), len(self.rows.marks)
+        place, marks = self._place(), self.rows.marks
         applied = self.rows.apply(upserts, removed)
         self._lines.measure(upserts[:: max(1, len(upserts) // _FEW)])  # those on screen are measured as they settle
         self._prepare()
@@ -203,9 +210,9 @@ class ResourceTable(ScrollView, can_focus=True):
             self.refresh()
         elif applied.changed:
             for position in self._on_screen():
-                if self.rows.id_at(position) in applied.changed:
+                if self.rows.ref_at(position) in applied.changed:
                     self._refresh_row(position)
-        if marks != len(self.rows.marks):
+        if marks != self.rows.marks:
             self.post_message(self.MarksChanged(self))
 
     def _prepare(self) -> None:
@@ -236,7 +243,7 @@ class ResourceTable(ScrollView, can_focus=True):
 
     def keep_cursor(self) -> None:
         """Take the cursor's row for the one that was looked for: it stays the cursor's when the filter goes."""
-        if self._cursor_id is not None:
+        if self._cursor_ref is not None:
             self._moved, self._hidden = True, None
 
     def sort_by(self, column: str | None, reverse: bool = False) -> None:
@@ -244,7 +251,7 @@ class ResourceTable(ScrollView, can_focus=True):
         place = self._place()
         self.rows.sort(column, reverse)
         if not self._moved:  # nobody has chosen that row: show the top of what was asked for
-            place = place._replace(id=None, heirs=[], position=0, line=0)
+            place = place._replace(ref=None, heirs=[], position=0, line=0)
         self._settle(place)
         self.post_message(self.Sorted(self, self.rows.column, self.rows.reverse))
 
@@ -259,9 +266,9 @@ class ResourceTable(ScrollView, can_focus=True):
 
     def toggle_mark(self) -> None:
         """Mark the cursor's row, or take its mark away."""
-        if self._cursor_id is not None:
+        if self._cursor_ref is not None:
             self._moved = True
-            self.rows.toggle_mark(self._cursor_id)
+            self.rows.toggle_mark(self._cursor_ref)
             self._refresh_row(self._cursor)
             self.post_message(self.MarksChanged(self))
 
@@ -273,29 +280,33 @@ class ResourceTable(ScrollView, can_focus=True):
 
     def clear_marks(self) -> int:
         """Take all marks away; returns how many there were."""
-        count = len(self.rows.marks)
-        self.unmark(tuple(self.rows.marks))
+        count = self.rows.marks
+        self.rows.unmark_all()
+        self._unmarked(count)
         return count
 
-    def unmark(self, ids: Iterable[str]) -> None:
+    def unmark(self, refs: Iterable[Ref]) -> None:
         """Take the marks of these rows away."""
-        before = len(self.rows.marks)
-        self.rows.unmark(ids)
-        if before != len(self.rows.marks):
+        before = self.rows.marks
+        self.rows.unmark(refs)
+        self._unmarked(before)
+
+    def _unmarked(self, before: int) -> None:
+        if before != self.rows.marks:
             self.refresh()
             self.post_message(self.MarksChanged(self))
 
-    def move_to(self, id: str) -> bool:
-        """Move the cursor to the row of this id; return whether it is shown."""
-        position = self.rows.position(id)
+    def move_to(self, ref: Ref) -> bool:
+        """Move the cursor to the row of this name; return whether it is shown."""
+        position = self.rows.position(ref)
         if position is not None:
             self._move(position)
         return position is not None
 
-    def expect(self, id: str | None) -> None:
-        """Move the cursor to the row of this id, now or when it comes, unless the user does something before that."""
-        if id is None or not self.move_to(id):
-            self._expected = id
+    def expect(self, ref: Ref | None) -> None:
+        """Move the cursor to a row, now or when it comes, unless the user does something before that."""
+        if ref is None or not self.move_to(ref):
+            self._expected = ref
 
     def tick(self, now: datetime) -> None:
         """Paint the rows in flight again, whose seconds go on."""
@@ -320,8 +331,8 @@ class ResourceTable(ScrollView, can_focus=True):
         line = cursor - top if 0 <= cursor - top < max(self._page, 1) else None
         after = range(cursor + 1, min(cursor + _HEIRS, rows.visible))
         before = range(cursor - 1, max(cursor - _HEIRS, -1), -1)
-        heirs = [rows.id_at(position) for positions in (after, before) for position in positions]
-        return Place(self._cursor_id, cursor, line, rows.id_at(top) if top < rows.visible else None, heirs)
+        heirs = [rows.ref_at(position) for positions in (after, before) for position in positions]
+        return Place(self._cursor_ref, cursor, line, rows.ref_at(top) if top < rows.visible else None, heirs)
 
     def _settle(self, place: Place, marks: int | None = None, *, filtering: bool = False) -> None:
         """Bring cursor and scroll back to their rows after rows came, went or moved, and paint everything.
@@ -332,20 +343,20 @@ class ResourceTable(ScrollView, can_focus=True):
         rows = self.rows
         line, position = place.line, None
         if self._hidden is not None:
-            id, its_line = self._hidden
-            position = rows.position(id)
+            ref, its_line = self._hidden
+            position = rows.position(ref)
             if position is not None:
                 line = its_line
-            if position is not None or rows.row(id) is None:
+            if position is not None or rows.row(ref) is None:
                 self._hidden = None
-        if position is None and place.id is not None:
-            position = rows.position(place.id)
-            if position is None and filtering and self._hidden is None and rows.row(place.id) is not None:
-                self._hidden = place.id, place.line
+        if position is None and place.ref is not None:
+            position = rows.position(place.ref)
+            if position is None and filtering and self._hidden is None and rows.row(place.ref) is not None:
+                self._hidden = place.ref, place.line
         if position is None and self._hidden is not None:
             position = rows.nearest(self._hidden[0])
         if position is None:
-            heirs = (rows.position(id) for id in place.heirs)
+            heirs = (rows.position(ref) for ref in place.heirs)
             position = next((heir for heir in heirs if heir is not None), max(place.position, 0))
         self._cursor = min(position, rows.visible - 1)
         self._lines.measure(rows.row_at(each) for each in islice(self._on_screen(), _SAMPLE))
@@ -356,21 +367,21 @@ class ResourceTable(ScrollView, can_focus=True):
             self.scroll_to(y=max(self._cursor, 0) - line if line is not None else y, animate=False, force=True)
         self.refresh()
         self._announce()
-        if marks is not None and marks != len(rows.marks):
+        if marks is not None and marks != rows.marks:
             self.post_message(self.MarksChanged(self))
 
     def _announce(self) -> None:
-        id = self.rows.id_at(self._cursor) if self._cursor >= 0 else None
-        if id != self._cursor_id:
-            self._cursor_id = id
-            self.post_message(self.Highlighted(self, id))
+        ref = self.rows.ref_at(self._cursor) if self._cursor >= 0 else None
+        if ref != self._cursor_ref:
+            self._cursor_ref = ref
+            self.post_message(self.Highlighted(self, ref))
 
     def _go_to_expected(self) -> None:
         if self._expected is not None and (position := self.rows.position(self._expected)) is not None:
             self._move(position)
 
     def _announce_change(self) -> None:
-        row = None if self._cursor_id is None else self.rows.row(self._cursor_id)
+        row = self.cursor_row
         if row != self._cursor_row or self.rows.marks:
             self._cursor_row = row
             self.post_message(self.SelectionChanged(self))
@@ -419,9 +430,9 @@ class ResourceTable(ScrollView, can_focus=True):
 
     def action_select(self) -> None:
         """Choose the cursor's row."""
-        if self._cursor_id is not None:
+        if self._cursor_ref is not None:
             self._moved = True
-            self.post_message(self.Selected(self, self._cursor_id))
+            self.post_message(self.Selected(self, self._cursor_ref))
 
     def on_click(self, event: events.Click) -> None:
         """Sort by a header, mark in the gutter, move to a row, choose the cursor's row."""
@@ -488,8 +499,8 @@ class ResourceTable(ScrollView, can_focus=True):
             return lines.header(rows.column, rows.reverse, view)
         if position < rows.visible:
             row = rows.row_at(position)
-            marked = bool(rows.marks) and rows.id_at(position) in rows.marks
-            return lines.row(row, rows.words, view, at_cursor=position == self._cursor, marked=marked)
+            at_cursor, marked = position == self._cursor, rows.is_marked(position)
+            return lines.row(row, rows.words, view, at_cursor=at_cursor, marked=marked)
         if rows.visible:
             return lines.blank(width)
         if rows.total:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import CloudError
-from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.kinds.model import TAGS, Column, Kind, Scope, id_column, name_column
 from backend.lifecycle import GONE
 from backend.log import logger
 
 if TYPE_CHECKING:
-    from backend.cache import Cache, Scope
+    from backend.cache import Cache
     from backend.providers.protocol import Provider
 
 

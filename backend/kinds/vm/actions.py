@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from backend.commands.common import label, present, with_row
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.commands.production import check_production
 from backend.errors import (
     Cancelled,
@@ -38,22 +38,22 @@ _SEND: dict[str, Callable[[Provider, str], str | None]] = {
 """Sends an action and returns the new state of the VM, None where the cloud does not say it."""
 
 
-def do(action: Action) -> Callable[[Call], Outcome]:
+def do(action: Action) -> Callable[[Context], Result]:
     """Return the function of `vm start`, `stop`, `reboot` or `delete`."""
 
-    def run(call: Call) -> Outcome:
-        provider, item = present(call, VM, call.args["vm"], fresh=action is DELETE)
+    def run(context: Context) -> Result:
+        provider, item = present(context, VM, context.args["vm"], fresh=action is DELETE)
         native, state = str(item["id"]), str(item["state"] or "")
         named = label(item.get("name"), native)
-        before = _may_begin(call, action, native, named, state)
+        before = _may_begin(context, action, native, named, state)
         if action is DELETE:
-            check_production(call, VM, item)
-            _check_volumes(call, provider, item)
-        losses = _losses(call, action, provider, item)
-        call.check()
-        call.journal.sending(native, before=state, name=item.get("name"), **losses)
+            check_production(context, VM, item)
+            _check_volumes(context, provider, item)
+        losses = _losses(context, action, provider, item)
+        context.check()
+        context.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(action.verb, datetime.now(UTC), before=state)
-        claim = partial(call.session.cache.flights.claim, VM, call.session.scope, native)
+        claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
         # Of two keys, two dashboards or two commands at once, one alone acts.
         if not claim(flight, before):
             raise RefusedError(
@@ -67,32 +67,32 @@ def do(action: Action) -> Callable[[Call], Outcome]:
             claim(before, flight)
             raise
         # Where the VM is in another flight by now, that one is newer than this answer.
-        return _done(call, action, native, named, lambda: claim(flight, flight, state=now))
+        return _done(context, action, native, named, lambda: claim(flight, flight, state=now))
 
     return run
 
 
-def probe(action: Action) -> Callable[[Call], Outcome | None]:
+def probe(action: Action) -> Callable[[Context], Result | None]:
     """Return what finds out, by the state that the VM is in, whether the action was done."""
 
-    def find_out(call: Call) -> Outcome | None:
-        (native,) = call.journal.objects
+    def find_out(context: Context) -> Result | None:
+        (native,) = context.journal.objects
         try:
-            _, item = present(call, VM, native)
+            _, item = present(context, VM, native)
         except NotFoundError:
             if action is not DELETE:
                 raise
-            return Outcome(f"VM {native} is gone.")
+            return Result(f"VM {native} is gone.")
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
-            raise UntoldError(f"Nothing tells whether {named} was {action.past}; it is {safe(state)}.")
-        claim = partial(call.session.cache.flights.claim, VM, call.session.scope, native)
-        found = _flight(call, native)
+            raise UntoldError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
+        claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
+        found = _flight(context, native)
         ours = found is None or found.action == action.verb
         if state in action.shown_by:
-            flight = found or Flight(action.verb, call.journal.at, before=call.journal.request.get("before"))
+            flight = found or Flight(action.verb, context.journal.at, before=context.journal.request.get("before"))
             now = None if state == action.to else flight
-            return _done(call, action, native, named, lambda: ours and claim(now, found, state=state))
+            return _done(context, action, native, named, lambda: ours and claim(now, found, state=state))
         if found and ours:
             claim(None, found)
         return None
@@ -100,12 +100,12 @@ def probe(action: Action) -> Callable[[Call], Outcome | None]:
     return find_out
 
 
-def _may_begin(call: Call, action: Action, native: str, named: str, state: str) -> Flight | None:
+def _may_begin(context: Context, action: Action, native: str, named: str, state: str) -> Flight | None:
     """Return the flight that the action displaces, None where the VM has none.
 
     Raises RefusedError where the state of the VM, or an action under way, does not allow it.
     """
-    flight = _flight(call, native)
+    flight = _flight(context, native)
     under_way = flight if flight and not flight.overdue and not flight.is_over(state) else None
     what = flight_text(under_way) if under_way else ""
     if under_way and under_way.action == action.verb:
@@ -125,42 +125,42 @@ def _is_displaced(flight: Flight) -> bool:
     return known is not None and known.displaced
 
 
-def _losses(call: Call, action: Action, provider: Provider, item: Item) -> dict[str, str]:
+def _losses(context: Context, action: Action, provider: Provider, item: Item) -> dict[str, str]:
     """Return what a stop loses, or what a start does not bring back: an address, and sentences about all of it."""
     if action is STOP:
-        address = lost_address(provider, item) if call.session.has("elastic addresses") else ""
-        return {"address": address, "lost": lost_by_stop(call, item, address)}
-    if action is START and (address := _address_before(call, str(item["id"]))):
+        address = lost_address(provider, item) if context.session.has("elastic addresses") else ""
+        return {"address": address, "lost": lost_by_stop(context, item, address)}
+    if action is START and (address := _address_before(context, str(item["id"]))):
         return {"lost": f"Its public address {address} of before the stop does not come back: it gets another."}
     return {}
 
 
-def _done(call: Call, action: Action, native: str, named: str, write: Callable[[], object]) -> Outcome:
+def _done(context: Context, action: Action, native: str, named: str, write: Callable[[], object]) -> Result:
     undo = f"vm {action.reverse} {native}" if action.reverse else ""
-    lost = str(call.journal.request.get("lost") or "")
-    return with_row(call, VM, native, Outcome(f"{named} is {action.doing}.", undo=undo, lost=lost), write)
+    lost = str(context.journal.request.get("lost") or "")
+    return with_row(context, VM, native, Result(f"{named} is {action.doing}.", undo=undo, lost=lost), write)
 
 
-def _check_volumes(call: Call, provider: Provider, vm: Item) -> None:
+def _check_volumes(context: Context, provider: Provider, vm: Item) -> None:
     """Raise UsageError where deleting a VM deletes a volume that is production and not confirmed."""
-    if not call.session.settings.production or not call.session.has("volume"):
+    if not context.session.settings.production or not context.session.has("volume"):
         return
     try:
         volumes = dying_volumes(provider, vm)
     except PermissionDeniedError as error:  # their tags are not for these keys; the preview says so
         logger.info("the volumes of %s are not known: %s", vm["id"], error)
         return
-    check_production(call, VOLUME, *volumes, goes_with=vm)
+    check_production(context, VOLUME, *volumes, goes_with=vm)
 
 
-def _address_before(call: Call, native: str) -> str:
+def _address_before(context: Context, native: str) -> str:
     """Return the public address that a VM has lost by its last stop, "" where none is known."""
-    for entry in call.session.cache.journal.of(call.session.scope, native):
+    for entry in context.session.cache.journal.of(context.session.scope, native):
         if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
             return safe(str(entry["request"].get("address") or ""))
     return ""
 
 
-def _flight(call: Call, native: str) -> Flight | None:
-    rows = call.session.cache.rows.named(VM, call.session.scope, native)
+def _flight(context: Context, native: str) -> Flight | None:
+    rows = context.session.cache.rows.named(VM, context.session.scope, native)
     return flight_of(VM, rows[0]) if rows else None

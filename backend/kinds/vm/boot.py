@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from backend.commands.common import check_name, label, listed, with_row, zone
+from backend.commands.common import check_name, label, listed, with_row
 from backend.commands.lookup import find
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.errors import (
     NotFoundError,
     RefusedError,
@@ -13,6 +13,7 @@ from backend.errors import (
 from backend.kinds.flavor import FLAVOR
 from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
+from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
@@ -21,63 +22,63 @@ from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
 
 
-def boot(call: Call) -> Outcome:
-    """Boot a VM from an image; nothing is sent to the cloud before image, flavor and keypair are known to exist."""
-    session, args = call.session, call.args
-    image, flavor = find(call, IMAGE, args["image"]), find(call, FLAVOR, args["flavor"])
+def boot(context: Context) -> Result:
+    """Boot a VM from an image; nothing is sent before image, flavor and keypair are known to exist."""
+    session, args = context.session, context.args
+    image, flavor = find(context, IMAGE, args["image"]), find(context, FLAVOR, args["flavor"])
     _check_architecture(image, flavor)
-    keypair = find(call, KEYPAIR, args["keypair"]) if args["keypair"] else None
+    keypair = find(context, KEYPAIR, args["keypair"]) if args["keypair"] else None
     request = Boot(
         image=IMAGE.value(image, "id"),
         flavor=FLAVOR.value(flavor, "id"),
-        token=call.journal.token if call.entry else "",
-        location=zone(call, args["location"]),
+        token=context.journal.token if context.entry else "",
+        location=zone(context, args["location"]),
         keypair=KEYPAIR.value(keypair, "name") if keypair else None,
         name=args["name"],
     )
-    call.check()
-    provider = call.connect()
+    context.check()
+    provider = context.connect()
     _check_called(provider, args["image"], request.image)
     if args["dry-run"]:
         vms(provider).try_boot(request)
         where = f"in {request.location or session.cloud.region} of cloud {session.cloud.name}"
-        return Outcome(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
-    call.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
-    return _booted(call, request, vms(provider).boot(request))
+        return Result(f"You may boot a {request.flavor} VM from {request.image} {where}; nothing was booted.")
+    context.journal.sending(**{name: value for name, value in asdict(request).items() if name != "token"})
+    return _booted(context, request, vms(provider).boot(request))
 
 
-def probe(call: Call) -> Outcome | None:
-    """Find the VM that a boot whose answer was lost has made."""
-    request = _request(call)
-    item = vms(call.connect()).booted(request)
-    return _booted(call, request, item) if item else None
+def probe(context: Context) -> Result | None:
+    """Find the VM of a boot whose answer was lost."""
+    request = _request(context)
+    item = vms(context.connect()).booted(request)
+    return _booted(context, request, item) if item else None
 
 
-def boot_again(call: Call) -> Outcome:
+def boot_again(context: Context) -> Result:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
-    request = _request(call)
-    return _booted(call, request, vms(call.connect()).boot(request))
+    request = _request(context)
+    return _booted(context, request, vms(context.connect()).boot(request))
 
 
-def _request(call: Call) -> Boot:
-    return Boot(**call.journal.request, token=call.journal.token)
+def _request(context: Context) -> Boot:
+    return Boot(**context.journal.request, token=context.journal.token)
 
 
-def _booted(call: Call, request: Boot, item: Item) -> Outcome:
+def _booted(context: Context, request: Boot, item: Item) -> Result:
     native = str(item["id"])
-    call.journal.objects.append(native)
+    context.journal.objects.append(native)
     flight = Flight("boot", datetime.now(UTC)) if item.get("state") == "pending" else None
     return with_row(
-        call,
+        context,
         VM,
         native,
-        Outcome(f"{label(request.name, native)} is booting from {request.image}."),
-        lambda: call.session.cache.rows.put(VM, call.session.scope, [item], made=True, flight=flight),
+        Result(f"{label(request.name, native)} is booting from {request.image}."),
+        lambda: context.session.cache.rows.put(VM, context.session.scope, [item], made=True, flight=flight),
     )
 
 
 def _check_called(provider: Provider, word: str, native: str) -> None:
-    """Raise unless the image that a name has led to is called so by EC2 itself: the cache may say so of another."""
+    """Raise unless the image found by a name has that name at EC2 too: the cache may be out of date."""
     if word == native:
         return
     image = listed(provider, IMAGE, native)

@@ -21,7 +21,7 @@ def _act(action: Action, help: str, key: str) -> Command:
         on=("vm",),
         impossible_in=action.impossible_in,
         preview=_PREVIEWS.get(action.verb),
-        look=actions.probe(action),
+        probe=actions.probe(action),
     )
 
 
@@ -41,7 +41,7 @@ def _protection(on: bool) -> Command:
         impossible_in=GONE,
         needs="termination protection",
         lifts_guard=not on,
-        look=protection.probe(on),
+        probe=protection.probe(on),
     )
 
 
@@ -85,7 +85,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="b",
         on=("vm", "image"),
-        look=boot.probe,
+        probe=boot.probe,
         resend=boot.boot_again,
     ),
     _act(START, "Start a stopped VM", "u"),

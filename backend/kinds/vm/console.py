@@ -3,7 +3,7 @@
 import re
 
 from backend.commands.common import label, present
-from backend.commands.model import Call, Command, Outcome, one_of
+from backend.commands.model import Command, Context, Result, one_of
 from backend.format import cell, counted
 from backend.kinds.model import Column
 from backend.kinds.vm import VM
@@ -18,17 +18,17 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """All control characters but the tab and the end of a line."""
 
 
-def console(call: Call) -> Outcome:
+def console(context: Context) -> Result:
     """Return what a VM last wrote to its console."""
-    provider, vm = present(call, VM, call.args["vm"])
+    provider, vm = present(context, VM, context.args["vm"])
     output, at = vms(provider).console(vm["id"])
     text, named = plain(output), _named(vm)
     when = f", as of {cell(at, _TIME)} UTC" if at else ""
     if not text:
-        return Outcome(f"The cloud has no console output of {named}{when}.", kind=VM)
+        return Result(f"The cloud has no console output of {named}{when}.", kind=VM)
     fields = (("id", vm["id"]), ("name", vm.get("name")), ("time", at))
     lines = counted(text.count("\n") + 1, "line")
-    return Outcome(f"Console of {named}{when}: {lines}.", kind=VM, fields=fields, text=text)
+    return Result(f"Console of {named}{when}: {lines}.", kind=VM, fields=fields, text=text)
 
 
 _TIME = Column("time", "Time", "time")

@@ -1,4 +1,4 @@
-"""What the cloud says at this moment about VMs that are to be deleted or stopped, and what they would lose."""
+"""What the cloud says now about VMs that are to be deleted or stopped, and what they would lose."""
 
 import queue
 import threading
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from backend.commands.lookup import id_of
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.kinds.flavor import FLAVOR, flavors
 from backend.kinds.vm import VM
@@ -22,12 +22,12 @@ from backend.refresh import Progress
 from backend.text import safe
 
 _ASKING = 4
-"""Threads that ask whether VMs are protected: a call for each."""
+"""Threads that ask whether VMs are protected: a request for each VM."""
 
 T = TypeVar("T")
 
 
-# --- what one VM or volume says of itself ----------------------------------------------------------------------------
+# --- one VM or volume ---------------------------------------------------------------------------------------------
 
 
 def group_of(vm: Item) -> str:
@@ -42,14 +42,14 @@ def lost_address(provider: Provider, vm: Item) -> str:
         return address
     try:
         elastic = vms(provider).addresses([vm["id"]]).get(vm["id"], ())
-    except CloudError:  # then nothing is said of it
+    except CloudError:  # then the address is not mentioned
         return ""
     return "" if address in elastic else address
 
 
-def lost_by_stop(call: Call, vm: Item, address: str) -> str:
+def lost_by_stop(context: Context, vm: Item, address: str) -> str:
     """Return the sentences about what a stop loses for good, the address among it, and what goes on costing."""
-    flavors = _known_flavors(call, {str(vm.get("flavor"))})
+    flavors = _known_flavors(context, {str(vm.get("flavor"))})
     disks = vm.get("volumes") or ()
     said = []
     if address:
@@ -83,19 +83,19 @@ def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the cloud says about VMs, by id where nothing else is said."""
+    """What the cloud says about VMs; the mappings are by id."""
 
     items: Mapping[str, Item]
     volumes: Mapping[str, Sequence[Item]]
     """A volume that is attached to several of them is with each."""
     addresses: Mapping[str, Sequence[str]] | None
-    """Elastic ones; None where they could not be looked at."""
+    """Elastic ones; None where they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
     now: datetime
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
         """Return USD an hour of a VM while it runs, None where it is not known."""
@@ -107,7 +107,7 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none, or none any more."""
+        """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
         if self.items[native].get("state") == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
@@ -147,15 +147,15 @@ class Facts:
         return self.flavors.get(str(self.items[native].get("flavor")), {})
 
 
-def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
+def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
     """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
 
-    `protection`: ask of each VM whether it is protected, a call for each. What these keys may not look at, or what
+    `protection`: ask for each VM whether it is protected, one request each. What these keys may not look at, or what
     fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
     """
-    session = call.session
-    natives = list(dict.fromkeys(id_of(call, VM, word) for word in words))
-    provider = call.connect()
+    session = context.session
+    natives = list(dict.fromkeys(id_of(context, VM, word) for word in words))
+    provider = context.connect()
     items = {item["id"]: item for page in vms(provider).list(natives) for item in page}
     session.cache.rows.put(VM, session.scope, items.values())
     there = list(items)
@@ -168,7 +168,7 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
             notes.append(f"{what} could not be looked at: {error}")
         except (Cancelled, CacheError):
             raise
-        except Exception as error:  # noqa: BLE001 - an internal error costs the one fact, and is said
+        except Exception as error:  # noqa: BLE001 - an internal error costs one fact, and a note says so
             logger.exception("%s could not be looked at", what)
             notes.append(f"{what} could not be looked at: {type(error).__name__}, a bug in cloudmesh-tui.")
         return otherwise
@@ -176,14 +176,14 @@ def facts(call: Call, words: Sequence[str], *, protection: bool) -> tuple[list[s
     no_volumes: dict[str, list[Item]] = {}
     no_addresses: Mapping[str, Sequence[str]] | None = None if there else {}
     unknown: dict[str, bool] = {}
-    flavors = _known_flavors(call, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
+    flavors = _known_flavors(context, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
         ask("Volumes", no_volumes, lambda: _attached(provider, there)) if session.has("volume") else {},
         ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there))
         if session.has("elastic addresses")
         else {},
-        ask("Termination protection", unknown, lambda: _protection(call, there))
+        ask("Termination protection", unknown, lambda: _protection(context, there))
         if protection and session.has("termination protection")
         else {},
         ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
@@ -201,9 +201,9 @@ def _attached(provider: Provider, there: Sequence[str]) -> dict[str, list[Item]]
     return found
 
 
-def _known_flavors(call: Call, names: set[str]) -> dict[str, Item]:
+def _known_flavors(context: Context, names: set[str]) -> dict[str, Item]:
     """Return what was last listed of these flavors."""
-    session = call.session
+    session = context.session
     found: dict[str, Item] = {}
     for name in names:
         for row in session.cache.rows.named(FLAVOR, session.scope, name):
@@ -217,12 +217,12 @@ def _other_flavors(provider: Provider, items: Mapping[str, Item], known: Mapping
     return {item["id"]: item for page in flavors(provider).list(names) for item in page} if names else {}
 
 
-def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
+def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
     """Ask whether these VMs are protected, several at once; each thread has a connection of its own."""
-    session = call.session
+    session = context.session
 
     def ask(mine: Sequence[str]) -> dict[str, bool]:
-        provider, found = call.connect(), {}
+        provider, found = context.connect(), {}
         for native in mine:
             try:
                 found[native] = vms(provider).protected(native)
@@ -230,7 +230,7 @@ def _protection(call: Call, ids: Sequence[str]) -> dict[str, bool]:
                 continue
             session.cache.rows.set_protected(VM, session.scope, native, found[native])
             done.append(native)
-            call.progress(Progress("vm", len(done), 0, len(ids), 0))
+            context.progress(Progress("vm", len(done), 0, len(ids), 0))
         return found
 
     done: list[str] = []

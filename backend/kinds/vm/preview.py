@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from backend.commands.common import absent, label
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.production import is_production
 from backend.format import counted, duration
@@ -16,12 +16,12 @@ from backend.providers.protocol import Item
 from backend.text import safe
 
 
-def deleting(call: Call, ids: Sequence[str]) -> Preview:
+def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
-    natives, seen = facts(call, ids, protection=True)
-    rules = call.session.settings.production
+    natives, seen = facts(context, ids, protection=True)
+    rules = context.session.settings.production
     targets = tuple(
-        _deleted(seen, native, rules) if native in seen.items else absent(call, VM, native) for native in natives
+        _deleted(seen, native, rules) if native in seen.items else absent(context, VM, native) for native in natives
     )
     return Preview(targets, tuple(_deleted_totals(seen, targets, rules)), notes=seen.notes)
 
@@ -92,10 +92,12 @@ def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]
         yield f"{production} tagged as production{', or with a volume that is' if itself < production else ''}."
 
 
-def stopping(call: Call, ids: Sequence[str]) -> Preview:
+def stopping(context: Context, ids: Sequence[str]) -> Preview:
     """Return what stopping these VMs would lose, which no start brings back, and what is still billed."""
-    natives, seen = facts(call, ids, protection=False)
-    targets = tuple(_stopped(seen, native) if native in seen.items else absent(call, VM, native) for native in natives)
+    natives, seen = facts(context, ids, protection=False)
+    targets = tuple(
+        _stopped(seen, native) if native in seen.items else absent(context, VM, native) for native in natives
+    )
     return Preview(targets, tuple(_stopped_totals(seen, targets)), notes=seen.notes, destroys=False)
 
 

@@ -3,12 +3,12 @@
 import shlex
 from dataclasses import replace
 
-from backend.commands.common import label, listed, present, with_row, written, zone
+from backend.commands.common import label, listed, present, with_row, written
 from backend.commands.lookup import fetch, find
-from backend.commands.model import Call, Outcome
+from backend.commands.model import Context, Result
 from backend.commands.production import check_production
 from backend.errors import Cancelled, CloudError, RefusedError
-from backend.kinds.location import LOCATION
+from backend.kinds.location import LOCATION, zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
@@ -21,37 +21,37 @@ from backend.text import safe
 # --- creating and deleting -------------------------------------------------------------------------------------------
 
 
-def create(call: Call) -> Outcome:
+def create(context: Context) -> Result:
     """Create a volume in the named zone, else in the default location's, else in the region's first available one."""
-    name, size = call.args["name"], call.args["size"]
-    where = zone(call, call.args["location"]) or _first_zone(call)
-    call.check()
-    provider = call.connect()
+    name, size = context.args["name"], context.args["size"]
+    where = zone(context, context.args["location"]) or _first_zone(context)
+    context.check()
+    provider = context.connect()
     before = [item["id"] for item in _named(provider, name)]
-    call.journal.sending(name=name, size=size, location=where, before=before)
-    return _created(call, volumes(provider).create(name, size, where, call.journal.token))
+    context.journal.sending(name=name, size=size, location=where, before=before)
+    return _created(context, volumes(provider).create(name, size, where, context.journal.token))
 
 
-def came_of_create(call: Call) -> Outcome | None:
-    """Look for a volume like it that was not there before and that no other command has made."""
-    name, size, where, before = (call.journal.request[key] for key in ("name", "size", "location", "before"))
-    for item in _named(call.connect(), name):
+def probe_create(context: Context) -> Result | None:
+    """Find a volume like it that was not there before and that no other command made."""
+    name, size, where, before = (context.journal.request[key] for key in ("name", "size", "location", "before"))
+    for item in _named(context.connect(), name):
         like = (item["size"], item["location"]) == (size, where) and item["id"] not in before
-        if like and not _made_by_another(call, item["id"]):
-            return _created(call, item)
+        if like and not _made_by_another(context, item["id"]):
+            return _created(context, item)
     return None
 
 
-def create_again(call: Call) -> Outcome:
+def create_again(context: Context) -> Result:
     """Send the same request once more: EC2 knows its token for a day, so that it makes no second volume."""
-    name, size, where = (call.journal.request[key] for key in ("name", "size", "location"))
-    return _created(call, volumes(call.connect()).create(name, size, where, call.journal.token))
+    name, size, where = (context.journal.request[key] for key in ("name", "size", "location"))
+    return _created(context, volumes(context.connect()).create(name, size, where, context.journal.token))
 
 
-def _made_by_another(call: Call, native: str) -> bool:
-    entries = call.session.cache.journal.of(call.session.scope, native)
+def _made_by_another(context: Context, native: str) -> bool:
+    entries = context.session.cache.journal.of(context.session.scope, native)
     return any(
-        entry["_id"] != call.journal.token and entry["command"].startswith("volume create ") for entry in entries
+        entry["_id"] != context.journal.token and entry["command"].startswith("volume create ") for entry in entries
     )
 
 
@@ -59,21 +59,21 @@ def _named(provider: Provider, name: str) -> list[Item]:
     return [item for page in volumes(provider).list() for item in page if item["name"] == name]
 
 
-def _created(call: Call, item: Item) -> Outcome:
-    name, size, where = (call.journal.request[key] for key in ("name", "size", "location"))
-    call.journal.objects.append(item["id"])
-    outcome = Outcome(
+def _created(context: Context, item: Item) -> Result:
+    name, size, where = (context.journal.request[key] for key in ("name", "size", "location"))
+    context.journal.objects.append(item["id"])
+    outcome = Result(
         f"Volume {safe(name)} ({item['id']}, {size} GiB) created in {where}.",
         kind=VOLUME,
         fields=(("id", item["id"]), ("name", name), ("size", size), ("location", where)),
     )
-    return written(outcome, lambda: call.session.cache.rows.put(VOLUME, call.session.scope, [item], made=True))
+    return written(outcome, lambda: context.session.cache.rows.put(VOLUME, context.session.scope, [item], made=True))
 
 
-def _first_zone(call: Call) -> str:
-    kind, session = LOCATION, call.session
+def _first_zone(context: Context) -> str:
+    kind, session = LOCATION, context.session
     if session.cache.refreshes.of(kind, session.scope).finished is None:
-        fetch(call, kind)
+        fetch(context, kind)
     rows = session.cache.rows.snapshot(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
     # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
@@ -85,27 +85,27 @@ def _first_zone(call: Call) -> str:
     return zones[0]
 
 
-def delete(call: Call) -> Outcome:
+def delete(context: Context) -> Result:
     """Delete a volume and all that is on it; the cloud refuses it while the volume is attached."""
-    provider, volume = present(call, VOLUME, call.args["volume"], fresh=True)
+    provider, volume = present(context, VOLUME, context.args["volume"], fresh=True)
     native = str(volume["id"])
-    check_production(call, VOLUME, volume)
-    call.check()
-    call.journal.sending(native, name=volume.get("name"))
+    check_production(context, VOLUME, volume)
+    context.check()
+    context.journal.sending(native, name=volume.get("name"))
     volumes(provider).delete(native)
-    return _deleted(call, native)
+    return _deleted(context, native)
 
 
-def came_of_delete(call: Call) -> Outcome | None:
-    """Look whether a volume is gone, or going."""
-    (native,) = call.journal.objects
-    item = listed(call.connect(), VOLUME, native)
-    return _deleted(call, native) if item is None or item["state"] == "deleting" else None
+def probe_delete(context: Context) -> Result | None:
+    """Find out whether a volume is deleted or being deleted."""
+    (native,) = context.journal.objects
+    item = listed(context.connect(), VOLUME, native)
+    return _deleted(context, native) if item is None or item["state"] == "deleting" else None
 
 
-def _deleted(call: Call, native: str) -> Outcome:
-    outcome = Outcome(f"Volume {label(call.journal.request.get('name'), native)} deleted.", kind=VOLUME)
-    return written(outcome, lambda: call.session.cache.rows.remove(VOLUME, call.session.scope, [native]))
+def _deleted(context: Context, native: str) -> Result:
+    outcome = Result(f"Volume {label(context.journal.request.get('name'), native)} deleted.", kind=VOLUME)
+    return written(outcome, lambda: context.session.cache.rows.remove(VOLUME, context.session.scope, [native]))
 
 
 # --- attaching and detaching -----------------------------------------------------------------------------------------
@@ -114,10 +114,10 @@ DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 """The names that EC2 recommends for data volumes (EC2 User Guide, device names)."""
 
 
-def attach(call: Call) -> Outcome:
+def attach(context: Context) -> Result:
     """Attach a volume to a VM of its zone, as the first free device where none is named."""
-    provider, volume = present(call, VOLUME, call.args["volume"])
-    _, vm = present(call, VM, call.args["vm"])
+    provider, volume = present(context, VOLUME, context.args["volume"])
+    _, vm = present(context, VM, context.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
     if held := _hindrance(volume, vm["id"]):
         leaving = attachment(volume, held).get("state") in _LEAVING
@@ -130,15 +130,15 @@ def attach(call: Call) -> Outcome:
             f"Volume {named} is in {volume['location']} and VM {holder} in {vm['location']}; nothing was done.",
             "A volume can only be attached within its zone.",
         )
-    device = call.args["device"] or _free_device(provider, vm["id"])
-    call.check()
-    call.journal.sending(volume["id"], vm["id"], device=device)
+    device = context.args["device"] or _free_device(provider, vm["id"])
+    context.check()
+    context.journal.sending(volume["id"], vm["id"], device=device)
     volumes(provider).attach(volume["id"], vm["id"], device)
-    return _attached(call, _again(provider, volume), vm["id"], device)
+    return _attached(context, _again(provider, volume), vm["id"], device)
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM that surely keeps a volume from being attached to `vm`, None where the cloud decides.
+    """Return the VM that makes attaching a volume to `vm` impossible, None where the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """
@@ -148,37 +148,37 @@ def _hindrance(volume: Item, vm: str) -> str | None:
     return vms[0] if vms else None
 
 
-def came_of_attach(call: Call) -> Outcome | None:
-    """Look whether a volume is attached where it should be."""
-    native, vm = call.journal.objects
-    _, volume = present(call, VOLUME, native)
-    return _attached(call, volume, vm, call.journal.request["device"]) if vm in holders(volume) else None
+def probe_attach(context: Context) -> Result | None:
+    """Find out whether a volume is attached to its VM."""
+    native, vm = context.journal.objects
+    _, volume = present(context, VOLUME, native)
+    return _attached(context, volume, vm, context.journal.request["device"]) if vm in holders(volume) else None
 
 
-def _attached(call: Call, volume: Item, vm: str, device: str) -> Outcome:
+def _attached(context: Context, volume: Item, vm: str, device: str) -> Result:
     named, undo = label(volume.get("name"), volume["id"]), f"volume detach {volume['id']} --vm {vm}"
-    outcome = Outcome(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=undo)
-    return _moved(call, volume, outcome)
+    outcome = Result(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=undo)
+    return _moved(context, volume, outcome)
 
 
-def detach(call: Call) -> Outcome:
+def detach(context: Context) -> Result:
     """Detach a volume from the VM that is named, or from its only one; what is mounted should be unmounted first."""
-    provider, volume = present(call, VOLUME, call.args["volume"])
-    vm = _holder(call, volume)
+    provider, volume = present(context, VOLUME, context.args["volume"])
+    vm = _holder(context, volume)
     device = attachment(volume, vm).get("device")
-    call.check()
-    call.journal.sending(volume["id"], vm, device=device)
+    context.check()
+    context.journal.sending(volume["id"], vm, device=device)
     volumes(provider).detach(volume["id"], vm)
-    return _detached(call, _again(provider, volume), vm, device)
+    return _detached(context, _again(provider, volume), vm, device)
 
 
-def _holder(call: Call, volume: Item) -> str:
+def _holder(context: Context, volume: Item) -> str:
     """Return the VM that a volume is to be detached from. Raises RefusedError where there is none, or no single one."""
     named, vms = label(volume.get("name"), volume["id"]), holders(volume)
     if not vms:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
-    if word := call.args["vm"]:
-        vm = word if is_id(word) else str(VM.value(find(call, VM, word), "id"))
+    if word := context.args["vm"]:
+        vm = word if is_id(word) else str(VM.value(find(context, VM, word), "id"))
         if vm not in vms:
             where = ", ".join(vms)
             raise RefusedError(f"Volume {named} is attached to {where}, not to {safe(vm)}; nothing was done.")
@@ -196,24 +196,28 @@ def is_shared(row: Row) -> bool:
     return len(VOLUME.value(row, "vm") or ()) > 1
 
 
-def came_of_detach(call: Call) -> Outcome | None:
-    """Look whether a volume is no longer attached where it was."""
-    native, vm = call.journal.objects
-    _, volume = present(call, VOLUME, native)
+def probe_detach(context: Context) -> Result | None:
+    """Find out whether a volume is no longer attached to its VM."""
+    native, vm = context.journal.objects
+    _, volume = present(context, VOLUME, native)
     gone = vm not in holders(volume) or attachment(volume, vm).get("state") in _LEAVING
-    return _detached(call, volume, vm, call.journal.request["device"]) if gone else None
+    return _detached(context, volume, vm, context.journal.request["device"]) if gone else None
 
 
-def _detached(call: Call, volume: Item, vm: str, device: str | None) -> Outcome:
+def _detached(context: Context, volume: Item, vm: str, device: str | None) -> Result:
     named, as_device = label(volume.get("name"), volume["id"]), f" --device {shlex.quote(device)}" if device else ""
     undo = f"volume attach {volume['id']} {vm}{as_device}"
-    return _moved(call, volume, Outcome(f"Volume {named} is being detached from {vm}.", undo=undo))
+    return _moved(context, volume, Result(f"Volume {named} is being detached from {vm}.", undo=undo))
 
 
-def _moved(call: Call, volume: Item, outcome: Outcome) -> Outcome:
+def _moved(context: Context, volume: Item, outcome: Result) -> Result:
     put = replace(outcome, kind=VOLUME)
     return with_row(
-        call, VOLUME, volume["id"], put, lambda: call.session.cache.rows.put(VOLUME, call.session.scope, [volume])
+        context,
+        VOLUME,
+        volume["id"],
+        put,
+        lambda: context.session.cache.rows.put(VOLUME, context.session.scope, [volume]),
     )
 
 

@@ -1,22 +1,35 @@
 """The commands that only volumes have."""
 
+from collections.abc import Callable, Sequence
+
 from backend.commands.model import Command, Param, one_of
 from backend.commands.tagging import tag_commands
+from backend.kinds.model import Ref, Row
 from backend.kinds.vm import VM
 from backend.kinds.volume import VOLUME
 from backend.kinds.volume.actions import (
     attach,
-    came_of_attach,
-    came_of_create,
-    came_of_delete,
-    came_of_detach,
     create,
     create_again,
     delete,
     detach,
     is_shared,
+    probe_attach,
+    probe_create,
+    probe_delete,
+    probe_detach,
 )
 from backend.kinds.volume.preview import deleting
+from backend.text import safe
+
+_DETACH = "A"
+
+
+def _in_use(row: Row, named: Callable[[str, Ref], str]) -> str:
+    holders: Sequence[str] = VOLUME.value(row, "vm") or ()
+    users = ", ".join(safe(named(VM.name, Ref(VOLUME.scope(row), vm))) for vm in holders)
+    return f"is in use by {users}; {_DETACH} detaches it" if users else ""
+
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -37,7 +50,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="changes",
         key="c",
         on=("volume",),
-        look=came_of_create,
+        probe=probe_create,
         resend=create_again,
     ),
     Command(
@@ -49,7 +62,7 @@ COMMANDS: tuple[Command, ...] = (
         key="d",
         on=("volume",),
         preview=deleting,
-        look=came_of_delete,
+        probe=probe_delete,
     ),
     Command(
         ("volume", "attach"),
@@ -62,9 +75,10 @@ COMMANDS: tuple[Command, ...] = (
         ),
         effect="changes",
         key="a",
+        hindrance=_in_use,
         on=("volume",),
         impossible_in=frozenset({"in-use", "deleting", "deleted"}),
-        look=came_of_attach,
+        probe=probe_attach,
     ),
     Command(
         ("volume", "detach"),
@@ -81,10 +95,10 @@ COMMANDS: tuple[Command, ...] = (
             ),
         ),
         effect="changes",
-        key="A",
+        key=_DETACH,
         on=("volume",),
         impossible_in=frozenset({"creating", "available", "deleting", "deleted"}),
-        look=came_of_detach,
+        probe=probe_detach,
     ),
     *tag_commands(VOLUME),
 )

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from backend.commands.common import absent, label
 from backend.commands.lookup import id_of
-from backend.commands.model import Call
+from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.production import is_production
 from backend.format import cell, counted
@@ -20,14 +20,14 @@ NEW = timedelta(hours=1)
 """A volume that was created empty less than this ago, and that nothing has attached since, holds no data."""
 
 
-def deleting(call: Call, ids: Sequence[str]) -> Preview:
+def deleting(context: Context, ids: Sequence[str]) -> Preview:
     """Return what deleting these volumes would do."""
-    session = call.session
-    natives = [id_of(call, VOLUME, word) for word in ids]
-    items = {item["id"]: item for page in volumes(call.connect()).list(natives) for item in page}
+    session = context.session
+    natives = [id_of(context, VOLUME, word) for word in ids]
+    items = {item["id"]: item for page in volumes(context.connect()).list(natives) for item in page}
     session.cache.rows.put(VOLUME, session.scope, items.values())
     targets = [
-        _volume(call, items[native], native) if native in items else absent(call, VOLUME, native)
+        _volume(context, items[native], native) if native in items else absent(context, VOLUME, native)
         for native in dict.fromkeys(natives)
     ]
     going = [items[one.id] for one in targets if not one.left_out]
@@ -35,15 +35,15 @@ def deleting(call: Call, ids: Sequence[str]) -> Preview:
     return Preview(tuple(targets), (total,) if going else ())
 
 
-def _volume(call: Call, item: Item, native: str) -> Target:
+def _volume(context: Context, item: Item, native: str) -> Target:
     facts = [
         (column.title, cell(item.get(column.name), column))
         for column in VOLUME.columns
         if column.name in ("size", "state", "type", "location", "created")
     ]
-    users = ", ".join(_vm_named(call, vm) for vm in holders(item))
+    users = ", ".join(_vm_named(context, vm) for vm in holders(item))
     facts.append(("Used by", users or "nothing"))
-    production = is_production(item, call.session.settings.production)
+    production = is_production(item, context.session.settings.production)
     return Target(
         native,
         safe(item.get("name") or native),
@@ -52,22 +52,22 @@ def _volume(call: Call, item: Item, native: str) -> Target:
         warnings=("It is tagged as production.",) if production else (),
         left_out=f"it is attached to {users}; detach it first" if users else "",
         production=production,
-        final=_may_hold_data(call, item),
+        final=_may_hold_data(context, item),
     )
 
 
-def _may_hold_data(call: Call, volume: Item) -> bool:
+def _may_hold_data(context: Context, volume: Item) -> bool:
     """Return whether a volume may hold what a VM has written: all but those that were created empty a moment ago.
 
     EC2 does not tell what a volume was attached to before; that this dashboard attached it is in the journal.
     """
-    session, created = call.session, volume.get("created")
+    session, created = context.session, volume.get("created")
     if volume.get("snapshot") or created is None or session.now() - created >= NEW:
         return True
     entries = session.cache.journal.of(session.scope, volume["id"])
     return any(entry["command"].startswith("volume attach ") for entry in entries)
 
 
-def _vm_named(call: Call, native: str) -> str:
-    rows = call.session.cache.rows.named(VM, call.session.scope, native)
+def _vm_named(context: Context, native: str) -> str:
+    rows = context.session.cache.rows.named(VM, context.session.scope, native)
     return label(VM.value(rows[0], "name") if rows else None, safe(native))
