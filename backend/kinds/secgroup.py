@@ -147,7 +147,7 @@ def delete(context: Context) -> Result:
 
 
 def probe_delete(context: Context) -> Result | None:
-    """Return the outcome of a lost answer: whether a security group is gone."""
+    """Find out whether a security group is gone."""
     (native,) = context.journal.objects
     return _deleted(context, native) if listed(context.connect(), SECGROUP, native) is None else None
 
@@ -222,7 +222,7 @@ def allow(context: Context) -> Result:
 
 
 def probe_allow(context: Context) -> Result | None:
-    """Return the outcome of a lost answer: whether a port is open that should be."""
+    """Find out whether a port that was to be opened is open."""
     rule = context.journal.request["rule"]
     _, group = present(context, SECGROUP, context.journal.objects[0])
     return _allowed(context, group, rule) if _of(group, rule) else None
@@ -251,7 +251,7 @@ def revoke(context: Context) -> Result:
 
 
 def probe_revoke(context: Context) -> Result | None:
-    """Return the outcome of a lost answer: whether a port is closed that should be."""
+    """Find out whether a port that was to be closed is closed."""
     rule = context.journal.request["rule"]
     _, group = present(context, SECGROUP, context.journal.objects[0])
     return None if _of(group, rule) else _revoked(context, group, rule)
