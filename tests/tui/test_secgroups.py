@@ -5,6 +5,7 @@ import pytest
 from backend.kinds.secgroup import SECGROUP
 from backend.providers.protocol import Item
 from tests.tui.driving import User, World, opened, palette
+from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog
 from tui.screens.text import TextScreen
@@ -79,8 +80,9 @@ async def test_a_port_is_opened_by_a_key_and_closed_by_undo(world: World) -> Non
         await user.until(lambda: "The whole internet may connect." in user.result)
         await user.until(lambda: len(user.named("old-vpn", "ports", "secgroup")) == 2)
         await user.press("z")
-        await user.sees("Take back", "secgroup revoke")
-        await user.press("y")
+        await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.focused is not None)
+        assert "secgroup revoke" in user.window
+        await user.press("right", "enter")
         await user.until(lambda: user.named("old-vpn", "ports", "secgroup") == ("udp 1194 from 0.0.0.0/0",))
         assert group(world, "old-vpn") == before
 
@@ -130,7 +132,7 @@ async def test_the_console_by_its_key_and_typed(world: World) -> None:
         assert user.result.startswith("Console of ")
         await user.run("vm console web-1")
         await user.until(lambda: isinstance(user.app.screen, TextScreen))
-        assert "Linux version 2.6.16-xenU" in user.body
+        await user.until(lambda: "Linux version 2.6.16-xenU" in user.body)
         await user.press("escape")
         await user.back()
         assert world.changing == []
