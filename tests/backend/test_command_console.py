@@ -54,6 +54,14 @@ def test_output_with_its_time(both: tuple[Session, Proxy], vm: str) -> None:
     assert dict(outcome.fields)["time"].isoformat() == "2026-11-27T02:59:04+00:00"
 
 
+def test_the_end_is_shown_of_what_is_too_long(both: tuple[Session, Proxy], vm: str) -> None:
+    session, proxy = both
+    proxy.answers["GetConsoleOutput"] = answer(in_base64(b"x" * 1_000_000 + b"end"))
+    text = run(session, f"vm console {vm}").text
+    assert len(text) == 65_536
+    assert text.endswith("xend")
+
+
 @pytest.mark.parametrize("output", ["", "\n", in_base64(b"\r\n\x1b[0m\n")])
 def test_there_is_none(both: tuple[Session, Proxy], vm: str, output: str) -> None:
     session, proxy = both

@@ -22,7 +22,7 @@ def console(context: Context) -> Result:
     """Return what a VM last wrote to its console."""
     provider, vm = present(context, VM, context.args["vm"])
     output, at = vms(provider).console(vm["id"])
-    text, named = plain(output), _named(vm)
+    text, named = plain(output[-_LONGEST:]), _named(vm)
     when = f", as of {cell(at, _TIME)} UTC" if at else ""
     if not text:
         return Result(f"The cloud has no console output of {named}{when}.", kind=VM)
@@ -32,6 +32,8 @@ def console(context: Context) -> Result:
 
 
 _TIME = Column("time", "Time", "time")
+_LONGEST = 65_536
+"""At most so many characters are shown, the last: EC2 keeps as many bytes."""
 
 
 def _named(vm: Item) -> str:
