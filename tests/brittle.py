@@ -117,7 +117,7 @@ LISTED = {
     "secgroup": Kept(
         secgroups.SECGROUPS, "groupId", "sg-{n:08x}",
         {"name": "web {n}", "description": "Web servers",
-         "ports": ("tcp 22 from 10.0.{n}.0/24", "tcp 22 from 2001:db8::/32", "all traffic from sg-1"),
+         "ports": ("all traffic from sg-1", "tcp 22 from 10.0.{n}.0/24", "tcp 22 from 2001:db8::/32"),
          "network": "vpc-1", "tags": TAGGED},
         "<ownerId>123456789012</ownerId><groupId>sg-{n:08x}</groupId><groupName>web {n}</groupName>"
         "<groupDescription>Web servers</groupDescription><vpcId>vpc-1</vpcId><ipPermissions><item>"
