@@ -61,11 +61,11 @@ class Results:
                 self._host.retract(error)
             if outcome.setting is not None:
                 self._host.apply(outcome.setting)
-            if outcome.fields and parsed.command.effect == "reads":
-                fields = field_texts(outcome.kind, outcome.fields)
-                self._host.open(DetailsScreen(parsed.command.name, fields))
             if outcome.text:
                 self._host.open(TextScreen(parsed.line, outcome.text))
+            elif outcome.fields and parsed.command.effect == "reads":
+                fields = field_texts(outcome.kind, outcome.fields)
+                self._host.open(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
             undone = [(parsed, outcome) for parsed, outcome in done if outcome.undo]

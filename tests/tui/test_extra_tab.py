@@ -35,8 +35,8 @@ class Buckets:
 
     def __init__(self, home: Path) -> None:
         keys = ec2_keys(Secret("none"), Secret("none"))
-        at = replace(EC2, kinds=EC2.kinds | {BUCKET.name, CRATE.name})
-        cloud = Cloud(SCOPE.cloud, at, "http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
+        known = replace(EC2, kinds=frozenset(KNOWN))
+        cloud = Cloud(SCOPE.cloud, known, "http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
         settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
         self.cache = open_cache(settings.mongodb, home, KNOWN.values())
         self.world = World(settings, self.cache, home)

@@ -5,7 +5,9 @@ from backend.providers.failures import Request
 
 
 class Tags:
-    """What can be done with the tags of a VM or a volume."""
+    """What can be done with the tags of one kind."""
+
+    name_tag = "Name"
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
