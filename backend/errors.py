@@ -82,15 +82,15 @@ class NotListedError(NotFoundError):
     """A command made the object a moment ago, and the cloud does not list it yet: that says nothing about it."""
 
 
-class UnsureError(CloudError):
+class OutcomeUnknownError(CloudError):
     """A change was sent and its answer did not come: it may have been done all the same."""
 
 
-class UntoldError(UnsureError):
+class UnknowableError(OutcomeUnknownError):
     """Nothing tells whether a change was done, now or later."""
 
 
-class InVainError(CloudError):
+class UnusableError(CloudError):
     """It was found out that a change was done, and is of no use."""
 
 

@@ -12,7 +12,7 @@ from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.config import expanded
-from backend.errors import InVainError, NotFoundError, RefusedError, UntoldError
+from backend.errors import NotFoundError, RefusedError, UnknowableError, UnusableError
 from backend.format import counted
 from backend.journal.entry import here
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
@@ -122,14 +122,14 @@ def probe_create(context: Context) -> Result | None:
     context.session.cache.rows.put(KEYPAIR, context.session.scope, [item])
     context.journal.objects.append(item["id"])
     if not path.is_absolute():
-        raise UntoldError(
+        raise UnknowableError(
             f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
             f"for {safe(str(path))} in the folder where the command was given.",
             f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
         )
     if keyfiles.is_saved(path):
         return Result(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
-    raise InVainError(
+    raise UnusableError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
         f"{context.session.cloud.provider.title} never shows it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import requests.exceptions as http
 import urllib3.exceptions as sockets
 
-from backend.errors import CloudError, TransientError, UnsureError
+from backend.errors import CloudError, OutcomeUnknownError, TransientError
 from backend.providers import trust
 from backend.providers.rules import UNKNOWN, Rules, rule_for
 from backend.redact import redacted
@@ -100,7 +100,7 @@ def explain(
     rule = rule_for(dialect.rules, name, status, said.whole)
     if rule is UNKNOWN:
         log.error("%s failed in a way that has no rule", request.action, exc_info=failure)
-    unsure = request.changes and rule.unsure
+    maybe_done = request.changes and rule.maybe_done
     title = cloud.provider.title
     variables = cloud.provider.region_variables
     fields = {
@@ -125,9 +125,9 @@ def explain(
     )
     often = f" (asked {tries} times)" if tries > 1 else ""
     cure = f"{rule.cure.format(**fields)} {said.more}".rstrip()
-    error = (UnsureError if unsure else rule.error)(
+    error = (OutcomeUnknownError if maybe_done else rule.error)(
         f"{safe(request.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
-        "It may have been done all the same: refresh before you repeat it." if unsure else cure,
+        "It may have been done all the same: refresh before you repeat it." if maybe_done else cure,
     )
     if said.whole != said.words or len(said.words) > LONGEST:
         error.details = redacted(said.whole)

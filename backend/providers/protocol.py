@@ -74,7 +74,7 @@ class Provider(Protocol):
 
     All that it does raises CloudError's subclasses; `check` is called before each request and while waiting, and raises
     Cancelled when the user has cancelled. Reads are retried when they fail in passing. What changes a cloud is sent
-    again only after it was refused unread, by throttling; when its answer does not come it raises UnsureError. On a
+    again only after it was refused unread, by throttling; when its answer does not come it raises OutcomeUnknownError. On a
     cloud that is read-only it raises RefusedError, and nothing is sent.
     """
 

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
     """A pattern that the cloud's own words must have for this meaning; one code may have several."""
     brief: str = ""
     """What a TransientError is called while the call waits to be sent again."""
-    unsure: bool = False
+    maybe_done: bool = False
     """The call may have been carried out all the same."""
     quote: bool = True
     """The cloud's own words follow; left out only where they never say more."""
@@ -46,10 +46,10 @@ ON_THE_WAY: Rules = (
         ("unreachable",),
         Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
     ),
-    (("timeout",), Rule(TransientError, "{host} took too long", LATER, brief="no answer", unsure=True)),
-    (("cut off",), Rule(TransientError, "the connection to {host} broke", LATER, brief="cut off", unsure=True)),
-    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", unsure=True)),
-    (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", unsure=True)),
+    (("timeout",), Rule(TransientError, "{host} took too long", LATER, brief="no answer", maybe_done=True)),
+    (("cut off",), Rule(TransientError, "the connection to {host} broke", LATER, brief="cut off", maybe_done=True)),
+    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", maybe_done=True)),
+    (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", maybe_done=True)),
 )
 """The last rules of every provider: what happens between this computer and the cloud."""
 

@@ -219,7 +219,7 @@ RULES: Rules = (
             "{host} has a problem of its own (HTTP {status})",
             LATER,
             brief="EC2 has a problem of its own",
-            unsure=True,
+            maybe_done=True,
         ),
     ),
     (
