@@ -19,7 +19,7 @@ def folder(home: Path) -> Path:
     return home / "keys"
 
 
-def place(home: Path, scope: Scope, name: str) -> Path:
+def path_of(home: Path, scope: Scope, name: str) -> Path:
     """Return where the private key of keypair `name` is kept; percent-encoded, so that any name is one file."""
     return folder(home) / scope.cloud / scope.region / f"{quote(name, safe=' @+=,')}.pem"
 
@@ -104,9 +104,9 @@ def _exists(path: Path) -> RefusedError:
     return RefusedError(f"{path} exists already and is not overwritten; no keypair was created.", cure)
 
 
-def _write_out(place: Path) -> None:
+def _write_out(parent: Path) -> None:
     """Have the names in a folder written to the disk."""
-    handle = os.open(place, os.O_RDONLY)
+    handle = os.open(parent, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -19,7 +19,7 @@ from backend.kinds.model import Kind, Scope
 if TYPE_CHECKING:
     from backend.cache import Cache
 
-LOOK_EVERY = 0.25
+POLL_EVERY = 0.25
 """Seconds between looks at whether the refresh that is waited for has ended."""
 
 _LOST = "Another refresh has taken its place."
@@ -31,7 +31,7 @@ _live: set[str] = set()
 """The leases that this process has and keeps."""
 
 
-class BegunAnew(Exception):
+class RestartNeeded(Exception):
     """A refresh cannot rely on what it has done: it lost its lease, or the server may have lost what it wrote."""
 
 
@@ -64,34 +64,34 @@ class Lease:
         self._kept = time.time()
 
     def hold(self) -> None:
-        """Raise BegunAnew where another has it; it is asked where this process seems to have slept."""
+        """Raise RestartNeeded where another has it; it is asked where this process seems to have slept."""
         if (
             abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2
         ):  # the wall's clock: others stop in sleep
             self._renew()
         if self._lost:
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
 
     def note(self, entry: RefreshRecord) -> None:
-        """Write how far the refresh has come. Raises BegunAnew."""
+        """Write how far the refresh has come. Raises RestartNeeded."""
         if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
         self._kept = time.time()
 
     def secure(self) -> None:
-        """See to it that all that was written is on disk, and that the lease is still ours. Raises BegunAnew."""
+        """See to it that all that was written is on disk, and that the lease is still ours. Raises RestartNeeded."""
         self._renew(on_disk=True)
         self.hold()
         if self._server is not None and self._server != self._cache.store.server():
-            raise BegunAnew("The cache's server was restarted, and may have lost some of it.")
+            raise RestartNeeded("The cache's server was restarted, and may have lost some of it.")
 
     def end(self, entry: RefreshRecord) -> None:
-        """Write how it ended, and let others refresh. Raises BegunAnew."""
+        """Write how it ended, and let others refresh. Raises RestartNeeded."""
         self._ended.set()
         _live.discard(self.record.lease)
         entry = replace(entry, batch=0, lease="", lease_by="")
         if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
 
 
 def take(
@@ -110,7 +110,7 @@ def take(
         while taken is None:
             waits(seen)
             check()
-            threading.Event().wait(LOOK_EVERY)
+            threading.Event().wait(POLL_EVERY)
             found = cache.refreshes.of(kind, scope)
             if found.finished != seen.finished:
                 _live.discard(name)
@@ -133,8 +133,8 @@ def here() -> str:
 
 def _is_dead(record: RefreshRecord) -> bool:
     """Return whether the process that has the lease is known to have ended; wrongly so, it would only list as well."""
-    place, _, number = record.lease_by.rpartition(":")
-    if place != here() or not _PROCESS.fullmatch(number):
+    host, _, number = record.lease_by.rpartition(":")
+    if host != here() or not _PROCESS.fullmatch(number):
         return False
     if int(number) == os.getpid():
         return record.lease not in _live

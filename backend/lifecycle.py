@@ -117,7 +117,7 @@ def flight_of(kind: Kind, row: Row) -> Flight | None:
     return flight
 
 
-def is_flying(kind: Kind, row: Row) -> bool:
+def is_in_flight(kind: Kind, row: Row) -> bool:
     """Return whether an action on a row is under way, or the cloud says that it is moving."""
     return kind.has_flights and (flight_of(kind, row) is not None or meaning(str(kind.value(row, "state"))) in MOVING)
 

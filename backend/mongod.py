@@ -60,7 +60,7 @@ class MongodError(CacheError):
     """The private MongoDB server cannot be started."""
 
 
-class SilentError(MongodError):
+class NoAnswerError(MongodError):
     """It runs, or is being started, and does not answer: it may yet."""
 
 
@@ -187,7 +187,7 @@ class EmbeddedServer:
             deadline = time.monotonic() + GATE_SECONDS
             while not try_lock(gate):
                 if time.monotonic() > deadline:
-                    raise SilentError(
+                    raise NoAnswerError(
                         f"Another dashboard has been starting or stopping the cache's server for {GATE_SECONDS:.0f} s.",
                         f"See {self._folder / 'mongod.log'}, quit the other dashboard and try again.",
                     )
@@ -343,7 +343,7 @@ class EmbeddedServer:
     def _silent(self) -> MongodError:
         if self.full_disk():
             return self._why()
-        return SilentError(
+        return NoAnswerError(
             f"The cache's server has not answered for {SERVER_SECONDS:.0f} s, though it runs.",
             f"See {self._folder / 'mongod.log'}, and whether the machine has come to a standstill.",
         )
@@ -365,11 +365,11 @@ class EmbeddedServer:
         return MongodError(f"The cache's server does not run: {reason}{says}".rstrip(".") + ".", cure)
 
     def _refused(self, error: OSError) -> MongodError:
-        place = error.filename or self._folder
+        path = error.filename or self._folder
         if error.errno in _FULL:
-            return MongodError(f"The cache's server cannot start: the disk of {place} is full.", _CURE_DISK)
+            return MongodError(f"The cache's server cannot start: the disk of {path} is full.", _CURE_DISK)
         why = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror
-        return MongodError(f"The cache's server cannot use {place}: {why}.", _CURE_FOLDER)
+        return MongodError(f"The cache's server cannot use {path}: {why}.", _CURE_FOLDER)
 
 
 def _uri(path: str) -> str:

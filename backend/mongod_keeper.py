@@ -86,7 +86,7 @@ class Keeper:
         self._log = os.path.join(folder, "mongod.log")
         self._db = os.path.join(folder, "db")
         self._child: subprocess.Popen[bytes] | None = None
-        self._told_to_stop = False
+        self._stopping = False
         # Every signal writes a byte here, so one select() waits for a child's end, for SIGTERM and for the next tick.
         self._bell, ring = os.pipe()
         os.set_blocking(self._bell, False)
@@ -97,7 +97,7 @@ class Keeper:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            self._told_to_stop = True
+            self._stopping = True
 
     def _wait(self, seconds: float) -> None:
         if select.select([self._bell], [], [], seconds)[0]:
@@ -114,7 +114,7 @@ class Keeper:
         child = self._launch()
         while True:
             self._wait(TICK if up else TICK / 5)
-            if self._told_to_stop:
+            if self._stopping:
                 return "its keeper was told to stop"
             status = child.poll()
             if status is not None:

@@ -17,8 +17,8 @@ def load(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that knows even less
     except yaml.YAMLError as error:
-        place, problem = _explained(error, text)
-        raise NotYAMLError(f"{place}: {problem}") from None
+        position, problem = _explained(error, text)
+        raise NotYAMLError(f"{position}: {problem}") from None
 
 
 _RESOLVED = {  # empty values are None, and `<<` merges
@@ -59,8 +59,10 @@ def _explained(error: yaml.YAMLError, text: str) -> tuple[str, str]:
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         return f"line {line}, column {column}", "it holds a control character"
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
-    return place, re.sub(r"'([^']*)'|\"([^\"]*)\"", _unquoted, getattr(error, "problem", None) or "it cannot be parsed")
+    position = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
+    return position, re.sub(
+        r"'([^']*)'|\"([^\"]*)\"", _unquoted, getattr(error, "problem", None) or "it cannot be parsed"
+    )
 
 
 def _unquoted(quoted: re.Match[str]) -> str:

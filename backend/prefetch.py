@@ -9,7 +9,7 @@ from backend.callbacks import ignore
 
 T = TypeVar("T")
 
-LOOK = 0.1
+CHECK_EVERY = 0.1
 """Seconds between two calls of `check` while there is nothing yet."""
 
 
@@ -44,7 +44,7 @@ def prefetch(source: Iterable[T], check: Callable[[], None] = ignore) -> Generat
     def following() -> T | _Ended[T]:
         while True:
             try:
-                return ready.get(timeout=LOOK)
+                return ready.get(timeout=CHECK_EVERY)
             except Empty:
                 check()
 

@@ -56,7 +56,7 @@ def redacted(text: str) -> str:
     """
     for pattern in tuple(_known.values()):
         text = pattern.sub(HIDDEN, text)
-    for pattern, instead in _LOOKS:
+    for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text
 
@@ -78,7 +78,7 @@ def _without_user(address: re.Match[str]) -> str:
     return f"://{HIDDEN}@{host}" if at else address[0]
 
 
-_LOOKS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
         # Cut off, it is what is written in its letters, whatever its line ends have been made into.
         re.compile(

@@ -13,7 +13,7 @@ from backend.cache import RefreshRecord
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudmeshError
 from backend.kinds.model import Kind, Scope
-from backend.lease import BegunAnew, Lease, take
+from backend.lease import Lease, RestartNeeded, take
 from backend.lifecycle import STATE_DELAY, flight_of, settle
 from backend.prefetch import prefetch
 from backend.providers.protocol import Provider, Waiting
@@ -86,7 +86,7 @@ def refresh(
         if isinstance(taken, RefreshRecord):
             figures = {name: getattr(taken, name) for name in _FIGURES}
             return Difference(scope.cloud, scope.region, kind.name, **figures, shared=True)
-        with suppress(BegunAnew):
+        with suppress(RestartNeeded):
             done = _listed(kind, provider, cache, scope, lease=taken, check=check, progress=progress)
             break
     if kind.has_flights:
@@ -108,7 +108,7 @@ def _listed(
     check: Callable[[], None],
     progress: Callable[[Progress], None],
 ) -> Difference:
-    """Do what `refresh` does once it has the lease. Raises BegunAnew."""
+    """Do what `refresh` does once it has the lease. Raises RestartNeeded."""
     began = time.monotonic()
     running = lease.record  # it keeps the figures of the last complete listing: they are what the rows' age is
     last = running.count
@@ -139,7 +139,7 @@ def _listed(
         ended = replace(running, finished=datetime.now(UTC), written=running.written + removed, **figures)
         lease.end(ended)
     except BaseException as error:  # an interrupt too: a lease that nobody gives up is kept by its thread
-        with suppress(CacheError, BegunAnew):  # that the cache is lost is not why, or is told already
+        with suppress(CacheError, RestartNeeded):  # that the cache is lost is not why, or is told already
             why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
             lease.end(replace(running, error=why))
         raise

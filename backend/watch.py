@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
 from backend.kinds.model import Kind, Row, Scope
-from backend.lifecycle import Flight, flight_of, is_flying, settle
+from backend.lifecycle import Flight, flight_of, is_in_flight, settle
 from backend.log import logger
 from backend.providers.protocol import Provider
 from backend.refresh import not_listed_yet
@@ -82,7 +82,11 @@ class Watcher:
 
     def saw(self, row: Row) -> None:
         """Note that a row changed: a new flight is polled after the shortest interval. Other scopes do not count."""
-        if self._kind.scope(row) == self._scope and is_flying(self._kind, row) and self._key(row) not in self._followed:
+        if (
+            self._kind.scope(row) == self._scope
+            and is_in_flight(self._kind, row)
+            and self._key(row) not in self._followed
+        ):
             self._interval = self._poll.in_flight
             self._wake.set()
 
@@ -103,7 +107,7 @@ class Watcher:
     def step(self) -> float | None:
         """Poll once and return the seconds until the next poll, None when no VM is in flight."""
         try:
-            flying = self._fly()
+            flying = self._poll_once()
         except Cancelled:
             return None
         except CloudmeshError as error:
@@ -118,7 +122,7 @@ class Watcher:
         self._failed = ""
         return flying
 
-    def _fly(self) -> float | None:
+    def _poll_once(self) -> float | None:
         self._check()
         rows = self._cache.flights.of(self._kind, self._scope)
         self._followed = {self._key(row) for row in rows}
@@ -137,7 +141,7 @@ class Watcher:
             followed, self._followed = self._followed, set()
             rows = self._cache.flights.of(self._kind, self._scope)
             self._followed = followed & {self._key(row) for row in rows}
-        self._tell(rows, settled)
+        self._report_ended(rows, settled)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
 
     def _in_flight(self) -> str:
@@ -169,7 +173,7 @@ class Watcher:
         if missing and (vanished := missing - not_listed_yet(self._cache, self._kind, self._scope)):
             self._cache.rows.remove(self._kind, self._scope, vanished)
 
-    def _tell(self, flying: Sequence[Row], settled: dict[str, str]) -> None:
+    def _report_ended(self, flying: Sequence[Row], settled: dict[str, str]) -> None:
         """Report the flights that have ended: those just `settled`, and those that something else ended."""
         flights = {self._kind.value(row, "id"): self._kind.value(row, "flight") for row in flying}
         for native, last in tuple(self._unreported.items()):

@@ -31,7 +31,7 @@ _SECRET = ("password", "properties", "token")
 """What is in the name of an option whose value is not repeated."""
 
 
-def place_of(uri: str) -> str:
+def address_of(uri: str) -> str:
     """Return host:port, … of a mongodb:// address, never its user or password.
 
     Raises ConfigError when it is not a valid address, which says what of it is wrong, or names a file of certificates

@@ -30,9 +30,9 @@ class Cache:
         return self.store.mode
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """The server, without its credentials."""
-        return self.store.place
+        return self.store.address
 
     @property
     def note(self) -> str:

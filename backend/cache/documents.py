@@ -14,7 +14,7 @@ from math import isfinite
 from sys import intern
 from typing import Any
 
-from backend.cache.places import Document, passed_over
+from backend.cache.keys import Document, log_skipped
 from backend.cache.records import RefreshRecord
 from backend.format import plain
 from backend.journal.model import JOURNAL
@@ -89,7 +89,7 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
     """
     row = _values(kind, document)
     if not is_of(scope, document):
-        passed_over(kind.plural, document)
+        log_skipped(kind.plural, document)
         return None
     row = typed(kind, row, document)
     if kind.vast:
@@ -140,7 +140,7 @@ def typed(kind: Kind, row: tuple[Any, ...], document: Mapping[str, Any]) -> tupl
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
     if any(new is None and old is not None for new, old in zip(mended, row, strict=True)):
-        passed_over("journal" if kind is JOURNAL else kind.plural, document)
+        log_skipped("journal" if kind is JOURNAL else kind.plural, document)
     elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):  # of any value of its type
         _GOOD[kind.name].add(tuple(map(type, row)))
     return mended

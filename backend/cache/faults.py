@@ -75,9 +75,9 @@ _REASONS = {
 """The driver's words that only its makers understand."""
 
 
-def sentence(error: PyMongoError | BSONError, place: str) -> CacheError:
-    """Return the CacheError for `error`; `place` names the server without credentials."""
-    subject = f"The cache (MongoDB at {place})"
+def sentence(error: PyMongoError | BSONError, address: str) -> CacheError:
+    """Return the CacheError for `error`; `address` names the server without credentials."""
+    subject = f"The cache (MongoDB at {address})"
     codes = [error.code] if isinstance(error, OperationFailure) else []
     details = getattr(error, "details", None) or {}
     parts = [entry for name in _PARTS for entry in details.get(name, [])]

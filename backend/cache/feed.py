@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from backend.cache.cache import Cache
 from backend.cache.documents import Change, to_row
 from backend.cache.entries import to_entry
-from backend.cache.places import EVERYWHERE, Document, split_key
+from backend.cache.keys import EVERYWHERE, Document, split_key
 from backend.cache.records import RefreshRecord, record
 from backend.cache.rights import UNAUTHORIZED
 from backend.callbacks import ignore
@@ -21,8 +21,8 @@ from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.log import logger
 
-Told = Callable[[Change], object]
-Connection = Callable[[str | None], object]
+OnChange = Callable[[Change], object]
+OnConnection = Callable[[str | None], object]
 """Called with a sentence when the server is lost and with None when it is back."""
 
 REREAD_EVERY = 5.0
@@ -50,16 +50,16 @@ class Feed:
         self,
         cache: Cache,
         kinds: Iterable[Kind],
-        told: Told,
-        connection: Connection = ignore,
+        on_change: OnChange,
+        on_connection: OnConnection = ignore,
         *,
         reread_every: float = REREAD_EVERY,
         retry_every: float = RETRY_EVERY,
     ) -> None:
         self._cache = cache
         self._kinds = {kind.name: kind for kind in kinds}
-        self._told = told
-        self._connection = connection
+        self._on_change = on_change
+        self._on_connection = on_connection
         self._reread_every = reread_every
         self._retry_every = retry_every
         self._lost = False
@@ -77,8 +77,8 @@ class Feed:
         """Stop telling. The thread ends by itself within a second or two; nothing waits for it."""
         self._closed.set()
         self._events.put(None)
-        self._cache.unlisten(self._told_here)
-        self._cache.unlisten(self._rows_told_here)
+        self._cache.unlisten(self._pass_on)
+        self._cache.unlisten(self._pass_on_rows)
 
     def _start(self, name: str, part: Callable[[], None]) -> None:
         """Run a part on a thread of its own; when a bug ends it, say that nothing is followed now."""
@@ -88,7 +88,7 @@ class Feed:
                 part()
             except BaseException as error:
                 if not self._closed.is_set():
-                    self._connection(str(bug("Following the cache", error)))
+                    self._on_connection(str(bug("Following the cache", error)))
                 raise
 
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -97,15 +97,15 @@ class Feed:
         if self._cache.mode == "memory":
             self._follow_locally()
             return
-        self._start("cache feed, telling", self._tell)
-        self._cache.listen(self._rows_told_here)
+        self._start("cache feed, telling", self._deliver)
+        self._cache.listen(self._pass_on_rows)
         again = False
         while not self._closed.is_set():
             try:
                 self._follow_stream(again)
             except OperationFailure as error:
                 if error.code in _NO_STREAMS:
-                    self._cache.unlisten(self._rows_told_here)
+                    self._cache.unlisten(self._pass_on_rows)
                     self._follow_by_rereading()
                     return
                 self._lose(error)
@@ -119,27 +119,27 @@ class Feed:
             if not self._lost:  # told once, not at every attempt
                 self._lost = True
                 lost = error if isinstance(error, CacheError) else self._cache.store.sentence(error)
-                self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
+                self._on_connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
             with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
                 self._cache.revive()
 
     def _regain(self) -> None:
         if self._lost:
             self._lost = False
-            self._connection(None)
+            self._on_connection(None)
 
     def _follow_locally(self) -> None:
-        self._cache.listen(self._told_here)
+        self._cache.listen(self._pass_on)
         self._ready.set()
 
-    def _told_here(self, change: Change) -> None:
+    def _pass_on(self, change: Change) -> None:
         if not self._closed.is_set():
-            self._told(change)
+            self._on_change(change)
 
-    def _rows_told_here(self, change: Change) -> None:
+    def _pass_on_rows(self, change: Change) -> None:
         """Pass on the rows that this process wrote of kinds whose rows the stream does not bring."""
         if change.record is None and not self._is_by_row(change.kind):
-            self._told_here(change)
+            self._pass_on(change)
 
     def _is_by_row(self, name: str) -> bool:
         return name not in self._kinds or self._kinds[name].by_row
@@ -163,7 +163,7 @@ class Feed:
                 if (event := stream.try_next()) is not None:
                     self._events.put(event)
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         """Pass on what has come since the last time as few changes: a thousand rows are one repaint, not a thousand."""
         while True:
             events = [self._events.get()]
@@ -172,7 +172,7 @@ class Feed:
             if self._closed.is_set():
                 return
             for change in changes((event for event in events if event is not None), self._kinds, self._grown):
-                self._told(change)
+                self._on_change(change)
 
     def _grown(self, entry: RefreshRecord) -> bool:
         """Return whether another process has written rows since the last record of this kind."""
@@ -194,13 +194,13 @@ class Feed:
             self._regain()
             for entry in records:
                 if entry not in seen and entry.writer != self._cache.store.writer:
-                    self._told(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
+                    self._on_change(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
             seen = records
             self._reread(kind for kind in (*self._kinds.values(), JOURNAL) if kind.by_row)
 
     def _reread(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
-            self._told(Change(kind.name, EVERYWHERE, reread=True))
+            self._on_change(Change(kind.name, EVERYWHERE, reread=True))
 
 
 _AGAIN = "It is tried again by itself; what is on screen stays."

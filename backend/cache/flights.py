@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from backend.cache.documents import to_rows
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.store import Store, of
 from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import MOVING, Flight

@@ -8,7 +8,7 @@ from pymongo import WriteConcern
 
 from backend.cache.documents import Change
 from backend.cache.entries import entry, to_entry
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.store import Store, chunks, of
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row, Scope

@@ -31,22 +31,22 @@ class Hashes:
             yield from (number for number, is_there in zip(found, there, strict=True) if is_there)
 
     def __contains__(self, number: object) -> bool:
-        return self._left > 0 and isinstance(number, int) and self._place(number) is not None
+        return self._left > 0 and isinstance(number, int) and self._position(number) is not None
 
     def take(self, numbers: Iterable[int | None]) -> None:
         """Take numbers out, of those that are there."""
         if not self._left:
             return
         for number in numbers:
-            if number is not None and (place := self._place(number)) is not None:
-                self._there[number % _PARTS][place] = 0
+            if number is not None and (position := self._position(number)) is not None:
+                self._there[number % _PARTS][position] = 0
                 self._left -= 1
 
-    def _place(self, number: int) -> int | None:
+    def _position(self, number: int) -> int | None:
         part = number % _PARTS
         found = self._numbers[part]
-        place = bisect_left(found, number)
-        return place if place < len(found) and found[place] == number and self._there[part][place] else None
+        position = bisect_left(found, number)
+        return position if position < len(found) and found[position] == number and self._there[part][position] else None
 
 
 class Known:

@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 
-from backend.cache.address import options_of, place_of
+from backend.cache.address import address_of, options_of
 from backend.cache.cache import Cache
 from backend.cache.faults import sentence
 from backend.cache.store import Mode, Store
@@ -16,7 +16,7 @@ from backend.callbacks import ignore
 from backend.config import MongoDB
 from backend.errors import CacheError, CacheLostError
 from backend.kinds.model import Kind
-from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
+from backend.mongod import EmbeddedServer, MongodError, NoAnswerError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
 """What holds where the address says nothing else."""
@@ -44,7 +44,7 @@ def open_cache(
         return _memory(settings, kinds, "")
     if uri == "embedded":
         return _embedded(settings, home, kinds, find())
-    return _connected(uri, settings, kinds, "mongodb", place_of(uri))
+    return _connected(uri, settings, kinds, "mongodb", address_of(uri))
 
 
 def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: str | None) -> Cache:
@@ -53,7 +53,9 @@ def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: st
     server = EmbeddedServer(home, binary)
     try:
         uri = server.start()
-    except SilentError as error:  # not in memory: others may have it open, and what is done would not be in its journal
+    except (
+        NoAnswerError
+    ) as error:  # not in memory: others may have it open, and what is done would not be in its journal
         raise CacheLostError(error.message, error.cure) from None
     except MongodError as error:
         return _memory(settings, kinds, f"{error} The cache is in memory until you start again, and will not last.")
@@ -74,7 +76,7 @@ def _connected(
     settings: MongoDB,
     kinds: Collection[Kind],
     mode: Mode,
-    place: str,
+    address: str,
     *,
     close: Callable[[], None] = ignore,
     revive: Callable[[], object] = ignore,
@@ -88,8 +90,8 @@ def _connected(
         close()
         if isinstance(error, ssl.SSLError):
             error = ConfigurationError("mongodb.uri names a file of certificates that has none")
-        raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), place) from None
-    cache = Cache(Store(client, settings.database, mode, place, close=close, revive=revive, full=full))
+        raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), address) from None
+    cache = Cache(Store(client, settings.database, mode, address, close=close, revive=revive, full=full))
     try:
         cache.prepare(kinds)
     except CacheError:

@@ -6,7 +6,7 @@ from pymongo.errors import OperationFailure
 
 from backend.cache.documents import validator
 from backend.cache.faults import ROLES
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.rights import READS, WRITES, extra, rights
 from backend.cache.store import Store
 from backend.errors import CacheError
@@ -54,7 +54,7 @@ def _check_rights(store: Store, kinds: Collection[Kind]) -> None:
     found = rights(store.database, collections)
     if not found.user:
         store.find_one("refreshes", "")  # a server that wants a user says so here
-    who = f"The user {safe(found.user)} of the cache (MongoDB at {store.place})"
+    who = f"The user {safe(found.user)} of the cache (MongoDB at {store.address})"
     missing = f"lacks the privileges {{}} on database {store.database.name}"
     if lacks := found.lacks & READS:
         raise CacheError(f"{who} may not read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)

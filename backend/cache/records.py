@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from backend.cache.places import passed_over, split_key
+from backend.cache.keys import log_skipped, split_key
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def record(document: Mapping[str, Any]) -> RefreshRecord | None:
     of = split_key(document.get("_id"))
     said = {name: document[name] for name in _RECORD if document.get(name) is not None}
     if of is None or not all(_RECORD[name](value) for name, value in said.items()):
-        passed_over("refreshes", document)
+        log_skipped("refreshes", document)
         return None
     return RefreshRecord(*of[0], of[1], **{name: value for name, value in said.items() if name != "lease_until"})
 

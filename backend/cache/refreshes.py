@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import WriteConcern
 
 from backend.cache.documents import Change
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.records import RefreshRecord, record
 from backend.cache.store import SOON, Store
 from backend.kinds.model import Kind, Scope

@@ -11,9 +11,9 @@ from pymongo.errors import BulkWriteError
 
 from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_rows, understood
 from backend.cache.flights import Flights, flight_fields
+from backend.cache.keys import Document
 from backend.cache.known import Hashes, Known
-from backend.cache.places import Document
-from backend.cache.store import SOON, UNCLEAR, Store, again, chunks, of
+from backend.cache.store import SOON, UNREADABLE, Store, chunks, of, retry_once
 from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 
@@ -129,7 +129,7 @@ class Rows:
             # it is not even looked for: the server refuses what is there after all.
             present = {} if refreshing and known.nothing else self._present(kind, fresh)
             there = self._insert(kind, [document for key, document in fresh.items() if key not in present])
-            present |= dict.fromkeys(there, UNCLEAR) | self._present(kind, there)
+            present |= dict.fromkeys(there, UNREADABLE) | self._present(kind, there)
             hashes = {key: digest_of(found) for key, found in present.items()}
             known.hashes.take(hashes.values())
             known.unhashed.difference_update(listed[key]["id"] for key in present)
@@ -245,7 +245,7 @@ class Rows:
                     keys = [scope.key(native) for native in chunk]
                     digests = [left[native] for native in chunk]  # no two rows have the same, but for None
                     query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
-                    removed += again(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
+                    removed += retry_once(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
         if left:
             self._store.announce(Change(kind.name, scope, removed=tuple(Ref(scope, native) for native in left)))
         return removed

@@ -13,7 +13,7 @@ from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutEr
 
 from backend.cache.documents import CHUNK, Change, to_rows
 from backend.cache.faults import sentence
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError
 from backend.kinds.model import Kind, Scope
@@ -33,7 +33,7 @@ class Store:
         client: Any,
         database: str,
         mode: Mode,
-        place: str,
+        address: str,
         *,
         note: str = "",
         close: Callable[[], None] = ignore,
@@ -41,7 +41,7 @@ class Store:
         full: Callable[[], str] = str,
     ) -> None:
         self.mode = mode
-        self.place = place
+        self.address = address
         self.note = note
         self.client = client
         self.database = client[database]
@@ -77,7 +77,7 @@ class Store:
 
     def sentence(self, error: PyMongoError | BSONError) -> CacheError:
         """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
-        said = sentence(error, self.place)
+        said = sentence(error, self.address)
         if isinstance(said, CacheLostError) and (folder := self._full()):
             return CacheLostError(f"{said.message} The disk of {folder} is full.", "Free some space.")
         return said
@@ -105,7 +105,7 @@ class Store:
         if self.mode == "memory":
             return None
         with self.use():
-            hello = again(lambda: self.client.admin.command("hello"))
+            hello = retry_once(lambda: self.client.admin.command("hello"))
         return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
     # --- listening ---------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ _LEAVE = 0.3
 """Seconds that closing waits for the server."""
 
 
-def again(operation: Callable[[], _T]) -> _T:
+def retry_once(operation: Callable[[], _T]) -> _T:
     """Run what does no harm twice, and once more where its connection breaks: another member may be the primary then.
 
     The driver itself repeats finds and writes of single documents, but no commands and no deletions of several.
@@ -159,7 +159,7 @@ def again(operation: Callable[[], _T]) -> _T:
         return operation()
 
 
-UNCLEAR: Document = {}
+UNREADABLE: Document = {}
 """What stands for a document that is no BSON."""
 
 
@@ -170,7 +170,7 @@ def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
         try:
             yield from decode_all(batch[:size], options)
         except BSONError:
-            yield dict(UNCLEAR)
+            yield dict(UNREADABLE)
         batch = batch[size:]
 
 

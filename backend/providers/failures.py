@@ -63,7 +63,7 @@ _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 """What an exception, or one that it wraps, is called in the rules."""
 
 
-class Said(NamedTuple):
+class CloudMessage(NamedTuple):
     """What a cloud says about a failure, as its provider reads it."""
 
     words: str
@@ -80,7 +80,7 @@ class Dialect(NamedTuple):
     """How the failures of one provider are read."""
 
     rules: Rules
-    read: Callable[[str, "Request"], Said]
+    read: Callable[[str, "Request"], CloudMessage]
     """Takes the cloud's own words, and the request that has failed."""
 
 
@@ -107,7 +107,7 @@ def explain(
         "cloud": cloud.name,
         "region": cloud.region,
         "host": host,
-        "place": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
+        "setting": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
         if cloud.endpoint
         else f"that {cloud.region} is a region of {title} (`location` in cloudmesh.yaml"
         f"{f', else {variables[0]}' if variables else ''})",

@@ -72,10 +72,10 @@ class Tagged(Protocol):
 class Provider(Protocol):
     """One connection to one cloud and region, for one thread.
 
-    All that it does raises CloudError's subclasses; `check` is called before each request and while waiting, and raises
-    Cancelled when the user has cancelled. Reads are retried when they fail in passing. What changes a cloud is sent
-    again only after it was refused unread, by throttling; when its answer does not come it raises OutcomeUnknownError. On a
-    cloud that is read-only it raises RefusedError, and nothing is sent.
+    Its failures are subclasses of CloudError. It calls `check` before each request and while it waits; `check` raises
+    Cancelled when the user has cancelled. A read that fails in passing is sent again. A change is sent again only after
+    the cloud refused it unread, by throttling; when its answer does not arrive, OutcomeUnknownError is raised. On a
+    read-only cloud a change raises RefusedError, and nothing is sent.
     """
 
     def of(self, kind: str) -> Any:

@@ -30,9 +30,9 @@ Rules = tuple[tuple[tuple[str, ...], Rule], ...]
 LATER = "Try again in a moment."
 
 ON_THE_WAY: Rules = (
-    (("dns",), Rule(CloudError, "the host {host} cannot be found", "Check the network and {place}.")),
-    (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {place}.")),
-    (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}{why}", "Check {place}. {trust}")),
+    (("dns",), Rule(CloudError, "the host {host} cannot be found", "Check the network and {setting}.")),
+    (("refused",), Rule(CloudError, "{host} cannot be reached", "Check the network and {setting}.")),
+    (("tls",), Rule(CloudError, "there is no trusted TLS connection to {host}{why}", "Check {setting}. {trust}")),
     (
         ("socks",),
         Rule(
@@ -44,11 +44,14 @@ ON_THE_WAY: Rules = (
     (("proxy",), Rule(CloudError, "the proxy does not lead to {host}", "Check {proxy} and NO_PROXY.")),
     (
         ("unreachable",),
-        Rule(TransientError, "{host} does not answer", "Check the network and {place}.", brief="no answer"),
+        Rule(TransientError, "{host} does not answer", "Check the network and {setting}.", brief="no answer"),
     ),
     (("timeout",), Rule(TransientError, "{host} took too long", LATER, brief="no answer", maybe_done=True)),
     (("cut off",), Rule(TransientError, "the connection to {host} broke", LATER, brief="cut off", maybe_done=True)),
-    (("malformed",), Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {place}.", maybe_done=True)),
+    (
+        ("malformed",),
+        Rule(CloudError, "the answer of {host} makes no sense: {why}", "Check {setting}.", maybe_done=True),
+    ),
     (("*",), Rule(CloudError, "something unexpected happened ({name})", "Look into the log.", maybe_done=True)),
 )
 """The last rules of every provider: what happens between this computer and the cloud."""

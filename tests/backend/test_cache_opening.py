@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect, ConfigurationError, OperationFailure
 
 from backend.cache import Cache, open_cache
-from backend.cache.address import place_of
+from backend.cache.address import address_of
 from backend.cache.documents import validator
 from backend.cache.faults import sentence
 from backend.cache.opening import NO_MONGOD
@@ -20,7 +20,7 @@ from tests.backend.cache_parts import HERE, VM, Standalone, ids, items
 
 
 def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:
-    assert (plain.mode, plain.place, plain.note) == ("mongodb", standalone.socket, "")
+    assert (plain.mode, plain.address, plain.note) == ("mongodb", standalone.socket, "")
     assert plain.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
     assert ids(plain, VM) == ["a"]
     assert plain.store.database["vms"].options()["validator"] == validator(VM)
@@ -157,7 +157,7 @@ def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_
     ],
 )
 def test_a_place_names_no_user(uri: str, place: str) -> None:
-    assert place_of(uri) == place
+    assert address_of(uri) == place
 
 
 def test_no_mongod_means_memory(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_mongod_that_does_not_run_means_memory(tmp_path: Path) -> None:
 
 def test_memory_that_was_asked_for_has_no_note() -> None:
     opened = open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values(), find=lambda: None)
-    assert (opened.mode, opened.note, opened.place) == ("memory", "", "memory")
+    assert (opened.mode, opened.note, opened.address) == ("memory", "", "memory")
     opened.close()
 
 

@@ -21,7 +21,7 @@ _UNKNOWN_KEYS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClient*", "
 _SIGNATURE = ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*")
 _ITS_OWN = ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "HTTP 5??")
 
-_ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {place}.")
+_ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {setting}.")
 _CLOCK = Rule(CredentialsError, "EC2 finds the request's time wrong", "Set this computer's clock.")
 _EXPIRED = Rule(
     CredentialsError,
@@ -224,7 +224,7 @@ RULES: Rules = (
     ),
     (
         ("HTTP 404", "HTTP 405", "HTTP 3??"),
-        Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
+        Rule(CloudError, "{host} does not answer as EC2 does", "Check {setting}."),
     ),
     (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.")),
     *ON_THE_WAY,

@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 from backend.providers.ec2 import rules
-from backend.providers.failures import Dialect, Request, Said, short
+from backend.providers.failures import CloudMessage, Dialect, Request, short
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ _SIGNED = re.compile(
 _DENIED = re.compile(r"not authorized to perform: ([\w:*-]+)|\"action\"\s*:\s*\"([\w:*-]+)\"")
 
 
-def read(words: str, request: Request) -> Said:
+def read(words: str, request: Request) -> CloudMessage:
     """Return what EC2's words say.
 
     The fields: denied (the permission that is missing), policy and who (the kind of policy that denies it, and who can
@@ -43,7 +43,7 @@ def read(words: str, request: Request) -> Said:
         "policy": short(policy),
         "who": who,
     }
-    return Said(said, whole, fields, more)
+    return CloudMessage(said, whole, fields, more)
 
 
 def _decoded(encoded: str) -> str:

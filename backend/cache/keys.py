@@ -17,7 +17,7 @@ EVERYWHERE = Scope("", "")
 
 
 @lru_cache(maxsize=1_000)
-def shared(cloud: str, region: str) -> Scope:
+def scope_of(cloud: str, region: str) -> Scope:
     """Return the scope of a cloud and region: one object for all rows that are read one by one."""
     return Scope(cloud, region)
 
@@ -25,10 +25,10 @@ def shared(cloud: str, region: str) -> Scope:
 def split_key(key: Any) -> tuple[Scope, str] | None:
     """Return the scope and the native id that an `_id` was made of; None where it was made of anything else."""
     parts = key.split("/", 2) if isinstance(key, str) else ()
-    return (shared(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
+    return (scope_of(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
-def passed_over(collection: str, document: Mapping[str, Any]) -> None:
+def log_skipped(collection: str, document: Mapping[str, Any]) -> None:
     """Say in the log, once, that a document cannot be understood."""
     key = str(document.get("_id"))[:_KEY]
     if (collection, key) not in _told and len(_told) < _TOLD:
