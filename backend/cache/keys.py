@@ -1,4 +1,4 @@
-"""Where a document of the cache belongs, and what is said of one that cannot be understood."""
+"""The keys of documents: their scope and id. Also logs the documents that cannot be understood."""
 
 import logging
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ EVERYWHERE = Scope("", "")
 
 @lru_cache(maxsize=1_000)
 def scope_of(cloud: str, region: str) -> Scope:
-    """Return the scope of a cloud and region: one object for all rows that are read one by one."""
+    """Return the scope of a cloud and region: the same object each time, because rows are many."""
     return Scope(cloud, region)
 
 
 def split_key(key: Any) -> tuple[Scope, str] | None:
-    """Return the scope and the native id that an `_id` was made of; None where it was made of anything else."""
+    """Return the scope and the native id in an `_id`; None if it is not such a key."""
     parts = key.split("/", 2) if isinstance(key, str) else ()
     return (scope_of(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
 def log_skipped(collection: str, document: Mapping[str, Any]) -> None:
-    """Say in the log, once, that a document cannot be understood."""
+    """Log, once, that a document cannot be understood and is skipped."""
     key = str(document.get("_id"))[:_KEY]
-    if (collection, key) not in _told and len(_told) < _TOLD:
-        _told.add((collection, key))
-        log.warning("something in %s of the cache cannot be understood and is passed over: %s", collection, key)
+    if (collection, key) not in _logged and len(_logged) < _MOST_LOGGED:
+        _logged.add((collection, key))
+        log.warning("a document in %s of the cache cannot be understood and is skipped: %s", collection, key)
 
 
-_told: set[tuple[str, str]] = set()
-_TOLD = 1_000
-"""Documents that are told of, at most: nobody shall fill the log, or the memory, with more."""
+_logged: set[tuple[str, str]] = set()
+_MOST_LOGGED = 1_000
+"""The most documents that are logged: damaged data must not fill the log or the memory."""
 _KEY = 200
-"""Characters of an `_id` that are told."""
+"""The most characters of an `_id` that are logged."""
