@@ -58,7 +58,7 @@ def test_a_choice_that_cannot_be_remembered(session: Session, tmp_path: Path) ->
     (tmp_path / "file").touch()
     for home in (tmp_path / "file", tmp_path / "file" / "deeper"):
         for line in ("refresh off", "set default cloud=other"):
-            with pytest.raises(ConfigError, match=f"The choice cannot be remembered in {home}"):
+            with pytest.raises(ConfigError, match=f"The setting cannot be remembered in {home}"):
                 run(replace(session, home=home), line)
 
 

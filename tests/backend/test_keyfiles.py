@@ -187,7 +187,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, theirs: str) -> No
     folder(home).mkdir(parents=True)
     os.chown(tmp_path / theirs, 12345, 12345)
     with (
-        pytest.raises(CloudmeshError, match=rf"{theirs} belongs to somebody else; no keypair was created") as caught,
+        pytest.raises(CloudmeshError, match=rf"{theirs} belongs to another user; no keypair was created") as caught,
         reserved(path, folder(home)),
     ):
         pytest.fail("the cloud would be asked")
