@@ -63,7 +63,7 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
     if changes and (session.read_only or session.cloud.read_only):
         return RefusedError(
             f"This session is read-only: {command.name} is not run.",
-            "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+            "Start without --read-only, or remove read_only from cloudmesh.yaml.",
         )
     if (changes or command.refreshes) and (why := session.cache.refusal):
         return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
