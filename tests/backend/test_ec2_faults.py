@@ -270,7 +270,7 @@ def test_whether_a_vm_is_protected_is_a_read() -> None:
         impatient(at(faults)).of("vm").protected("i-1")
     with (
         Faults(said("")) as faults,
-        pytest.raises(CloudError, match=r"Looking whether VM i-1 is protected failed .*it does not say") as raised,
+        pytest.raises(CloudError, match=r"Checking whether VM i-1 is protected failed .*it does not say") as raised,
     ):
         impatient(at(faults)).of("vm").protected("i-1")
     assert not isinstance(raised.value, OutcomeUnknownError)

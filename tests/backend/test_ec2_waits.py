@@ -145,7 +145,7 @@ def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
     [
         (THROTTLED, "throttled"),
         (Reply("", 429), "throttled"),
-        (Reply("<html>", 502), "EC2 has a problem of its own"),
+        (Reply("<html>", 502), "EC2 has an internal error"),
         (Reply(hang_up=True), "cut off"),
     ],
 )

@@ -144,7 +144,9 @@ def test_a_socks_proxy_without_its_library_names_the_extra(bare: Shell, plain: F
 def test_a_proxy_that_is_no_address_is_named(bare: Shell, plain: Faults, proxy: str) -> None:
     result = listed(bare, plain, HTTP_PROXY=proxy)
     assert result.returncode == 1
-    assert re.search(r"the proxy does not connect to 127\.0\.0\.1:\d+\. Check HTTP_PROXY and NO_PROXY", sentence(result))
+    assert re.search(
+        r"the proxy does not connect to 127\.0\.0\.1:\d+\. Check HTTP_PROXY and NO_PROXY", sentence(result)
+    )
     assert "hush" not in result.stderr
 
 
