@@ -9,10 +9,10 @@ from backend.commands.model import Finished, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
-    InVainError,
     NotFoundError,
+    OutcomeUnknownError,
     RefusedError,
-    UnsureError,
+    UnusableError,
     UsageError,
 )
 from backend.format import field_texts
@@ -126,8 +126,8 @@ class Results:
         if not self.last:
             self._host.say("There are no results to list: J shows the journal.")
             return False
-        unsure = [one for one in self.last if isinstance(one.outcome, UnsureError)]
-        partly = [one for one in self.last if isinstance(one.outcome, Result | InVainError) and one.error]
+        unsure = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
+        partly = [one for one in self.last if isinstance(one.outcome, Result | UnusableError) and one.error]
         failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
         done = [one for one in self.last if not one.error]
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]

@@ -16,7 +16,7 @@ import pytest
 
 from backend.cache import Cache, Change, RefreshRecord, open_cache
 from backend.cache.feed import Feed
-from backend.cache.places import EVERYWHERE
+from backend.cache.keys import EVERYWHERE
 from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.journal.model import JOURNAL

@@ -1,4 +1,4 @@
-"""EC2's entry in the registry: all that is known of EC2 without importing libcloud."""
+"""EC2's entry in the registry: everything that can be known about EC2 without importing libcloud."""
 
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KEY, SECRET, TOKEN = "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN"
 
 OWNERS = ("self", "amazon")
-"""The owners whose images are listed where the configuration names none."""
+"""The owners of the images to list, if the configuration names none."""
 
 
 class FaceOf(NamedTuple):
@@ -41,12 +41,12 @@ FACES = {
 
 
 def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
-    """Return the credentials of a cloud at EC2, those that are not empty."""
+    """Return the credentials of an EC2 cloud, without the empty ones."""
     return {name: said for name, said in ((KEY, key), (SECRET, secret), (TOKEN, token)) if said}
 
 
 def _connect(cloud: "Cloud", check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-    from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: load it late
+    from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: import it late
 
     return EC2Provider(cloud, check, waits=waits)
 
@@ -72,7 +72,7 @@ EC2 = ProviderEntry(
     # A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number.
     zone=r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)",
     locations="a region or an availability zone, such as us-west-1 or us-west-1b",
-    endpoint_region="us-east-1",  # most such clouds have one region, by any name
+    endpoint_region="us-east-1",  # most such clouds have one region and accept any name
     owners=("self", "amazon", "aws-marketplace", "aws-backup-vault", "all"),
     owner_id=r"\d{12}",
     owner_form="a 12-digit account id",

@@ -1,4 +1,4 @@
-"""The provider for Amazon EC2 and everything that speaks its API."""
+"""The provider for Amazon EC2 and compatible clouds: one connection."""
 
 from collections.abc import Callable
 from importlib import import_module
