@@ -171,7 +171,7 @@ def _show(outcome: Result, as_json: bool) -> None:
             said = why if part.error else part.outcome.message if isinstance(part.outcome, Result) else ""
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
         if outcome.undo:
-            print(f"To take it back: {safe(outcome.undo)}")
+            print(f"To undo it: {safe(outcome.undo)}")
         if outcome.shows_fields:
             names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
             printing.write([printing.Column(names), printing.Column(texts)])

@@ -74,7 +74,7 @@ class Results:
             self.last = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
-            more = "z takes it back." if changed and self._undo else self._go_to_made(done)
+            more = "z undoes it." if changed and self._undo else self._go_to_made(done)
             lost = [outcome.lost for _, outcome in done if outcome.lost]
             if len(done) > 1 and lost:
                 lost = ["F lists what does not come back."]
@@ -157,7 +157,7 @@ class Results:
     def undo(self) -> bool:
         """Show what would undo what was done last, and run it on a yes; return whether there is anything."""
         if not self._undo:
-            self._host.say("There is nothing to take back.")
+            self._host.say("There is nothing to undo.")
             return False
         commands = self._undo
         one = commands[0].command
@@ -174,8 +174,8 @@ class Results:
             for parsed, lost in zip(commands, self._lost, strict=True)
         ]
         destroys = any(parsed.command.effect == "destroys" for parsed in commands)
-        answers = [("undo", "Take back")]
-        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
+        answers = [("undo", "Undo")]
+        screen = ChoiceScreen("Undo", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
         self._host.open(screen, chosen)
         return True
 

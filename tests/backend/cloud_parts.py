@@ -219,7 +219,7 @@ class Example:
     done: Callable[[Account, Account, Stage], bool]
     """Told what the account was, what it is, and what it acted on."""
     undone: bool = False
-    """Its outcome has a command that takes it back."""
+    """Its result has a command that undoes it."""
 
     @property
     def name(self) -> str:

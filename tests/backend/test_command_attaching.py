@@ -48,7 +48,7 @@ def test_attach_detach_and_back(cache: Cache, cloud: Cloud, tmp_path: Path) -> N
         run(session, f"volume attach second {native}")
         assert device(cloud, second) == "/dev/sdg"  # the first that is free
 
-        # The first is free again, but what is taken back goes where it was.
+        # The first is free again, but the undo puts the other where it was.
         undo = run(session, "volume detach second").undo
         assert (row(session, "volume", second)["vm"], row(session, "volume", second)["state"]) == (None, "available")
         assert undo == f"volume attach {second} {native} --device /dev/sdg"

@@ -54,7 +54,7 @@ def test_tag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, befo
     assert row(session, kind, native)["name"] == tags(cloud, native).get("Name")
     back = run(session, outcome.undo)
     assert tags(cloud, native) == former
-    # Taking it back can be taken back.
+    # The undo can be undone.
     run(session, back.undo)
     assert tags(cloud, native) == {key: value}
     assert [outcome for _, outcome in outcomes(session.cache)] == ["done"] * 3

@@ -231,7 +231,7 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("z", "There is nothing to take back."), ("F", "There are no results to list: J shows the journal.")],
+    [("z", "There is nothing to undo."), ("F", "There are no results to list: J shows the journal.")],
 )
 async def test_what_is_typed_for_a_window_that_has_nothing_to_show_runs_nothing(
     world: World, key: str, said: str

@@ -109,7 +109,7 @@ SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
     "details": lambda _app: DetailsScreen("vm web", [("id", "i-1")]),
     "help": lambda _app: HelpScreen([], [], []),
     "journal": lambda _app: JournalScreen(lambda _key: None),
-    "choice": lambda _app: ChoiceScreen("Take back", [], [], pace=Pace()),
+    "choice": lambda _app: ChoiceScreen("Undo", [], [], pace=Pace()),
     "dialog": lambda app: CommandDialog(command("volume create"), app.session, KINDS, lambda _: (), pace=Pace()),  # type: ignore[arg-type]
     "palette": lambda _app: Palette(),
 }

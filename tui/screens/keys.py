@@ -40,7 +40,7 @@ OWN_BINDINGS: list[Binding] = [
     Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
     Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
     Binding("escape", "back", "back", show=False, key_display="esc", tooltip="Drop the message, the filter, the marks"),
-    Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
+    Binding("z", "undo", "undo", show=False, tooltip="Undo what was done last, where the cloud can"),
     Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
     *(
