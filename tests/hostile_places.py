@@ -26,7 +26,7 @@ from tests.hostile import Tally, cells, row_of
 from tui import headless
 from tui.printing import PADDED
 from tui.screens import choice, details
-from tui.widgets.lines import LOOKS, Lines, View
+from tui.widgets.lines import STYLES, Lines, View
 from tui.widgets.losses import drawn
 from tui.widgets.objects import described
 from tui.widgets.picks import matches
@@ -34,7 +34,7 @@ from tui.widgets.picks import matches
 csv.field_size_limit(1 << 20)
 
 EVERY_KIND = (*KINDS.values(), JOURNAL)
-_OURS = {name: Style(color=f"color({number})") for number, name in enumerate(sorted({"", *LOOKS}), 20)}
+_OURS = {name: Style(color=f"color({number})") for number, name in enumerate(sorted({"", *STYLES}), 20)}
 _ID = "i-0123456789abcdef0"
 
 
