@@ -71,7 +71,7 @@ PALETTE = Binding(
     "palette",
     show=False,
     priority=True,
-    tooltip="Search commands, and VMs by name",
+    tooltip=f"Search commands, and {', '.join(kind.nouns for kind in KINDS.values() if kind.in_palette)} by name",
 )
 
 

@@ -14,8 +14,7 @@ from backend.commands.naming import named
 from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, offered, refusal
 from backend.commands.table import command
-from backend.errors import CloudmeshError, ConfigError, NotFoundError
-from backend.kinds.keypair import MissingKeypairError
+from backend.errors import CloudmeshError, ConfigError, MissingError, NotFoundError
 from backend.kinds.model import Kind, Row, Scope
 from backend.refresh import Progress
 from backend.text import safe
@@ -272,20 +271,20 @@ class Asking:
             self._host.say("None of them is there any more.")
         return bool(rows)
 
-    def offer_keypair(self, boot: Parsed, error: MissingKeypairError) -> None:
-        """Offer to create the keypair that a boot lacks, and boot then."""
+    def offer_missing(self, parsed: Parsed, error: MissingError) -> bool:
+        """Offer to create the object that a command lacks, then run it; return whether a parameter has an offer."""
+        lacking = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
+        if lacking is None or lacking.offer is None:
+            return False
+        creating, sentence = command(lacking.offer[0]), lacking.offer[1]
+        name = next(param.name for param in creating.params if param.required)
 
-        def boot_with(created: Parsed) -> None:
-            given = {**boot.given, "keypair": created.given["name"]}
-            self._runner.run([replace(boot, given=given)])
+        def run_with(created: Parsed) -> None:
+            self._runner.run([replace(parsed, given={**parsed.given, lacking.name: created.given[name]})])
 
-        self.dialog(
-            command("keypair create"),
-            given={"name": error.name},
-            error=f"{error.message} Create it, and the VM is booted then; or cancel, and nothing is booted.",
-            scope=boot.scope,
-            then=boot_with,
-        )
+        error_text = f"{error.message} {sentence}"
+        self.dialog(creating, given={name: error.name}, error=error_text, scope=parsed.scope, then=run_with)
+        return True
 
     def _kind_of(self, target: Param) -> Kind:
         return self._tables.kinds[target.kind or ""]

@@ -199,10 +199,6 @@ def _print_array(objects: Iterable[dict[str, Any]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
-_WHOLE = frozenset({"id", "image", "vm", "public_ip", "private_ip", "ipv6"})
-"""The columns whose texts are of no use in part: ids and addresses."""
-
-
 def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
     if not rows:
         print(f"No {kind.nouns}.")
@@ -211,8 +207,8 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
         printing.Column(
             (column.title, *(cell(row[at], column) for row in rows)),
             right=column.type in RIGHT_ALIGNED,
-            cuts=column.type in ("text", "list", "tags") and column.name not in _WHOLE,
-            stays=column.name in ("id", "name", "command"),
+            cuts=column.type in ("text", "list", "tags") and not column.whole,
+            stays=at == 0 or column.name == "id",
         )
         for at, column in enumerate(kind.columns)
     ]

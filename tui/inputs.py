@@ -71,7 +71,7 @@ class Inputs:
             self._releasing.cancel()
 
     def _is_text(self, event: Event) -> bool:
-        """Return whether an event is one more letter for the same field: it need not wait, for letters move no focus."""
+        """Return whether an event is one more letter for the same field: no letter moves the focus, so none waits."""
         return self._field is not None and self._field is self._target_of_text(event)
 
     def _target_of_text(self, event: Event) -> Input | None:

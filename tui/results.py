@@ -10,13 +10,13 @@ from backend.errors import (
     CacheLostError,
     CloudmeshError,
     InVainError,
+    MissingError,
     NotFoundError,
     RefusedError,
     UnsureError,
     UsageError,
 )
 from backend.format import field_texts
-from backend.kinds.keypair import MissingKeypairError
 from backend.kinds.model import Ref, Scope
 from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
@@ -85,8 +85,8 @@ class Results:
         parsed, error = failed[0]
         if quiet:
             self._failed_refreshes[parsed.line] = error
-        if len(results) == 1 and isinstance(error, MissingKeypairError) and parsed.command.name == "vm boot":
-            self._asking.offer_keypair(parsed, error)
+        if len(results) == 1 and isinstance(error, MissingError) and self._asking.offer_missing(parsed, error):
+            pass  # its dialog is open
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
         elif quiet and isinstance(error, CacheLostError):
