@@ -19,9 +19,9 @@ from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, entry, eventually, following, ids, items
-from tests.backend.cloud_parts import behind_proxy, outcomes, run, sent
-from tests.backend.server_parts import Server
+from tests.backend.cache_support import HERE, IMAGE, VM, FakeCloud, entry, eventually, following, ids, items
+from tests.backend.cloud_support import behind_proxy, outcomes, run, sent
+from tests.backend.server_support import Server
 
 pytestmark = pytest.mark.skipif(find_binary() is None, reason="needs a mongod")
 

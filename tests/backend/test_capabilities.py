@@ -18,7 +18,7 @@ from backend.providers.ec2.entry import EC2, FACES
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session, cloud_named
-from tests.backend.cloud_parts import run
+from tests.backend.cloud_support import run
 from tests.openstack import OPENSTACK, PROVIDERS, WEB, OpenStack
 
 CHAMELEON = Cloud("chameleon", OPENSTACK, default=Defaults(location="RegionOne"))

@@ -13,7 +13,7 @@ from backend.errors import NotFoundError, RefusedError
 from backend.kinds.volume.actions import DEVICES
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import (
+from tests.backend.cloud_support import (
     behind_proxy,
     boot_many,
     in_cloud,
@@ -22,7 +22,7 @@ from tests.backend.cloud_parts import (
     sent,
     volume_in,
 )
-from tests.backend.command_parts import row
+from tests.backend.command_support import row
 from tests.backend.ec2_faults import Reply, listing, refusal
 from tests.ec2_proxy import Call, Proxy
 

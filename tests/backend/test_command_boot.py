@@ -14,8 +14,8 @@ from backend.kinds.keypair import MissingKeypairError
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import ARM_AMI, STOCK, ZONES, defaulting, row, vms
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import ARM_AMI, STOCK, ZONES, defaulting, row, vms
 
 
 def test_boot_with_every_option(session: Session, ec2: Provider) -> None:

@@ -24,8 +24,8 @@ from backend.journal.seal import seal
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import abandoned, behind_proxy, run
-from tests.backend.command_parts import everything, listed, row
+from tests.backend.cloud_support import abandoned, behind_proxy, run
+from tests.backend.command_support import everything, listed, row
 from tests.backend.ec2_faults import Faults, Reply, listing
 
 

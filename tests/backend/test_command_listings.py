@@ -16,8 +16,8 @@ from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import Progress
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, row, untouched
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, row, untouched
 from tests.faces import Faces
 
 

@@ -10,8 +10,8 @@ from backend.config import Cloud
 from backend.errors import CloudError, UsageError
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy, boot_many, in_cloud, outcomes, run, sent, volume_in
-from tests.backend.command_parts import row
+from tests.backend.cloud_support import behind_proxy, boot_many, in_cloud, outcomes, run, sent, volume_in
+from tests.backend.command_support import row
 from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 

@@ -17,9 +17,9 @@ from backend.lifecycle import Flight
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent, states
-from tests.backend.command_parts import booted, row, untouched, vms
+from tests.backend.cache_support import set_flight
+from tests.backend.cloud_support import AMI, account, behind_proxy, boot_many, run, sent, states
+from tests.backend.command_support import booted, row, untouched, vms
 from tests.faces import Faces
 
 NOWHERE = "i-0123456789abcdef0"

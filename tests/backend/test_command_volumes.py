@@ -11,8 +11,8 @@ from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import run
-from tests.backend.command_parts import STOCK, booted, defaulting, listed, row, untouched
+from tests.backend.cloud_support import run
+from tests.backend.command_support import STOCK, booted, defaulting, listed, row, untouched
 
 
 def test_a_volume_by_default_is_of_1_gib_in_the_first_zone_of_the_region(session: Session, ec2: Provider) -> None:

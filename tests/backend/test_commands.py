@@ -22,8 +22,8 @@ from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session, SettingChange
-from tests.backend.cloud_parts import AMI, run, stocked
-from tests.backend.command_parts import STOCK, booted, everything, full, listed, row, untouched, vms
+from tests.backend.cloud_support import AMI, run, stocked
+from tests.backend.command_support import STOCK, booted, everything, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
 
 # --- settings --------------------------------------------------------------------------------------------------------

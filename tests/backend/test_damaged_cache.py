@@ -35,7 +35,7 @@ from backend.lifecycle import Flight
 from backend.refresh import refresh, refresh_many
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     HERE,
     VM,
     FakeCloud,

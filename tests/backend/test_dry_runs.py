@@ -9,7 +9,7 @@ from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, behind_proxy, run, sent, states
+from tests.backend.cloud_support import AMI, behind_proxy, run, sent, states
 from tests.backend.ec2_faults import XMLNS, Reply, refusal
 from tests.ec2_proxy import Proxy
 

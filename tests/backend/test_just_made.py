@@ -21,8 +21,8 @@ from backend.providers.registry import connect
 from backend.refresh import LISTING_DELAY, refresh
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
-from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, states
+from tests.backend.cache_support import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
+from tests.backend.cloud_support import AMI, BOOT, behind_proxy, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
 

@@ -15,8 +15,8 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import set_flight
+from tests.backend.cloud_support import (
     AMI,
     EXAMPLES,
     Example,

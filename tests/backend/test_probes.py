@@ -14,8 +14,8 @@ from backend.config import Cloud
 from backend.errors import Cancelled, UnsureError
 from backend.journal.recovery import Recovered, recover
 from backend.session import Session
-from tests.backend.cache_parts import VM
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import VM
+from tests.backend.cloud_support import (
     BOOT,
     EXAMPLES,
     Example,

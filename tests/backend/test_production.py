@@ -17,7 +17,7 @@ from backend.kinds.keypair import deleting as keypairs
 from backend.kinds.vm.preview import deleting as vms
 from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+from tests.backend.cloud_support import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
 from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]

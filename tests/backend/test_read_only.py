@@ -21,8 +21,8 @@ from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Boot
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
-from tests.backend.cache_parts import VM
-from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
+from tests.backend.cache_support import VM
+from tests.backend.cloud_support import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
 LOOKING = {"list", "addresses", "protected", "booted"}
 """What a provider can do that changes nothing."""

@@ -18,7 +18,7 @@ from backend.journal.model import JOURNAL
 from backend.journal.recovery import Recovered, left, recover
 from backend.kinds.model import Scope
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import (
+from tests.backend.cloud_support import (
     BOOT,
     abandoned,
     account,

@@ -23,7 +23,7 @@ from backend.journal.recovery import Recovered, left, recover
 from backend.kinds import keypair as keypair_room
 from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
+from tests.backend.cloud_support import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.faces import Faces
 

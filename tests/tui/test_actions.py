@@ -22,7 +22,7 @@ from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
 from tests.faces import Faces
-from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
+from tests.tui.dashboard import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen

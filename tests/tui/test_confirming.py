@@ -9,7 +9,7 @@ import pytest
 from textual.events import Key
 from textual.widgets import Button, Static
 
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog

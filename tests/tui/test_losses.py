@@ -8,7 +8,7 @@ from textual.widgets import Button, Input
 from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.journal.entry import plan
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 

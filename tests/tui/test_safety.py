@@ -23,7 +23,7 @@ from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED
 from backend.session import Session
-from tests.tui.driving import Launch, Noting, World, copied, driven, opened
+from tests.tui.dashboard import Launch, Noting, World, copied, driven, opened
 from tui.app import CloudmeshApp
 
 

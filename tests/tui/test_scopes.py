@@ -8,7 +8,7 @@ from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Ref, Row, Scope
-from tests.tui.driving import World, opened
+from tests.tui.dashboard import World, opened
 from tui.listings import _with
 from tui.screens.choice import ChoiceScreen
 

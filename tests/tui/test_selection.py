@@ -15,7 +15,7 @@ from backend.config import Cloud
 from backend.errors import CloudError
 from backend.providers import registry
 from backend.providers.protocol import Provider
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
 from tui.widgets.status import MessageBar

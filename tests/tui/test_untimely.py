@@ -12,7 +12,7 @@ from textual.widgets import Label
 
 from backend.catalog import KINDS
 from backend.commands.table import command
-from tests.tui.driving import User, World, opened, palette
+from tests.tui.dashboard import User, World, opened, palette
 from tui.app import CloudmeshApp
 from tui.palette import Palette
 from tui.screens.choice import ChoiceScreen

@@ -22,7 +22,7 @@ from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cache_parts import ago
+from tests.backend.cache_support import ago
 from tests.ec2_proxy import Proxy
 
 AMI = "ami-03cf127a"
