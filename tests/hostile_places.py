@@ -125,8 +125,8 @@ def printed_rows(text: str, tally: Tally) -> None:
 def messages(text: str, tally: Tally) -> None:
     parsed = Parsed(command("vm tag"), {"vm": text, "tag": f"a={text}"})
     part = Finished(parsed, CloudmeshError(text, text))
-    outcome = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
-    lines = _printed(lambda: headless._show(outcome, False))
+    result = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
+    lines = _printed(lambda: headless._show(result, False))
     for line in lines:
         tally.text(line)
     if len(lines) != 5:
@@ -136,8 +136,8 @@ def messages(text: str, tally: Tally) -> None:
 def as_json(text: str, tally: Tally) -> None:
     rows = [_row(kind, text) for kind in _kinds(text)]
     shown = [as_object(kind, row) for kind, row in zip(_kinds(text), rows, strict=True)]
-    outcome = Result(text, fields=(("name", text),))
-    lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(outcome, True))]
+    result = Result(text, fields=(("name", text),))
+    lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(result, True))]
     for line in lines:
         tally.text(line)
     said = json.loads("".join(lines[:-1])), json.loads(lines[-1])

@@ -113,8 +113,8 @@ def test_what_was_done_is_told_though_it_cannot_be_written_down(
     server: Server, cache: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, _), server.failing("update"):
-        outcome = run(session, "volume create data --size 1")
-    assert "data" in outcome.message
+        result = run(session, "volume create data --size 1")
+    assert "data" in result.message
     assert outcomes(cache) == [("volume create data --size 1", "unfinished")]  # which the next start looks into
 
 

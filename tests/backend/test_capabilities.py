@@ -74,9 +74,9 @@ def test_what_it_has_not_is_not_completed(session: Session) -> None:
 
 
 def test_refresh_all_refreshes_the_kinds_that_it_has(session: Session) -> None:
-    outcome = run(session, "refresh all")
-    assert [one.kind for one in outcome.differences] == ["image", "flavor", "vm"]
-    assert outcome.failure == ""
+    result = run(session, "refresh all")
+    assert [one.kind for one in result.differences] == ["image", "flavor", "vm"]
+    assert result.failure == ""
 
 
 def test_a_vm_is_stopped_without_asking_for_what_it_has_not(session: Session) -> None:

@@ -90,10 +90,10 @@ def test_it_is_acted_on_as_soon_as_ec2_knows_it(memory: Cache, cloud: Cloud, tmp
             return connect(at, *hooks)  # type: ignore[arg-type]
 
         waits: list[str] = []
-        outcome = run(
+        result = run(
             replace(session, connector=connecting), f"vm tag {native} a=b", waits=lambda one: waits.append(one.why)
         )
-        assert outcome.message == f"web ({native}) is tagged a=b."
+        assert result.message == f"web ({native}) is tagged a=b."
         assert waits == ["not listed yet"] * 2
         assert outcomes(memory)[-1] == (f"vm tag {native} a=b", "done")
 

@@ -152,8 +152,8 @@ def test_nothing_is_resumed_while_some_of_it_is_production_and_not_named(
                 execute(confirmed("journal resume", *production), session)
         assert sent(proxy) == []
         assert {entry_of(session, entry)["outcome"] for entry in entries} == {"waiting"}
-        outcome = execute(confirmed("journal resume", core, "data"), session)
-        assert (outcome.message, outcome.failure) == ("3 done.", "")
+        result = execute(confirmed("journal resume", core, "data"), session)
+        assert (result.message, result.failure) == ("3 done.", "")
     assert states(cloud) == {core: "terminated", plain: "terminated"}
 
 
