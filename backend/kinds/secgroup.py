@@ -13,7 +13,7 @@ from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.commands.tagging import tag_commands
-from backend.errors import Cancelled, CloudError, RefusedError, UntoldError, UsageError
+from backend.errors import Cancelled, CloudError, RefusedError, UnknowableError, UsageError
 from backend.format import counted
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
 from backend.providers.protocol import Item, Page, Provider
@@ -107,7 +107,7 @@ def probe_create(context: Context) -> Result | None:
     ]
     if len(new) > 1:
         ids = ", ".join(item["id"] for item in new)
-        raise UntoldError(
+        raise UnknowableError(
             f"{len(new)} security groups {safe(sent['name'])} are new: {ids}.", "Delete what is too much."
         )
     return _created(context, provider, new[0]) if new else None

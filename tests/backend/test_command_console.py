@@ -9,8 +9,8 @@ import pytest
 from backend.errors import CloudError, NotFoundError
 from backend.kinds.vm.console import plain
 from backend.session import Session
-from tests.backend.cloud_parts import run
-from tests.backend.command_parts import booted
+from tests.backend.cloud_support import run
+from tests.backend.command_support import booted
 from tests.backend.ec2_faults import Reply, refusal
 from tests.ec2_proxy import Proxy
 

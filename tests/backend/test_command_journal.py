@@ -16,8 +16,8 @@ from backend.journal.entry import plan
 from backend.journal.model import JOURNAL
 from backend.providers.protocol import Provider
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, full, listed, vms
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, full, listed, vms
 
 CHANGES = [one for one in COMMANDS if one.effect != "reads" and one.journalled]
 

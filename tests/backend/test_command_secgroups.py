@@ -16,8 +16,8 @@ from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
 from backend.kinds.secgroup import SECGROUP, deleting
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
-from tests.backend.cloud_parts import boot_many, only, outcomes, run, sent, told
-from tests.backend.command_parts import listed, row
+from tests.backend.cloud_support import boot_many, only, outcomes, run, sent, told
+from tests.backend.command_support import listed, row
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
 

@@ -22,8 +22,8 @@ from backend.providers.ec2.secgroups import Rule
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
-from tests.backend.cache_parts import VM
-from tests.backend.cloud_parts import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
+from tests.backend.cache_support import VM
+from tests.backend.cloud_support import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
 LOOKING = {"list", "addresses", "protected", "booted", "console", "vms"}
 """What a provider can do that changes nothing."""

@@ -18,7 +18,7 @@ from backend.kinds.model import Ref, Scope
 from backend.lifecycle import Flight, settle
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     VM,

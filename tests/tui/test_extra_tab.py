@@ -19,7 +19,7 @@ from backend.kinds.model import Column, Kind, Scope
 from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
-from tests.tui.driving import AT_ONCE, Launch, User, World, driven, palette
+from tests.tui.dashboard import AT_ONCE, Launch, User, World, driven, palette
 from tui.app import CloudmeshApp
 from tui.widgets.tabbar import TabBar
 

@@ -8,7 +8,7 @@ from textual.widgets import Button, Input
 from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.journal.entry import plan
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 
@@ -60,7 +60,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
 
 
 async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
-    """What a resume has run may be taken back by a stop and a start: no dialog of one does the other."""
+    """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
     runs, rests = (booted(world, name) for name in ("runs", "rests"))
     clock.now += DELAY
     world.provider.of("vm").stop(rests)

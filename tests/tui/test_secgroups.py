@@ -4,7 +4,7 @@ import pytest
 
 from backend.kinds.secgroup import SECGROUP
 from backend.providers.protocol import Item
-from tests.tui.driving import User, World, opened, palette
+from tests.tui.dashboard import User, World, opened, palette
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog

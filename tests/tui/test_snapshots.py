@@ -27,7 +27,7 @@ from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from backend.session import Session
 from tests.faces import Faces
-from tests.tui.driving import AT_ONCE, TABS, Launch, User, World
+from tests.tui.dashboard import AT_ONCE, TABS, Launch, User, World
 from tui import app as app_module
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen

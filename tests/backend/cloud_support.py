@@ -22,7 +22,7 @@ from backend.providers.ec2.driver import Driver
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cache_parts import ago
+from tests.backend.cache_support import ago
 from tests.ec2_proxy import Proxy
 
 AMI = "ami-03cf127a"
@@ -230,7 +230,7 @@ class Example:
     done: Callable[[Account, Account, Stage], bool]
     """Told what the account was, what it is, and what it acted on."""
     undone: bool = False
-    """Its outcome has a command that takes it back."""
+    """Its result has a command that undoes it."""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from backend.commands.model import Command, Parsed
 from backend.config import Cloud
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
+from tests.backend.cloud_support import AMI, run
 
 ARM_AMI = "ami-0e9271c829888680e"
 ZONES = ("us-east-1a", "us-east-1b")
