@@ -44,6 +44,8 @@ class Param:
     """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
     """It takes several values, joined by commas: marked rows are one command, not one each."""
+    offer: tuple[str, str] | None = None
+    """The command that creates a missing object, and the sentence with which the dashboard offers that."""
     asked: Callable[[Row], bool] | None = None
     """Whether a dialog on a row has a field for it; None: every dialog has."""
 
@@ -181,7 +183,7 @@ class Command:
     probe: Callable[[Context], Result | None] | None = None
     """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
 
-    It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
+    It sends nothing that changes anything, and raises OutcomeUnknownError when the outcome cannot be known.
     """
     resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""

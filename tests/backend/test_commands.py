@@ -22,8 +22,8 @@ from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session, SettingChange
-from tests.backend.cloud_parts import AMI, run, stocked
-from tests.backend.command_parts import STOCK, booted, everything, full, listed, row, untouched, vms
+from tests.backend.cloud_support import AMI, run, stocked
+from tests.backend.command_support import STOCK, booted, everything, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -32,19 +32,19 @@ from tests.backend.test_grammar import HOSTILE
 def test_refresh_on_and_off_are_remembered(session: Session) -> None:
     session = replace(session, connector=untouched)
     for word, on in (("off", False), ("on", True)):
-        outcome = run(session, f"refresh {word}")
-        assert outcome.message.startswith(f"refresh is {word}: ")
-        assert outcome.setting == SettingChange(refresh=on)
-        assert session.changed(outcome.setting) == replace(session, refresh=on)
+        result = run(session, f"refresh {word}")
+        assert result.message.startswith(f"refresh is {word}: ")
+        assert result.setting == SettingChange(refresh=on)
+        assert session.changed(result.setting) == replace(session, refresh=on)
         assert state.recall(session.settings, session.home) == {"refresh": on}
 
 
 def test_set_default_is_remembered_and_goes_on_there(session: Session) -> None:
     session = replace(session, connector=untouched)
-    outcome = run(session, "set default cloud=other")
-    assert outcome.message == "The default cloud is other (ec2, eu-west-1)."
-    assert outcome.setting == SettingChange(cloud="other")
-    there = session.changed(outcome.setting)
+    result = run(session, "set default cloud=other")
+    assert result.message == "The default cloud is other (ec2, eu-west-1)."
+    assert result.setting == SettingChange(cloud="other")
+    there = session.changed(result.setting)
     assert there.scope == Scope("other", "eu-west-1")
     assert there.cache is session.cache
     assert session.scope == Scope("aws", "us-east-1")
@@ -58,7 +58,7 @@ def test_a_choice_that_cannot_be_remembered(session: Session, tmp_path: Path) ->
     (tmp_path / "file").touch()
     for home in (tmp_path / "file", tmp_path / "file" / "deeper"):
         for line in ("refresh off", "set default cloud=other"):
-            with pytest.raises(ConfigError, match=f"The choice cannot be remembered in {home}"):
+            with pytest.raises(ConfigError, match=f"The setting cannot be remembered in {home}"):
                 run(replace(session, home=home), line)
 
 
@@ -77,7 +77,7 @@ def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> 
     with pytest.raises(CloudmeshError) as caught:
         execute(full(one), session)
     assert caught.value.message == f"This session is read-only: {one.name} is not run."
-    assert caught.value.cure == "Start without --read-only, or take read_only out of cloudmesh.yaml."
+    assert caught.value.cure == "Start without --read-only, or remove read_only from cloudmesh.yaml."
     assert everything(session.cache) == before
     assert not session.home.exists()
 

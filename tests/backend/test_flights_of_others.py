@@ -22,9 +22,9 @@ from backend.lifecycle import Flight, settle
 from backend.providers.registry import connect
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, row
+from tests.backend.cache_support import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, row
 from tests.faces import Faces
 
 OTHER = """
@@ -87,7 +87,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
         return ours, do
     embedded: Cache = request.getfixturevalue("embedded")
     home: Path = request.getfixturevalue("server_home")
-    ours = InterleavedCache(Store(embedded.store.client, embedded.store.database.name, embedded.mode, embedded.place))
+    ours = InterleavedCache(Store(embedded.store.client, embedded.store.database.name, embedded.mode, embedded.address))
 
     def act(what: str) -> None:
         words = [sys.executable, "-c", OTHER, what, embedded.store.database.name, str(home)]

@@ -12,11 +12,11 @@ from backend.catalog import KINDS
 from backend.commands.model import Command, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
+from backend.errors import Cancelled, CloudError, NotFoundError, OutcomeUnknownError
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import set_flight
+from tests.backend.cloud_support import (
     AMI,
     EXAMPLES,
     Example,
@@ -57,10 +57,10 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
     before = account(cloud)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut(one.action)
-        outcome: Result | None = None
+        result: Result | None = None
         error: CloudError | None = None
         try:
-            outcome = run(session, one.on(stage))
+            result = run(session, one.on(stage))
         except CloudError as failure:
             error = failure
         assert one.done(before, account(cloud), stage)
@@ -68,7 +68,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         (entry,) = cache.journal.newest()
         assert entry["command"] == one.on(stage)
         if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
-            assert isinstance(error, UnsureError)
+            assert isinstance(error, OutcomeUnknownError)
             assert "It may have been done all the same" in str(error)
             assert entry["outcome"] == "unknown"
         elif one.name == "keypair create":
@@ -79,10 +79,10 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
             assert cache.rows.named(KINDS["keypair"], session.scope, "new")
         else:
             assert error is None
-            assert outcome is not None
-            assert outcome.failure == ""
-            assert outcome.message.endswith(" The answer was lost, so EC2 was asked again.")
-            assert bool(outcome.undo) == one.undone
+            assert result is not None
+            assert result.failure == ""
+            assert result.message.endswith(" The answer was lost, so EC2 was asked again.")
+            assert bool(result.undo) == one.undone
             assert (entry["outcome"], entry["error"]) == ("done", None)
         assert entry["objects"]
 
@@ -114,7 +114,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut(one.action, after=False)
-        outcome = run(session, one.on(stage))
+        result = run(session, one.on(stage))
         assert one.done(before, account(cloud), stage)
         first, second = changes(proxy)
         assert (first.action, first.passed, second.action, second.passed) == (one.action, False, one.action, True)
@@ -122,7 +122,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
         (entry,) = memory.journal.newest()
         assert first.params["ClientToken"] == entry["_id"]
         assert entry["outcome"] == "done"
-        assert entry["objects"] == [dict(outcome.fields)["id"]]
+        assert entry["objects"] == [dict(result.fields)["id"]]
 
 
 @pytest.mark.thorough
@@ -139,10 +139,10 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
         assert account(cloud) == before
         assert [call.passed for call in changes(proxy)] == [False]
         if one.name == "vm reboot":
-            assert isinstance(caught.value, UnsureError)
+            assert isinstance(caught.value, OutcomeUnknownError)
             assert outcomes(memory) == [(one.on(stage), "unknown")]
             return
-        assert not isinstance(caught.value, UnsureError)
+        assert not isinstance(caught.value, OutcomeUnknownError)
         assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
         assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows.snapshot(KINDS["vm"], session.scope))
         run(session, one.on(stage))
@@ -155,7 +155,7 @@ def test_a_boot_that_never_arrives(memory: Cache, cloud: Cloud, tmp_path: Path) 
     """It is sent at each look, and told of as not known: a request may be on its way for long."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=4, after=False)
-        with pytest.raises(UnsureError, match=r"Booting a t2\.micro VM"):
+        with pytest.raises(OutcomeUnknownError, match=r"Booting a t2\.micro VM"):
             run(session, f"vm boot {AMI}")
         assert len(changes(proxy)) == 1 + len(session.backoff)
         assert len({call.params["ClientToken"] for call in changes(proxy)}) == 1
@@ -167,8 +167,8 @@ def test_a_boot_whose_repetition_is_lost_too(memory: Cache, cloud: Cloud, tmp_pa
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", after=False)
         proxy.cut("RunInstances")
-        outcome = run(session, f"vm boot {AMI} --name web")
-        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        result = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(result.fields)["id"]]
         assert proxy.count("RunInstances") == 1
 
 
@@ -180,8 +180,8 @@ def test_a_listing_that_lags_behind_makes_no_second_vm(memory: Cache, cloud: Clo
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances")
         proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
-        outcome = run(session, f"vm boot {AMI} --name web")
-        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        result = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(result.fields)["id"]]
         assert [call.passed for call in changes(proxy)] == [True, False]
         assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
 
@@ -213,7 +213,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
             return connect(at, *hooks)
 
         proxy.cut("RunInstances")
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert caught.value.message.startswith("boot of web failed on cloud aws")
         said = {
@@ -233,7 +233,7 @@ def test_a_boot_whose_every_answer_is_lost_says_each_sentence_once(memory: Cache
     """It is sent again with its token, and that breaks off in the same words."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=9, after=False)
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(session, f"vm boot {AMI} --name web")
         sentences = re.split(r"(?<=\.) (?=[A-Z])", str(caught.value))
         assert len(sentences) == len(set(sentences)) == 3
@@ -254,7 +254,7 @@ def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
                 proxy.answers["RunInstances"] = refusal(500, "InternalError", "Something broke.")
             return connect(at, *hooks)
 
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert "Something broke" in caught.value.message
         assert str(caught.value).count("It may have been done all the same") == 1
@@ -278,8 +278,8 @@ def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tm
             return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, *hooks)
 
         proxy.cut("StopInstances")
-        outcome = run(replace(session, connector=connecting), f"vm stop {native}")
-        assert outcome.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
+        result = run(replace(session, connector=connecting), f"vm stop {native}")
+        assert result.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
         assert len(looks) == 3
         assert outcomes(memory) == [(f"vm stop {native}", "done")]
 
@@ -329,9 +329,9 @@ def test_a_volume_that_is_being_detached_counts_as_detached(
                 run(there, line)
             assert outcomes(memory) == [(line, "failed")]
             return
-        outcome = run(there, line)
-        assert outcome.message.startswith(f"Volume {volume} is being detached from {native}.")
-        assert outcome.undo == f"volume attach {volume} {native} --device /dev/sdf"
+        result = run(there, line)
+        assert result.message.startswith(f"Volume {volume} is being detached from {native}.")
+        assert result.undo == f"volume attach {volume} {native} --device /dev/sdf"
         assert outcomes(memory) == [(line, "done")]
 
 
@@ -365,7 +365,7 @@ def test_cancelling_after_it_was_sent_leaves_it_unknown(memory: Cache, cloud: Cl
                 raise Cancelled
 
         proxy.cut("StopInstances")
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(session, f"vm stop {native}", check=check)
         assert outcomes(memory) == [(f"vm stop {native}", "unknown")]
         assert states(cloud) == {native: "stopped"}

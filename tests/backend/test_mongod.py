@@ -22,8 +22,8 @@ from pymongo import MongoClient
 
 from backend.errors import CacheError, Cancelled
 from backend.mongod import EmbeddedServer, MongodError, find_binary
-from tests.backend.cache_parts import eventually
-from tests.backend.server_parts import keeper_of, mongod_of, processes, small_disk
+from tests.backend.cache_support import eventually
+from tests.backend.server_support import keeper_of, mongod_of, processes, small_disk
 
 BINARY = find_binary()
 ROOT = os.geteuid() == 0
@@ -389,7 +389,7 @@ def test_another_users_folder_is_passed_over_and_the_last_one_refused(
 def test_a_home_of_another_user_is_refused(home: Path) -> None:
     home.mkdir()
     os.chown(home, 12345, 12345)
-    with pytest.raises(MongodError, match=f"{home} belongs to somebody else"):
+    with pytest.raises(MongodError, match=f"{home} belongs to another user"):
         EmbeddedServer(home).start()
     assert list(home.iterdir()) == []
 

@@ -11,11 +11,11 @@ from backend.commands.grammar import parse, split
 from backend.commands.model import Context, Parsed, Result
 from backend.commands.run import execute, execute_all
 from backend.config import Cloud
-from backend.errors import Cancelled, UnsureError
+from backend.errors import Cancelled, OutcomeUnknownError
 from backend.journal.recovery import Recovered, recover
 from backend.session import Session
-from tests.backend.cache_parts import VM
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import VM
+from tests.backend.cloud_support import (
     BOOT,
     EXAMPLES,
     Example,
@@ -75,7 +75,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
         parsed = parse(split(one.on(stage)))
         blind = replace(parsed, command=replace(parsed.command, probe=look, resend=None))
         proxy.cut(one.action)
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             execute(
                 blind,
                 replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
@@ -123,7 +123,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
         )
         done = states(cloud)
         for native, result in zip(ids, results, strict=True):
-            unsure = isinstance(result.outcome, UnsureError)
+            unsure = isinstance(result.outcome, OutcomeUnknownError)
             assert unsure == (done[native] == "stopped")
             assert unsure or "was cancelled and not done" in str(result.outcome)
         assert "stopped" in done.values()
@@ -213,8 +213,8 @@ def test_what_has_been_done_after_all_is_not_sent_again_when_it_is_resumed(
         entry = abandoned_boot(session)
         assert recover(session).left == 1
         native = booted(cloud, entry)
-        outcome = run(session, "journal resume")
-        assert (outcome.message, list(states(cloud)), sent(proxy)) == ("1 done.", [native], [])
+        result = run(session, "journal resume")
+        assert (result.message, list(states(cloud)), sent(proxy)) == ("1 done.", [native], [])
         assert entry_of(session, entry)["objects"] == [native]
 
 

@@ -18,9 +18,9 @@ from backend.errors import CacheError, RefusedError
 from backend.journal.recovery import Recovered, recover
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, items
-from tests.backend.cloud_parts import run
-from tests.backend.command_parts import untouched
+from tests.backend.cache_support import HERE, PASSWORD, VM, following, ids, item, items
+from tests.backend.cloud_support import run
+from tests.backend.command_support import untouched
 from tests.backend.team_server import DATABASE, TeamServer
 
 VOLUME = KINDS["volume"]
@@ -168,7 +168,7 @@ def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) ->
 
 
 def test_without_a_user_and_a_password(team: TeamServer) -> None:
-    with pytest.raises(CacheError, match="wants a user and a password") as caught:
+    with pytest.raises(CacheError, match="requires a user and a password") as caught:
         opened(team.uri("", "replicaSet=rs"))
     assert "mongodb.uri" in caught.value.cure
 

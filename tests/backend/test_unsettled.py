@@ -16,14 +16,14 @@ from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
-from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
+from backend.errors import CacheLostError, CloudError, NotFoundError, OutcomeUnknownError
 from backend.journal import recovery
 from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, left, recover
 from backend.kinds import keypair as keypair_room
 from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
+from tests.backend.cloud_support import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.faces import Faces
 
@@ -36,8 +36,8 @@ def test_a_resumed_boot_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_pa
         proxy.cut("RunInstances", after=after)
         if after:  # the listing lags behind, as EC2's does
             proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
-        outcome = run(session, "journal resume")
-        assert (outcome.message, outcome.failure) == ("1 done.", "")  # it says: has not been done, can be done again
+        result = run(session, "journal resume")
+        assert (result.message, result.failure) == ("1 done.", "")  # it says: has not been done, can be done again
         assert len(states(cloud)) == 1
         assert [outcome for _, outcome in outcomes(memory)] == ["done"]
 
@@ -91,7 +91,7 @@ def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
             assert memory.journal.newest()[0]["objects"] == list(states(cloud))
         else:
-            with pytest.raises(UnsureError, match="KeyError"):
+            with pytest.raises(OutcomeUnknownError, match="KeyError"):
                 run(mistaken, f"vm boot {AMI} --name web")
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "unknown")]
             assert states(cloud) == {}
@@ -111,9 +111,9 @@ def test_one_that_cannot_be_resumed_keeps_none_from_it(memory: Cache, cloud: Clo
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, wrong, outcome="waiting", age=9)
         abandoned(session, f"vm stop {native}", outcome="waiting")
-        outcome = execute(parse(["journal", "resume"]), session)
-        assert outcome.message == "1 done."
-        assert outcome.failure.startswith(f"{wrong}: ")
+        result = execute(parse(["journal", "resume"]), session)
+        assert result.message == "1 done."
+        assert result.failure.startswith(f"{wrong}: ")
         assert [entry.command for entry in left(session)] == [wrong]
         assert states(cloud) == {native: "stopped"}
 
@@ -177,7 +177,7 @@ def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> No
         with pytest.raises(CloudError) as caught:
             run(replace(session, connector=connecting), f"vm stop {native}")
         assert states(cloud) == {native: "stopped"}
-        assert isinstance(caught.value, UnsureError)
+        assert isinstance(caught.value, OutcomeUnknownError)
 
 
 def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
     line = f"vm boot {AMI} --name web"
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=1 + len(session.backoff), after=False)
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(session, line)
         run(session, "vm refresh")
         assert states(cloud) == {}
