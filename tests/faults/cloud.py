@@ -199,9 +199,9 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Yield the outcome of each trouble, and how soon a wait for the cloud ends."""
     section = Section(
         "Faults of the cloud",
-        "All kinds but flavors are refreshed while the fault is on, and once more after it; the account has changed in "
-        "between. Lost: objects that a failed listing took out of the cache. Wrong: rows that are not as the cloud's "
-        "after the fault. Seconds: of the refresh with the fault on, and from its end until all is right again.",
+        "All kinds but flavors are refreshed during the fault and once after it; the account has changed in between. "
+        "Lost: objects that a failed listing removed from the cache. Wrong: rows that differ from the cloud after the"
+        " fault. Seconds: of the refresh during the fault, and from its end until all is right again.",
         ("Fault", "Refresh", "Lost", "Wrong", "Seconds", "Right again after", "What the user saw"),
     )
     with bench(ground) as at:
@@ -316,7 +316,7 @@ def _quitting(at: Bench, ground: Ground) -> Section:
     """Quit the real dashboard, in a terminal, while something is in flight."""
     section = Section(
         "Quitting",
-        "The dashboard is quit with `q` in a terminal of its own while something is in flight. Seconds are until its "
+        "`q` quits the dashboard, in a terminal of its own, while requests are under way. Seconds are until its "
         "process has ended.",
         ("What was in flight", "Seconds"),
     )

@@ -243,8 +243,8 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Kill each of them at many moments."""
     table = Section(
         "Processes killed",
-        "With kill -9, on one embedded cache and a simulated EC2 whose proxy holds the call that is waited for. The "
-        f"next refresh must be done within {AT_ONCE:.0f} s, though a lease lasts longer.",
+        "Killed with kill -9, on one embedded cache and a simulated EC2 whose proxy holds one request. The next "
+        f"refresh must end within {AT_ONCE:.0f} s, although a lease lasts longer.",
         ("What was killed", "Times", "When", "What was checked", "Broken"),
     )
     home = ground.folder / "home"

@@ -42,10 +42,9 @@ from tui.app import CloudmeshApp
 from tui.widgets.commandline import CommandLine
 
 HOW = (
-    "Keys, a session token, the passwords of a MongoDB and of a proxy and a private key, each one of a kind, are "
-    "planted in the configuration and in the environment; endpoints repeat them in every answer, in every form. "
-    "All that is written is searched for them: as they are, percent-encoded, with escapes, as XML, in base64 and in "
-    "hexadecimal."
+    "Unique keys, a session token, passwords of MongoDB and of a proxy, and a private key are planted in the "
+    "configuration and the environment. Endpoints repeat them in every answer, in every form. Everything that is "
+    "written is searched for them: as they are, percent-encoded, escaped, as XML, in base64 and in hexadecimal."
 )
 
 
