@@ -1,4 +1,4 @@
-"""Volumes of EC2."""
+"""The EC2 face of volumes: lists, creates, attaches, detaches and deletes them."""
 
 from collections.abc import Iterator, Sequence
 
