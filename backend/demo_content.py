@@ -209,6 +209,22 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Group:
+    """One security group of the default network; each rule is a protocol, the first and last port, and who is let in.
+
+    That is a network, or the name of a group that stands before it.
+    """
+
+    name: str
+    description: str
+    rules: tuple[tuple[str, int, int, str, str], ...]
+    """(protocol, first port, last port, who, description)."""
+    machines: tuple[str, ...] = ()
+    """Names of the VMs that have it."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Region:
     """The content of one region, and the defaults of its cloud."""
 
@@ -225,6 +241,7 @@ class Region:
     machines: tuple[Machine, ...]
     keypairs: tuple[Keypair, ...]
     disks: tuple[Disk, ...]
+    groups: tuple[Group, ...] = ()
 
     def images(self) -> Iterator[Image]:
         """Yield every image."""
@@ -275,6 +292,24 @@ EAST = Region(
         Disk("scratch", 125, "gp2", "b", 9.0),
         Disk("old-website [2019]", 20, "gp2", "a", 2400.0),
         Disk("バックアップ", 1000, "sc1", "a", 127.0),
+    ),
+    groups=(
+        Group(
+            "web", "Web servers",
+            (
+                ("tcp", 80, 80, "0.0.0.0/0", "redirects to https"), ("tcp", 443, 443, "0.0.0.0/0", "https"),
+                ("tcp", 443, 443, "::/0", "https"), ("tcp", 22, 22, "203.0.113.0/24", "office"),
+            ),
+            ("web-1", "web-2"), _WEB,
+        ),
+        Group("db", "PostgreSQL for the web servers", (("tcp", 5432, 5432, "web", ""),), ("db-primary",), _DB),
+        Group(
+            "lab", "GPU lab: notebooks and SSH",
+            (("tcp", 22, 22, "198.51.100.0/25", ""), ("tcp", 8888, 8899, "198.51.100.0/25", "notebooks")),
+            ("gpu-train-01", "gpu-train-02"), _LAB,
+        ),
+        Group("class 2026", "E516, summer term", (("tcp", 22, 22, "192.0.2.0/24", "[campus]"),), (), _CLASS),
+        Group("old-vpn", "Unused since 2024", (("udp", 1194, 1194, "0.0.0.0/0", ""),)),
     ),
 )  # fmt: skip
 

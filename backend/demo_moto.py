@@ -26,7 +26,7 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from backend.demo_content import REGIONS, Disk, Image, Keypair, Machine, Region, newest
+from backend.demo_content import REGIONS, Disk, Group, Image, Keypair, Machine, Region, newest
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 
@@ -195,6 +195,8 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         machines = {machine.name: self._instance(region, machine, now) for machine in region.machines}
         for letter, disk in zip("fghijklmnop", region.disks, strict=False):
             self._volume(region, disk, machines[disk.on] if disk.on else None, f"/dev/sd{letter}", now)
+        for group in region.groups:  # last: the ids of all else stay what they were
+            self._group(group, machines)
 
     def _ami(self, image: Image) -> Ami:
         account = image.owner.account or self.account_id
@@ -266,6 +268,16 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         volume.add_tags({"Name": disk.name})
         if holder:
             self.attach_volume(volume.id, holder.id, device)
+
+    def _group(self, group: Group, machines: dict[str | None, Instance]) -> None:
+        made = self.create_security_group(group.name, group.description, tags=group.tags)
+        for protocol, first, last, who, description in group.rules:
+            said = {"CidrIpv6" if ":" in who else "CidrIp": who, "Description": description}
+            other = self.get_security_group_from_name(who)
+            ranges, groups = ([], [{"GroupId": other.id, "Description": description}]) if other else ([said], [])
+            self.authorize_security_group_ingress(made.id, protocol, first, last, ranges, source_groups=groups)
+        for name in group.machines:
+            self.modify_instance_security_groups(machines[name].id, [made.id])
 
 
 # --- the server ------------------------------------------------------------------------------------------------------

@@ -81,6 +81,15 @@ class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 
 
+class MissingError(NotFoundError):
+    """An object that a command needs does not exist, and another command can create it; see Param.offer."""
+
+    def __init__(self, kind: str, name: str, message: str, cure: str) -> None:
+        super().__init__(message, cure)
+        self.kind = kind
+        self.name = name
+
+
 class NotListedError(NotFoundError):
     """A command just created the object, and the cloud does not list it yet: it may still exist."""
 

@@ -16,7 +16,7 @@ from backend.config import Cloud, Defaults, MongoDB
 from backend.mongod import EmbeddedServer, find_binary
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
-from tests.backend.cache_parts import Standalone
+from tests.backend.cache_support import Standalone
 from tests.backend.team_server import TeamServer
 from tests.simulated import empty
 

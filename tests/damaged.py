@@ -15,7 +15,7 @@ from pymongo.errors import WriteError
 from backend.cache import Cache, RefreshRecord
 from backend.catalog import KINDS
 from backend.kinds.model import Kind, Scope, Type
-from tests.backend.cache_parts import SAMPLES, FakeCloud, item, items
+from tests.backend.cache_support import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")
 GOOD = ("good-1", "good-2", "good-3")

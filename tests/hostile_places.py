@@ -26,7 +26,7 @@ from tests.hostile import Tally, cells, row_of
 from tui import headless
 from tui.printing import PADDED
 from tui.screens import choice, details
-from tui.widgets.lines import LOOKS, Lines, View
+from tui.widgets.lines import STYLES, Lines, View
 from tui.widgets.losses import drawn
 from tui.widgets.objects import described
 from tui.widgets.picks import matches
@@ -34,7 +34,7 @@ from tui.widgets.picks import matches
 csv.field_size_limit(1 << 20)
 
 EVERY_KIND = (*KINDS.values(), JOURNAL)
-_OURS = {name: Style(color=f"color({number})") for number, name in enumerate(sorted({"", *LOOKS}), 20)}
+_OURS = {name: Style(color=f"color({number})") for number, name in enumerate(sorted({"", *STYLES}), 20)}
 _ID = "i-0123456789abcdef0"
 
 
@@ -125,8 +125,10 @@ def printed_rows(text: str, tally: Tally) -> None:
 def messages(text: str, tally: Tally) -> None:
     parsed = Parsed(command("vm tag"), {"vm": text, "tag": f"a={text}"})
     part = Finished(parsed, CloudmeshError(text, text))
-    outcome = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
-    lines = _printed(lambda: headless._show(outcome, False))
+    result = Result(
+        text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),), shows_fields=True
+    )
+    lines = _printed(lambda: headless._show(result, False))
     for line in lines:
         tally.text(line)
     if len(lines) != 5:
@@ -136,8 +138,8 @@ def messages(text: str, tally: Tally) -> None:
 def as_json(text: str, tally: Tally) -> None:
     rows = [_row(kind, text) for kind in _kinds(text)]
     shown = [as_object(kind, row) for kind, row in zip(_kinds(text), rows, strict=True)]
-    outcome = Result(text, fields=(("name", text),))
-    lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(outcome, True))]
+    result = Result(text, fields=(("name", text),))
+    lines = [*_printed(lambda: headless._print_array(iter(shown))), *_printed(lambda: headless._show(result, True))]
     for line in lines:
         tally.text(line)
     said = json.loads("".join(lines[:-1])), json.loads(lines[-1])

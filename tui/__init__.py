@@ -1,1 +1,1 @@
-"""The dashboard and the command line: the faces of the backend."""
+"""The dashboard and the command line: the two front ends of the backend."""

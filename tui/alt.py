@@ -1,4 +1,4 @@
-"""Takes Alt and a key for Esc and then the key: terminals send the same for both, and Alt means nothing here."""
+"""Splits Alt and a key into Esc and the key: terminals send the same for both, and no key with Alt is bound here."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,13 +6,13 @@ from textual.events import Event, Key
 from textual.keys import _character_to_key
 
 _BY_WORDS = {"alt+b": "ctrl+left", "alt+f": "ctrl+right"}
-"""What some terminals send for Alt and an arrow, which goes from word to word in a field."""
+"""What some terminals send for Alt and an arrow, and the key that moves by a word in a field."""
 
 
 def apart(event: Event, in_field: Callable[[], bool]) -> Iterator[Event]:
-    """Yield the two keys that a key with Alt may be, typed at the same time; any other event as it is.
+    """Yield the two keys that a key with Alt stands for, with the same time; yield any other event unchanged.
 
-    Where a terminal tells Alt from Esc, by the kitty protocol, such a key has no character, and stays as it is.
+    A terminal with the kitty protocol distinguishes Alt from Esc: its keys with Alt have no character and stay one key.
     """
     if not isinstance(event, Key) or not event.key.startswith("alt+") or not event.character:
         yield event

@@ -1,4 +1,4 @@
-"""CloudmeshApp: wires the cache that is followed, jobs and screens together."""
+"""CloudmeshApp: connects the session, the jobs and the screens."""
 
 import asyncio
 import gc
@@ -45,14 +45,14 @@ TICK = 1.0
 """Seconds between repaints of ages and flights."""
 
 COLLECT_AFTER = 1.0
-"""Seconds after which garbage is collected, where tui.cli has put that off for the start."""
+"""Seconds after the start when garbage collection begins; tui.cli turns it off for the start."""
 
 REOPEN_EVERY = 5.0
 """Seconds between attempts to open a cache that cannot be opened, and to read one that cannot be read."""
 
 
 def utc_now() -> datetime:
-    """Return the time that ages and flights are reckoned to."""
+    """Return the present time, for ages and flights."""
     return datetime.now(UTC)
 
 
@@ -71,12 +71,12 @@ PALETTE = Binding(
     "palette",
     show=False,
     priority=True,
-    tooltip="Search commands, and VMs by name",
+    tooltip=f"Search commands, and {', '.join(kind.nouns for kind in KINDS.values() if kind.in_palette)} by name",
 )
 
 
 class CloudmeshApp(Orderly):
-    """The dashboard. Threads post messages; the handlers here, on the event loop, are all that touches widgets."""
+    """The dashboard. Threads post messages; only the handlers here, on the event loop, touch widgets."""
 
     TITLE = "cloudmesh"
     CSS_PATH: ClassVar = ["../styles/app.tcss", "../styles/table.tcss", "../styles/dialogs.tcss"]
@@ -112,45 +112,45 @@ class CloudmeshApp(Orderly):
 
     @property
     def session(self) -> Session | None:
-        """The session that is shown; None before the cache is open."""
+        """The session on screen; None before the cache is open."""
         return self.following.session
 
     def opening(self) -> float | None:
-        """Return when a job began that ends with a window, None where there is none."""
+        """Return when the job started that opens a window at its end; None where there is none."""
         return self._jobs.opening()
 
     def get_default_screen(self) -> Screen[None]:
-        """Return our screen: pushed onto textual's empty one, it would be the second to be laid out."""
+        """Return our screen: pushed onto textual's empty screen, it would be laid out only after that."""
         return self.main
 
     def on_mount(self) -> None:
-        """Show the screen at once; the cache is opened behind it."""
+        """Show the screen at once; a job opens the cache."""
         if self.console.color_system in ("standard", None) and not self.is_headless:
-            self.theme = "ansi-dark"  # the terminal's own sixteen colours, rather than the nearest to ours
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._strayed(context))
+            self.theme = "ansi-dark"  # the terminal's own sixteen colours, not the nearest to ours
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._loop_failed(context))
         if not gc.isenabled():
             self.set_timer(COLLECT_AFTER, _collect)
         self.set_interval(TICK, self._tick)
 
     async def on_event(self, event: Event) -> None:
-        """Take a key typed right after Esc for what it is; see tui.alt."""
+        """Separate Esc from a key typed right after it; see tui.alt."""
         for each in apart(event, lambda: isinstance(self.focused, Input)):
             await super().on_event(each)
 
     def on_unmount(self) -> None:
-        """Let go of everything; no thread is waited for."""
+        """Cancel and close everything; wait for no thread."""
         self._jobs.close()
         self.following.close()
 
-    # --- the session and its cache -----------------------------------------------------------------------------------
+    # --- the session and its cache ------------------------------------------------------------------------------------
 
     @on(MainScreen.Painted)
     def _painted(self) -> None:
-        """Open the cache: not before, because what the worker imports would hold the first frame up."""
+        """Open the cache. Before this, the imports of the job would delay the first frame."""
         self.following.open()
 
     def _unusable(self, error: ConfigError) -> None:
-        """End where only the user can mend what is wrong: what was read of the configuration stays read."""
+        """End: only the user can correct this error, and the configuration is read only once."""
         self.exit(error.exit_status, message=Text(safe(str(error))))
 
     def _session_changed(self) -> None:
@@ -158,7 +158,7 @@ class CloudmeshApp(Orderly):
         self.main.refresh_bindings()
 
     def apply(self, change: SettingChange) -> None:
-        """Change a setting of the session that there is now."""
+        """Change a setting of the current session."""
         self.following.apply(change)
 
     def show_location(self) -> None:
@@ -186,26 +186,26 @@ class CloudmeshApp(Orderly):
         self.following.closed(message.kind)
 
     def _tick(self) -> None:
-        StylesCache.get_inner_outer.cache_clear()  # it keeps the lines of every widget that was ever painted
+        StylesCache.get_inner_outer.cache_clear()  # it keeps the lines of every widget ever painted
         self.main.table.tick(self.now())
         self._show_work()
         self.following.tick()
 
-    # --- commands ----------------------------------------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------------------------------
 
     def offered(self) -> list[Command]:
         """Return the commands that can be run now."""
         return [one for one in self.commands if not self.refusal(one)]
 
     def refusal(self, one: Command) -> str:
-        """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
+        """Return why a command cannot run now on any object; "" where it can."""
         if self.session is None:
             return "The cache is not open yet: try again in a moment."
         why = refusal(one, self.session)
         return why.message if why else ""
 
     def completions(self, line: str) -> list[str]:
-        """Return what a typed line may become."""
+        """Return the completions of a typed line."""
         parts = self.following.parts
         return parts.asking.completions(line) if parts else []
 
@@ -217,19 +217,19 @@ class CloudmeshApp(Orderly):
             self._windows.journal(self.session)
 
     def undo(self) -> bool:
-        """Offer to undo what was done last; return whether there is anything."""
+        """Offer to undo the last commands; return whether there is anything to undo."""
         parts = self.following.ready()
         return parts is not None and parts.results.undo()
 
     def show_results(self) -> bool:
-        """List the results of the last commands, and offer to do again what failed; return whether there are any."""
+        """List the results of the last commands, and offer to repeat what failed; return whether there are any."""
         parts = self.following.ready()
         return parts is not None and parts.results.show()
 
     def enter(self, line: str) -> bool:
         """Run a typed line; return False where it is refused at once.
 
-        Before the cache is open nothing that is typed can do harm, so that counts as taken.
+        Before the cache is open this returns True: keys typed after the line can do no harm then.
         """
         parts = self.following.ready()
         return parts is None or parts.asking.enter(line)
@@ -248,16 +248,16 @@ class CloudmeshApp(Orderly):
         """Put a command into the history of the `:` line."""
         self.main.remember(line)
 
-    # --- work and words ----------------------------------------------------------------------------------------------
+    # --- jobs and messages --------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> bool:
-        """Start a job; return False when one of the same key is running."""
+        """Start a job; return False when a job with the same key is running."""
         started = self._jobs.start(job)
         self._show_work()
         return started
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call `act` after a while."""
+        """Call `act` after `seconds`."""
         self.set_timer(seconds, act)
 
     @on(JobMoved)
@@ -279,7 +279,7 @@ class CloudmeshApp(Orderly):
     @on(JobEnded)
     def _job_ended(self, message: JobEnded) -> None:
         job = message.job
-        if not self._jobs.ended(job):  # it was cancelled, and nobody waits for it any more
+        if not self._jobs.ended(job):  # it was cancelled, and its end was reported then
             return
         self._show_work()
         if message.cancelled:
@@ -302,13 +302,13 @@ class CloudmeshApp(Orderly):
             self.say(message.text)
 
     def cancel_work(self) -> None:
-        """Cancel what is under way and say so in its line."""
+        """Cancel the running jobs; the work line shows it."""
         if not self._jobs.cancel():
             self.say("Nothing is under way.")
         self._show_work()
 
     def say(self, text: str, *, done: bool = True) -> None:
-        """Show a result, or why nothing was done."""
+        """Show a result, or the reason why nothing was done."""
         self.main.show_text(safe(text), done=done)
 
     def warn(self, text: str) -> None:
@@ -323,10 +323,10 @@ class CloudmeshApp(Orderly):
             self.following.retract_when_back(error)
 
     def retract(self, error: CloudmeshError) -> None:
-        """Take an error away that is no longer true, if it is still the one shown."""
+        """Remove an error that is no longer true, if it is still on screen."""
         self.main.retract(error)
 
-    # --- windows -----------------------------------------------------------------------------------------------------
+    # --- windows ------------------------------------------------------------------------------------------------------
 
     def open(self, window: Screen[Any], then: Callable[[Any], None] | None = None) -> None:
         """Open a window; `then` gets its answer."""
@@ -341,16 +341,16 @@ class CloudmeshApp(Orderly):
         """Show every key and command."""
         self._windows.help((PALETTE, SUSPEND), offered(self.commands, self.session) if self.session else [])
 
-    # --- ending and suspending ---------------------------------------------------------------------------------------
+    # --- ending and suspending ----------------------------------------------------------------------------------------
 
     def leave(self, status: int) -> None:
-        """End with an exit status, also while the terminal does not read. Of any thread."""
-        self.call_later(self.exit, status)  # not at once: textual fails where it is to end before it has composed
+        """End with an exit status, also while the terminal does not read. Called on any thread."""
+        self.call_later(self.exit, status)  # not at once: textual fails when it ends before it has composed
         if isinstance(self._driver, TerminalDriver):
             self._driver.end()
 
     def abandon(self) -> None:
-        """Give the terminal back while the dashboard hangs. Of any thread."""
+        """Give the terminal back while the dashboard hangs. Called on any thread."""
         if isinstance(self._driver, TerminalDriver):
             self._driver.abandon()
 
@@ -360,14 +360,14 @@ class CloudmeshApp(Orderly):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_suspend_process(self) -> None:
-        """Give the terminal to the shell; its `fg` comes back to the screen as it was."""
+        """Give the terminal to the shell; `fg` brings the screen back as it was."""
         if not isinstance(self._driver, TerminalDriver) or not self._driver.suspend(by_key=True):
             self.say("The dashboard is not suspended: no shell could bring it back.")
 
-    # --- bugs --------------------------------------------------------------------------------------------------------
+    # --- bugs ---------------------------------------------------------------------------------------------------------
 
-    def _strayed(self, context: dict[str, Any]) -> None:
-        """Show an exception that the event loop has caught: asyncio would only log it."""
+    def _loop_failed(self, context: dict[str, Any]) -> None:
+        """Show an exception that the event loop has caught; asyncio would only log it."""
         error = context.get("exception")
         logger.error("the event loop: %s", context.get("message"), exc_info=error)
         if isinstance(error, Exception) and self.main.is_mounted:
@@ -378,18 +378,18 @@ class CloudmeshApp(Orderly):
 
 
 def _collect() -> None:
-    gc.freeze()  # modules, classes and styles: they stay, and need not be examined again
+    gc.freeze()  # modules, classes and styles live until the end: no later collection examines them
     gc.enable()
 
 
-TURN = 0.001
-"""Seconds after which a working thread lets the event loop go on, in place of Python's 0.005."""
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a busy thread yields to the event loop; Python's default is 0.005."""
 
 
 def run(launch: Starts, let_go: Callable[[], object]) -> int:
-    """Open the dashboard and return the exit status; `let_go` closes what was opened where it cannot end by itself."""
-    sys.setswitchinterval(TURN)
+    """Open the dashboard and return the exit status; `let_go` closes what `launch` opened if the dashboard hangs."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     app = CloudmeshApp(launch)
     bugs.report_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending(app.leave, app.abandon, let_go):
-        return app.run() or app.return_code or 0  # the last where textual had to end it: that is a bug
+        return app.run() or app.return_code or 0  # return_code: textual ended it because of a bug

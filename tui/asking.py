@@ -1,4 +1,4 @@
-"""Asks before a command is run: opens its dialog where one is due, with what it would destroy or lose."""
+"""Asks before a command runs: opens its dialog where one is needed, with a preview of what it destroys or loses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +14,7 @@ from backend.commands.naming import named
 from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, offered, refusal
 from backend.commands.table import command
-from backend.errors import CloudmeshError, ConfigError, NotFoundError
-from backend.kinds.keypair import MissingKeypairError
+from backend.errors import CloudmeshError, ConfigError, MissingError, NotFoundError
 from backend.kinds.model import Kind, Row, Scope
 from backend.refresh import Progress
 from backend.text import safe
@@ -29,21 +28,21 @@ if TYPE_CHECKING:
 
 
 _REREAD = 5.0
-"""Seconds after which the rows of a kind that is not open are read again, where names of them are offered."""
+"""Seconds for which names of a kind that is not open are offered before its rows are read again."""
 
 
 class Asking:
-    """What is asked of the user before the runner of one cloud runs a command. All methods are of the event loop."""
+    """Questions to the user before the runner of one cloud runs a command. All methods run on the event loop."""
 
     def __init__(self, host: Host, tables: Tables, runner: "Runner") -> None:
         self._host = host
         self._tables = tables
         self._runner = runner
         self._read: dict[str, tuple[float, Sequence[Row]]] = {}
-        """Rows of kinds that are not open, and when they were asked for."""
+        """Rows of kinds that are not open, each with the time when they were requested."""
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once. The name of a kind alone shows that kind."""
+        """Run a typed line; return False where it is refused at once. The name of a kind alone shows its tab."""
         try:
             words = split(line)
             if (kind := self._kind_named(words)) is not None:
@@ -63,7 +62,7 @@ class Asking:
         return next((kind for kind in kinds if word in (kind.name, kind.plural, *kind.aliases)), None)
 
     def completions(self, line: str) -> list[str]:
-        """Return what a typed line may become: commands that can be run now, and names of what is on the tables."""
+        """Return the completions of a typed line: commands that can run now, and names of objects."""
         session = self._runner.session
         return complete(line, self._names, offered(self._host.commands, session))
 
@@ -77,7 +76,7 @@ class Asking:
         return (str(value) for row in self.rows_of(kind.name) for name in columns if (value := kind.value(row, name)))
 
     def rows_of(self, kind: str) -> Iterable[Row]:
-        """Return the rows of a kind that are known; those of a kind that is not open are there a moment later."""
+        """Return the known rows of a kind; where its tab is not open, a job reads them for a later call."""
         if self._tables.is_open(kind):
             return self._tables.table_of(kind).rows.all()
         asked, rows = self._read.get(kind, (-inf, ()))
@@ -118,7 +117,7 @@ class Asking:
         return True
 
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
-        """Find the rows that these calls of one command name, and show them before anything happens."""
+        """Find the rows that these calls of one command name, and open its dialog on them."""
         session, first = self._runner.session, commands[0]
         kind = self._kind_of(target)
         rest = {name: value for name, value in first.given.items() if name != target.name}
@@ -127,7 +126,7 @@ class Asking:
             if not self._runner.closed:
                 self.dialog(first.command, targets=rows, target=target, given=rest)
 
-        def look_up(job: Job) -> list[Row]:
+        def find_rows(job: Job) -> list[Row]:
             rows = []
             for parsed in commands:
                 context = Context(parsed.at(session), parsed.given, job.check)
@@ -142,10 +141,10 @@ class Asking:
             return rows
 
         word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
-        self._host.start(Job(f"Looking for {word}", look_up, show, opens=True))
+        self._host.start(Job(f"Looking for {word}", find_rows, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
-        """Run a typed command that changes something; where it loses what nothing brings back, open its dialog."""
+        """Run a typed command that changes something; where it loses something for good, open its dialog."""
         session = self._runner.session
 
         def then(found: Preview | None) -> None:
@@ -171,9 +170,9 @@ class Asking:
         scope: Scope | None = None,
         then: "Then" = ignore,
     ) -> None:
-        """Open a command's dialog; `then` gets the command when it has been done.
+        """Open a command's dialog; `then` gets the command after it has succeeded.
 
-        It acts in the scope of each target; without any, in `scope`, or where that is None in that of the session.
+        The command acts in the scope of each target; without targets in `scope`, or in the session's where it is None.
         """
         scopes = {row[-1] for row in targets}
         if len(scopes) == 1:
@@ -197,21 +196,21 @@ class Asking:
         )
 
         def closed(chosen: list[Parsed] | None) -> None:
-            looking.cancel()
+            previewing.cancel()
             if not chosen:
                 return
             if self._runner.closed:
                 self._host.show_error(CloudmeshError("The cloud was switched meanwhile, so nothing was done."))
             elif one.preview and not dialog.previewed:
-                self.ask(chosen[0], "palette")  # now that it is known what it destroys, show that
+                self.ask(chosen[0], "palette")  # the object is known now: show what it destroys
             else:
                 if targets and target and one.effect != "reads":
-                    kind = self._kind_of(target)  # what has been acted on stays marked no longer
+                    kind = self._kind_of(target)  # a row that was acted on loses its mark
                     self._tables.table_of(kind.name).unmark(map(kind.ref, targets))
                 self._runner.run(chosen, then=then, again=again)
 
         def again(parsed: Parsed, failure: CloudmeshError) -> None:
-            """Give back what was typed, with the reason why it was refused."""
+            """Open the dialog again with what was typed and the reason why it was refused."""
             self.dialog(
                 one,
                 targets=targets,
@@ -223,13 +222,13 @@ class Asking:
                 then=then,
             )
 
-        looking = self._preview(dialog, targets, target)
+        previewing = self._preview(dialog, targets, target)
         self._host.open(dialog, closed)
         if dialog.previewed:
-            self._host.start(looking)
+            self._host.start(previewing)
 
     def _preview(self, dialog: CommandDialog, targets: Sequence[Row], target: Param | None) -> Job:
-        """Return the job that finds out what a dialog's command would destroy, and shows it there."""
+        """Return the job that makes the preview of a dialog and shows it there."""
         session, preview = dialog.session, dialog.command.preview
         ids: dict[Scope, list[str]] = {}
         if target is not None and target.kind is not None:
@@ -250,9 +249,9 @@ class Asking:
         return Job("", find_out, dialog.show_preview, dialog.show_no_preview, on_progress=moved, on_wait=dialog.waits)
 
     def again(self, commands: Sequence[Parsed]) -> bool:
-        """Open the dialog of a command with a preview once more: what is lost is shown, and confirmed, again.
+        """Open the dialog of a command with a preview again: the user sees again what is lost, and confirms again.
 
-        Return False where none of the objects is there any more.
+        Return False where all objects are gone.
         """
         one = commands[0].command
         target = one.object
@@ -260,7 +259,7 @@ class Asking:
             self.dialog(one, scope=commands[0].scope)
             return True
         kind = self._kind_of(target)
-        if not self._tables.is_open(kind.name):  # its rows are in the cache alone
+        if not self._tables.is_open(kind.name):  # its rows are only in the cache
             self._confirm(commands, target)
             return True
         words = {(parsed.scope or self._runner.session.scope, parsed.given[target.name]) for parsed in commands}
@@ -272,20 +271,20 @@ class Asking:
             self._host.say("None of them is there any more.")
         return bool(rows)
 
-    def offer_keypair(self, boot: Parsed, error: MissingKeypairError) -> None:
-        """Offer to create the keypair that a boot lacks, and boot then."""
+    def offer_missing(self, parsed: Parsed, error: MissingError) -> bool:
+        """Offer to create the object that a command lacks, then run it; return whether a parameter has an offer."""
+        lacking = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
+        if lacking is None or lacking.offer is None:
+            return False
+        creating, sentence = command(lacking.offer[0]), lacking.offer[1]
+        name = next(param.name for param in creating.params if param.required)
 
-        def boot_with(created: Parsed) -> None:
-            given = {**boot.given, "keypair": created.given["name"]}
-            self._runner.run([replace(boot, given=given)])
+        def run_with(created: Parsed) -> None:
+            self._runner.run([replace(parsed, given={**parsed.given, lacking.name: created.given[name]})])
 
-        self.dialog(
-            command("keypair create"),
-            given={"name": error.name},
-            error=f"{error.message} Create it, and the VM is booted then; or cancel, and nothing is booted.",
-            scope=boot.scope,
-            then=boot_with,
-        )
+        error_text = f"{error.message} {sentence}"
+        self.dialog(creating, given={name: error.name}, error=error_text, scope=parsed.scope, then=run_with)
+        return True
 
     def _kind_of(self, target: Param) -> Kind:
         return self._tables.kinds[target.kind or ""]

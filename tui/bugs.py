@@ -1,4 +1,4 @@
-"""Reports bugs that nothing has caught: a sentence for the user, and the traceback in the log."""
+"""Reports bugs that no code catches: a sentence for the user, and the traceback in the log."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ from backend.log import logger
 
 
 def report_to(report: Callable[[CloudmeshError], object]) -> None:
-    """Call `report`, on any thread, where Python would print the traceback of a thread on the terminal."""
+    """Have Python call `report`, on any thread, instead of printing a thread's traceback on the terminal."""
 
     def thread_failed(found: threading.ExceptHookArgs) -> None:
         if found.exc_value is None or isinstance(found.exc_value, (SystemExit, Cancelled)):
@@ -19,7 +19,7 @@ def report_to(report: Callable[[CloudmeshError], object]) -> None:
         report(bug(f"A part of the program ({name})", found.exc_value))
 
     def ignored(found: "sys.UnraisableHookArgs") -> None:
-        if found.exc_value is not None:  # Python goes on as if nothing had been raised
+        if found.exc_value is not None:  # Python continues as if nothing had been raised
             logger.error("ignored in %r", found.object, exc_info=found.exc_value)
 
     threading.excepthook = thread_failed

@@ -34,7 +34,7 @@ _HELP = "cloudmesh-tui --help lists the options."
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Never:  # argparse would exit; ours is a sentence like any other
+    def error(self, message: str) -> Never:  # argparse would exit: raise an error with a sentence, as everywhere
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", _HELP)
 
     def exit(self, status: int = 0, message: str | None = None) -> Never:  # after --help or --version
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> _Parser:
-    """Return what reads the options; docs/commands.md is made from it too."""
+    """Return the parser of the options; docs/commands.md is made from it too."""
     known = _Parser(
         prog="cloudmesh-tui",
         description="A terminal dashboard for Amazon EC2. Without --refresh or COMMAND it opens the screen.",
@@ -80,10 +80,10 @@ def parser() -> _Parser:
 
 @dataclass
 class Launch:
-    """What a face of the program starts with: the settings as found, and all that must be closed at the end."""
+    """What both front ends start with: the settings, and all that must be closed at the end."""
 
     settings: Settings | None
-    """None for the demo, which makes its own when it starts."""
+    """None for the demo, which makes its settings when it opens."""
     home: Path
     read_only: bool = False
     cloud: str | None = None
@@ -91,7 +91,7 @@ class Launch:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def prestart(self) -> None:
-        """Start the embedded server, where that is the cache, while the screen is still being made."""
+        """Start the embedded server, where it is the cache, while the screen is still being made."""
         if self.settings is not None and self.settings.mongodb.uri.reveal() == "embedded":
             threading.Thread(target=self._start_server, name="server", daemon=True).start()
 
@@ -103,7 +103,7 @@ class Launch:
         server.launch()
 
     def open(self) -> Session:
-        """Open the cache and return the session; blocks for as long as a server takes to answer."""
+        """Open the cache and return the session; blocks until the server answers."""
         from backend.cache import open_cache
         from backend.catalog import KINDS
 
@@ -124,8 +124,8 @@ class Launch:
 
 @contextmanager
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
-    """Read the configuration, and close at the end whatever was opened since."""
-    from backend.catalog import KINDS  # with all commands: --help and --version need none
+    """Read the configuration; at the end, close all that was opened."""
+    from backend.catalog import KINDS  # imported late: --help and --version need no command
 
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
@@ -136,17 +136,17 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             home = config.home()
             settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            _current(settings, home, options.cloud)  # a misspelt name, or no region, is said before anything starts
+            _current(settings, home, options.cloud)  # a misspelt name, or no region, is an error before anything starts
         yield Launch(settings, home, options.read_only, options.cloud, closing)
 
 
 def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
-    """Return the cloud to begin with: that of --cloud, else the one that was chosen last, else the configured one."""
+    """Return the first cloud: that of --cloud, else the one chosen last, else that of the configuration."""
     return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
-    """Take out of the environment what has libcloud write whole requests, keys and all; return what to say of it."""
+    """Remove the variable that makes libcloud write whole requests with their keys; return the warnings."""
     if environ.pop("LIBCLOUD_DEBUG", ""):
         return (
             "LIBCLOUD_DEBUG is ignored: it would write keys and signatures. For a log without them: --log-file FILE "
@@ -160,26 +160,28 @@ Run = Callable[[argparse.Namespace, list[str], Interrupt], int]
 
 
 def program() -> Never:
-    """Run the program and end its process at once: all is closed, and libraries would wait for their threads."""
+    """Run the program and end its process at once: all is closed, but libraries would still wait for their threads."""
     status = main()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or None: there is nowhere to report it
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None: nothing can be reported
             stream.flush()
     os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
-    """Run the program and return its exit status; `run` is what it does once the options are understood."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold keys
+    """Run the program and return its exit status; `run` takes the parsed options."""
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
+    )  # a core dump would contain keys
     redact.know_environment(os.environ)
     log.keep_off_screen()
     bugs.report_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # in a locale without ●, a ? is better than no table
+        sys.stdout.reconfigure(errors="replace")  # in a locale without ●, print ? instead of failing
     with output.explained():
         try:
             status = _guarded(argv, run or _run)
-            _flush()  # here, where a reader that has gone away can still be told from a bug
+            _flush()  # here, where a closed pipe can still be distinguished from a bug
             return status
         except BrokenPipeError:  # `cloudmesh-tui image list | head`
             output.give_up()
@@ -224,8 +226,8 @@ def _start_log(options: argparse.Namespace) -> None:
 
 
 def _complain(error: CloudmeshError) -> int:
-    """Say on stderr and in the log what failed, and return the exit status."""
-    sentence = safe(str(error))  # it may quote names that strangers gave
+    """Write on stderr and in the log what failed; return the exit status."""
+    sentence = safe(str(error))  # it may contain names that other people chose
     log.logger.error("%s", sentence)
     print(sentence, file=sys.stderr)
     return error.exit_status
@@ -245,27 +247,27 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
             return run(launch, launch.closing.close)
     from tui import headless
 
-    # Wrong words are said before anything starts.
-    job = headless.task(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
+    # Wrong words are an error before anything starts.
+    task = headless.task(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):
             if note:
                 log.logger.warning("%s", note)
                 print(safe(note), file=sys.stderr)
-        return job(session, options.json)
+        return task(session, options.json)
 
 
 _COLOURS = frozenset({"auto", "standard", "256", "truecolor", "windows"})
-"""What TEXTUAL_COLOR_SYSTEM may say."""
+"""The values that TEXTUAL_COLOR_SYSTEM may have."""
 
 
 def tune() -> None:
-    """Set, before textual is imported, what makes the dashboard start and answer quickly."""
-    # A tenth of the start would go into looking for garbage among what it makes to stay; the app turns it on.
+    """Before textual is imported, set what makes the dashboard start and respond quickly."""
+    # Collecting garbage would take a tenth of the start and find nothing; the app turns it on later.
     gc.disable()
-    os.environ.setdefault("TEXTUAL_FPS", "120")  # a letter's rows follow it after 8 ms at most, not 16
-    # For textual's developers. A wrong one would end the program, and a log has what is typed.
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # at most 8 ms, not 16, from a letter to its rows
+    # For textual's developers. A wrong value would end the program, and the log would contain what is typed.
     for name in ("TEXTUAL_DRIVER", "TEXTUAL_LOG"):
         os.environ.pop(name, None)
     if os.environ.get("TEXTUAL_COLOR_SYSTEM") not in _COLOURS:
@@ -276,15 +278,15 @@ _M_ARENA_MAX = -8
 
 
 def few_arenas() -> None:
-    """Have the C library keep two heaps: with one a thread, each of many short threads leaves its own full of holes."""
-    import ctypes  # not at the start, which it would slow down
+    """Limit the C library to two heaps: with a heap for each short thread, the memory becomes fragmented."""
+    import ctypes  # imported late: it slows the start down
 
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_M_ARENA_MAX, 2)
 
 
 def _need_terminal() -> None:
-    # textual reads the one and draws on the other.
+    # textual reads stdin and draws on stderr.
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise UsageError(
             "The dashboard needs a terminal, and there is none.",

@@ -1,4 +1,4 @@
-"""The one rule for what happens first when a command is asked for: it runs, or a dialog opens, or a tab is shown."""
+"""Decides what happens first when the user asks for a command: it runs, a dialog opens, or a tab is shown."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from backend.kinds.model import Ref
 from backend.session import Session
 
 Way = Literal["key", "palette", "line"]
-"""How a command is asked for. A dialog whose fields were filled counts as the palette: its command was picked."""
+"""How the user asks for a command. A dialog with its fields filled counts as the palette: the command was picked."""
 
 
 class Step(Enum):
     """What happens first."""
 
-    SHOW = "show the tab that has the same, or the journal"
+    SHOW = "show the tab that has its rows, or the journal"
     ASK_ON_ROWS = "open its dialog on the chosen rows"
-    ASK = "open its dialog with what was given filled in"
-    CONFIRM = "find the object that is named, and open its dialog on it"
-    WEIGH = "find out what it loses: open its dialog where nothing brings that back, else run it"
+    ASK = "open its dialog with the given arguments filled in"
+    CONFIRM = "find the object by its name, and open the dialog on it"
+    WEIGH = "find out what it loses: open its dialog where the loss is final, else run it"
     RUN = "run it"
 
 
@@ -29,15 +29,15 @@ class Chosen:
     """The rows that a key acts on."""
 
     target: Param
-    """The parameter that they fill."""
+    """The parameter that gets the rows."""
     refs: Sequence[Ref]
     which: str = ""
-    """Which rows these are, as a dialog says it; "" where that is plain to see."""
+    """Which rows these are, for a dialog; "" where that is obvious."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A command that is asked for."""
+    """A command that the user asks for."""
 
     parsed: Parsed
     way: Way
@@ -60,7 +60,7 @@ class Request:
 
     @property
     def names_object(self) -> bool:
-        """Whether it says what it acts on."""
+        """Whether it names the object that it acts on."""
         target = self.parsed.command.object
         return target is not None and target.name in self.parsed.given
 
@@ -68,14 +68,14 @@ class Request:
 RULES: tuple[tuple[str, Callable[[Request, Session], bool], Step], ...] = (
     ("shows what a tab shows", lambda one, _: one.parsed.command.shows is not None, Step.SHOW),
     (
-        "a key, on rows, for more than a look at one",
+        "a key, on rows, of a command that does more than show one",
         lambda one, _: one.chosen is not None and (not one.reads or one.parsed.command.asks),
         Step.ASK_ON_ROWS,
     ),
     ("lacks something", lambda one, session: bool(one.parsed.missing(session)), Step.ASK),
     ("changes something, with nothing given", lambda one, _: one.changes and not one.parsed.given, Step.ASK),
     ("destroys what it names", lambda one, _: one.destroys and one.names_object, Step.CONFIRM),
-    ("destroys what it finds by itself", lambda one, _: one.destroys, Step.ASK),
+    ("destroys something and names nothing", lambda one, _: one.destroys, Step.ASK),
     (
         "changes what it names, but was not typed",
         lambda one, _: one.changes and one.way != "line" and one.names_object,
@@ -93,5 +93,5 @@ RULES: tuple[tuple[str, Callable[[Request, Session], bool], Step], ...] = (
 
 
 def first_step(request: Request, session: Session) -> Step:
-    """Return what happens first when a command is asked for that the session may run."""
+    """Return the first step towards a command that the session may run."""
     return next(step for _, holds, step in RULES if holds(request, session))

@@ -1,4 +1,4 @@
-"""The terminal: reads any input, stops and continues as a job of its shell, and restores the terminal at the end."""
+"""The terminal: reads any input, stops and continues as a shell job does, and restores the terminal at the end."""
 
 import os
 import select
@@ -16,27 +16,27 @@ from tui.ending import HUNG_UP
 from tui.keyboard import Keyboard
 from tui.writer import Output, in_front
 
-_LOOK = 0.1
-"""Seconds between two checks of the reading thread whether it is to end."""
+_POLL = 0.1
+"""Seconds between two checks of the reading thread whether it must end."""
 
 _LEAVING = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
-"""What textual writes to leave: no mouse, pastes as typed, lines that wrap, plain keys, the main screen, the cursor."""
+"""What textual writes at its end: mouse and paste modes off, wrapping on, plain keys, the main screen, the cursor."""
 
 
 class TerminalDriver(LinuxDriver):
-    """textual's own driver with another reader and writer; it stops as a job of a shell does."""
+    """textual's driver with another reader and writer; it stops and continues as a shell job does."""
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert sys.__stderr__ is not None  # noqa: S101 - for mypy: tui.cli has checked
-        self._output = Output(sys.__stderr__, self._gone)
+        self._output = Output(sys.__stderr__, self._hung_up)
         self._file = cast(Any, self._output)
         self._ending, self._continued = Event(), Event()
         self._suspending = False
 
-    # --- writing -----------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, data: str) -> None:
         """Write to the terminal; nothing while it belongs to the shell."""
@@ -44,7 +44,7 @@ class TerminalDriver(LinuxDriver):
             super().write(data)
 
     def _query_in_band_window_resize(self) -> None:
-        """Do not ask for sizes in the input: the system reports them, and what comes in may be anything."""
+        """Do not ask the terminal for its size: the system reports it, and input cannot be trusted."""
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
@@ -53,7 +53,7 @@ class TerminalDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back as it was; one that does not read is not waited for."""
+        """Give the terminal back as it was; do not wait for a terminal that does not read."""
         if self._writer_thread is None or not self._writer_thread.is_alive():
             return
         self._output.hurry()
@@ -63,18 +63,18 @@ class TerminalDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
-        """Wait for what is written, and leave the screen even where the terminal did not read all of it."""
+        """Wait until all is written; leave the screen even where the terminal has not read all of it."""
         super().close()
         if self._output.dropped:
             self._output.insist(_LEAVING)
 
     def end(self) -> None:
-        """Wait for the terminal no more, and do not take it again. Of any thread."""
+        """Stop waiting for the terminal, and do not take it again. Called on any thread."""
         self._ending.set()
         self._output.hurry()
 
     def abandon(self) -> None:
-        """Give the terminal back at once, while the dashboard may hang anywhere. Of any thread."""
+        """Give the terminal back at once, wherever the dashboard hangs. Called on any thread."""
         self.end()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # else it would stop this process
         if self.attrs_before is not None and in_front(self.fileno):
@@ -84,16 +84,16 @@ class TerminalDriver(LinuxDriver):
                 return
         self._output.insist(_LEAVING)
 
-    def _gone(self) -> None:
+    def _hung_up(self) -> None:
         self._ending.set()
         self._app.call_later(self._app.exit, HUNG_UP)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def _run_input_thread(self) -> None:
         try:
             self.run_input_thread()
-        except Exception as error:  # noqa: BLE001 - it ends the dashboard with a sentence, as any other bug does
+        except Exception as error:  # noqa: BLE001 - the dashboard ends with a sentence, as after any other bug
             self._app.call_later(self._app._handle_exception, error)
 
     def run_input_thread(self) -> None:
@@ -101,24 +101,24 @@ class TerminalDriver(LinuxDriver):
         keyboard = Keyboard()
         while not self.exit_event.is_set():
             wait = keyboard.wait
-            if not select.select([self.fileno], [], [], _LOOK if wait is None else min(_LOOK, wait))[0]:
+            if not select.select([self.fileno], [], [], _POLL if wait is None else min(_POLL, wait))[0]:
                 for event in keyboard.tick():
                     self.process_message(event)
                 continue
             try:
                 data = os.read(self.fileno, 4096)
-            except BlockingIOError:  # another process has set that, and reads as well
+            except BlockingIOError:  # another process has made the terminal non-blocking and reads too
                 continue
             except OSError as error:
                 logger.info("the terminal has gone away (%s)", error.strerror)
                 data = b""
             if not data:
-                self._gone()
+                self._hung_up()
                 return
             for event in keyboard.feed(data):
                 self.process_message(event)
 
-    # --- stopping and coming back ------------------------------------------------------------------------------------
+    # --- stopping and coming back -------------------------------------------------------------------------------------
 
     def _sigtstp_application(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self.suspend)  # not here: this may be in the middle of a write
@@ -129,16 +129,16 @@ class TerminalDriver(LinuxDriver):
             self._loop.call_soon_threadsafe(self._come_back)
 
     def suspend(self, *, by_key: bool = False) -> bool:
-        """Give the terminal to the shell, stop the job, and come back with the screen repainted when it goes on.
+        """Give the terminal to the shell and stop; repaint the screen when the shell continues this job.
 
-        A key does not stop what no shell would continue: then it returns False.
+        Return False where a key asks for it and no shell could continue the job: then nothing stops.
         """
         if self._suspending or self._ending.is_set():
             return True
         self._suspending = True
         self.suspend_application_mode()
         stopped = self._stop(by_key=by_key)
-        # After `bg` it stops again: it has nothing to do without a screen.
+        # After `bg` it stops again: without a terminal it has nothing to do.
         while stopped and not self._ending.is_set() and not in_front(self.fileno):
             self._stop(by_key=by_key)
         self._suspending = False
@@ -146,13 +146,13 @@ class TerminalDriver(LinuxDriver):
         return stopped
 
     def _stop(self, *, by_key: bool) -> bool:
-        """Stop until something continues it; return False where that is not done."""
+        """Stop until something continues this process; return False where it did not stop."""
         try:
             os.tcgetpgrp(self.fileno)
-        except OSError:  # no shell, but something else that sends signals
+        except OSError:  # no shell: another program has sent the signal
             os.kill(os.getpid(), signal.SIGSTOP)
             return True
-        # As the terminal does it: all of the job, for its shell to go on. The system ignores it where there is none.
+        # As the terminal does: stop the whole job, so that its shell continues it. Without a shell, nothing stops.
         self._continued.clear()
         before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.killpg(os.getpgrp(), signal.SIGTSTP)
@@ -163,12 +163,12 @@ class TerminalDriver(LinuxDriver):
         return self._continued.is_set()
 
     def _come_back(self) -> None:
-        """Take the terminal again after a stop that nothing could prepare for."""
+        """Take the terminal again after SIGSTOP, which cannot be handled."""
         if not self._ending.is_set() and in_front(self.fileno):
             self.suspend_application_mode()
             self._take_again()
 
     def _take_again(self) -> None:
-        if not self._ending.is_set():  # else a signal came while it was stopped
+        if not self._ending.is_set():  # set: a signal came while the process was stopped
             self.resume_application_mode()
             self._app.refresh(layout=True)

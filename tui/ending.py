@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from backend.log import logger
 
 GRACE = 1.3
-"""Seconds that the dashboard has to end by itself."""
+"""Seconds that the dashboard has to end normally."""
 
 CLOSING = 0.4
-"""Seconds that what it has opened has to be closed after that."""
+"""Seconds after that to close the cache and the embedded server."""
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def status(number: int) -> int:
-    """Return the exit status of what a signal ends."""
+    """Return the exit status of a process that a signal ends."""
     return 128 + number
 
 
@@ -31,23 +31,23 @@ HUNG_UP = status(signal.SIGHUP)
 def ending(
     leave: Callable[[int], object], abandon: Callable[[], object], let_go: Callable[[], object]
 ) -> Iterator[None]:
-    """Watch for signals and the terminal's end while the block runs, and call `leave` on a thread when either comes.
+    """Watch for signals and a hang-up of the terminal while the block runs; then call `leave` on a thread.
 
-    It takes the exit status. When the block does not end in time, `abandon` is called, which restores the terminal;
-    then `let_go`, which closes what was opened; and the process is ended even while they hang.
+    `leave` takes the exit status. Where the block does not end in time, `abandon` restores the terminal, then `let_go`
+    closes what was opened. The process ends even where these hang.
     """
     ended = threading.Event()
     arrived, noting = os.pipe()
     os.set_blocking(noting, False)
 
-    def note(number: int, _frame: object) -> None:  # in the middle of anything: it takes no lock
+    def note(number: int, _frame: object) -> None:  # it may interrupt any code, so it takes no lock
         os.write(noting, bytes([number]))
 
     def watch() -> None:
         assert sys.__stdin__ is not None  # noqa: S101 - for mypy: tui.cli has checked
         poll = select.poll()
         poll.register(arrived, select.POLLIN)
-        poll.register(sys.__stdin__.fileno(), 0)  # 0: it wakes for a hang-up alone, or where it cannot tell
+        poll.register(sys.__stdin__.fileno(), 0)  # 0: it wakes only for a hang-up or an error
         while True:
             found = dict(poll.poll())
             if ended.is_set():
@@ -60,7 +60,7 @@ def ending(
             if found.get(sys.__stdin__.fileno(), 0) & select.POLLHUP:
                 logger.info("the terminal has gone away")
                 nowhere = os.open(os.devnull, os.O_RDWR)
-                for file in (0, 1, 2):  # what is still drawn must not fail
+                for file in (0, 1, 2):  # later writes of textual must not fail
                     os.dup2(nowhere, file)
                 _end(HUNG_UP)
                 return

@@ -1,4 +1,4 @@
-"""Opens the cache and follows it: one session, with its tables, its watcher and its runner."""
+"""Opens the cache and follows its changes: one session, with its tables, watchers and runner."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Starts(Protocol):
-    """What opens the session; see tui.cli.Launch."""
+    """Opens the session; see tui.cli.Launch."""
 
     def open(self) -> Session:
         """Open the cache and return the session; blocks."""
@@ -33,17 +33,17 @@ class Starts(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that work on one session; another cloud has others."""
+    """The parts that work on one session; a switch to another cloud makes new ones."""
 
     watchers: dict[str, Watcher]
-    """By kind, of all that have flights."""
+    """By kind: one for each kind that has flights."""
     listings: Listings
     runner: Runner
     asking: Asking
     results: Results
 
     def close(self) -> None:
-        """Follow, paint and start nothing any more."""
+        """Stop all parts: nothing more is followed, painted or started."""
         for watcher in self.watchers.values():
             watcher.close()
         self.listings.close()
@@ -51,9 +51,9 @@ class Parts:
 
 
 class Following:
-    """The session that is shown, and what follows its cache; another cloud has another session.
+    """The session on screen, and the feed of its cache; a switch to another cloud makes a new session.
 
-    All methods are of the event loop; `post` sends it a message from any thread.
+    All methods run on the event loop; `post` sends it a message from any thread.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Following:
         on_unusable: Callable[[ConfigError], None],
         on_change: Callable[[], None],
     ) -> None:
-        """`on_unusable` gets an error that only the user can mend; `on_change` is called with another session."""
+        """`on_unusable` gets an error that only the user can correct; `on_change` is called after a change."""
         self._launch = launch
         self._host = host
         self._tables = tables
@@ -80,12 +80,12 @@ class Following:
         self.session: Session | None = None
         self.parts: Parts | None = None
         self.lost: CloudmeshError | None = None
-        """Why the cache cannot be reached now."""
+        """Why the cache is unreachable now; None where it is not."""
         self._until_back: CloudmeshError | None = None
-        """The last error that is no longer true when the cache is back."""
+        """The last error that becomes untrue when the cache is back."""
 
     def close(self) -> None:
-        """Let go of everything; no thread is waited for."""
+        """Close everything; wait for no thread."""
         if self.parts:
             self.parts.close()
         self._closing.close()
@@ -107,13 +107,13 @@ class Following:
         return [*words, "CACHE LOST"] if self.lost else words
 
     def retract_when_back(self, error: CloudmeshError) -> None:
-        """Retract an error when the cache is back: what failed is read again then."""
+        """Retract an error when the cache is back: all is read again then."""
         self._until_back = error
 
-    # --- opening -----------------------------------------------------------------------------------------------------
+    # --- opening ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the cache on a job; nothing happens where that is under way."""
+        """Open the cache on a job; do nothing where that job is running."""
 
         def opened(_job: Job) -> Session:
             return self._launch.open()
@@ -121,9 +121,9 @@ class Following:
         self._host.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
 
     def ready(self) -> Parts | None:
-        """Return the parts that work on the session; where the cache is not open, say so, open it and return None."""
+        """Return the parts of the session; where the cache is not open, say so, open it and return None."""
         if self.parts is None:
-            self.open()  # the user may have cancelled it
+            self.open()  # the user may have cancelled the job
             self._host.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
         return self.parts
 
@@ -139,7 +139,7 @@ class Following:
             self._host.later(self._reopen_every, self.open)
 
     def notice(self, text: str) -> None:
-        """Say in every table why it has no rows."""
+        """Show in every table why it has no rows."""
         for kind in self._tables.kinds:
             self._tables.table_of(kind).notice = text
 
@@ -162,7 +162,7 @@ class Following:
                 self._host.warn(text)
         self._switch(session, self._feed)
 
-    # --- one session, then another -----------------------------------------------------------------------------------
+    # --- one session, then another ------------------------------------------------------------------------------------
 
     def _switch(self, session: Session, feed: "Feed") -> None:
         if self.parts:
@@ -197,21 +197,21 @@ class Following:
         return Parts(watchers, listings, runner, asking, results)
 
     def apply(self, change: SettingChange) -> None:
-        """Change a setting of the session that there is now."""
+        """Change a setting of the current session."""
         if self.session is None or self.parts is None or self._feed is None:
             return
         session = self.session.changed(change)
         if session.scope != self.session.scope:
             self._switch(session, self._feed)
             return
-        self.session = self.parts.runner.session = session  # the same rows, and what can be undone stays
+        self.session = self.parts.runner.session = session  # same cloud: the rows and the undo stay
         self.parts.listings.go_on(session)
         self._on_change()
 
-    # --- the cache ---------------------------------------------------------------------------------------------------
+    # --- the cache ----------------------------------------------------------------------------------------------------
 
     def changed(self, change: "Change") -> None:
-        """Show a change of the cache's rows, and follow the flights in it."""
+        """Show a change of the cache's rows, and follow the flights in these rows."""
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
@@ -220,7 +220,7 @@ class Following:
                 watcher.saw(row)
 
     def connection(self, lost: str | None) -> None:
-        """Say that the cache was lost, for this reason, or that it is back (None), and read it again."""
+        """Report that the cache was lost, with the reason; None: report that it is back, and read it again."""
         before, self.lost = self.lost, CacheLostError(lost) if lost else None
         self._on_change()
         if self.lost:
@@ -233,7 +233,7 @@ class Following:
             self.parts.listings.load_all()
 
     def shown(self, kind: str) -> None:
-        """Read a kind that has come into sight, where it is not read, and refresh it where it is stale."""
+        """Read the kind that is now shown, where it is not read, and refresh it where it is stale."""
         if self.parts:
             self.parts.listings.shown(kind)
 
@@ -243,7 +243,7 @@ class Following:
             self.parts.listings.forget(kind)
 
     def tick(self) -> None:
-        """Show ages, and refresh the kind that is shown where it is stale."""
+        """Update the ages, and refresh the shown kind where it is stale."""
         if self.parts:
             self.parts.listings.show_ages()
             self.parts.listings.freshen(self._tables.kind)

@@ -1,4 +1,4 @@
-"""An app that a bug ends with a sentence and the exit status 1; its traceback is in the log."""
+"""An app that a bug ends with one sentence and exit status 1; the traceback is in the log."""
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -11,13 +11,13 @@ from tui.driver import TerminalDriver
 
 
 class Guarded(App[int]):
-    """textual's own prints the traceback, with the values of all variables in it, keys included."""
+    """An app without tracebacks on the terminal: textual's show the values of all variables, keys included."""
 
     def __init__(self) -> None:
         super().__init__(driver_class=TerminalDriver)
 
     def _handle_exception(self, error: Exception) -> None:
-        if self._exit:  # textual fails on screens that it has just begun to make, and takes away
+        if self._exit:  # textual fails on screens that it removes before they are complete
             logger.info("failed while the dashboard ended", exc_info=error)
             return
         logger.error("the dashboard failed", exc_info=error)
@@ -26,7 +26,7 @@ class Guarded(App[int]):
     def panic(self, *renderables: RenderableType) -> None:
         """End as after any other bug.
 
-        Parts of textual hand over a rendered traceback alone: its text is for the log, and not for the screen.
+        Parts of textual pass only a rendered traceback: it goes to the log, never to the screen.
         """
         if self._exception is None:
             self._return_code = 1

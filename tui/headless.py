@@ -33,7 +33,7 @@ from tui import printing
 from tui.interrupt import Interrupt
 
 Task = Callable[[Session, bool], int]
-"""Something to run: takes the session and whether JSON is wanted, returns the exit status."""
+"""What the arguments ask for: takes the session and whether to print JSON, returns the exit status."""
 
 
 def task(
@@ -44,13 +44,13 @@ def task(
     yes: bool,
     production: Sequence[str] = (),
 ) -> Task:
-    """Return the task that the arguments ask for; raises UsageError when they cannot be understood.
+    """Return the task that the arguments ask for; raise UsageError where they are wrong.
 
-    `production` is what confirms that production objects are destroyed: names or ids, or several joined by commas.
+    `production` has the names or ids of production objects that may be destroyed, or several joined by commas.
     """
     if refresh is not None:
         _check_confirms_nothing("--refresh", production)
-        # `words` are kinds too: an option may stand between --refresh and them.
+        # `words` are kinds too: an option may come between --refresh and these.
         kinds = [kind_named(word) for word in (*refresh, *words)] or list(KINDS.values())
         return partial(_refresh, list(dict.fromkeys(kinds)))
     parsed = parse(words)
@@ -60,7 +60,7 @@ def task(
         )
     if parsed.command.effect != "destroys":
         _check_confirms_nothing(parsed.line, production)
-    # A name may have commas and blanks itself.
+    # A name may itself have commas and blanks.
     named = frozenset(name for word in production for part in (word, *word.split(",")) for name in (part, part.strip()))
     return partial(_command, replace(parsed, production=named - {""}), interrupt)
 
@@ -72,7 +72,7 @@ def _check_confirms_nothing(what: str, production: Sequence[str]) -> None:
 
 def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bool) -> int:
     if parsed.command.effect != "reads" or parsed.command.shows == "journal":
-        # What changes nothing itself, or lets the user choose among what is left, sends nothing again.
+        # A command that is not journalled sends nothing again; journal resume lets the user choose first.
         _recover(session, interrupt, resend=is_journalled(parsed.command, parsed.given))
     logger.info("%s: begins", safe(parsed.line))
     with (
@@ -80,17 +80,17 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
     ):
         _show_losses(parsed, session, interrupt)
-        outcome = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
-    logger.info("%s: %s", safe(parsed.line), safe(outcome.failure or outcome.message or "done"))
-    _show(outcome, as_json)
-    for text in (outcome.lost, outcome.failure):
+        result = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
+    logger.info("%s: %s", safe(parsed.line), safe(result.failure or result.message or "done"))
+    _show(result, as_json)
+    for text in (result.lost, result.failure):
         if text:
             print(safe(text), file=sys.stderr)
-    return 1 if outcome.failure else 0
+    return 1 if result.failure else 0
 
 
 def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None:
-    """Say on stderr, before it is done, what a command loses that destroys nothing by itself, such as a stop."""
+    """Before a command such as a stop runs, write on stderr what it loses although it destroys nothing."""
     found = losses(parsed, session, interrupt.check)
     if found is None:
         return
@@ -106,7 +106,7 @@ def _show_losses(parsed: Parsed, session: Session, interrupt: Interrupt) -> None
 
 
 def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:
-    """Look for the outcome of what an earlier run left unfinished, and say it on stderr."""
+    """Find the outcome of commands that an earlier run left unfinished, and write it on stderr."""
     with interrupt.changing():
         found = recover(session, interrupt.check, resend=resend)
     for text in (*found.messages, *found.failures):
@@ -139,46 +139,46 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
     return 1 if any(one.error for one in done) else 0
 
 
-# --- printing --------------------------------------------------------------------------------------------------------
+# --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _show(outcome: Result, as_json: bool) -> None:
-    if outcome.failure and outcome.rows == ():
-        return  # that there are none is not known
-    if outcome.rows is not None and outcome.kind is not None:
-        kind = outcome.kind
+def _show(result: Result, as_json: bool) -> None:
+    if result.failure and result.rows == ():
+        return  # unknown, not none
+    if result.rows is not None and result.kind is not None:
+        kind = result.kind
         if as_json:
-            _print_array(as_object(kind, row) for row in outcome.rows)
+            _print_array(as_object(kind, row) for row in result.rows)
         else:
-            _print_rows(kind, outcome.rows)
-    elif as_json and outcome.differences:
-        for one in outcome.differences:
+            _print_rows(kind, result.rows)
+    elif as_json and result.differences:
+        for one in result.differences:
             _print_json(one)
     elif as_json:
-        # A flight is a tuple, which json would write as an array before it asked for its plain form.
-        text = {"text": outcome.text} if outcome.text else {}
-        print(_json({"message": outcome.message, **fields_as_json(outcome.kind, outcome.fields), **text}))
-    elif outcome.text:
-        _print_text(outcome.text)
-        if outcome.message:
-            print(safe(outcome.message), file=sys.stderr)
+        # A flight is a tuple: json would write it as an array without asking for its plain form.
+        text = {"text": result.text} if result.text else {}
+        print(_json({"message": result.message, **fields_as_json(result.kind, result.fields), **text}))
+    elif result.text:
+        _print_text(result.text)
+        if result.message:
+            print(safe(result.message), file=sys.stderr)
     else:
-        print(safe(outcome.message))
-        failed = sum(part.error is not None for part in outcome.parts)
-        for part in outcome.parts:
-            # Why one alone has failed is said on stderr; of several, each line has its own reason.
+        print(safe(result.message))
+        failed = sum(part.error is not None for part in result.parts)
+        for part in result.parts:
+            # The reason of a single failure is on stderr; of several, each line has its own reason.
             why = part.error if failed > 1 else "failed"
             said = why if part.error else part.outcome.message if isinstance(part.outcome, Result) else ""
             print(f"  {safe(part.parsed.line)}: {safe(str(said))}")
-        if outcome.undo:
-            print(f"To take it back: {safe(outcome.undo)}")
-        if outcome.shows_fields:
-            names, texts = zip(*field_texts(outcome.kind, outcome.fields), strict=True)
+        if result.undo:
+            print(f"To undo it: {safe(result.undo)}")
+        if result.shows_fields:
+            names, texts = zip(*field_texts(result.kind, result.fields), strict=True)
             printing.write([printing.Column(names), printing.Column(texts)])
 
 
 def _print_text(text: str) -> None:
-    """Print lines: escaped on a terminal, else as they are."""
+    """Print lines: escaped on a terminal, else unchanged."""
     print(safe_lines(text) if sys.stdout is not None and sys.stdout.isatty() else text.removesuffix("\n"))
 
 
@@ -191,16 +191,12 @@ def _print_json(one: Difference) -> None:
 
 
 def _print_array(objects: Iterable[dict[str, Any]]) -> None:
-    """Print a JSON array an object a line: 100,000 rows are never one string in memory."""
+    """Print a JSON array, one object a line: 100,000 rows are never one string in memory."""
     separator = "[\n"
     for entry in objects:
         print(separator + _json(entry), end="")
         separator = ",\n"
     print("[]" if separator == "[\n" else "\n]")
-
-
-_WHOLE = frozenset({"id", "image", "vm", "public_ip", "private_ip", "ipv6"})
-"""The columns whose texts are of no use in part: ids and addresses."""
 
 
 def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
@@ -211,12 +207,12 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
         printing.Column(
             (column.title, *(cell(row[at], column) for row in rows)),
             right=column.type in RIGHT_ALIGNED,
-            cuts=column.type in ("text", "list", "tags") and column.name not in _WHOLE,
-            stays=column.name in ("id", "name", "command"),
+            cuts=column.type in ("text", "list", "tags") and not column.whole,
+            stays=at == 0 or column.name == "id",
         )
         for at, column in enumerate(kind.columns)
     ]
-    if sys.stdout is None or not sys.stdout.isatty():  # None: it was closed before the start
+    if sys.stdout is None or not sys.stdout.isatty():  # None: closed before the start
         printing.write(columns)
         return
     columns, missing = printing.fitted(columns, room := get_terminal_size().columns)
@@ -226,7 +222,7 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
 
 
 def _print_summary(done: Sequence[Difference]) -> None:
-    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Finished"]
+    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
     lines = [
         [
             KINDS[one.kind].plural,
@@ -242,7 +238,7 @@ def _print_summary(done: Sequence[Difference]) -> None:
 
 
 class _Progress:
-    """Progress bars on stderr, one a kind, when stderr is a terminal and they are wanted."""
+    """Progress bars on stderr, one for each kind; none where stderr is no terminal or `show` is false."""
 
     def __init__(self, *, show: bool, kinds: Iterable[Kind] = ()) -> None:
         console = Console(stderr=True)
@@ -254,7 +250,7 @@ class _Progress:
                 console=console, transient=True,
             )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
-        if self._bars:  # at once, not when the first page has come
+        if self._bars:  # at once, not after the first page
             for kind in kinds:
                 self._task(kind.name)
 
@@ -268,7 +264,7 @@ class _Progress:
             self._bars.stop()
 
     def update(self, progress: Progress) -> None:
-        """Show how far a kind has come; the count of its last refresh is the estimate."""
+        """Show the progress of a kind; the count of its last refresh is the estimate."""
         if self._bars:
             total = max(progress.estimate, progress.rows) if progress.estimate else None
             rate = progress.rows / progress.seconds if progress.seconds else 0
@@ -276,7 +272,7 @@ class _Progress:
             self._bars.update(self._task(progress.kind), completed=progress.rows, total=total, pace=pace)
 
     def waits(self, waiting: Waiting) -> None:
-        """Say that something waits to be asked of the cloud again."""
+        """Report that a request waits to be sent again."""
         if self._bars:
             self._say(safe(f"{waiting.doing}: {waiting.text(monotonic())}"))
 
@@ -288,7 +284,7 @@ class _Progress:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        """Print a line above the bars, whole whatever the width: copied, it must still be one."""
+        """Print a line above the bars without breaking it, so that it can be copied as one."""
         if self._bars:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""What the parts of the dashboard use of each other: narrow protocols, so that no part knows the app or the screen."""
+"""Narrow protocols between the parts of the dashboard, so that no part knows the app or the screen."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ from tui.widgets.table import ResourceTable
 
 
 class Host(Protocol):
-    """Runs jobs, shows sentences and opens windows. All methods are of the event loop."""
+    """Runs jobs, shows messages and opens windows. All methods run on the event loop."""
 
     @property
     def commands(self) -> Iterable[Command]:
@@ -26,16 +26,16 @@ class Host(Protocol):
 
     @property
     def pace(self) -> Pace:
-        """How slowly a window is confirmed."""
+        """The least times before a key confirms a window."""
 
     def now(self) -> datetime:
-        """Return the time that ages are reckoned to."""
+        """Return the present time, for ages."""
 
     def start(self, job: Job) -> bool:
-        """Start a job; return False when one of the same key is running."""
+        """Start a job; return False when a job with the same key is running."""
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call `act` after a while."""
+        """Call `act` after `seconds`."""
 
     def say(self, text: str, *, done: bool = True) -> None:
         """Show a result, or why nothing was done."""
@@ -46,11 +46,11 @@ class Host(Protocol):
     def show_error(self, error: CloudmeshError, *, behind: bool = False, until_back: bool = False) -> None:
         """Show an error until it is dismissed.
 
-        One `behind` what is shown does not take its place. One `until_back` goes when a lost cache is back.
+        One that is `behind` does not replace a message on screen. `until_back`: it goes when the lost cache is back.
         """
 
     def retract(self, error: CloudmeshError) -> None:
-        """Take an error away that is no longer true, if it is still the one shown."""
+        """Remove an error that is no longer true, if it is still on screen."""
 
     def open(self, window: Screen[Any], then: Callable[[Any], None] | None = None) -> None:
         """Open a window; `then` gets its answer."""
@@ -66,7 +66,7 @@ class Host(Protocol):
 
 
 class Tables(Protocol):
-    """The tables of the dashboard, a kind each; those with a tab are open."""
+    """The tables of the dashboard, one for each kind; a kind with a tab is open."""
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -83,17 +83,17 @@ class Tables(Protocol):
         """Return the table of a kind; it has no rows where the kind is not open."""
 
     def count(self, kind: str) -> None:
-        """Say how many rows the filter of a kind shows, where that kind is shown."""
+        """Show how many rows the filter of a kind leaves, where that kind is on screen."""
 
     def label(self, labels: Mapping[str, Label]) -> None:
-        """Show what the tabs say of their kinds."""
+        """Set the labels of the tabs."""
 
 
 class Owner(Protocol):
-    """What the screen has done for its keys and lines, by the app."""
+    """What the screen calls when a key is pressed or a line is typed; the app implements it."""
 
     def refusal(self, one: Command) -> str:
-        """Return why a command cannot be run now, whatever it is to act on; "" where it can."""
+        """Return why a command cannot run now on any object; "" where it can."""
 
     def say(self, text: str, *, done: bool = True) -> None:
         """Show a result, or why nothing was done."""
@@ -105,7 +105,7 @@ class Owner(Protocol):
         """Run a typed line; return False where it is refused at once."""
 
     def completions(self, line: str) -> list[str]:
-        """Return what a typed line may become."""
+        """Return the completions of a typed line."""
 
     def show_details(self, kind: Kind, ref: Ref) -> None:
         """Show all fields of an object."""
@@ -114,13 +114,13 @@ class Owner(Protocol):
         """Show the help."""
 
     def undo(self) -> bool:
-        """Offer to undo what was done last; return whether there is anything."""
+        """Offer to undo the last commands; return whether there is anything to undo."""
 
     def show_results(self) -> bool:
-        """List the results of the last commands; return whether there is anything."""
+        """List the results of the last commands; return whether there are any."""
 
     def cancel_work(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the running jobs."""
 
     def show_location(self) -> None:
-        """Show where we are, and how many rows are marked."""
+        """Show the location, and how many rows are marked."""

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to the program where it has no screen."""
+"""Handles Ctrl-C and SIGTERM where the program has no screen."""
 
 import os
 import signal
@@ -10,9 +10,10 @@ from tui.ending import status
 
 
 class Interrupt:
-    """What SIGINT and SIGTERM do: raise Cancelled wherever the program is, but not in the middle of a change.
+    """The handler of SIGINT and SIGTERM: raises Cancelled, but not in the middle of a change.
 
-    There the first one only makes `check` raise: what the cloud answers, such as a new private key, is not lost.
+    During a change the first signal only makes `check` raise, so that the reply of the cloud, such as a new private
+    key, is not lost.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,7 @@ class Interrupt:
     def __call__(self, number: int, _frame: object) -> None:
         self._number = signal.Signals(number)
         if self._wanted and self._changing:
-            raise KeyboardInterrupt  # not Cancelled, which says that nothing was done
+            raise KeyboardInterrupt  # not Cancelled: that means that nothing was done
         if not self._changing:
             raise Cancelled
         self._wanted = True
@@ -37,17 +38,17 @@ class Interrupt:
 
     @property
     def exit_status(self) -> int:
-        """The exit status of a program that the last signal has ended."""
+        """The exit status of a program that the last signal ended."""
         return status(self._number)
 
     def check(self) -> None:
-        """Raise Cancelled when it was interrupted."""
+        """Raise Cancelled after a signal."""
         if self._wanted:
             raise Cancelled
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Note that something is being changed."""
+        """Mark the block as a change."""
         self._changing = True
         try:
             yield

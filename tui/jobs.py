@@ -1,4 +1,4 @@
-"""Runs work off the event loop and brings its result back to it."""
+"""Runs jobs on threads and delivers their results to the event loop."""
 
 import itertools
 import threading
@@ -16,20 +16,20 @@ from backend.providers.protocol import Waiting
 from backend.refresh import Progress
 
 SHORT = 0.3
-"""Seconds that work may take unseen."""
+"""Seconds after which a running job is shown."""
 
 QUIET_FOR = 2.0
-"""The same for work that nobody asked for."""
+"""The same for a job that the user did not ask for."""
 
 GRACE = 0.5
-"""Seconds that cancelled work has to end by itself, and to write down that it was cancelled."""
+"""Seconds that a cancelled job has to end by itself and to record that it was cancelled."""
 
 _numbers = itertools.count(1)
 
 
 @dataclass(eq=False)
 class Job:
-    """Work under way. `title` is shown while it runs; a job without one is never shown."""
+    """Work on a thread of its own. `title` is shown while it runs; a job without a title is never shown."""
 
     title: str
     """What it does, in safe text."""
@@ -37,37 +37,37 @@ class Job:
     then: Callable[[Any], None]
     """Called on the event loop with what `work` returned."""
     failed: Callable[[CloudmeshError], None] | None = None
-    """Called on the event loop with the reason; None: the dashboard shows it."""
+    """Called on the event loop with the error; None: the dashboard shows the error."""
     on_part: Callable[[Any], None] = ignore
-    """Called on the event loop with each part of the result that `work` delivers before its end."""
+    """Called on the event loop with each part of the result that `work` delivers before it returns."""
     on_progress: Callable[[Progress], None] = ignore
-    """Called on the event loop with each report of how far it has come."""
+    """Called on the event loop with each report of progress."""
     on_wait: Callable[[Waiting], None] = ignore
-    """Called on the event loop when it waits to ask the cloud again."""
+    """Called on the event loop when a request waits to be sent again."""
     quiet: bool = False
-    """Nobody asked for it: it is shown only when it takes long."""
+    """The user did not ask for it: it is shown only when it takes long."""
     unit: str = "rows"
     """What its progress counts."""
     lets_go: bool = True
-    """Whether cancelling ends it soon, whatever it waits for; else only what it does next is not done."""
+    """Whether cancelling ends it at once, whatever it waits for; else it ends after the step that runs now."""
     opens: bool = False
-    """It may end with a window; what is typed meanwhile waits a moment for that."""
+    """It may open a window at its end; keys typed until then wait a moment for it."""
     key: str = ""
-    """Two jobs of one key never run at once: the second is not started."""
+    """Two jobs with one key never run at once: the second is not started."""
     queue: str = ""
     """Jobs of one queue run one after the other, in the order in which they were started."""
     number: int = field(default_factory=lambda: next(_numbers))
     began: float = field(default_factory=time.monotonic)
     progress: dict[str, Progress] = field(default_factory=dict)
     begun: bool = False
-    """Whether its turn has come; see `queue`."""
+    """Whether its thread has started; see `queue`."""
     waiting: Waiting | None = None
-    """What it waited for last, to ask the cloud again."""
+    """The last wait before a request is sent again."""
     post: Callable[[Message], object] = ignore
-    """Sends a message to the event loop; set when it is started."""
+    """Sends a message to the event loop; set when the job is started."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
-    # --- for its thread ----------------------------------------------------------------------------------------------
+    # --- for its thread -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise Cancelled when the user has cancelled this job."""
@@ -75,21 +75,21 @@ class Job:
             raise Cancelled
 
     def report(self, progress: Progress) -> None:
-        """Report how far it has come."""
+        """Report progress."""
         self.post(JobMoved(self, progress))
 
     def waits(self, waiting: Waiting) -> None:
-        """Report that it waits to ask the cloud again."""
+        """Report that a request waits to be sent again."""
         self.post(JobWaits(self, waiting))
 
     def deliver(self, part: object) -> None:
-        """Hand over a part of the result."""
+        """Deliver a part of the result."""
         self.post(JobDelivered(self, part))
 
-    # --- for the event loop ------------------------------------------------------------------------------------------
+    # --- for the event loop -------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """Ask the work to end; its next `check` raises Cancelled."""
+        """Ask the job to end: its next `check` raises Cancelled."""
         self._cancelled.set()
 
     @property
@@ -100,7 +100,7 @@ class Job:
 
 @dataclass
 class JobMoved(Message):
-    """A job has come further."""
+    """A job reports progress."""
 
     job: Job
     progress: Progress
@@ -108,7 +108,7 @@ class JobMoved(Message):
 
 @dataclass
 class JobWaits(Message):
-    """A job waits to ask the cloud again."""
+    """A job waits to send a request again."""
 
     job: Job
     waiting: Waiting
@@ -135,8 +135,8 @@ class JobEnded(Message):
 class Jobs:
     """The jobs of one app, each on a thread of its own.
 
-    The threads are daemons: quitting never waits for a cloud that does not answer. What a command must not lose is in
-    the journal before it is sent.
+    The threads are daemons: quitting never waits for a cloud that does not answer. Nothing is lost: a command is in the
+    journal before it is sent.
     """
 
     def __init__(self, post: Callable[[Message], object]) -> None:
@@ -150,16 +150,16 @@ class Jobs:
 
     @property
     def visible(self) -> list[Job]:
-        """The jobs that have taken long enough to be shown: a line that comes and goes at once only disturbs."""
+        """The jobs that have run long enough to be shown: a line that flashes only disturbs."""
         now = time.monotonic()
         return [job for job in self.titled if now - job.began >= (QUIET_FOR if job.quiet else SHORT)]
 
     def opening(self) -> float | None:
-        """Return when the latest job was started that ends with a window, None where there is none."""
+        """Return when the latest job started that opens a window at its end; None where there is none."""
         return max((job.began for job in self._running.values() if job.opens), default=None)
 
     def start(self, job: Job) -> bool:
-        """Start a job on a thread; returns False, and does nothing, when one of the same key is running."""
+        """Start a job on a thread; do nothing and return False when a job with the same key is running."""
         if job.key and any(other.key == job.key for other in self._running.values()):
             return False
         self._running[job.number] = job
@@ -168,7 +168,7 @@ class Jobs:
         return True
 
     def _begin_next(self, job: Job) -> None:
-        """Begin a job that is in no queue, else the first of its queue, where that has not begun."""
+        """Start the thread of a job that is in no queue, else that of the first job in its queue."""
         first = next((other for other in self._running.values() if job.queue and other.queue == job.queue), job)
         if not first.begun and first.number in self._running:
             first.begun = True
@@ -177,9 +177,9 @@ class Jobs:
             ).start()
 
     def ended(self, job: Job) -> bool:
-        """Forget a job whose end has come, and begin the next of its queue.
+        """Forget a job that has ended, and start the next in its queue.
 
-        Returns False where it was forgotten before. Called on the event loop.
+        Return False where it was forgotten before. Called on the event loop.
         """
         known = self._running.pop(job.number, None) is not None
         self._begin_next(job)
@@ -190,7 +190,7 @@ class Jobs:
         jobs = self.titled
         for job in jobs:
             job.cancel()
-            if job.lets_go:  # its thread may wait for a server for long: nobody waits for that
+            if job.lets_go:  # its thread may wait for a server for long: report the end without it
                 late = threading.Timer(GRACE, self._post, (JobEnded(job, cancelled=True),))
                 late.daemon = True
                 late.start()

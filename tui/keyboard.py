@@ -1,7 +1,7 @@
-"""Reads what a terminal sends: whole sequences with a meaning become textual's events, what has none is dropped.
+"""Parses the bytes of a terminal: a sequence with a meaning becomes an event of textual, any other is dropped.
 
-textual's own reader fails on a byte that is no UTF-8 and on an impossible key code, takes what follows a cut-off
-sequence for typed letters, and waits for the end of a paste for ever.
+textual's own parser has three faults: it fails on bytes that are not UTF-8 and on impossible key codes; it takes the
+rest of a cut-off sequence for typed letters; it waits for ever for the end of a paste.
 """
 
 import re
@@ -18,16 +18,16 @@ from textual.keys import Keys
 from textual.message import Message
 
 UNFINISHED_FOR = 0.3
-"""Seconds after which a sequence whose rest has not come is given up."""
+"""Seconds after which an incomplete sequence is dropped."""
 
 PASTE_SILENT_FOR = 0.5
-"""Seconds without a byte after which a paste is taken as ended: its end was lost."""
+"""Seconds without a byte after which a paste counts as ended: its end was lost."""
 
 PASTE_MOST = 100_000
-"""Bytes of a paste that are kept."""
+"""At most N bytes of a paste are kept."""
 
 BURST = 32
-"""Letters in one read, after a paste without an end, that are the rest of the paste: nobody types so many at once."""
+"""N letters or more in one read, after a paste without an end, are its rest: no user types so many at once."""
 
 _START, _END = b"\x1b[200~", b"\x1b[201~"
 
@@ -37,7 +37,7 @@ _WHOLE = re.compile(
     rb"|\[\[[A-E]"  # the Linux console's F1 to F5
     rb"|\[(?![\[M])[\x20-\x3f]*[\x40-\x7e]"
     rb"|O[\x30-\x3f]*[\x40-\x7e]"
-    rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # an answer of the terminal
+    rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # a reply of the terminal
     rb"|[^\[O\]PX^_\x1b\x80-\xff]"  # Alt and a key, or Esc and soon after it a key
     rb"|(?=[\x1b\x80-\xff])"  # Esc, then something else
     rb")",
@@ -45,11 +45,11 @@ _WHOLE = re.compile(
 )
 _BEGUN = re.compile(rb"\x1b(?:\[(?:M[\x00\x20-\xff]{0,2}|\[|[\x20-\x3f]*)|O[\x30-\x3f]*|[\]PX^_][^\x07\x1b]*\x1b?)?")
 _ANSWERS = b"]PX^_"
-"""What begins an answer of the terminal after Esc, whose length is not limited."""
+"""The characters after Esc that begin a reply of the terminal; the length of a reply is not limited."""
 _LONGEST = 256
-"""Bytes of an unfinished sequence that are kept."""
+"""At most N bytes of an incomplete sequence are kept."""
 _ALT = 2
-"""Bytes of Esc, or Alt, and a key."""
+"""The length of Alt, or Esc, and a key, in bytes."""
 
 _MOUSE = re.compile(r"\x1b\[<\d{1,3};\d{1,5};\d{1,5}[mM]", re.ASCII)
 _KEY = re.compile(r"\x1b\[(\d{0,7})(?:;(\d{0,3})(?:;(\d{1,7}(?::\d{1,7})*)?)?)?([u~ABCDEFHPQRS])", re.ASCII)
@@ -57,7 +57,7 @@ _SYNCHRONIZED = re.compile(r"\x1b\[\?2026;[1-9]\$y")
 
 
 class Keyboard:
-    """Makes events of the bytes of one terminal; what is not whole is held until its rest comes or is late."""
+    """Makes events of the bytes of one terminal; an incomplete sequence waits until its rest comes or is late."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
@@ -68,11 +68,11 @@ class Keyboard:
         """When the last byte came."""
         self._paste: bytearray | None = None
         self._endless = False
-        """A paste was given up: what comes in a burst is still of it."""
+        """A paste ended without its end sequence: the next burst is its rest."""
 
     @property
     def wait(self) -> float | None:
-        """Seconds after which `tick` has something to do, None for never."""
+        """Seconds until `tick` has something to do; None: nothing waits."""
         if self._paste is not None:
             limit = PASTE_SILENT_FOR
         elif self._held:
@@ -82,7 +82,7 @@ class Keyboard:
         return max(0.0, self._last + limit - self._now())
 
     def tick(self) -> Iterator[Message]:
-        """Yield what has been held too long: the Esc key, or a paste without its end."""
+        """Yield what has waited too long: the Esc key, or a paste without its end."""
         if self.wait != 0:
             return
         held, self._held = self._held, b""
@@ -96,7 +96,7 @@ class Keyboard:
             yield from self._with_alt(held.decode("ascii"))
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the events that are whole with these bytes."""
+        """Yield the events that these bytes complete."""
         yield from self.tick()
         if self._paste is None and self._endless and _continues_paste(data):
             self._paste = bytearray()
@@ -129,10 +129,10 @@ class Keyboard:
                 if at == len(data):
                     self._hold(begun)
 
-    # --- what is not whole -------------------------------------------------------------------------------------------
+    # --- incomplete sequences -----------------------------------------------------------------------------------------
 
     def _hold(self, begun: bytes) -> None:
-        if len(begun) > _LONGEST:  # it will mean nothing, but its end is still to come
+        if len(begun) > _LONGEST:  # it has no meaning, but its end is still to come
             begun = begun[:3] + (begun[-1:] if begun[1] in _ANSWERS else b"")
         self._held = begun
 
@@ -145,7 +145,7 @@ class Keyboard:
         self._paste = None
         return events.Paste("".join(char for char in text if char in "\t\n\r" or not _is_control(char)))
 
-    # --- what is whole -----------------------------------------------------------------------------------------------
+    # --- complete sequences -------------------------------------------------------------------------------------------
 
     def _typed(self, data: bytes, *, whole: bool) -> Iterator[Message]:
         for char in self._decode(data, whole):
@@ -205,7 +205,7 @@ def _begun(end: bytes, data: bytes) -> bytes:
 
 
 def _continues_paste(data: bytes) -> bool:
-    """Return whether bytes are the rest of a paste, which many keys and reports of the mouse at once are not."""
+    """Return whether bytes are the rest of a paste, and not many keys and mouse reports at once."""
     return data.find(_END) > 0 or len(_WHOLE.sub(b"", data)) >= BURST
 
 
@@ -214,7 +214,7 @@ def _is_control(char: str) -> bool:
 
 
 def _is_possible(code: str, _modifiers: str, text: str, end: str) -> bool:
-    """Return whether there is such a key; its text are the characters that it types."""
+    """Return whether such a key exists; `text` has the characters that it types."""
     characters = [int(one) for one in text.split(":") if one]
     if not all(_is_character(one) and chr(one).isprintable() for one in characters):
         return False

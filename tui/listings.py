@@ -1,4 +1,4 @@
-"""Fills the tables: reads the cache's snapshots, applies what changes, and refreshes what is stale."""
+"""Fills the tables: reads snapshots of the cache, applies its changes, and refreshes stale kinds."""
 
 from collections.abc import Iterable
 from time import monotonic
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from tui.runner import Runner
 
 FEED_WAIT = 5.0
-"""Seconds that the first snapshots wait for the feed, at most: without one they are still snapshots."""
+"""At most N seconds the first snapshots wait for the feed; then they are read without it."""
 
 REREAD_REST = 10.0
-"""Times as long as reading a snapshot took, none is read again because another dashboard's refresh goes on."""
+"""While another dashboard refreshes, a snapshot is read again only after N times the seconds that the last took."""
 
 RETRY_REFRESH = 30.0
-"""Seconds after which a refresh that failed by itself is tried again by itself."""
+"""Seconds after which an automatic refresh that failed is tried again."""
 
 
 class Listings:
-    """The rows of one cloud on the app's tables; another cloud has another.
+    """Fills the tables with the rows of one cloud; a switch to another cloud makes a new one.
 
-    Once `close` is called nothing that is still being read is painted. All methods are of the event loop.
+    After `close`, what is still being read is not painted. All methods run on the event loop.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Listings:
         *,
         reread_every: float,
     ) -> None:
-        """`reread_every` is in seconds: how often a cache is read again that cannot be read."""
+        """`reread_every`: seconds until a failed read of the cache is tried again."""
         self._host = host
         self._tables = tables
         self._session = session
@@ -60,31 +60,31 @@ class Listings:
         self._records: dict[str, RefreshRecord] = {}
         self._counts: dict[str, int] = {}
         self._waiting: list[str] = []
-        """Kinds whose snapshot is to be read, in this order: one at a time, so that the shown tab's comes first."""
+        """Kinds whose snapshot will be read, in this order and one at a time: the shown tab comes first."""
         self._reading = ""
         """The kind whose snapshot is being read; "" when none is."""
         self._meanwhile: list[Change] = []
-        """The changes of its rows and record that came since that began."""
+        """The changes of that kind since the read began."""
         self._stale: set[str] = set()
-        """Kinds of which another dashboard's refresh has written rows that are not read so far."""
+        """Kinds with rows of another dashboard's refresh that are not read so far."""
         self._rest: dict[str, float] = {}
-        """Until when the batches of another dashboard's refresh do not have each kind read again."""
+        """Until when batches of another dashboard's refresh cause no new read, by kind."""
         self._tried: dict[str, float] = {}
-        """When each kind was last refreshed by itself: a failing one is not tried at every tick."""
+        """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
 
     def close(self) -> None:
-        """Paint nothing any more."""
+        """Stop painting."""
         self._closed = True
 
     def go_on(self, session: Session) -> None:
-        """Go on with the same cloud and other settings."""
+        """Continue with the same cloud and other settings."""
         self._session = session
         for kind in self._records:
             self._explain(kind)
         self.freshen(self._tables.kind)
 
     def load_all(self, *, empty: bool = False) -> None:
-        """Read the snapshots of all open kinds, the shown one first; `empty` removes another cloud's rows at once."""
+        """Read the snapshots of all open kinds, the shown one first; `empty`: first remove all rows."""
         shown = self._tables.kind
         kinds = sorted(filter(self._tables.is_open, self._tables.kinds), key=lambda name: name != shown)
         for kind in kinds:
@@ -99,7 +99,7 @@ class Listings:
             self._read(self._waiting.pop(0))
 
     def shown(self, kind: str) -> None:
-        """Read the snapshot of a kind that has just been opened; refresh one that was open where it is stale."""
+        """Read the snapshot of a kind that was just opened; refresh a kind that was open where it is stale."""
         if kind in self._records or kind in (self._reading, *self._waiting):
             self.freshen(kind)
         else:
@@ -107,7 +107,7 @@ class Listings:
             self.load(kind)
 
     def forget(self, kind: str) -> None:
-        """Forget the rows of a kind that has no tab any more."""
+        """Forget the rows of a kind whose tab was closed."""
         self._tables.table_of(kind).load(())
         for known in (self._records, self._counts, self._rest, self._tried):
             known.pop(kind, None)
@@ -125,13 +125,13 @@ class Listings:
         self._reading, self._meanwhile = kind_name, []
 
         def read(job: Job) -> tuple[list[Row], RefreshRecord, float]:
-            self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports what is written after this
+            self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports all later writes
             began = monotonic()
             rows: list[Row] = []
             for number, page in enumerate(session.cache.rows.pages(kind, session.scope)):
                 if self._closed:
                     break
-                if number == 1:  # there is more than a page: the first is on screen while the others come
+                if number == 1:  # more than a page: show the first while the others are read
                     job.deliver(rows[:])
                 rows += page
             return rows, session.cache.refreshes.of(kind, session.scope), monotonic() - began
@@ -155,7 +155,7 @@ class Listings:
                 self._counted(kind_name)
                 if kind_name not in self._waiting:
                     self.freshen(kind_name)
-            # These rows are painted before others are read; call_after_refresh would be lost with a window that closes.
+            # Paint these rows before others are read. call_after_refresh would be lost when a window closes.
             self._host.later(FRAME, self.load)
 
         def fail(error: CloudmeshError) -> None:
@@ -163,7 +163,9 @@ class Listings:
                 return
             self._reading = ""
             table.notice = "" if self._counts.get(kind_name) else error.message
-            if not isinstance(error, CacheLostError):  # the feed reports that, and all is read again when it is back
+            if not isinstance(
+                error, CacheLostError
+            ):  # the feed reports a lost cache, and all is read again when it is back
                 self._host.show_error(error)
                 self._host.later(self._reread_every, lambda: self._reread(kind_name))
             self.load()
@@ -175,7 +177,7 @@ class Listings:
             self.load(kind)
 
     def changed(self, change: Change) -> tuple[Row, ...]:
-        """Show a change of the cache and return the rows that it brought, where it concerns this cloud."""
+        """Show a change of the cache; return its rows where it concerns this cloud."""
         if change.scope not in (self._session.scope, EVERYWHERE):
             return ()
         if change.kind == self._reading:
@@ -200,7 +202,7 @@ class Listings:
         return change.upserts
 
     def _lacks_rows(self, record: RefreshRecord) -> bool:
-        """Return whether a listing ended with other rows than are shown: two dashboards refreshed at once."""
+        """Return whether a listing ended with other rows than the table has: two dashboards refreshed at once."""
         kind = self._tables.kinds[record.kind]
         shown = self._tables.table_of(kind.name).total
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
@@ -208,7 +210,7 @@ class Listings:
         return not kind.by_row and kind.name != self._reading and record.count != shown
 
     def _explain(self, kind: str) -> None:
-        """Say in an empty table that its listing has failed, or is still to come."""
+        """Show in an empty table that its listing failed, or has not ended."""
         record = self._records[kind]
         if not self._session.has(kind):
             notice = cannot(self._session, self._tables.kinds[kind].nouns).message
@@ -235,9 +237,9 @@ class Listings:
         self._tables.label(labels)
 
     def freshen(self, kind: str) -> None:
-        """Refresh a kind behind what is shown, when refresh is on and its listing is stale.
+        """Refresh a kind in the background where refresh is on and its listing is stale.
 
-        What the user has cancelled since is left until it is asked for.
+        A refresh that the user cancelled is not repeated automatically.
         """
         session = self._session
         if not session.fetches or kind not in self._records or not session.has(kind):
@@ -258,14 +260,14 @@ class Listings:
 
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:
-    """Return the rows of a snapshot as they are after the changes that came while it was read."""
+    """Return the rows of a snapshot with the changes that came while it was read."""
     latest: dict[Ref, Row | None] = {}
     for change in changes:
         latest |= dict.fromkeys(change.removed)
         latest |= {kind.ref(row): row for row in change.upserts}
     if not latest:
         return rows
-    # Of 200,000 rows, only those that may be meant get a name.
+    # Make a Ref only of rows that may have changed: there may be 200,000.
     index, ids = kind.index["id"], {ref.id for ref in latest}
     there = {kind.ref(row) for row in rows if row[index] in ids}
     found = [latest.get(kind.ref(row), row) if row[index] in ids else row for row in rows]

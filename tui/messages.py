@@ -1,4 +1,4 @@
-"""What the app's threads report to the event loop."""
+"""The messages of the app's threads to the event loop."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class CacheConnection(Message):
 
 @dataclass
 class Reported(Message):
-    """The watcher has a sentence to say."""
+    """A thread reports a sentence for the user; `trouble`: it is an error."""
 
     text: str
     trouble: bool = False

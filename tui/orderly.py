@@ -1,4 +1,4 @@
-"""An app whose input acts in the order in which it was typed, and not at all where nothing can be read."""
+"""An app whose input acts in the order in which it was typed, and not at all in a terminal that is too small."""
 
 from rich.console import RenderableType
 from textual.events import Event, InputEvent, Key, Paste, Resize
@@ -10,37 +10,37 @@ from tui.screens.confirming import Confirming
 from tui.widgets.toosmall import TooSmall, is_small
 
 _WHEN_SMALL = ("ctrl+q", "ctrl+z")
-"""Keys that act in a terminal of any size, besides q."""
+"""The keys besides q that act in a terminal of any size."""
 
 
 _TWICE = 0.4
-"""Seconds within which the same key is one press: it bounces, or it is held down."""
+"""Seconds within which the same key again is no new press: the key bounces, or is held down."""
 
 
 class Orderly(Guarded):
-    """Keys go through `inputs`; a notice covers every screen of a terminal that is too small, textual's own as well."""
+    """Sends all keys through `inputs`; covers every screen, textual's too, where the terminal is too small."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inputs = Inputs(self, self.opening)
         self._last: tuple[Key, Screen[object]] | None = None
-        """The last key, and the screen that it went to."""
+        """The last key, and the screen that got it."""
 
     def opening(self) -> float | None:
-        """Return when work began that ends with a window, None where there is none."""
+        """Return when the job started that opens a window at its end; None where there is none."""
         return None
 
     def on_mount(self) -> None:
-        """Cover what is opened in a terminal that is too small."""
+        """Cover each screen that opens in a terminal that is too small."""
         self.screen_change_signal.subscribe(self, lambda screen: screen.call_later(self._fit, screen), immediate=True)
         self._fit(self.screen)
 
     def on_unmount(self) -> None:
-        """Let nothing act any more."""
+        """Drop all input."""
         self.inputs.close()
 
     async def on_event(self, event: Event) -> None:
-        """Let what was typed act when all that was typed before it has acted."""
+        """Handle input when all earlier input is handled."""
         if not self.inputs.admit(event):
             return
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded and is_small(self.size):
@@ -54,11 +54,11 @@ class Orderly(Guarded):
         await super().on_event(event)
 
     def _repeats(self, event: Key) -> bool:
-        """Return whether a key repeats the one that has just closed a dialog: it is not meant for the screen below."""
+        """Return whether a key repeats the one that has just closed a dialog: it is not for the screen below."""
         before, self._last = self._last, (event, self.screen)
         if before is None:
             return False
-        if isinstance(self.screen, Confirming):  # which has rules of its own
+        if isinstance(self.screen, Confirming):  # it has its own rules
             self.screen.follow(event, before[0])
             return False
         key, screen = before
@@ -69,7 +69,7 @@ class Orderly(Guarded):
         return True
 
     def on_resize(self, event: Resize) -> None:
-        """Cover and uncover what is open."""
+        """Cover or uncover all open screens."""
         for screen in self.screen_stack:
             self._fit(screen, event)
 
@@ -83,7 +83,7 @@ class Orderly(Guarded):
             screen.mount(TooSmall(size))
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Notify a window that it was painted: textual's own hooks may run before it was."""
+        """Notify a window that it was painted; textual's own hooks may run before that."""
         super()._display(screen, renderable)
         shown = renderable is not None and not self._batch_count and not is_small(self.size)
         if shown and isinstance(screen, Confirming):

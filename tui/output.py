@@ -1,4 +1,4 @@
-"""Turns an stdout that cannot be written, such as on a full disk, into one error; what stderr cannot take is lost."""
+"""Reports a failed write to stdout, such as on a full disk, as one error; a failed write to stderr is ignored."""
 
 import os
 import sys
@@ -10,16 +10,16 @@ from backend.errors import CloudmeshError
 
 
 class OutputError(CloudmeshError):
-    """What was asked for could not be printed."""
+    """The output could not be written."""
 
 
 class _Stream:
-    """A text stream whose failures are OutputErrors; a reader that has gone away stays a BrokenPipeError."""
+    """A text stream that raises OutputError; a closed pipe stays a BrokenPipeError."""
 
     def __init__(self, stream: IO[str], lossy: bool) -> None:
         self._stream = stream
         self._lossy = lossy
-        """What cannot be written is lost: there is nowhere to say so."""
+        """A failed write is ignored: there is no other stream to report it on."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -50,9 +50,9 @@ class _Stream:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Have what the block prints raise OutputError where stdout cannot be written; what stderr cannot take is lost.
+    """Wrap stdout and stderr in the block: a failed write to stdout raises OutputError, one to stderr is ignored.
 
-    Either may be None, in a program that was started with it closed.
+    Each may be None: the program was started with it closed.
     """
     with redirect_stdout(_wrapped(sys.stdout, False)), redirect_stderr(_wrapped(sys.stderr, True)):
         yield
@@ -63,5 +63,5 @@ def _wrapped(stream: Any, lossy: bool) -> Any:
 
 
 def give_up() -> None:
-    """Send what stdout still holds nowhere: it could not be written, and must not be tried again at the end."""
+    """Discard the buffer of stdout: it cannot be written, and Python must not try again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

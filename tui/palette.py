@@ -1,4 +1,4 @@
-"""The command palette, and its entries: every command, and every command for every object that it fits."""
+"""The command palette: every command, and every command on every object that it fits."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,11 +18,11 @@ from tui.selection import fits
 
 
 class Palette(CommandPalette, Steady[None]):  # in this order: textual takes styles from the first
-    """textual's own, whose keys may come before it is laid out and after it was left."""
+    """textual's palette; keys before its layout and after its end do no harm."""
 
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).scrollable_content_region or action == "select":
-            super()._action_command_list(action)  # else there is no page to move by
+            super()._action_command_list(action)  # without a layout there is no page to move by
 
 
 class Source(Protocol):
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 class Commands(Provider):
-    """Searches the commands, and objects by name and id with those that fit their state and what is under way."""
+    """Searches commands, and objects by name and id, each with the commands that fit its state and its flight."""
 
     async def discover(self) -> Hits:
         """Offer every command before anything is typed."""
@@ -65,7 +65,7 @@ class Commands(Provider):
         return cast(Source, self.app)
 
     def _for_rows(self, query: str) -> Iterator[tuple[Parsed, str]]:
-        """Yield the commands for the rows whose name or id has a word of the query: fuzzy matching all is too slow."""
+        """Yield the commands on rows whose name or id has a word of the query: fuzzy matching of all is too slow."""
         words = query.casefold().split()
         for kind in self._source.main.kinds.values():
             if kind.in_palette:
@@ -91,7 +91,7 @@ class Commands(Provider):
 
 
 def _highlighted(matcher: Matcher, text: str) -> Content:
-    """Return `text` with what matched set off; the matcher's own `highlight` takes names for markup."""
+    """Return `text` with the matches highlighted; the matcher's own `highlight` takes names for markup."""
     content = Content(text)
     for offset in matcher.fuzzy_search.match(matcher.query, text)[1]:
         if not text[offset].isspace():

@@ -1,4 +1,4 @@
-"""Prints a table without a screen: columns two blanks apart, as wide as the terminal where there is one."""
+"""Prints a table without a screen: columns two blanks apart, at most as wide as the terminal where there is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,21 +7,21 @@ from functools import cached_property
 from tui.widgets.cells import GAP, fit, width_of
 
 LEAST = 12
-"""Cells that a column which is cut keeps, or as many as its title has."""
+"""The least width of a cut column, in cells; a longer title keeps its width."""
 PADDED = 80
-"""Cells up to which a text widens its column: a longer one moves the rest of its own line alone."""
+"""A text of more than N cells does not widen its column: it only shifts the rest of its own line."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title first, then a text a row, all fit for a terminal."""
+    """A column: the title, then one text for each row; all are safe for a terminal."""
 
     texts: tuple[str, ...]
     right: bool = False
     cuts: bool = False
-    """Whether a part of a text is of use."""
+    """Whether its texts may be cut."""
     stays: bool = False
-    """It is never left out."""
+    """Whether it is never left out."""
 
     @cached_property
     def widths(self) -> list[int]:
@@ -34,15 +34,15 @@ class Column:
         return max(self.widths)
 
     def cut(self, limit: int) -> int:
-        """Return the width that is left of it where cut columns have `limit` cells."""
+        """Return its width where cut columns have `limit` cells."""
         return min(self.width, max(limit, LEAST, self.widths[0])) if self.cuts else self.width
 
 
 def fitted(columns: Sequence[Column], room: int) -> tuple[list[Column], list[str]]:
-    """Return columns that fit `room` cells, and the titles of those that it left out though they say something.
+    """Return columns that fit `room` cells, and the titles of columns with content that were left out.
 
-    The widest texts are cut, to LEAST cells at most. Where that is not enough, the columns that no row fills are left
-    out, then others from the right; those that stay are not, so that in very little room lines are longer after all.
+    First the widest texts are cut, down to LEAST cells. Then empty columns are left out, then others from the right.
+    Columns that stay are never left out, so lines are longer than a very small `room`.
     """
     kept, missing = list(columns), []
     empty = [column for column in columns if not any(column.texts[1:])]
@@ -67,7 +67,7 @@ def _narrowed(column: Column, width: int) -> Column:
 
 
 def write(columns: Sequence[Column], padded: int = PADDED) -> None:
-    """Print columns; no text that is longer than `padded` cells widens its column."""
+    """Print columns; a text of more than `padded` cells does not widen its column."""
     at_most = [max((width for width in one.widths if width <= padded), default=0) for one in columns]
     for texts in zip(*(one.texts for one in columns), strict=True):
         cells = [

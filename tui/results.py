@@ -1,4 +1,4 @@
-"""Shows how commands have ended, and offers what follows from it: undo, the list of results, once more."""
+"""Shows the results of commands, and offers what follows: undo, the list of results, another try."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ from backend.commands.model import Finished, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
+    MissingError,
     NotFoundError,
     OutcomeUnknownError,
     RefusedError,
@@ -16,7 +17,6 @@ from backend.errors import (
     UsageError,
 )
 from backend.format import field_texts
-from backend.kinds.keypair import MissingKeypairError
 from backend.kinds.model import Ref, Scope
 from tui.host import Host, Tables
 from tui.screens.choice import ChoiceScreen
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from tui.runner import Again, Runner, Then
 
 _NOTHING_DONE = (UsageError, RefusedError, NotFoundError)
-"""The errors after which a dialog may be offered again: no other says that the cloud was left as it was."""
+"""The errors after which a dialog is offered again: only these say that the cloud is unchanged."""
 
 _LONGEST = 400
-"""Characters of the reasons why several commands failed; all of them are in the list."""
+"""At most N characters of the reasons are shown where several commands failed; the list has all of them."""
 
 
 class Results:
-    """The results of the commands of one cloud. All methods are of the event loop."""
+    """The results of the commands of one cloud. All methods run on the event loop."""
 
     def __init__(self, host: Host, tables: Tables, runner: "Runner", asking: "Asking") -> None:
         self._host = host
@@ -43,39 +43,39 @@ class Results:
         self._runner = runner
         self._asking = asking
         self.last: list[Finished] = []
-        """The results of the last commands, where there were several or one failed."""
+        """The results of the last commands, where these were several or one failed."""
         self._undo: list[Parsed] = []
-        """The commands that undo what was done last."""
+        """The commands that undo the last ones."""
         self._lost: list[str] = []
-        """What stays lost after each of them, "" for nothing."""
+        """What each of them does not bring back; "" for nothing."""
         self._failed_refreshes: dict[str, CloudmeshError] = {}
-        """Why refreshes that nobody asked for have failed, by their line, until the same one is done."""
+        """The errors of automatic refreshes, by their line, until the same refresh succeeds."""
 
     def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
-        """Show how commands have ended; `then` is called where all are done, `again` where one was refused."""
+        """Show the results of commands; call `then` where all succeeded, `again` where a single one was refused."""
         results = [part for one in results for part in _parts(one)]
         done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Result)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
-        for parsed, outcome in done:
+        for parsed, result in done:
             if (error := self._failed_refreshes.pop(parsed.line, None)) is not None:
                 self._host.retract(error)
-            if outcome.setting is not None:
-                self._host.apply(outcome.setting)
-            if outcome.fields and parsed.command.effect == "reads":
-                fields = field_texts(outcome.kind, outcome.fields)
+            if result.setting is not None:
+                self._host.apply(result.setting)
+            if result.text:
+                self._host.open(TextScreen(parsed.line, result.text))
+            elif result.fields and parsed.command.effect == "reads":
+                fields = field_texts(result.kind, result.fields)
                 self._host.open(DetailsScreen(parsed.command.name, fields))
-            if outcome.text:
-                self._host.open(TextScreen(parsed.line, outcome.text))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
-            undone = [(parsed, outcome) for parsed, outcome in done if outcome.undo]
+            undone = [(parsed, result) for parsed, result in done if result.undo]
             self._undo = [replace(parse(split(one.undo)), scope=self._scope(parsed)) for parsed, one in undone]
-            self._lost = [outcome.lost for _, outcome in undone]
+            self._lost = [result.lost for _, result in undone]
             self.last = results if failed or len(results) > 1 else []
         if done and not quiet:
             said = done[0][1].message if len(done) == 1 else f"{done[0][0].command.name}: {len(done)} done."
-            more = "z takes it back." if changed and self._undo else self._go_to_made(done)
-            lost = [outcome.lost for _, outcome in done if outcome.lost]
+            more = "z undoes it." if changed and self._undo else self._go_to_made(done)
+            lost = [result.lost for _, result in done if result.lost]
             if len(done) > 1 and lost:
                 lost = ["F lists what does not come back."]
             self._host.say(" ".join(filter(None, [said, more, *lost])))
@@ -85,12 +85,12 @@ class Results:
         parsed, error = failed[0]
         if quiet:
             self._failed_refreshes[parsed.line] = error
-        if len(results) == 1 and isinstance(error, MissingKeypairError) and parsed.command.name == "vm boot":
-            self._asking.offer_keypair(parsed, error)
+        if len(results) == 1 and isinstance(error, MissingError) and self._asking.offer_missing(parsed, error):
+            pass  # its dialog is open
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
         elif quiet and isinstance(error, CacheLostError):
-            pass  # nobody asked for it, and the feed reports that the cache is lost, and when it is back
+            pass  # the user did not ask for it, and the feed reports a lost cache
         elif len(results) == 1:
             until_back = parsed.command.effect == "reads" and isinstance(error, CacheLostError)
             self._host.show_error(error, behind=quiet, until_back=until_back)
@@ -101,14 +101,14 @@ class Results:
             self._host.show_error(CloudmeshError(shown, "F lists each, and does them again."))
 
     def _go_to_made(self, done: Sequence[tuple[Parsed, Result]]) -> str:
-        """Move the cursor to the first object that was made, and return what to do to see it, "" for nothing."""
-        for parsed, outcome in done:
-            kind, native = outcome.kind, dict(outcome.fields).get("id")
+        """Move the cursor to the first new object; return what the user does to see it, "" for nothing."""
+        for parsed, result in done:
+            kind, native = result.kind, dict(result.fields).get("id")
             if kind and native and parsed.command.effect == "changes" and parsed.command.target(kind.name) is None:
                 break
         else:
             return ""
-        if self._runner.closed:  # it is of another cloud than the rows
+        if self._runner.closed:  # the cloud was switched: the object is not in these tables
             return ""
         table = self._tables.table_of(kind.name)
         made = Ref(self._scope(parsed), str(native))
@@ -119,9 +119,9 @@ class Results:
         return "The filter hides it." if known and table.cursor_ref != made else ""
 
     def show(self) -> bool:
-        """List the result of each of the last commands, and offer to do those that failed again.
+        """List the result of each of the last commands, and offer to repeat those that failed.
 
-        Returns whether there are any.
+        Return whether there are any.
         """
         if not self.last:
             self._host.say("There are no results to list: J shows the journal.")
@@ -134,14 +134,14 @@ class Results:
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
         said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Result)]
-        lines += [("●", line, f"{outcome.message} {outcome.lost}".rstrip()) for line, outcome in said]
+        lines += [("●", line, f"{result.message} {result.lost}".rstrip()) for line, result in said]
 
         def chosen(answer: str | None) -> None:
             if answer != "again" or self._runner.closed:
                 return
             commands = [one.parsed for one in failed]
             destroying = [parsed for parsed in commands if parsed.command.effect == "destroys"]
-            if destroying:  # a dialog is of one command: what a resume ran may have been several
+            if destroying:  # a dialog is for one command; a resume may have run several
                 self._asking.again([parsed for parsed in destroying if parsed.command is destroying[0].command])
             else:
                 self.last = []
@@ -150,18 +150,18 @@ class Results:
         counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
         counted = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self.last[0].parsed.command.name}: {counted}"
-        answers = [("again", f"Again: {len(failed)}")] if failed else []  # the others have been done, or may have been
+        answers = [("again", f"Again: {len(failed)}")] if failed else []  # not the others: they are done, or may be
         self._host.open(ChoiceScreen(title, lines, answers, pace=self._host.pace), chosen)
         return True
 
     def undo(self) -> bool:
-        """Show what would undo what was done last, and run it on a yes; return whether there is anything."""
+        """Show the commands that undo the last ones, and run them on a yes; return whether there are any."""
         if not self._undo:
-            self._host.say("There is nothing to take back.")
+            self._host.say("There is nothing to undo.")
             return False
         commands = self._undo
         one = commands[0].command
-        if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: say what
+        if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: show what
             return self._asking.again(commands)
 
         def chosen(answer: str | None) -> None:
@@ -174,8 +174,8 @@ class Results:
             for parsed, lost in zip(commands, self._lost, strict=True)
         ]
         destroys = any(parsed.command.effect == "destroys" for parsed in commands)
-        answers = [("undo", "Take back")]
-        screen = ChoiceScreen("Take back", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
+        answers = [("undo", "Undo")]
+        screen = ChoiceScreen("Undo", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
         self._host.open(screen, chosen)
         return True
 
@@ -190,10 +190,10 @@ class Results:
         return ", ".join(found)
 
     def _scope(self, parsed: Parsed) -> Scope:
-        """Return the cloud and region that a command has acted in."""
+        """Return the scope that a command acted in."""
         return parsed.scope or self._runner.session.scope
 
 
 def _parts(one: Finished) -> Sequence[Finished]:
-    """Return the result of each command that a command has run, or of itself."""
+    """Return the results of the commands that a command has run, or else its own."""
     return one.outcome.parts if isinstance(one.outcome, Result) and one.outcome.parts else [one]

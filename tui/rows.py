@@ -1,4 +1,4 @@
-"""The rows of one table: which there are, which of them a filter shows, in what order, and which are marked."""
+"""The rows of one table, with a filter, a sort and marks."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
@@ -13,30 +13,30 @@ from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MANY = 8
-"""Where more than one row in so many moves at once, sorting all again is cheaper than finding each its place."""
+"""Where more than one row in N moves at once, sorting all rows is cheaper than finding each position."""
 AT_ONCE = 5_000
-"""So many rows are made ready for a filter at once, when it is asked for before they are: some 25 ms."""
+"""At most N rows are made ready for a filter at once, where it comes before they are: about 25 ms."""
 _COMMON = 256
-"""So many values of a column have their text remembered: all states, architectures, owners; never all names."""
+"""At most N texts of a column are remembered: all states, architectures, owners; never all names."""
 _FEW = 1_000
-"""So many slots of removed rows are never worth collecting."""
+"""N slots of removed rows are always kept: collecting so few is not worth it."""
 
 
 class Applied(NamedTuple):
-    """What `Rows.apply` did to what is visible."""
+    """What `Rows.apply` changed among the visible rows."""
 
     changed: frozenset[Ref]
-    """The visible rows whose cells changed where they are; when `moved`, not all of them are named."""
+    """The visible rows whose cells changed but not their position; incomplete where `moved`."""
     moved: bool
-    """True when a row appeared, vanished or moved among the visible ones."""
+    """Whether a visible row appeared, vanished or moved."""
 
 
 class Rows:
     """The rows of one kind by scope and id, with a filter, a sort and marks.
 
-    Every row keeps a slot, an index into `_rows` that rises in order of arrival. `_base` holds the slots of all rows
-    in the order of the sort, `_order` those of them that the filter shows (the same list when there is no filter), so
-    a narrower filter only ever looks at what is still shown, and no keystroke sorts anything.
+    Every row keeps a slot, an index into `_rows` that rises in order of arrival. `_base` has the slots of all rows in
+    the order of the sort, `_order` the slots of the rows that the filter shows; without a filter it is the same list.
+    So a narrower filter examines only the rows that are still shown, and no key press sorts anything.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -50,9 +50,9 @@ class Rows:
         self._slots: dict[Scope, dict[str, int]] = {}  # by scope: a Ref of each of 200,000 rows would cost 15 MB
         self._marked: set[int] = set()  # slots
         self._rows: list[Row] = []  # () in the slot of a removed row
-        self._texts: list[str] = []  # what the filter looks at; "" where not made yet
+        self._texts: list[str] = []  # what the filter searches; "" where not made so far
         self._texted = 0  # all texts below this slot are made
-        # The texts of common values are made once; of the other columns nearly every value is another.
+        # The texts of common values are made once; in the other columns nearly every value is different.
         self._known: list[dict[Any, str] | None] = [
             {} if at in kind.common else None for at in range(len(kind.columns))
         ]
@@ -67,7 +67,7 @@ class Rows:
 
     @property
     def slots(self) -> int:
-        """The number of rows, with those removed whose place is not used again yet."""
+        """The number of slots, those of removed rows included."""
         return len(self._rows)
 
     @property
@@ -97,19 +97,19 @@ class Rows:
         return self.kind.ref(self._rows[self._order[position]])
 
     def position(self, ref: Ref) -> int | None:
-        """Return where the row of this name stands among the visible ones, None when it is not among them."""
+        """Return the position of the row of this name among the visible ones; None where it is not visible."""
         slot = self._slot(ref)
         if slot is None:
             return None
-        place = self._place(self._order, slot)
-        return place if place < len(self._order) and self._order[place] == slot else None
+        position = self._position_in(self._order, slot)
+        return position if position < len(self._order) and self._order[position] == slot else None
 
     def nearest(self, ref: Ref) -> int | None:
         """Return the position of the row of this name, or of the visible row that stands where it would."""
         slot = self._slot(ref)
         if slot is None or not self._order:
             return None
-        return min(self._place(self._order, slot), len(self._order) - 1)
+        return min(self._position_in(self._order, slot), len(self._order) - 1)
 
     # Rows come and go
 
@@ -177,13 +177,13 @@ class Rows:
             self.replace([row for row in self._rows if row])
             return Applied(frozenset(), True)
         if leaving or coming:
-            self._place_anew(leaving, coming)
+            self._reorder(leaving, coming)
         if self.words:
             changed = {ref for ref in changed if self.position(ref) is not None}
         return Applied(frozenset(changed), before is not self._order and before != self._order)
 
     def _update(self, slot: int, old: Row, row: Row) -> bool:
-        """Store a changed row; return whether it may have to stand elsewhere now, or be shown or hidden."""
+        """Store a changed row; return whether its position, or whether the filter shows it, may have changed."""
         for column, before, after in zip(self.kind.columns, old, row, strict=False):
             if before != after:
                 self._ranks.pop(column.name, None)
@@ -193,13 +193,13 @@ class Rows:
             self._texted = min(self._texted, slot)
         return bool(self.words) or (self.column is not None and self.kind.value(old, self.column) != self._value(slot))
 
-    def _place_anew(self, leaving: set[int], coming: set[int]) -> None:
-        """Take slots out of the order and put others in, by what their rows are now."""
+    def _reorder(self, leaving: set[int], coming: set[int]) -> None:
+        """Remove slots from the order and insert others, by the present values of their rows."""
         if self.column is not None and len(coming) > self.total // _MANY:
             self._rebuild()
             return
         filtered = self._order is not self._base
-        if leaving:  # looked through rather than looked up: their rows have other values than they were sorted by
+        if leaving:  # searched one by one: their rows no longer have the values that they were sorted by
             self._base = [slot for slot in self._base if slot not in leaving]
         self._base = self._merged(self._base, coming)
         if filtered:
@@ -209,16 +209,16 @@ class Rows:
             self._order = self._base
 
     def _merged(self, slots: list[int], coming: Collection[int]) -> list[int]:
-        """Return `slots`, which are in order, with those that come each in its place."""
+        """Return the sorted `slots` with the `coming` ones merged in."""
         if self.column is None:
             return sorted([*slots, *sorted(coming)])  # two runs, which Python's sort merges in one pass
         merged: list[int] = []
         start = 0
         for slot in self._in_order(coming):
-            place = self._place(slots, slot, start)
-            merged += slots[start:place]
+            position = self._position_in(slots, slot, start)
+            merged += slots[start:position]
             merged.append(slot)
-            start = place
+            start = position
         return merged + slots[start:]
 
     def _rebuild(self) -> None:
@@ -228,9 +228,9 @@ class Rows:
     # Filter
 
     def filter(self, text: str) -> None:
-        """Show only the rows in which every word of `text` occurs in some column as it is shown, whatever the case.
+        """Show only the rows where every word of `text` occurs in a column's text, in any case.
 
-        Of many thousand rows that are not `ready` only those that are; `prepare` adds the others.
+        Where many rows are not `ready`, only the ready ones are shown; `prepare` adds the others.
         """
         words, before = tuple(dict.fromkeys(safe(word).casefold() for word in text.split())), self.words
         if words and not self.ready:
@@ -245,11 +245,11 @@ class Rows:
 
     @property
     def ready(self) -> bool:
-        """Whether all the texts that a filter looks at are made; it passes over rows whose text is not."""
+        """Whether the texts of all rows are made; the filter skips a row without its text."""
         return self._texted == len(self._rows)
 
     def prepare(self, limit: int | None = None) -> bool:
-        """Make up to `limit` more of the texts that a filter looks at, show what it finds; return whether all are."""
+        """Make the texts of at most `limit` more rows, show those that match; return whether all rows are ready."""
         made = self._make_texts(limit)
         if self.words and (found := self._matching(made, self.words)):
             self._order = self._merged(self._order, found)
@@ -267,13 +267,13 @@ class Rows:
 
     def _matching(self, slots: Iterable[int], words: Iterable[str]) -> list[int]:
         texts, found = self._texts, list(slots)
-        for word in sorted(words, key=len, reverse=True):  # the longest leaves the least for the others
+        for word in sorted(words, key=len, reverse=True):  # the longest first: it leaves the fewest rows
             found = [slot for slot in found if word in texts[slot]]
         return found
 
     def _text(self, row: Row) -> str:
-        # Words hold no white space, so none matches across the line breaks between the columns. A flight counts as
-        # seen at its start: seconds that run on are not to be found.
+        # A word has no white space, so it never matches across the line breaks between columns. The text of a flight
+        # is that of its start: the filter does not find seconds that count on.
         cells = []
         for column, known, value in zip(self.kind.columns, self._known, row, strict=False):
             if known is None:
@@ -290,7 +290,7 @@ class Rows:
     # Sort
 
     def sort(self, column: str | None, reverse: bool = False) -> None:
-        """Sort by the named column, None last in both directions and ties in order of arrival; None: undo sorting."""
+        """Sort by the named column; None: by arrival. Empty values come last in both directions, ties by arrival."""
         if column is not None and column not in self.kind.index:
             raise KeyError(column)
         self.column, self.reverse = column, reverse and column is not None
@@ -323,7 +323,7 @@ class Rows:
             ]
             ranks = self._ranks[name] = [-1] * len(keys)
             rank, before = -1, None
-            # By slot, not by value: to visit the rows in the order they have in memory halves the time.
+            # By slot, not by value: visiting the rows in the order of memory halves the time.
             for slot in sorted((slot for slot, key in enumerate(keys) if key is not None), key=keys.__getitem__):
                 if (key := keys[slot]) != before:
                     rank, before = rank + 1, key
@@ -343,8 +343,8 @@ class Rows:
         said.sort(key=lambda slot: sort_key(self._value(slot), column), reverse=self.reverse)
         return said + [slot for slot in slots if self._value(slot) is None]
 
-    def _place(self, slots: list[int], slot: int, low: int = 0) -> int:
-        """Return where `slot` is or would be among `slots` from `low` on, by the values their rows have now."""
+    def _position_in(self, slots: list[int], slot: int, low: int = 0) -> int:
+        """Return where `slot` is, or would be, in `slots` from `low` on, by the present values of the rows."""
         if self.column is None:
             return bisect_left(slots, slot, low)
         column = self.kind.columns[self.kind.index[self.column]]
@@ -380,7 +380,7 @@ class Rows:
         return len(self._marked) - len(self._matching(self._marked, self.words)) if self.words else 0
 
     def toggle_mark(self, ref: Ref) -> None:
-        """Mark the row of this name, or take its mark away."""
+        """Mark the row of this name, or remove its mark."""
         if (slot := self._slot(ref)) is not None:
             self._marked ^= {slot}
 
@@ -389,11 +389,11 @@ class Rows:
         self._marked.update(self._order)
 
     def unmark(self, refs: Iterable[Ref]) -> None:
-        """Take the marks of these rows away."""
+        """Remove the marks of these rows."""
         self._marked.difference_update(slot for ref in refs if (slot := self._slot(ref)) is not None)
 
     def unmark_all(self) -> None:
-        """Take all marks away."""
+        """Remove all marks."""
         self._marked.clear()
 
     def is_marked(self, position: int) -> bool:
@@ -403,7 +403,7 @@ class Rows:
     def marked(self, *, shown: bool = False) -> Iterator[Row]:
         """Return the marked rows in order of arrival; `shown`: without those that the filter hides."""
         slots = sorted(self._marked)
-        if shown and self.words:  # by its text: to look for the place of each would take longer, above all where sorted
+        if shown and self.words:  # by text: finding the position of each is slower, above all in a sorted table
             slots = self._matching(slots, self.words)
         return (self._rows[slot] for slot in slots)
 

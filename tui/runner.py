@@ -1,4 +1,4 @@
-"""Runs the commands of one cloud as jobs, and finds out what an earlier run has left unfinished."""
+"""Runs the commands of one cloud as jobs, and recovers what an earlier run left unfinished."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -15,38 +15,38 @@ from tui.host import Host
 from tui.jobs import Job
 
 Then = Callable[[Parsed], None]
-"""What is done when a command has been done."""
+"""Called after a command has succeeded."""
 
 Again = Callable[[Parsed, CloudmeshError], None]
-"""What is done when a command was refused before it did anything."""
+"""Called after a command was refused before it did anything."""
 
 
 class Ended(Protocol):
-    """Shows how commands have ended; see tui.results."""
+    """Shows the results of commands; see tui.results."""
 
     def __call__(self, results: list[Finished], *, quiet: bool, then: Then, again: Again | None) -> None:
         """Show the results, and call `then` or `again`."""
 
 
 class Runner:
-    """The commands of one cloud's session; another cloud has another.
+    """Runs the commands of one session; a switch to another cloud makes a new runner.
 
-    Once `close` is called, what ends still shows its result, but nothing follows from it. All methods are of the event
+    After `close`, a command that ends still shows its result, but nothing follows from it. All methods run on the event
     loop.
     """
 
     def __init__(self, host: Host, session: Session) -> None:
         self._host = host
         self.session = session
-        """The session with its settings as they are now."""
+        """The session with its current settings."""
         self.closed = False
         self.on_end: Ended | None = None
         """Shows the results."""
         self._unfinished: CloudmeshError | None = None
-        """The message on what an earlier run has left unfinished, until the user sees to that."""
+        """The message about what an earlier run left unfinished, until the user handles it."""
 
     def close(self) -> None:
-        """Start nothing any more."""
+        """Start nothing more."""
         self.closed = True
 
     def run(
@@ -57,22 +57,22 @@ class Runner:
         then: Then = ignore,
         again: Again | None = None,
     ) -> None:
-        """Run commands as one job, several side by side; each that fails leaves the others run.
+        """Run commands as one job, several at the same time; a failure does not stop the others.
 
-        `then` is called when all are done, `again` when one alone was refused before anything was done.
+        `then` is called after all have succeeded, `again` after a single one was refused before it did anything.
         """
         session = self.session
         first = commands[0]
         what = first.line if len(commands) == 1 else f"{first.command.name} ×{len(commands)}"
         if any(param.many and param.name in first.given for param in first.command.params):
-            what = first.command.name  # it may name thousands
+            what = first.command.name  # the line may have thousands of names
         if first.command.effect != "reads":
             self._host.remember(first.line)
 
         def work(job: Job) -> list[Finished]:
             done = 0
 
-            def ended_one(_place: int, _result: Finished) -> None:
+            def ended_one(_position: int, _result: Finished) -> None:
                 nonlocal done
                 done += 1
                 job.report(Progress(first.command.name, done, 0, len(commands), 0))
@@ -111,7 +111,7 @@ class Runner:
             self._host.say(f"{job.title} is under way already.")
 
     def recover(self) -> None:
-        """Look for the outcome of the commands that an earlier run left unfinished; nothing is sent again unasked."""
+        """Find the outcome of commands that an earlier run left unfinished; send nothing again without the user."""
         session = self.session
 
         def found_out(found: Recovered) -> None:

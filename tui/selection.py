@@ -1,4 +1,4 @@
-"""The rows that a command acts on when its key is pressed, and the reason where there are none for it."""
+"""Selects the rows that a command acts on when its key is pressed; explains where there are none."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,8 +15,9 @@ from tui.widgets.table import ResourceTable
 def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
     """Return the rows that a command acts on: the marked ones that are shown; where none is marked, the cursor's.
 
-    What takes several rows at once, as an export does, takes all that the filter shows instead of the cursor's, and
-    none where there is no filter, for all rows. What only shows an object takes the cursor's, whatever is marked.
+    A command that takes many rows at once, such as an export, takes all rows that the filter shows instead of the
+    cursor's; without a filter it gets none, which stands for all. A command that only shows an object takes the
+    cursor's row, whatever is marked.
     """
     if one.effect == "reads" and not one.asks:
         return iter(() if (row := table.cursor_row) is None else (row,))
@@ -26,7 +27,7 @@ def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
 
 
 def which(one: Command, table: ResourceTable) -> str:
-    """Return which rows a command acts on, as its dialog says it; "" where that is plain to see."""
+    """Return which rows a command acts on, for its dialog; "" where that is obvious."""
     kind, marks, hidden = table.kind, table.rows.marks, table.hidden_marks
     left_out = f"Marked: {marks - hidden:,} shown, {hidden:,} hidden by the filter and left out." if hidden else ""
     if not _takes_many(one, table):
@@ -40,7 +41,7 @@ def which(one: Command, table: ResourceTable) -> str:
 
 
 def usable(one: Command, table: ResourceTable) -> bool:
-    """Return whether there is a row that a command may work on."""
+    """Return whether there is a row that a command can act on."""
     if _takes_many(one, table) and not table.rows.marks:
         return not table.rows.words or (table.rows.ready and table.visible_count > 0)
     return any(fits(one, table.kind, row) for row in selected(one, table))
@@ -52,7 +53,7 @@ def _takes_many(one: Command, table: ResourceTable) -> bool:
 
 
 def fits(one: Command, kind: Kind, row: Row) -> bool:
-    """Return whether a command may work on a row, by its state and by what is under way."""
+    """Return whether a command can act on a row, by its state and its flight."""
     flight = _flight(kind, row)
     if flight is not None and not flight.overdue and flight.action == one.words[-1]:
         return False
@@ -60,9 +61,9 @@ def fits(one: Command, kind: Kind, row: Row) -> bool:
 
 
 def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]) -> str:
-    """Return why the key of a command that acts on rows cannot be used now, in one sentence.
+    """Return one sentence that says why the key of a command on rows cannot be used now.
 
-    `named` returns the name of an object for its kind, and its scope and id.
+    `named` takes a kind and a Ref, and returns the name of the object.
     """
     kind, verb = table.kind, one.words[-1]
     if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
@@ -84,7 +85,7 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]
 
 
 def elsewhere(key: str, kind: Kind) -> str:
-    """Return what a key does on other tabs, "" where it is no command's."""
+    """Return what a key does on other tabs; "" where it is the key of no command."""
     names = [one.name for one in COMMANDS if one.key == key and kind.name not in one.on]
     return f"{key} does nothing on {kind.plural}: it is {', '.join(names)}." if names else ""
 

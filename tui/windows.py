@@ -1,4 +1,4 @@
-"""Opens the windows over the dashboard that show what the cache knows: details, the journal, help."""
+"""Opens the windows that show what the cache has: details, the journal, help."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,15 +22,15 @@ from tui.screens.keys import OWN_BINDINGS
 from tui.widgets.table import ResourceTable
 
 JOURNAL_SHOWN = 5_000
-"""Entries of the journal that are shown, the newest."""
+"""The newest N entries of the journal are shown."""
 
 
-_OURS = frozenset({"_id", "settled", "place", "owner", "owner_host"})
-"""Fields of a journal entry by which unfinished ones are found; its reader has no use for them."""
+_INTERNAL = frozenset({"_id", "settled", "place", "owner", "owner_host"})
+"""Fields of a journal entry that only recovery uses; its details leave them out."""
 
 
 class Windows:
-    """What they show is read on a job. All methods are of the event loop."""
+    """The windows; a job reads what they show. All methods run on the event loop."""
 
     def __init__(self, host: Host, tables: Tables) -> None:
         self._host = host
@@ -54,7 +54,7 @@ class Windows:
         self._host.start(Job("", lambda _job: session.at(ref.scope).details(kind, ref.id), show, opens=True))
 
     def _learn(self, session: Session, kind: Kind, document: dict[str, Any], screen: DetailsScreen) -> None:
-        """Ask behind the details of an object for what no listing says, each time that they are opened."""
+        """Ask the cloud for the facts that no listing has, each time that the details of an object are opened."""
         native = str(document["id"])
 
         def ask(job: Job) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ class Windows:
             if document is not None:
                 screen.show(list(flatten(document)))
 
-        # Nobody asked for it, so a failure only goes to the log, and the field keeps what was known.
+        # The user did not ask for it: a failure goes only to the log, and the field keeps its old value.
         self._host.start(
             Job(
                 "",
@@ -78,12 +78,12 @@ class Windows:
         )
 
     def help(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
-        """Show every key and command; `bindings` are the app's own, `commands` those that can be run."""
+        """Show every key and command; `bindings` are those of the app, `commands` those that can run."""
         own = [*OWN_BINDINGS, *bindings, *(one for one in ResourceTable.BINDINGS if isinstance(one, Binding))]
         self._host.open(HelpScreen(own, commands, self._tables.kinds.values()))
 
     def journal(self, session: Session) -> None:
-        """Show what was done, by whom and how it ended; new entries come in while it is open."""
+        """Show what was done, by whom and how it ended; new entries appear while it is open."""
         if self._journal is None:
             self._journal = JournalScreen(lambda key: self._entry(session, key))
             self._host.open(self._journal, self._journal_closed)
@@ -93,7 +93,7 @@ class Windows:
         self._journal = None
 
     def journal_changed(self, session: Session | None, change: Change) -> None:
-        """Show a change of the journal where that is open."""
+        """Show a change of the journal where its window is open."""
         if self._journal is not None and session is not None:
             if change.reread:
                 self._read_journal(session, self._journal)
@@ -109,7 +109,7 @@ class Windows:
     def _entry(self, session: Session, key: str) -> None:
         def show(document: dict[str, Any] | None) -> None:
             if document is not None and self._journal is not None and self._journal.is_current:
-                shown = {name: value for name, value in document.items() if name not in _OURS}
+                shown = {name: value for name, value in document.items() if name not in _INTERNAL}
                 self._host.open(DetailsScreen("journal entry", list(flatten(shown))))
 
         self._host.start(Job("", lambda _job: session.cache.journal.entry(key), show, opens=True))

@@ -1,4 +1,4 @@
-"""Writes to a terminal that may stop reading, or go away."""
+"""Writes to a terminal that may stop reading or hang up."""
 
 import os
 import select
@@ -12,39 +12,39 @@ from typing import TextIO
 from backend.log import logger
 
 GRACE = 0.5
-"""Seconds that the end of the dashboard waits for a terminal that does not read."""
+"""Seconds that the dashboard waits at its end for a terminal that does not read."""
 
 _PIECE = 1 << 16
-"""Characters that are collected at most before they are written."""
+"""At most N characters are collected before they are written."""
 
 
 def in_front(terminal: int) -> bool:
-    """Return whether this process may change the terminal: no shell, and no other job, has it now."""
+    """Return whether this process has the terminal now, and no shell or other job has it."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:  # it does not control this process: no shell shares it
+    except OSError:  # it is not the controlling terminal: no shell shares it
         return True
 
 
 class Output:
-    """What textual's writing thread writes to. No write blocks for longer than `hurry` lets it.
+    """The file that textual's writing thread writes to. After `hurry`, no write blocks for longer than GRACE.
 
-    `gone` is called once, on that thread, when the terminal has gone away; what is written then is dropped.
+    `on_hang_up` is called once, on that thread, when the terminal is gone; later text is dropped.
     """
 
-    def __init__(self, file: TextIO, gone: Callable[[], object]) -> None:
+    def __init__(self, file: TextIO, on_hang_up: Callable[[], object]) -> None:
         self._encoding, self._errors = file.encoding, file.errors or "strict"
         self._fileno = file.fileno()
-        self._tell = gone
+        self._on_hang_up = on_hang_up
         self._gone = False
         self._collected: list[str] = []
         self._size = 0
         self.dropped = False
-        """Whether something was not written, because the terminal did not read it in time."""
+        """Whether text was dropped because the terminal did not read it in time."""
         self._until: float | None = None
-        """Until when a terminal that does not read is waited for, None for ever."""
+        """Until when to wait for a terminal that does not read; None: for ever."""
         self._file = self._fileno
-        with suppress(OSError):  # an open file of its own: others share the flags of this one
+        with suppress(OSError):  # a new open file: other processes share the flags of the old one
             name = f"/proc/self/fd/{self._fileno}" if sys.platform == "linux" else os.ttyname(self._fileno)
             self._file = os.open(name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -53,7 +53,7 @@ class Output:
         return self._fileno
 
     def isatty(self) -> bool:
-        """Return that it is a terminal."""
+        """Return True: it is a terminal."""
         return True
 
     def write(self, text: str) -> None:
@@ -80,17 +80,17 @@ class Output:
             self._lose(error)
 
     def hurry(self) -> None:
-        """Wait no longer than GRACE from now: what the terminal has not read by then is dropped. Of any thread."""
+        """Wait at most GRACE from now, then drop what the terminal has not read. Called on any thread."""
         if self._until is None:
             self._until = monotonic() + GRACE
 
     def take_time(self) -> None:
-        """Wait again for as long as it takes."""
+        """Wait for ever again."""
         self._until = None
         self.dropped = False
 
     def insist(self, text: str) -> None:
-        """Write text in place of all that the terminal has not read yet, also where its output was stopped."""
+        """Discard all that the terminal has not read and write `text`, even where the user stopped the output."""
         if in_front(self._fileno):
             with suppress(termios.error):
                 termios.tcflush(self._file, termios.TCOFLUSH)
@@ -104,4 +104,4 @@ class Output:
     def _lose(self, error: OSError) -> None:
         self._gone = True
         logger.info("the terminal has gone away (%s)", error.strerror)
-        self._tell()
+        self._on_hang_up()

@@ -44,6 +44,8 @@ class Param:
     """The command acts on the object that it names, so that the journal has its id."""
     many: bool = False
     """It takes several values, joined by commas: marked rows are one command, not one each."""
+    offer: tuple[str, str] | None = None
+    """The command that creates a missing object, and the sentence with which the dashboard offers that."""
     asked: Callable[[Row], bool] | None = None
     """Whether a dialog on a row has a field for it; None: every dialog has."""
 

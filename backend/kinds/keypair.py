@@ -12,7 +12,7 @@ from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.config import expanded
-from backend.errors import NotFoundError, RefusedError, UnknowableError, UnusableError
+from backend.errors import MissingError, NotFoundError, RefusedError, UnknowableError, UnusableError
 from backend.format import counted
 from backend.journal.entry import here
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
@@ -22,13 +22,12 @@ from backend.providers.registry import is_id
 from backend.text import safe
 
 
-class MissingKeypairError(NotFoundError):
-    """A keypair to boot with does not exist; the dashboard offers to create it."""
+class MissingKeypairError(MissingError):
+    """A keypair does not exist; the dashboard offers to create it for a boot."""
 
     def __init__(self, name: str, message: str, match: str | None) -> None:
         create = f"Create it with: keypair create {shlex.quote(safe(name))}"
-        super().__init__(message, f"Did you mean {safe(match)!r}?" if match else create)
-        self.name = name
+        super().__init__("keypair", name, message, f"Did you mean {safe(match)!r}?" if match else create)
 
 
 KEYPAIR = Kind(

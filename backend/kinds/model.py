@@ -47,6 +47,8 @@ class Column:
     type: Type = "text"
     width: int = 12
     help: str = ""
+    whole: bool = False
+    """A part of a text is of no use, as of an id or an address: where the width is short, it is never cut."""
     ours: bool = False
     """No listing has it, and none overwrites it."""
     field: str = ""
@@ -178,7 +180,7 @@ class Kind:
 
 def id_column(title: str = "ID", width: int = 21) -> Column:
     """Return the column of the ids."""
-    return Column("id", title, width=width)
+    return Column("id", title, width=width, whole=True)
 
 
 def name_column(width: int = 24) -> Column:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +10,6 @@ if TYPE_CHECKING:
 
 Connect = Callable[["Cloud", Callable[[], None], Callable[["Waiting"], None]], "Provider"]
 """Creates a provider for a cloud; the other arguments are `check` and `waits` of `registry.connect`."""
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def as_it_is(_kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -36,9 +33,9 @@ class ProviderEntry:
     """What it can do beyond listing its kinds, each worded to follow "cloud x has no …": "termination protection"."""
     ids: str = field(default="(?!)", repr=False)
     """The pattern of a word that can only be an id; the default matches nothing."""
-    states: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    states: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Its names for VM states that differ from EC2's, each with EC2's name for the state."""
-    credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The keys of `credentials`, each with the environment variable to use if the configuration has none."""
     required: tuple[str, ...] = field(default=(), repr=False)
     """The credentials that every request needs."""

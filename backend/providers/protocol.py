@@ -60,6 +60,9 @@ class Face(Protocol):
 class Tagged(Protocol):
     """The operations on the tags of one kind."""
 
+    name_tag: str
+    """The tag that is an object's name; "": its name is no tag."""
+
     def tag(self, native: str, key: str, value: str) -> None:
         """Set a tag of an object."""
         ...

@@ -13,8 +13,8 @@ from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy, stocked
-from tests.backend.command_parts import STOCK, untouched
+from tests.backend.cloud_support import behind_proxy, stocked
+from tests.backend.command_support import STOCK, untouched
 from tests.ec2_proxy import Proxy
 
 

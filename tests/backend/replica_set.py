@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from backend.mongod import find_binary
-from tests.backend.cache_parts import eventually
+from tests.backend.cache_support import eventually
 
 ELECTION_MS = 500
 """How long the members miss their primary before they elect another: MongoDB's own is 10 s."""

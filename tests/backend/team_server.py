@@ -20,7 +20,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from backend.mongod import find_binary
-from tests.backend.cache_parts import PASSWORD, eventually
+from tests.backend.cache_support import PASSWORD, eventually
 
 DATABASE = "team"
 

@@ -25,7 +25,7 @@ from backend.secret import Secret
 from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
-from tests.backend.cache_parts import Heard, set_flight
+from tests.backend.cache_support import Heard, set_flight
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing, refusal
 from tests.brittle import DAMAGES, HERE, LISTED, Report, damaged, every_damage, listed
 

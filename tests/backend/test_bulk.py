@@ -21,8 +21,8 @@ from backend.kinds.vm import preview as vm_preview
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.registry import connect
 from backend.providers.retry import RetryPolicy
-from tests.backend.cache_parts import eventually
-from tests.backend.cloud_parts import behind_proxy, boot_many, outcomes, run, states
+from tests.backend.cache_support import eventually
+from tests.backend.cloud_support import behind_proxy, boot_many, outcomes, run, states
 from tests.ec2_proxy import Proxy
 
 TREE = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from backend.cache.keys import split_key
 from backend.catalog import KINDS
 from backend.kinds.model import Kind, Ref, Scope
 from backend.lifecycle import Flight
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     IMAGE,

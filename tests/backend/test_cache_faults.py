@@ -19,9 +19,9 @@ from backend.kinds.model import Kind
 from backend.mongod import find_binary
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, entry, eventually, following, ids, items
-from tests.backend.cloud_parts import behind_proxy, outcomes, run, sent
-from tests.backend.server_parts import Server
+from tests.backend.cache_support import HERE, IMAGE, VM, FakeCloud, entry, eventually, following, ids, items
+from tests.backend.cloud_support import behind_proxy, outcomes, run, sent
+from tests.backend.server_support import Server
 
 pytestmark = pytest.mark.skipif(find_binary() is None, reason="needs a mongod")
 
@@ -113,8 +113,8 @@ def test_what_was_done_is_told_though_it_cannot_be_written_down(
     server: Server, cache: Cache, cloud: Cloud, tmp_path: Path
 ) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, _), server.failing("update"):
-        outcome = run(session, "volume create data --size 1")
-    assert "data" in outcome.message
+        result = run(session, "volume create data --size 1")
+    assert "data" in result.message
     assert outcomes(cache) == [("volume create data --size 1", "unfinished")]  # which the next start looks into
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.lifecycle import Flight
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     VM,

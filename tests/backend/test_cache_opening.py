@@ -16,7 +16,7 @@ from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.errors import CacheError, ConfigError
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, VM, Standalone, ids, items
+from tests.backend.cache_support import HERE, VM, Standalone, ids, items
 
 
 def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:

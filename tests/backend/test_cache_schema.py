@@ -13,7 +13,7 @@ from backend.config import MongoDB
 from backend.errors import CacheError
 from backend.kinds.model import Kind
 from backend.secret import Secret
-from tests.backend.cache_parts import HERE, SAMPLES, VM, every_kind, ids, item, items, set_flight
+from tests.backend.cache_support import HERE, SAMPLES, VM, every_kind, ids, item, items, set_flight
 
 WRONG_BSON: dict[str, Any] = {
     "text": 1, "state": 1, "int": 1.5, "mib": "1", "gib": "1", "usd": "1", "time": "2024",

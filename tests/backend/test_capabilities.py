@@ -18,7 +18,7 @@ from backend.providers.ec2.entry import EC2, FACES
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session, cloud_named
-from tests.backend.cloud_parts import run
+from tests.backend.cloud_support import run
 from tests.openstack import OPENSTACK, PROVIDERS, WEB, OpenStack
 
 CHAMELEON = Cloud("chameleon", OPENSTACK, default=Defaults(location="RegionOne"))
@@ -74,9 +74,9 @@ def test_what_it_has_not_is_not_completed(session: Session) -> None:
 
 
 def test_refresh_all_refreshes_the_kinds_that_it_has(session: Session) -> None:
-    outcome = run(session, "refresh all")
-    assert [one.kind for one in outcome.differences] == ["image", "flavor", "vm"]
-    assert outcome.failure == ""
+    result = run(session, "refresh all")
+    assert [one.kind for one in result.differences] == ["image", "flavor", "vm"]
+    assert result.failure == ""
 
 
 def test_a_vm_is_stopped_without_asking_for_what_it_has_not(session: Session) -> None:

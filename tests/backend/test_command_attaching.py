@@ -13,7 +13,7 @@ from backend.errors import NotFoundError, RefusedError
 from backend.kinds.volume.actions import DEVICES
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import (
+from tests.backend.cloud_support import (
     behind_proxy,
     boot_many,
     in_cloud,
@@ -22,7 +22,7 @@ from tests.backend.cloud_parts import (
     sent,
     volume_in,
 )
-from tests.backend.command_parts import row
+from tests.backend.command_support import row
 from tests.backend.ec2_faults import Reply, listing, refusal
 from tests.ec2_proxy import Call, Proxy
 
@@ -39,20 +39,20 @@ def test_attach_detach_and_back(cache: Cache, cloud: Cloud, tmp_path: Path) -> N
     connect(cloud).of("vm").tag(native, "Name", "web")
     first, second = volume_in(cloud, "first"), volume_in(cloud, "second")
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
-        outcome = run(session, "volume attach first web")
-        assert outcome.message == f"Volume first ({first}) is attached to {native} as /dev/sdf."
-        assert outcome.undo == f"volume detach {first} --vm {native}"
+        result = run(session, "volume attach first web")
+        assert result.message == f"Volume first ({first}) is attached to {native} as /dev/sdf."
+        assert result.undo == f"volume detach {first} --vm {native}"
         assert (in_cloud(cloud, first)["vm"], device(cloud, first)) == ([native], "/dev/sdf")
         assert (row(session, "volume", first)["vm"], row(session, "volume", first)["state"]) == ((native,), "in-use")
-        assert dict(outcome.fields) == row(session, "volume", first)
+        assert dict(result.fields) == row(session, "volume", first)
         run(session, f"volume attach second {native}")
         assert device(cloud, second) == "/dev/sdg"  # the first that is free
 
-        # The first is free again, but what is taken back goes where it was.
+        # The first is free again, but the undo puts the other where it was.
         undo = run(session, "volume detach second").undo
         assert (row(session, "volume", second)["vm"], row(session, "volume", second)["state"]) == (None, "available")
         assert undo == f"volume attach {second} {native} --device /dev/sdg"
-        detached = run(session, outcome.undo)
+        detached = run(session, result.undo)
         assert detached.message == f"Volume first ({first}) is being detached from {native}."
         assert in_cloud(cloud, first)["vm"] is None
         run(session, undo)
@@ -204,9 +204,9 @@ def test_a_volume_on_several_vms_is_detached_from_the_one_that_is_named(
     moved_by(proxy, "DetachVolume", left)
     with pytest.raises(NotFoundError, match="There is no VM 'webb'"):
         run(session, "volume detach vol-0123456789 --vm webb")
-    outcome = run(session, "volume detach vol-0123456789 --vm web")
-    assert outcome.message == f"Volume vol-0123456789 is being detached from {second}."
-    assert outcome.undo == f"volume attach vol-0123456789 {second} --device /dev/sdg"
+    result = run(session, "volume detach vol-0123456789 --vm web")
+    assert result.message == f"Volume vol-0123456789 is being detached from {second}."
+    assert result.undo == f"volume attach vol-0123456789 {second} --device /dev/sdg"
     (sent,) = (call for call in proxy.calls if call.action == "DetachVolume")
     assert sent.params["InstanceId"] == second
     assert (row(session, "volume", "vol-0123456789")["vm"], row(session, "volume", "vol-0123456789")["state"]) == (
@@ -226,8 +226,8 @@ def test_a_volume_that_may_have_several_vms_is_asked_for(both: tuple[Session, Pr
     moved_by(
         proxy, "AttachVolume", attached("vol-0123456789", "attached", "attached", vms=[first, second], more=shared)
     )
-    outcome = run(session, f"volume attach vol-0123456789 {second}")
-    assert outcome.undo == f"volume detach vol-0123456789 --vm {second}"
+    result = run(session, f"volume attach vol-0123456789 {second}")
+    assert result.undo == f"volume detach vol-0123456789 --vm {second}"
     assert sent(proxy) == ["AttachVolume"]
     with pytest.raises(RefusedError, match=f"is attached to {first}; nothing was done"):
         run(session, f"volume attach vol-0123456789 {first}")

@@ -14,29 +14,29 @@ from backend.kinds.keypair import MissingKeypairError
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import ARM_AMI, STOCK, ZONES, defaulting, row, vms
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import ARM_AMI, STOCK, ZONES, defaulting, row, vms
 
 
 def test_boot_with_every_option(session: Session, ec2: Provider) -> None:
     ec2.of("keypair").create("me")
-    outcome = run(session, f"vm boot {AMI} --name 'web 1' --flavor t2.micro --location us-east-1b --keypair me")
+    result = run(session, f"vm boot {AMI} --name 'web 1' --flavor t2.micro --location us-east-1b --keypair me")
     (vm,) = vms(ec2).values()
-    assert outcome.message == f"web 1 ({vm['id']}) is booting from {AMI}."
+    assert result.message == f"web 1 ({vm['id']}) is booting from {AMI}."
     expected = {"name": "web 1", "flavor": "t2.micro", "location": "us-east-1b", "keypair": "me", "image": AMI}
     assert expected.items() <= vm.items()
     cached = row(session, "vm", vm["id"])
     assert (expected | {"state": "pending"}).items() <= cached.items()
     assert cached["flight"].action == "boot"
-    assert dict(outcome.fields) == cached
+    assert dict(result.fields) == cached
 
 
 def test_boot_with_the_configuration_alone(session: Session, ec2: Provider) -> None:
     ec2.of("keypair").create("me")
     session = defaulting(session, image=ARM_AMI, size="t4g.micro", keypair="me", location="us-east-1b")
-    outcome = run(session, "vm boot")
+    result = run(session, "vm boot")
     (vm,) = vms(ec2).values()
-    assert outcome.message == f"{vm['id']} is booting from {ARM_AMI}."
+    assert result.message == f"{vm['id']} is booting from {ARM_AMI}."
     expected = {"name": None, "flavor": "t4g.micro", "location": "us-east-1b", "keypair": "me", "image": ARM_AMI}
     assert expected.items() <= vm.items()
 

@@ -24,16 +24,16 @@ from backend.journal.seal import seal
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import abandoned, behind_proxy, run
-from tests.backend.command_parts import everything, listed, row
+from tests.backend.cloud_support import abandoned, behind_proxy, run
+from tests.backend.command_support import everything, listed, row
 from tests.backend.ec2_faults import Faults, Reply, listing
 
 
 def test_a_private_key_is_saved_once_and_for_its_owner_alone(session: Session, ec2: Provider) -> None:
-    outcome = run(session, "keypair create me")
+    result = run(session, "keypair create me")
     path = session.home / "keys" / "aws" / "us-east-1" / "me.pem"
-    assert outcome.message == f"Keypair me created; its private key is {path}."
-    assert dict(outcome.fields)["private_key"] == str(path)
+    assert result.message == f"Keypair me created; its private key is {path}."
+    assert dict(result.fields)["private_key"] == str(path)
     assert S_IMODE(path.stat().st_mode) == 0o600
     for folder in (path.parent, path.parent.parent, session.home / "keys", session.home):
         assert S_IMODE(folder.stat().st_mode) == 0o700
@@ -42,7 +42,7 @@ def test_a_private_key_is_saved_once_and_for_its_owner_alone(session: Session, e
     assert [item["name"] for item in listed(ec2.of("keypair").list())] == ["me"]
     assert row(session, "keypair", "me")["fingerprint"]
     body = pem.splitlines()[1]
-    for text in (everything(session.cache), repr(outcome), repr(session)):
+    for text in (everything(session.cache), repr(result), repr(session)):
         assert "PRIVATE KEY" not in text
         assert body not in text
 
@@ -62,8 +62,8 @@ def test_a_key_file_is_never_overwritten(session: Session, ec2: Provider) -> Non
 
 def test_a_key_file_elsewhere(session: Session, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "deeper" / "me.key"
-    outcome = run(session, f"keypair create me --to '{path}'")
-    assert str(path) in outcome.message
+    result = run(session, f"keypair create me --to '{path}'")
+    assert str(path) in result.message
     assert path.read_text().startswith("-----BEGIN")
     assert S_IMODE(path.stat().st_mode) == 0o600
     assert S_IMODE(path.parent.parent.stat().st_mode) == 0o700
@@ -152,14 +152,14 @@ def test_a_keypair_created_anew_under_the_same_name_is_another(session: Session,
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", ".", "..", "/etc/x", "~", "-x", "a\nb", "\u202e", "é漢字", "%2e"])
 def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider, name: str) -> None:
-    outcome = execute(Parsed(command("keypair create"), {"name": name}), session)
+    result = execute(Parsed(command("keypair create"), {"name": name}), session)
     folder = session.home / "keys" / "aws" / "us-east-1"
     (path,) = folder.iterdir()
     assert path.is_file()
     signed = session.home / "running" / owner.sign(session.home)
     assert {file for file in session.home.rglob("*") if file.is_file()} == {path, signed, session.home / "journal.key"}
     assert [item["name"] for item in listed(ec2.of("keypair").list())] == [name]
-    assert outcome.message.isprintable()
+    assert result.message.isprintable()
     assert execute(Parsed(command("keypair get"), {"keypair": name}), session).message.endswith(f"{path}.")
     execute(Parsed(command("keypair delete"), {"keypair": name}), session)
     assert listed(ec2.of("keypair").list()) == []

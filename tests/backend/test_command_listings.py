@@ -16,8 +16,8 @@ from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.refresh import Progress
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, row, untouched
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, row, untouched
 from tests.faces import Faces
 
 
@@ -26,11 +26,11 @@ def test_refresh_and_list_of_every_kind(kind: Kind, session: Session, ec2: Provi
     booted(session)
     ec2.of("keypair").create("me")
     seen: list[Progress] = []
-    outcome = run(session, f"{kind.plural} refresh", progress=seen.append)
-    (difference,) = outcome.differences
+    result = run(session, f"{kind.plural} refresh", progress=seen.append)
+    (difference,) = result.differences
     assert difference.kind == kind.name
     assert difference.count == seen[-1].rows > 0
-    assert outcome.message.startswith(f"{kind.plural}: {difference.count:,} (")
+    assert result.message.startswith(f"{kind.plural}: {difference.count:,} (")
     off = run(replace(session, refresh=False, connector=untouched), f"{kind.name} list")
     assert off.kind is kind
     assert off.rows is not None
@@ -52,10 +52,10 @@ def test_list_fetches_first_when_refresh_is_on(session: Session, ec2: Provider) 
 def test_list_shows_what_is_known_when_fetching_fails(session: Session) -> None:
     vm = booted(session)
     nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
-    outcome = run(nowhere, "vm list")
-    assert "127.0.0.1:1 cannot be reached" in outcome.failure
-    assert outcome.rows is not None
-    assert [KINDS["vm"].value(one, "id") for one in outcome.rows] == [vm]
+    result = run(nowhere, "vm list")
+    assert "127.0.0.1:1 cannot be reached" in result.failure
+    assert result.rows is not None
+    assert [KINDS["vm"].value(one, "id") for one in result.rows] == [vm]
     with pytest.raises(CloudError, match="cannot be reached"):
         run(nowhere, "vm refresh")
 
@@ -71,12 +71,12 @@ def test_refresh_all_tells_what_failed_and_refreshes_the_rest(session: Session, 
             raise CloudError("No flavors today.")
 
     broken = replace(session, connector=lambda cloud, *hooks: NoFlavors(connect(cloud, *hooks)))
-    outcome = run(broken, "refresh all")
-    assert outcome.failure == "No flavors today."
-    assert [one.kind for one in outcome.differences] == list(KINDS)
-    assert [one.kind for one in outcome.differences if one.error] == ["flavor"]
-    assert "keypairs: 1 (1 new) in " in outcome.message
-    assert "flavors" not in outcome.message
+    result = run(broken, "refresh all")
+    assert result.failure == "No flavors today."
+    assert [one.kind for one in result.differences] == list(KINDS)
+    assert [one.kind for one in result.differences if one.error] == ["flavor"]
+    assert "keypairs: 1 (1 new) in " in result.message
+    assert "flavors" not in result.message
     assert row(session, "keypair", "me")["name"] == "me"
 
 
@@ -90,8 +90,8 @@ def test_export_of_every_kind(kind: Kind, session: Session, ec2: Provider, tmp_p
     rows = session.cache.rows.snapshot(kind, session.scope)
     what = f"1 {kind.noun}" if len(rows) == 1 else f"{len(rows):,} {kind.nouns}"
     for name in ("all.json", "all.csv"):
-        outcome = run(off, f"{kind.plural} export '{tmp_path / name}'")
-        assert (outcome.message, outcome.failure) == (f"{what} written to {tmp_path / name}.", "")
+        result = run(off, f"{kind.plural} export '{tmp_path / name}'")
+        assert (result.message, result.failure) == (f"{what} written to {tmp_path / name}.", "")
     objects = [as_object(kind, one) for one in rows]
     assert json.loads((tmp_path / "all.json").read_text()) == json.loads(json.dumps(objects))
     with (tmp_path / "all.csv").open(newline="") as file:
@@ -110,8 +110,8 @@ def test_export_fetches_first_when_refresh_is_on(session: Session, ec2: Provider
 def test_export_of_some_alone_is_of_what_is_known(session: Session, tmp_path: Path) -> None:
     vms = [booted(session, f"vm boot {AMI} --name {name}") for name in ("web", "db", "other")]
     known = replace(session, connector=untouched)
-    outcome = run(known, f"vm export '{tmp_path}/some.json' --only {vms[1]},web")
-    assert outcome.message == f"2 VMs written to {tmp_path}/some.json."
+    result = run(known, f"vm export '{tmp_path}/some.json' --only {vms[1]},web")
+    assert result.message == f"2 VMs written to {tmp_path}/some.json."
     assert [one["id"] for one in json.loads((tmp_path / "some.json").read_text())] == [vms[1], vms[0]]
     assert run(known, f"vm export '{tmp_path}/one.csv' --only web").message.startswith("1 VM written to ")
     with pytest.raises(NotFoundError, match="There is no VM 'nobody'"):
@@ -122,8 +122,8 @@ def test_export_of_some_alone_is_of_what_is_known(session: Session, tmp_path: Pa
 def test_export_of_what_is_known_when_fetching_fails(session: Session, tmp_path: Path) -> None:
     vm = booted(session)
     nowhere = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
-    outcome = run(nowhere, f"vm export '{tmp_path}/vms.json'")
-    assert "127.0.0.1:1 cannot be reached" in outcome.failure
+    result = run(nowhere, f"vm export '{tmp_path}/vms.json'")
+    assert "127.0.0.1:1 cannot be reached" in result.failure
     assert [one["id"] for one in json.loads((tmp_path / "vms.json").read_text())] == [vm]
 
 

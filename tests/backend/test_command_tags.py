@@ -10,8 +10,8 @@ from backend.config import Cloud
 from backend.errors import CloudError, UsageError
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import behind_proxy, boot_many, in_cloud, outcomes, run, sent, volume_in
-from tests.backend.command_parts import row
+from tests.backend.cloud_support import behind_proxy, boot_many, in_cloud, outcomes, run, sent, volume_in
+from tests.backend.command_support import row
 from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 
@@ -45,16 +45,16 @@ def test_tag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, befo
     former = {"none": {}, "empty": {key: ""}, "other": {key: "--was = it"}}[before]
     for one in former.items():
         connect(cloud).of("vm").tag(native, *one)
-    outcome = run(session, parse([kind, "tag", native, "--", f"{key}={value}"]).line)
+    result = run(session, parse([kind, "tag", native, "--", f"{key}={value}"]).line)
     assert tags(cloud, native) == {key: value}
     if former == {key: value}:
-        assert outcome.message.endswith(" already; nothing was done.")
-        assert (outcome.undo, sent(proxy)) == ("", [])
+        assert result.message.endswith(" already; nothing was done.")
+        assert (result.undo, sent(proxy)) == ("", [])
         return
     assert row(session, kind, native)["name"] == tags(cloud, native).get("Name")
-    back = run(session, outcome.undo)
+    back = run(session, result.undo)
     assert tags(cloud, native) == former
-    # Taking it back can be taken back.
+    # The undo can be undone.
     run(session, back.undo)
     assert tags(cloud, native) == {key: value}
     assert [outcome for _, outcome in outcomes(session.cache)] == ["done"] * 3
@@ -68,10 +68,10 @@ def test_untag_and_undo(both: tuple[Session, Proxy], cloud: Cloud, kind: str, ke
     connect(cloud).of("vm").untag(native, "Name")
     for one in ((key, value), ("other", "stays")):
         connect(cloud).of("vm").tag(native, *one)
-    outcome = run(session, parse([kind, "untag", native, "--", key]).line)
+    result = run(session, parse([kind, "untag", native, "--", key]).line)
     assert tags(cloud, native) == {"other": "stays"}
     assert row(session, kind, native)["name"] is None
-    run(session, outcome.undo)
+    run(session, result.undo)
     assert tags(cloud, native) == {key: value, "other": "stays"}
 
 
@@ -84,19 +84,19 @@ def test_untagging_a_key_that_no_command_can_write_cannot_be_taken_back(
     native = boot_many(cloud, 1)[0] if kind == "vm" else volume_in(cloud)
     connect(cloud).of("vm").untag(native, "Name")
     connect(cloud).of("vm").tag(native, "a=b", "c")
-    outcome = run(session, f"{kind} untag {native} a=b")
-    assert outcome.message.endswith(" has no tag a=b any more.")
-    assert outcome.undo == ""
+    result = run(session, f"{kind} untag {native} a=b")
+    assert result.message.endswith(" has no tag a=b any more.")
+    assert result.undo == ""
     assert tags(cloud, native) == {}
 
 
 def test_what_tagging_says(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
-        outcome = run(session, f"vm tag {native} Name='web 1'")
-        assert outcome.message == f"{native} is tagged Name=web 1."
-        assert outcome.undo == f"vm untag {native} -- Name"
-        assert dict(outcome.fields) == row(session, "vm", native)
+        result = run(session, f"vm tag {native} Name='web 1'")
+        assert result.message == f"{native} is tagged Name=web 1."
+        assert result.undo == f"vm untag {native} -- Name"
+        assert dict(result.fields) == row(session, "vm", native)
         assert row(session, "vm", native)["name"] == "web 1"
         assert run(session, "vm tag 'web 1' env=prod").message == f"web 1 ({native}) is tagged env=prod."
         assert run(session, "vm tag 'web 1' env=test").undo == f"vm tag {native} -- env=prod"

@@ -25,9 +25,9 @@ from backend.lifecycle import Flight
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent, states
-from tests.backend.command_parts import booted, row, untouched, vms
+from tests.backend.cache_support import set_flight
+from tests.backend.cloud_support import AMI, account, behind_proxy, boot_many, run, sent, states
+from tests.backend.command_support import booted, row, untouched, vms
 from tests.faces import Faces
 
 NOWHERE = "i-0123456789abcdef0"
@@ -42,11 +42,11 @@ def test_life_of_a_vm_by_id_and_by_name(session: Session, ec2: Provider) -> None
         ("vm delete web", "being deleted", "running", "delete", "shutting-down", "terminated", ""),
     ]
     for line, doing, before, action, cached, real, undo in steps:
-        outcome = run(session, line)
-        assert (outcome.message, outcome.undo) == (f"web ({vm}) is {doing}.", undo)
+        result = run(session, line)
+        assert (result.message, result.undo) == (f"web ({vm}) is {doing}.", undo)
         found = row(session, "vm", vm)
         assert (found["flight"].before, found["flight"].action, found["state"]) == (before, action, cached)
-        assert dict(outcome.fields) == found
+        assert dict(result.fields) == found
         assert vms(ec2)[vm]["state"] == real
 
 
@@ -214,8 +214,8 @@ def test_a_stopped_vm_can_be_deleted(session: Session, ec2: Provider) -> None:
 
 def test_a_hostile_name_is_shown_safely(session: Session) -> None:
     vm = booted(session, f"vm boot {AMI} --name '\u202e[/]\n'")
-    outcome = run(session, f"vm stop {vm}")
-    assert outcome.message == f"\ufffd[/]␊ ({vm}) is stopping."
+    result = run(session, f"vm stop {vm}")
+    assert result.message == f"\ufffd[/]␊ ({vm}) is stopping."
     assert run(session, "vm start '\u202e[/]\n'").message.endswith("is starting.")
 
 
@@ -279,11 +279,11 @@ def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None
         idle = run(session, "vm unprotect web")
         assert idle.message == f"web ({native}) is not protected; nothing was done."
         assert (idle.undo, sent(proxy)) == ("", [])
-        outcome = run(session, "vm protect web")
-        assert outcome.message == f"web ({native}) is protected from being deleted."
+        result = run(session, "vm protect web")
+        assert result.message == f"web ({native}) is protected from being deleted."
         assert account(cloud).vms[native][2]
         assert row(session, "vm", native)["protected"] is True
-        assert dict(outcome.fields) == row(session, "vm", native)
+        assert dict(result.fields) == row(session, "vm", native)
         again = run(session, "vm protect web")
         assert again.message == f"web ({native}) is protected already; nothing was done."
         assert (again.undo, sent(proxy)) == ("", ["ModifyInstanceAttribute"])
@@ -293,7 +293,7 @@ def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None
         assert states(cloud) == {native: "running"}
         assert row(session, "vm", native)["flight"] is None
 
-        back = run(session, outcome.undo)
+        back = run(session, result.undo)
         assert back.message == f"web ({native}) is no longer protected from being deleted."
         assert not account(cloud).vms[native][2]
         assert row(session, "vm", native)["protected"] is False

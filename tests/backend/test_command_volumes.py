@@ -11,16 +11,16 @@ from backend.errors import CloudError, CloudmeshError, NotFoundError, UsageError
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cloud_parts import run
-from tests.backend.command_parts import STOCK, booted, defaulting, listed, row, untouched
+from tests.backend.cloud_support import run
+from tests.backend.command_support import STOCK, booted, defaulting, listed, row, untouched
 
 
 def test_a_volume_by_default_is_of_1_gib_in_the_first_zone_of_the_region(session: Session, ec2: Provider) -> None:
-    outcome = run(session, "volume create data")
+    result = run(session, "volume create data")
     (made,) = listed(ec2.of("volume").list())
     assert (made["name"], made["size"], made["location"]) == ("data", 1, "us-east-1a")
-    assert outcome.message == f"Volume data ({made['id']}, 1 GiB) created in us-east-1a."
-    assert dict(outcome.fields) == {"id": made["id"], "name": "data", "size": 1, "location": "us-east-1a"}
+    assert result.message == f"Volume data ({made['id']}, 1 GiB) created in us-east-1a."
+    assert dict(result.fields) == {"id": made["id"], "name": "data", "size": 1, "location": "us-east-1a"}
     assert row(session, "volume", "data")["size"] == 1
 
 

@@ -22,8 +22,8 @@ from backend.mongod import find_binary
 from backend.providers.protocol import Provider
 from backend.secret import Secret
 from backend.session import Session, SettingChange
-from tests.backend.cloud_parts import AMI, run, stocked
-from tests.backend.command_parts import STOCK, booted, everything, full, listed, row, untouched, vms
+from tests.backend.cloud_support import AMI, run, stocked
+from tests.backend.command_support import STOCK, booted, everything, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -32,19 +32,19 @@ from tests.backend.test_grammar import HOSTILE
 def test_refresh_on_and_off_are_remembered(session: Session) -> None:
     session = replace(session, connector=untouched)
     for word, on in (("off", False), ("on", True)):
-        outcome = run(session, f"refresh {word}")
-        assert outcome.message.startswith(f"refresh is {word}: ")
-        assert outcome.setting == SettingChange(refresh=on)
-        assert session.changed(outcome.setting) == replace(session, refresh=on)
+        result = run(session, f"refresh {word}")
+        assert result.message.startswith(f"refresh is {word}: ")
+        assert result.setting == SettingChange(refresh=on)
+        assert session.changed(result.setting) == replace(session, refresh=on)
         assert state.recall(session.settings, session.home) == {"refresh": on}
 
 
 def test_set_default_is_remembered_and_goes_on_there(session: Session) -> None:
     session = replace(session, connector=untouched)
-    outcome = run(session, "set default cloud=other")
-    assert outcome.message == "The default cloud is other (ec2, eu-west-1)."
-    assert outcome.setting == SettingChange(cloud="other")
-    there = session.changed(outcome.setting)
+    result = run(session, "set default cloud=other")
+    assert result.message == "The default cloud is other (ec2, eu-west-1)."
+    assert result.setting == SettingChange(cloud="other")
+    there = session.changed(result.setting)
     assert there.scope == Scope("other", "eu-west-1")
     assert there.cache is session.cache
     assert session.scope == Scope("aws", "us-east-1")

@@ -13,7 +13,7 @@ from backend.errors import ConfigError
 from backend.providers.ec2.entry import EC2, OWNERS, ec2_keys
 from backend.secret import Secret
 from backend.session import cloud_named
-from tests.backend.config_parts import document, one, read, refused
+from tests.backend.config_support import document, one, read, refused
 
 TREE = Path(__file__).parents[2]
 SECRET = "wJalrXUtnFEMIK7MDENGb"

@@ -9,7 +9,7 @@ import pytest
 from backend.catalog import KINDS
 from backend.config import expanded, find, home, load
 from backend.errors import ConfigError, UsageError
-from tests.backend.config_parts import document, one, read
+from tests.backend.config_support import document, one, read
 
 TREE = Path(__file__).parents[2]
 SECRET = "wJalrXUtnFEMIK7MDENGb"

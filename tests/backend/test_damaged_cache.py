@@ -35,7 +35,7 @@ from backend.lifecycle import Flight
 from backend.refresh import refresh, refresh_many
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     HERE,
     VM,
     FakeCloud,
@@ -431,9 +431,9 @@ def test_what_is_no_journalled_command_is_not_resumed(memory: Cache, tmp_path: P
     shown = recovery.preview(Context(session, {}), [])
     assert set(shown.given["only"].split(",")) == set(GOOD)
     assert any(command in note for note in shown.notes)
-    outcome = run(session, "journal", "resume")
-    assert {one.parsed.line for one in outcome.parts} == {f"vm stop {native}" for native in GOOD}
-    assert command in outcome.failure
+    result = run(session, "journal", "resume")
+    assert {one.parsed.line for one in result.parts} == {f"vm stop {native}" for native in GOOD}
+    assert command in result.failure
     assert not (tmp_path / "all.csv").exists()
     found = memory.journal.entry("odd")
     assert found is not None

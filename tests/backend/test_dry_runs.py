@@ -9,7 +9,7 @@ from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, PermissionDeniedError
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, behind_proxy, run, sent, states
+from tests.backend.cloud_support import AMI, behind_proxy, run, sent, states
 from tests.backend.ec2_faults import XMLNS, Reply, refusal
 from tests.ec2_proxy import Proxy
 
@@ -22,8 +22,8 @@ BOOTED = Reply(
 
 def test_a_dry_run_of_what_one_may_do(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
-        outcome = run(session, f"vm boot {AMI} --name web --location us-east-1a --dry-run")
-        assert outcome.message == (
+        result = run(session, f"vm boot {AMI} --name web --location us-east-1a --dry-run")
+        assert result.message == (
             f"You may boot a t2.micro VM from {AMI} in us-east-1a of cloud aws; nothing was booted."
         )
         (call,) = (call for call in proxy.calls if call.action == "RunInstances")
@@ -33,7 +33,7 @@ def test_a_dry_run_of_what_one_may_do(cache: Cache, cloud: Cloud, tmp_path: Path
         assert states(cloud) == {}
         assert cache.journal.newest() == []
         assert cache.rows.snapshot(KINDS["vm"], session.scope) == []
-        assert outcome.undo == ""
+        assert result.undo == ""
         assert "in us-east-1 of cloud aws" in run(session, f"vm boot {AMI} --dry-run").message
         # The same without it boots.
         run(session, f"vm boot {AMI} --name web --location us-east-1a")

@@ -15,7 +15,7 @@ from backend.providers.ec2.provider import EC2Provider
 from backend.providers.ec2.requests import RESTARTS
 from backend.refresh import Difference, refresh
 from backend.session import Session
-from tests.backend.cache_parts import HERE, IMAGE, VM, ids, set_flight
+from tests.backend.cache_support import HERE, IMAGE, VM, ids, set_flight
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
 
 

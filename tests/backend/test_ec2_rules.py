@@ -13,7 +13,7 @@ from backend.config import Cloud
 from backend.errors import CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
 from backend.providers.ec2.rules import RULES, policy
 from backend.providers.protocol import Boot
-from tests.backend.cloud_parts import behind_proxy, run
+from tests.backend.cloud_support import behind_proxy, run
 from tests.backend.ec2_faults import Faults, at, every, impatient, refusal
 
 ARN = "arn:aws:sts::111122223333:assumed-role/dev/joe"

@@ -20,7 +20,7 @@ from backend.format import as_object
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Column, Kind, Row, Type
 from backend.lifecycle import Flight
-from tests.backend.cache_parts import HERE
+from tests.backend.cache_support import HERE
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 VM = KINDS["vm"]

@@ -24,7 +24,7 @@ from backend.kinds.model import Kind, Ref, Scope
 from backend.mongod import find_binary
 from backend.refresh import refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     IMAGE,
@@ -40,7 +40,7 @@ from tests.backend.cache_parts import (
     item,
     items,
 )
-from tests.backend.server_parts import mongod_of
+from tests.backend.server_support import mongod_of
 
 TREE = Path(__file__).parents[2]
 BY_ROW = pytest.mark.parametrize("kind", [KINDS[name] for name in ("vm", "volume", "keypair")], ids=lambda k: k.name)
@@ -56,7 +56,7 @@ from backend.config import MongoDB
 from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import *
+from tests.backend.cache_support import *
 uri, database, home = sys.argv[1:]
 cache = open_cache(MongoDB(Secret(uri), database), Path(home), KINDS.values())
 print("ready", flush=True)
@@ -160,7 +160,7 @@ def test_what_this_process_does_to_a_cloud_is_told_once(embedded: Cache) -> None
         embedded.rows.put(VM, HERE, items(VM, "later"))
         heard.wait_upserts(VM, "later")
         rows = heard.upserts(JOURNAL)
-        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"])
+        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"], ["done"])
         assert rows[-1:] == embedded.journal.rows(1)
 
 

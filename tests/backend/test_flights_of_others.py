@@ -22,9 +22,9 @@ from backend.lifecycle import Flight, settle
 from backend.providers.registry import connect
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, row
+from tests.backend.cache_support import HERE, VM, FakeCloud, ago, following_locally, item, set_flight, vm_of
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, row
 from tests.faces import Faces
 
 OTHER = """

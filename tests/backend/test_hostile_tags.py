@@ -14,8 +14,8 @@ from backend.config import Cloud
 from backend.kinds.model import Kind
 from backend.providers.registry import connect
 from backend.text import safe
-from tests.backend.cache_parts import HERE, item
-from tests.backend.cloud_parts import behind_proxy, boot_many, run
+from tests.backend.cache_support import HERE, item
+from tests.backend.cloud_support import behind_proxy, boot_many, run
 from tests.hostile import sayable
 
 KEYS = [

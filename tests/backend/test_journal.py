@@ -17,7 +17,7 @@ from backend.journal import owner
 from backend.journal.entry import Entry, Outcome, plan
 from backend.journal.model import JOURNAL
 from backend.mongod import EmbeddedServer
-from tests.backend.cache_parts import HERE, ago, following
+from tests.backend.cache_support import HERE, ago, following
 
 TREE = Path(__file__).parents[2]
 FIELDS = {

@@ -21,8 +21,8 @@ from backend.providers.registry import connect
 from backend.refresh import LISTING_DELAY, refresh
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
-from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, states
+from tests.backend.cache_support import ELSEWHERE, HERE, VM, FakeCloud, ago, ids, item, set_flight
+from tests.backend.cloud_support import AMI, BOOT, behind_proxy, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
 
@@ -90,10 +90,10 @@ def test_it_is_acted_on_as_soon_as_ec2_knows_it(memory: Cache, cloud: Cloud, tmp
             return connect(at, *hooks)  # type: ignore[arg-type]
 
         waits: list[str] = []
-        outcome = run(
+        result = run(
             replace(session, connector=connecting), f"vm tag {native} a=b", waits=lambda one: waits.append(one.why)
         )
-        assert outcome.message == f"web ({native}) is tagged a=b."
+        assert result.message == f"web ({native}) is tagged a=b."
         assert waits == ["not listed yet"] * 2
         assert outcomes(memory)[-1] == (f"vm tag {native} a=b", "done")
 

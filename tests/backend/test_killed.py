@@ -14,7 +14,7 @@ from backend.catalog import KINDS
 from backend.config import Cloud
 from backend.journal.recovery import Recovered, recover
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, BOOT, behind_proxy, outcomes, run, sent, states
+from tests.backend.cloud_support import AMI, BOOT, behind_proxy, outcomes, run, sent, states
 from tests.backend.ec2_faults import Reply
 
 TREE = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from backend.errors import Cancelled, CloudError
 from backend.lease import here
 from backend.providers.protocol import Page
 from backend.refresh import Difference, Progress, refresh
-from tests.backend.cache_parts import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, set_flight
+from tests.backend.cache_support import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, set_flight
 
 TREE = Path(__file__).parents[2]
 
@@ -250,7 +250,7 @@ from backend.config import MongoDB
 from backend.refresh import refresh
 from backend.catalog import KINDS
 from backend.secret import Secret
-from tests.backend.cache_parts import *
+from tests.backend.cache_support import *
 cache = open_cache(MongoDB(Secret("embedded"), sys.argv[1]), Path(sys.argv[2]), KINDS.values())
 def page():
     print("listing", flush=True)

@@ -15,8 +15,8 @@ from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, NotFoundError, OutcomeUnknownError
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from tests.backend.cache_parts import set_flight
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import set_flight
+from tests.backend.cloud_support import (
     AMI,
     EXAMPLES,
     Example,
@@ -57,10 +57,10 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
     before = account(cloud)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut(one.action)
-        outcome: Result | None = None
+        result: Result | None = None
         error: CloudError | None = None
         try:
-            outcome = run(session, one.on(stage))
+            result = run(session, one.on(stage))
         except CloudError as failure:
             error = failure
         assert one.done(before, account(cloud), stage)
@@ -79,10 +79,10 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
             assert cache.rows.named(KINDS["keypair"], session.scope, "new")
         else:
             assert error is None
-            assert outcome is not None
-            assert outcome.failure == ""
-            assert outcome.message.endswith(" The answer was lost, so EC2 was asked again.")
-            assert bool(outcome.undo) == one.undone
+            assert result is not None
+            assert result.failure == ""
+            assert result.message.endswith(" The answer was lost, so EC2 was asked again.")
+            assert bool(result.undo) == one.undone
             assert (entry["outcome"], entry["error"]) == ("done", None)
         assert entry["objects"]
 
@@ -114,7 +114,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut(one.action, after=False)
-        outcome = run(session, one.on(stage))
+        result = run(session, one.on(stage))
         assert one.done(before, account(cloud), stage)
         first, second = changes(proxy)
         assert (first.action, first.passed, second.action, second.passed) == (one.action, False, one.action, True)
@@ -122,7 +122,7 @@ def test_a_request_with_a_token_that_never_arrived_is_sent_once_more(
         (entry,) = memory.journal.newest()
         assert first.params["ClientToken"] == entry["_id"]
         assert entry["outcome"] == "done"
-        assert entry["objects"] == [dict(outcome.fields)["id"]]
+        assert entry["objects"] == [dict(result.fields)["id"]]
 
 
 @pytest.mark.thorough
@@ -167,8 +167,8 @@ def test_a_boot_whose_repetition_is_lost_too(memory: Cache, cloud: Cloud, tmp_pa
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", after=False)
         proxy.cut("RunInstances")
-        outcome = run(session, f"vm boot {AMI} --name web")
-        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        result = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(result.fields)["id"]]
         assert proxy.count("RunInstances") == 1
 
 
@@ -180,8 +180,8 @@ def test_a_listing_that_lags_behind_makes_no_second_vm(memory: Cache, cloud: Clo
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances")
         proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
-        outcome = run(session, f"vm boot {AMI} --name web")
-        assert list(states(cloud)) == [dict(outcome.fields)["id"]]
+        result = run(session, f"vm boot {AMI} --name web")
+        assert list(states(cloud)) == [dict(result.fields)["id"]]
         assert [call.passed for call in changes(proxy)] == [True, False]
         assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
 
@@ -278,8 +278,8 @@ def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tm
             return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, *hooks)
 
         proxy.cut("StopInstances")
-        outcome = run(replace(session, connector=connecting), f"vm stop {native}")
-        assert outcome.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
+        result = run(replace(session, connector=connecting), f"vm stop {native}")
+        assert result.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
         assert len(looks) == 3
         assert outcomes(memory) == [(f"vm stop {native}", "done")]
 
@@ -329,9 +329,9 @@ def test_a_volume_that_is_being_detached_counts_as_detached(
                 run(there, line)
             assert outcomes(memory) == [(line, "failed")]
             return
-        outcome = run(there, line)
-        assert outcome.message.startswith(f"Volume {volume} is being detached from {native}.")
-        assert outcome.undo == f"volume attach {volume} {native} --device /dev/sdf"
+        result = run(there, line)
+        assert result.message.startswith(f"Volume {volume} is being detached from {native}.")
+        assert result.undo == f"volume attach {volume} {native} --device /dev/sdf"
         assert outcomes(memory) == [(line, "done")]
 
 

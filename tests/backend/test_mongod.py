@@ -22,8 +22,8 @@ from pymongo import MongoClient
 
 from backend.errors import CacheError, Cancelled
 from backend.mongod import EmbeddedServer, MongodError, find_binary
-from tests.backend.cache_parts import eventually
-from tests.backend.server_parts import keeper_of, mongod_of, processes, small_disk
+from tests.backend.cache_support import eventually
+from tests.backend.server_support import keeper_of, mongod_of, processes, small_disk
 
 BINARY = find_binary()
 ROOT = os.geteuid() == 0

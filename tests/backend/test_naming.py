@@ -8,8 +8,8 @@ from backend.errors import CloudError, CloudmeshError
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
-from tests.backend.command_parts import booted, vms
+from tests.backend.cloud_support import AMI, run
+from tests.backend.command_support import booted, vms
 
 NOWHERE = "http://127.0.0.1:1"
 WHERE = "failed on cloud aws, region us-east-1: 127.0.0.1:1 cannot be reached."

@@ -14,8 +14,8 @@ from backend.config import Cloud
 from backend.errors import Cancelled, OutcomeUnknownError
 from backend.journal.recovery import Recovered, recover
 from backend.session import Session
-from tests.backend.cache_parts import VM
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import VM
+from tests.backend.cloud_support import (
     BOOT,
     EXAMPLES,
     Example,
@@ -213,8 +213,8 @@ def test_what_has_been_done_after_all_is_not_sent_again_when_it_is_resumed(
         entry = abandoned_boot(session)
         assert recover(session).left == 1
         native = booted(cloud, entry)
-        outcome = run(session, "journal resume")
-        assert (outcome.message, list(states(cloud)), sent(proxy)) == ("1 done.", [native], [])
+        result = run(session, "journal resume")
+        assert (result.message, list(states(cloud)), sent(proxy)) == ("1 done.", [native], [])
         assert entry_of(session, entry)["objects"] == [native]
 
 

@@ -17,7 +17,7 @@ from backend.kinds.keypair import deleting as keypairs
 from backend.kinds.vm.preview import deleting as vms
 from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+from tests.backend.cloud_support import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
 from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]
@@ -152,8 +152,8 @@ def test_nothing_is_resumed_while_some_of_it_is_production_and_not_named(
                 execute(confirmed("journal resume", *production), session)
         assert sent(proxy) == []
         assert {entry_of(session, entry)["outcome"] for entry in entries} == {"waiting"}
-        outcome = execute(confirmed("journal resume", core, "data"), session)
-        assert (outcome.message, outcome.failure) == ("3 done.", "")
+        result = execute(confirmed("journal resume", core, "data"), session)
+        assert (result.message, result.failure) == ("3 done.", "")
     assert states(cloud) == {core: "terminated", plain: "terminated"}
 
 

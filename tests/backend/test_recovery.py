@@ -12,8 +12,8 @@ from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, OutcomeUnknownError
 from backend.journal.recovery import ASKED_FOR, FOREIGN, Recovered, recover
 from backend.providers.registry import connect
-from tests.backend.cache_parts import VM, ago
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import VM, ago
+from tests.backend.cloud_support import (
     AMI,
     BOOT,
     abandoned,

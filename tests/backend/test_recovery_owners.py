@@ -15,8 +15,8 @@ from backend.journal.recovery import FOREIGN, Recovered, left, recover
 from backend.kinds.model import Scope
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
-from tests.backend.cache_parts import ago
-from tests.backend.cloud_parts import (
+from tests.backend.cache_support import ago
+from tests.backend.cloud_support import (
     abandoned,
     abandoned_boot,
     behind_proxy,

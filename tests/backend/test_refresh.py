@@ -22,7 +22,7 @@ from backend.errors import (
 from backend.lifecycle import Flight, settle
 from backend.providers.protocol import Page
 from backend.refresh import Difference, Progress, refresh, refresh_many
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     IMAGE,

@@ -12,8 +12,8 @@ from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cache_parts import ago
-from tests.backend.cloud_parts import AMI, account, behind_proxy, boot_many, run, sent
+from tests.backend.cache_support import ago
+from tests.backend.cloud_support import AMI, account, behind_proxy, boot_many, run, sent
 from tests.ec2_proxy import Proxy
 
 

@@ -18,7 +18,7 @@ from backend.journal.model import JOURNAL
 from backend.journal.recovery import Recovered, left, recover
 from backend.kinds.model import Scope
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import (
+from tests.backend.cloud_support import (
     BOOT,
     abandoned,
     account,
@@ -57,11 +57,11 @@ def test_resume(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         assert shown.given == {"only": f"{entries[0].token},{entries[2].token}"}
         assert sent(proxy) == []
 
-        outcome = execute(parse(["journal", "resume"]), session)
-        assert outcome.message == "2 of 3 done."
-        assert outcome.failure.startswith("1 of 3 failed: Deleting VM")
-        assert [bool(one.error) for one in outcome.parts] == [False, True, False]
-        assert [one.parsed.given["vm"] for one in outcome.parts] == ids  # oldest first
+        result = execute(parse(["journal", "resume"]), session)
+        assert result.message == "2 of 3 done."
+        assert result.failure.startswith("1 of 3 failed: Deleting VM")
+        assert [bool(one.error) for one in result.parts] == [False, True, False]
+        assert [one.parsed.given["vm"] for one in result.parts] == ids  # oldest first
         assert list(states(cloud).values()).count("terminated") == 2
         assert [entry_of(session, entry)["outcome"] for entry in entries] == ["done", "failed", "done"]
         assert len(cache.journal.newest()) == 3
@@ -101,9 +101,9 @@ def test_what_is_gone_since_does_not_stand_in_the_way_of_the_rest(memory: Cache,
             abandoned(session, f"vm delete {one}", outcome="waiting", age=9 - at)
         shown = recovery.preview(Context(session, {}), [])
         assert [(one.id, one.left_out) for one in shown.targets] == [(gone, "it no longer exists"), (native, "")]
-        outcome = run(session, "journal resume")
-        assert outcome.message == "1 of 2 done."
-        assert gone in outcome.failure
+        result = run(session, "journal resume")
+        assert result.message == "1 of 2 done."
+        assert gone in result.failure
         assert states(cloud) == {native: "terminated"}
         assert [outcome for _, outcome in outcomes(memory)] == ["failed", "done"]
 
@@ -122,8 +122,8 @@ def test_what_is_resumed_is_what_was_shown(cache: Cache, cloud: Cloud, tmp_path:
         resume = command("journal resume")
         assert [one.id for one in recovery.preview(Context(session, shown.given), []).targets] == [first, lines[2]]
 
-        outcome = execute(Parsed(resume, shown.given), session)
-        assert (outcome.message, outcome.failure) == ("2 done.", "")
+        result = execute(Parsed(resume, shown.given), session)
+        assert (result.message, result.failure) == ("2 done.", "")
         assert sorted(sent(proxy)) == ["StopInstances", "TerminateInstances"]
         assert states(cloud) == {first: "terminated", protected: "running", second: "stopped", later: "running"}
         assert outcomes(cache) == [
@@ -133,8 +133,8 @@ def test_what_is_resumed_is_what_was_shown(cache: Cache, cloud: Cloud, tmp_path:
         assert execute(Parsed(resume, shown.given), session).message == "Nothing waits to be resumed."
         assert len(left(session)) == 2
         # One by its id, as a user may type it.
-        outcome = run(session, f"journal resume --only {entries[1].token}")
-        assert outcome.failure.startswith("1 of 1 failed: Deleting VM")
+        result = run(session, f"journal resume --only {entries[1].token}")
+        assert result.failure.startswith("1 of 1 failed: Deleting VM")
         assert [entry.command for entry in left(session)] == [f"vm delete {later}"]
 
 
@@ -154,13 +154,13 @@ def test_what_was_sent_before_is_resumed_by_its_id(memory: Cache, cloud: Cloud, 
         if namesake == "in its place":
             ec2.of("vm").delete(native)
         run(session, "vm refresh")
-        outcome = run(session, "journal resume")
-        assert outcome.parts[0].parsed.given == {"vm": native}
+        result = run(session, "journal resume")
+        assert result.parts[0].parsed.given == {"vm": native}
         assert states(cloud)[other] == "running"
         if namesake == "in its place":
-            assert f"old ({native}) is terminated, so there is nothing to stop" in outcome.failure
+            assert f"old ({native}) is terminated, so there is nothing to stop" in result.failure
         else:
-            assert outcome.message == "1 done."
+            assert result.message == "1 done."
             assert states(cloud)[native] == "stopped"
         assert [entry["objects"] for entry in memory.journal.newest()] == [[native]]
 
@@ -217,9 +217,9 @@ def test_list(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         abandoned(session, "vm stop i-1", outcome="waiting", age=9, cloud=other.cloud, region=other.region)
         abandoned(session, "vm stop i-2", "i-2", "vol-1", outcome="done", age=5)
         abandoned(session, "vm stop i-3", outcome="waiting")
-        outcome = run(session, "journal list")
-        assert outcome.kind is JOURNAL
-        shown = [dict(zip(JOURNAL.index, row, strict=False)) for row in outcome.rows or ()]
+        result = run(session, "journal list")
+        assert result.kind is JOURNAL
+        shown = [dict(zip(JOURNAL.index, row, strict=False)) for row in result.rows or ()]
         assert [(row["command"], row["outcome"]) for row in shown] == [
             ("vm stop i-3", "waiting"),
             ("vm stop i-2", "done"),
@@ -260,7 +260,7 @@ def test_two_commands_on_one_vm_are_shown_as_one_and_both_run(memory: Cache, clo
             abandoned(session, f"vm delete {native}", outcome="waiting")
         shown = recovery.preview(Context(session, {}), [])
         assert [one.id for one in shown.acted_on] == [native]
-        outcome = run(session, f"journal resume --only {shown.given['only']}")
-        assert "1 of 2 done." in outcome.message
+        result = run(session, f"journal resume --only {shown.given['only']}")
+        assert "1 of 2 done." in result.message
         assert sorted(outcome for _, outcome in outcomes(memory)) == ["done", "failed"]
         assert left(session) == []

@@ -18,7 +18,7 @@ from backend.kinds.model import Ref, Scope
 from backend.lifecycle import Flight, settle
 from backend.session import Session
 from backend.watch import Watcher
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     VM,
@@ -104,7 +104,7 @@ def test_a_session_in_another_scope(session: Session) -> None:
     assert session.at(session.scope) is session
     west = session.at(WEST)
     assert (west.scope, west.cloud.name, west.cache) == (WEST, "east", session.cache)
-    assert west.at(session.scope).cloud == session.cloud
+    assert west.at(session.scope).scope == session.scope
     locked = session.at(Scope("locked", "us-east-1"))
     assert (locked.locked, session.locked) == (True, False)
     with pytest.raises(ConfigError, match="no cloud 'gone'"):

@@ -14,7 +14,7 @@ from backend.config import Cloud
 from backend.journal.entry import Entry
 from backend.journal.recovery import Recovered, preview, recover
 from backend.journal.seal import fits, seal
-from tests.backend.cloud_parts import (
+from tests.backend.cloud_support import (
     abandoned,
     abandoned_boot,
     behind_proxy,

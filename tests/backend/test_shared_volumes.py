@@ -10,7 +10,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.kinds.volume.actions import is_shared
 from backend.session import Session
-from tests.backend.cloud_parts import boot_many, run
+from tests.backend.cloud_support import boot_many, run
 from tests.backend.ec2_faults import listing
 from tests.ec2_proxy import Proxy
 

@@ -16,7 +16,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_parts import GROUP, abandoned, boot_many, only, run, sent, told
+from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, sent, told
 from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
 

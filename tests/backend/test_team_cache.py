@@ -18,9 +18,9 @@ from backend.errors import CacheError, RefusedError
 from backend.journal.recovery import Recovered, recover
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cache_parts import HERE, PASSWORD, VM, following, ids, item, items
-from tests.backend.cloud_parts import run
-from tests.backend.command_parts import untouched
+from tests.backend.cache_support import HERE, PASSWORD, VM, following, ids, item, items
+from tests.backend.cloud_support import run
+from tests.backend.command_support import untouched
 from tests.backend.team_server import DATABASE, TeamServer
 
 VOLUME = KINDS["volume"]

@@ -23,7 +23,7 @@ from backend.journal.recovery import Recovered, left, recover
 from backend.kinds import keypair as keypair_room
 from backend.providers.protocol import Boot, Item, Provider
 from backend.providers.registry import connect
-from tests.backend.cloud_parts import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
+from tests.backend.cloud_support import AMI, abandoned, account, behind_proxy, boot_many, outcomes, run, states
 from tests.backend.ec2_faults import listing, refusal
 from tests.faces import Faces
 
@@ -36,8 +36,8 @@ def test_a_resumed_boot_whose_answer_is_lost(memory: Cache, cloud: Cloud, tmp_pa
         proxy.cut("RunInstances", after=after)
         if after:  # the listing lags behind, as EC2's does
             proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
-        outcome = run(session, "journal resume")
-        assert (outcome.message, outcome.failure) == ("1 done.", "")  # it says: has not been done, can be done again
+        result = run(session, "journal resume")
+        assert (result.message, result.failure) == ("1 done.", "")  # it says: has not been done, can be done again
         assert len(states(cloud)) == 1
         assert [outcome for _, outcome in outcomes(memory)] == ["done"]
 
@@ -111,9 +111,9 @@ def test_one_that_cannot_be_resumed_keeps_none_from_it(memory: Cache, cloud: Clo
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, wrong, outcome="waiting", age=9)
         abandoned(session, f"vm stop {native}", outcome="waiting")
-        outcome = execute(parse(["journal", "resume"]), session)
-        assert outcome.message == "1 done."
-        assert outcome.failure.startswith(f"{wrong}: ")
+        result = execute(parse(["journal", "resume"]), session)
+        assert result.message == "1 done."
+        assert result.failure.startswith(f"{wrong}: ")
         assert [entry.command for entry in left(session)] == [wrong]
         assert states(cloud) == {native: "stopped"}
 

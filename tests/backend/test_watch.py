@@ -14,7 +14,7 @@ from backend.config import Poll
 from backend.errors import CloudError
 from backend.providers.protocol import Page
 from backend.watch import Watcher
-from tests.backend.cache_parts import (
+from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
     VM,

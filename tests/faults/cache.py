@@ -11,10 +11,10 @@ from backend.cache import Cache, open_cache
 from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.secret import Secret
-from tests.backend.server_parts import Server, fill_up, frozen, keeper_of, kill, mongod_of, small_disk
+from tests.backend.server_support import Server, fill_up, frozen, keeper_of, kill, mongod_of, small_disk
 from tests.faults.model import Ground, Section
 from tests.faults.scene import Scene, staged
-from tests.tui.driving import Launch, User, driven
+from tests.tui.dashboard import Launch, User, driven
 from tui.app import CloudmeshApp
 from tui.widgets.status import MessageBar
 

@@ -17,9 +17,9 @@ from backend.journal.recovery import recover
 from backend.kinds.model import Scope
 from backend.refresh import Progress, refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import FakeCloud, ids, items
-from tests.backend.cloud_parts import run
-from tests.backend.server_parts import keeper_of, kill, mongod_of
+from tests.backend.cache_support import FakeCloud, ids, items
+from tests.backend.cloud_support import run
+from tests.backend.server_support import keeper_of, kill, mongod_of
 from tests.ec2_proxy import Proxy
 from tests.faults.model import Ground, Section
 from tests.faults.scene import Scene, staged
@@ -49,7 +49,7 @@ from backend.config import MongoDB
 from backend.catalog import KINDS
 from backend.refresh import refresh
 from backend.secret import Secret
-from tests.backend.cache_parts import FakeCloud, items
+from tests.backend.cache_support import FakeCloud, items
 home, kind, number = sys.argv[1:]
 kind = KINDS[kind]
 cache = open_cache(MongoDB(Secret("embedded")), Path(home), KINDS.values())

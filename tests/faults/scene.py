@@ -15,7 +15,7 @@ from backend.providers.registry import connect
 from backend.refresh import refresh_many
 from tests.ec2_proxy import Proxy
 from tests.faults.model import Ground
-from tests.tui.driving import World
+from tests.tui.dashboard import World
 from tests.tui.shell import booted
 
 FRESH = 1.0

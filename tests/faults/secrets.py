@@ -31,12 +31,12 @@ from backend.providers.ec2.entry import ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from backend.session import Session
-from tests.backend.cache_parts import Standalone
+from tests.backend.cache_support import Standalone
 from tests.backend.ec2_faults import Faults, Reply, Time, refusal
 from tests.ec2_proxy import Proxy
 from tests.faults.model import Ground, Section
 from tests.planted import Planted, fresh, written
-from tests.tui.driving import Launch, driven
+from tests.tui.dashboard import Launch, driven
 from tests.tui.shell import TREE, Shell
 from tui.app import CloudmeshApp
 from tui.widgets.commandline import CommandLine

@@ -147,7 +147,7 @@ def _fits(window: Window, entry: Mapping[str, Any]) -> bool:
     return (
         window.title == name
         or window.title.startswith(f"{name}:")
-        or (window.title.startswith(("Take back", "Undo")) and window.shows([command]))
+        or (window.title.startswith("Undo") and window.shows([command]))
         or (name == "vm boot" and window.title == "keypair create")
         or window.title == "journal resume"
     )

@@ -20,7 +20,7 @@ from backend.providers.ec2.provider import EC2Provider
 from backend.refresh import refresh_many
 from backend.session import Session
 from tests.ec2_proxy import Proxy
-from tests.tui.driving import DELAY, Clock, Documents, World, documents, filled
+from tests.tui.dashboard import DELAY, Clock, Documents, World, documents, filled
 from tests.tui.shell import Shell
 
 

@@ -19,7 +19,7 @@ from backend.providers.protocol import Item
 from backend.secret import Secret
 from backend.text import safe
 from tests.hostile import MARK, Tally, sent
-from tests.tui.driving import TABS, World, _strips, driven, palette
+from tests.tui.dashboard import TABS, World, _strips, driven, palette
 from tests.tui.terminal import COLUMNS, LINES, Terminal
 from tui.screens.dialog import CommandDialog
 

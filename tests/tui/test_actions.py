@@ -22,7 +22,7 @@ from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
 from tests.faces import Faces
-from tests.tui.driving import DELAY, Clock, Noting, User, World, opened
+from tests.tui.dashboard import DELAY, Clock, Noting, User, World, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
@@ -221,14 +221,14 @@ async def test_what_was_done_is_taken_back_by_a_key_and_a_yes(world: World, cloc
     ids = booted(world, clock, "back-1", "back-2")
     async with opened(world) as user:
         await user.press("z")
-        await user.until(lambda: user.result == "There is nothing to take back.")
+        await user.until(lambda: user.result == "There is nothing to undo.")
         await user.press("escape")  # what is typed right after it is not taken for something else then
         await marked(user, "back-1", "back-2")
         await user.press("T")
         await user.dialog("vm tag")
         await user.type("owner=ann", "enter")
         await user.back()
-        await user.until(lambda: user.result == "vm tag: 2 done. z takes it back.")
+        await user.until(lambda: user.result == "vm tag: 2 done. z undoes it.")
         assert tags(world, ids) == [{"owner": "ann"}] * 2
         await user.press("z")
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.seen)

@@ -8,7 +8,7 @@ import pytest
 from textual.command import CommandPalette
 from textual.events import Callback, Paste
 
-from tests.tui.driving import User, World, opened
+from tests.tui.dashboard import User, World, opened
 from tui.inputs import queued
 from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen

@@ -9,7 +9,7 @@ from textual.command import CommandPalette
 from backend.config import Defaults
 from backend.errors import RefusedError
 from tests.openstack import OPENSTACK
-from tests.tui.driving import World, driven
+from tests.tui.dashboard import World, driven
 from tui import headless
 from tui.interrupt import Interrupt
 from tui.screens.help import HelpScreen

@@ -9,7 +9,7 @@ import pytest
 from textual.events import Key
 from textual.widgets import Button, Static
 
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirming import Confirming, Pace, Word
 from tui.screens.dialog import CommandDialog
@@ -260,7 +260,7 @@ async def test_enter_at_the_end_of_a_word_changes_nothing(world: World) -> None:
 async def test_undo_is_confirmed_by_what_was_typed_after_it_was_painted(world: World) -> None:
     async with opened(world, world.app(pace=Pace())) as user:
         await user.run("vm tag web-1 a=b")
-        await user.until(lambda: "z takes it back" in user.result)
+        await user.until(lambda: "z undoes it." in user.result)
         await user.press("z")
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen))
         await typed(user, ("right", -0.2), ("enter", -0.1))
@@ -315,7 +315,7 @@ async def test_no_other_letter_confirms_anything(world: World) -> None:
             await user.press("escape")
             await user.back()
         await user.run("vm tag web-1 c=d")
-        await user.until(lambda: "z takes it back" in user.result)
+        await user.until(lambda: "z undoes it." in user.result)
         await user.press("z")
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen))
         await typed(user, *((letter, READ + number) for number, letter in enumerate(["y", *letters])))

@@ -11,7 +11,7 @@ from rich.traceback import Traceback
 from backend import log
 from tests.planted import Planted
 from tests.tui.crashing import KEY, PEM, PLACES, crash
-from tests.tui.driving import World, driven
+from tests.tui.dashboard import World, driven
 from tests.tui.shell import TREE
 from tests.tui.terminal import Terminal
 

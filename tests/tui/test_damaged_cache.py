@@ -11,7 +11,7 @@ from backend.catalog import KINDS
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Row, Scope
 from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
-from tests.tui.driving import TABS, World, copied, driven
+from tests.tui.dashboard import TABS, World, copied, driven
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 

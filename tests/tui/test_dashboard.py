@@ -16,7 +16,7 @@ from backend.kinds.model import Kind, Row
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.session import Session
-from tests.tui.driving import TABS, Launch, Noting, World, driven, opened
+from tests.tui.dashboard import TABS, Launch, Noting, World, driven, opened
 from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.catalog import KINDS
-from tests.tui.driving import World, opened
+from tests.tui.dashboard import World, opened
 
 VOLUME = KINDS["volume"]
 

@@ -4,7 +4,7 @@ from textual.widgets import Input
 
 from backend.catalog import KINDS
 from backend.commands.table import COMMANDS
-from tests.tui.driving import AT_ONCE, World, opened
+from tests.tui.dashboard import AT_ONCE, World, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field

@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from backend.config import Cloud
 from backend.providers.ec2.provider import EC2Provider
-from tests.backend.cloud_parts import states
+from tests.backend.cloud_support import states
 from tests.tui.shell import Shell, booted, sentence
 
 FULL = "The output could not be written: No space left on device."

@@ -126,7 +126,7 @@ def test_a_stop_says_on_stderr_what_it_loses_before_and_after(
     stopped = shell.run("vm", "stop", "web")
     named = f"web ({native})"
     assert stopped.returncode == 0
-    assert stopped.stdout == f"{named} is stopping.\nTo take it back: vm start {native}\n"
+    assert stopped.stdout == f"{named} is stopping.\nTo undo it: vm start {native}\n"
     assert stopped.stderr.splitlines() == [
         f"{named}: public address {address} is not elastic: it is lost.",
         f"{named}: its volume, 8 GiB, still billed.",

@@ -15,7 +15,7 @@ from backend.cache.store import Store
 from backend.config import Cloud, Defaults, Settings
 from backend.providers.ec2.provider import EC2Provider
 from backend.session import Session
-from tests.backend.cloud_parts import abandoned
+from tests.backend.cloud_support import abandoned
 from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import SECRET, TOKEN, Shell, sentence

@@ -15,7 +15,7 @@ from backend.catalog import KINDS
 from backend.config import Cloud
 from tests.hostile import ESCAPES, LONG, MARK, PIECES, SAYABLE, Tally, texts
 from tests.hostile_places import PLACES
-from tests.tui.driving import driven
+from tests.tui.dashboard import driven
 from tests.tui.hostile_dashboard import in_a_terminal, walk, world_of
 from tests.tui.shell import control_characters
 from tui.rows import Rows

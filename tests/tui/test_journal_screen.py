@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row, Scope
-from tests.tui.driving import lines
+from tests.tui.dashboard import lines
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 

@@ -8,7 +8,7 @@ from textual.widgets import Button, OptionList
 
 from backend.catalog import KINDS
 from backend.commands.table import COMMANDS
-from tests.tui.driving import DELAY, Clock, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, World, booted, opened
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 from tui.widgets.status import WorkLine

@@ -19,7 +19,7 @@ from backend.kinds.model import Kind, Row, Scope
 from backend.mongod import find_binary
 from backend.refresh import refresh_many
 from backend.secret import Secret
-from tests.tui.driving import TABS, Launch, World, booted, copied, driven, opened
+from tests.tui.dashboard import TABS, Launch, World, booted, copied, driven, opened
 from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 

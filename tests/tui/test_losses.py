@@ -8,7 +8,7 @@ from textual.widgets import Button, Input
 from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.journal.entry import plan
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 
@@ -60,7 +60,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
 
 
 async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
-    """What a resume has run may be taken back by a stop and a start: no dialog of one does the other."""
+    """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
     runs, rests = (booted(world, name) for name in ("runs", "rests"))
     clock.now += DELAY
     world.provider.of("vm").stop(rests)
@@ -73,14 +73,14 @@ async def test_what_takes_back_several_commands_takes_back_each(world: World, cl
         await user.dialog("journal resume")
         await user.type("2", "enter")
         await user.back()
-        await user.until(lambda: sorted(world.changing) == ["start", "stop"])
+        await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
         await user.sees("2 done.")
         await user.press("escape", "z")
         await choosing(user)
         await user.sees(f"vm stop {rests}", f"vm start {runs}")
         await user.press("escape")
         await user.back()
-    assert sorted(world.changing) == ["start", "stop"]
+    assert sorted(world.changing) == ["vm start", "vm stop"]
 
 
 @pytest.mark.parametrize("asked", ["key", "line"])

@@ -12,8 +12,8 @@ from textual.screen import Screen
 
 from backend.catalog import KINDS
 from backend.providers.protocol import Provider
-from tests.backend.cache_parts import FakeCloud, items
-from tests.tui.driving import User, World, opened
+from tests.backend.cache_support import FakeCloud, items
+from tests.tui.dashboard import User, World, opened
 from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog
 from tui.screens.help import HelpScreen

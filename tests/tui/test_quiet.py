@@ -17,7 +17,7 @@ from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 from tests.bench import content, endpoint
 from tests.faces import Faces
-from tests.tui.driving import TABS, World, booted, opened
+from tests.tui.dashboard import TABS, World, booted, opened
 from tui.screens.details import DetailsScreen
 
 VM = KINDS["vm"]

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from backend.catalog import KINDS
 from backend.providers.protocol import Page
 from backend.refresh import refresh
-from tests.backend.cache_parts import FakeCloud
-from tests.tui.driving import World, opened
+from tests.backend.cache_support import FakeCloud
+from tests.tui.dashboard import World, opened
 from tui.widgets.status import WorkLine
 
 VM = KINDS["vm"]

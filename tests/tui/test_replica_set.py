@@ -25,7 +25,7 @@ from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
 from tests.backend.replica_set import ReplicaSet
 from tests.ec2_proxy import Proxy
-from tests.tui.driving import Noting, User, World, copied, opened
+from tests.tui.dashboard import Noting, User, World, copied, opened
 from tests.tui.shell import Shell, booted, by_kind
 
 pytestmark = pytest.mark.skipif(find_binary() is None, reason="needs a mongod")

@@ -23,7 +23,7 @@ from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from backend.refresh import CANCELLED
 from backend.session import Session
-from tests.tui.driving import Launch, Noting, World, copied, driven, opened
+from tests.tui.dashboard import Launch, Noting, World, copied, driven, opened
 from tui.app import CloudmeshApp
 
 
@@ -67,11 +67,11 @@ def lose(world: World) -> None:
 def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
     session = forgetful.session()
     lose(forgetful)
-    outcome = execute(parse(split(line)), session)
-    assert outcome.message
-    assert outcome.failure.startswith(outcome.message)
-    assert "the cache does not have it yet: The cache (MongoDB at db.example.org) cannot be reached" in outcome.failure
-    assert dict(outcome.fields)["id"] in forgetful.cache.journal.newest()[0]["objects"]
+    result = execute(parse(split(line)), session)
+    assert result.message
+    assert result.failure.startswith(result.message)
+    assert "the cache does not have it yet: The cache (MongoDB at db.example.org) cannot be reached" in result.failure
+    assert dict(result.fields)["id"] in forgetful.cache.journal.newest()[0]["objects"]
     assert forgetful.changing == [call]
 
 

@@ -8,7 +8,7 @@ from backend.commands.grammar import parse
 from backend.commands.run import execute
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Ref, Row, Scope
-from tests.tui.driving import World, opened
+from tests.tui.dashboard import World, opened
 from tui.listings import _with
 from tui.screens.choice import ChoiceScreen
 
@@ -81,7 +81,7 @@ async def test_a_preview_is_of_the_rows_own_cloud_and_an_undo_goes_back_there(wo
         await user.sees("is protected from being deleted")
         await user.press("z")
         await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.focused is not None)
-        await user.sees("Take back", native)
+        await user.sees("Undo", native)
         await user.press("right", "enter")
         await user.back()
         await user.sees("no longer protected")

@@ -15,7 +15,7 @@ from backend.config import Cloud
 from backend.errors import CloudError
 from backend.providers import registry
 from backend.providers.protocol import Provider
-from tests.tui.driving import DELAY, Clock, User, World, booted, opened
+from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
 from tui.widgets.status import MessageBar
@@ -231,7 +231,7 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("z", "There is nothing to take back."), ("F", "There are no results to list: J shows the journal.")],
+    [("z", "There is nothing to undo."), ("F", "There are no results to list: J shows the journal.")],
 )
 async def test_what_is_typed_for_a_window_that_has_nothing_to_show_runs_nothing(
     world: World, key: str, said: str

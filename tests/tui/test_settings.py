@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from backend.state import LOCK, recall
-from tests.tui.driving import User, World, opened
+from tests.tui.dashboard import User, World, opened
 from tui.screens.choice import ChoiceScreen
 
 

@@ -12,7 +12,7 @@ from backend.config import MongoDB
 from backend.secret import Secret
 from tests.backend.team_server import DATABASE, TeamServer
 from tests.ec2_proxy import Proxy
-from tests.tui.driving import World, copied, opened
+from tests.tui.dashboard import World, copied, opened
 from tests.tui.shell import Shell, sentence
 from tui.widgets.status import MessageBar, StatusBar
 

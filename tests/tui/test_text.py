@@ -8,7 +8,7 @@ import pytest
 
 from backend.commands.model import Command, Parsed, Result
 from backend.text import safe_lines
-from tests.tui.driving import World, opened
+from tests.tui.dashboard import World, opened
 from tui import headless
 from tui.screens.text import TextScreen
 

@@ -40,7 +40,7 @@ from textual.widgets._footer import FooterKey
 
 from tests.tui.private_uses import private_uses
 from tui.driver import _LEAVING
-from tui.inputs import _at_work, queued
+from tui.inputs import _is_busy, queued
 
 T = TypeVar("T", bound=Callable[..., object])
 
@@ -200,16 +200,16 @@ async def test_a_widget_that_handles_a_message_is_told_from_one_that_waits() -> 
     async with pinged() as (_, widget):
         waiters = vars(widget._message_queue.ready_event)["_waiters"]
         assert len(waiters) == 1
-        assert not _at_work(widget)
+        assert not _is_busy(widget)
         widget.post_message(Ping())
         assert queued(widget)
         await widget.began.wait()
         assert not waiters
         assert not queued(widget)
-        assert _at_work(widget)
+        assert _is_busy(widget)
         widget.end.set()
         async with asyncio.timeout(10):
-            while _at_work(widget):
+            while _is_busy(widget):
                 await asyncio.sleep(0)
 
 

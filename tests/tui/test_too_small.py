@@ -6,7 +6,7 @@ import pytest
 from textual.command import CommandPalette
 
 from backend.catalog import KINDS
-from tests.tui.driving import SIZE, World, driven, opened
+from tests.tui.dashboard import SIZE, World, driven, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.toosmall import TooSmall
 

@@ -16,7 +16,7 @@ from backend.providers.protocol import Page, Provider, Waiting
 from backend.providers.retry import RetryPolicy
 from backend.session import Session
 from tests.backend.ec2_faults import Faults, refusal
-from tests.tui.driving import Launch, Noting, World, driven, opened, palette
+from tests.tui.dashboard import Launch, Noting, World, driven, opened, palette
 from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen

@@ -6,7 +6,7 @@ import pytest
 from textual.command import CommandList
 from textual.widgets import Button, Input
 
-from tests.tui.driving import DELAY, Clock, World, booted, opened, palette
+from tests.tui.dashboard import DELAY, Clock, World, booted, opened, palette
 from tui.screens.details import DetailsScreen
 from tui.widgets.commandline import CommandLine
 from tui.widgets.status import MessageBar

@@ -12,7 +12,7 @@ from textual.widgets import Label
 
 from backend.catalog import KINDS
 from backend.commands.table import command
-from tests.tui.driving import User, World, opened, palette
+from tests.tui.dashboard import User, World, opened, palette
 from tui.app import CloudmeshApp
 from tui.palette import Palette
 from tui.screens.choice import ChoiceScreen
@@ -109,7 +109,7 @@ SCREENS: dict[str, Callable[[CloudmeshApp], Screen[Any]]] = {
     "details": lambda _app: DetailsScreen("vm web", [("id", "i-1")]),
     "help": lambda _app: HelpScreen([], [], []),
     "journal": lambda _app: JournalScreen(lambda _key: None),
-    "choice": lambda _app: ChoiceScreen("Take back", [], [], pace=Pace()),
+    "choice": lambda _app: ChoiceScreen("Undo", [], [], pace=Pace()),
     "dialog": lambda app: CommandDialog(command("volume create"), app.session, KINDS, lambda _: (), pace=Pace()),  # type: ignore[arg-type]
     "palette": lambda _app: Palette(),
 }

@@ -1,4 +1,4 @@
-"""A list of lines in a window, and buttons that say what to do with them."""
+"""A window with a list of lines and buttons for what to do with them."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,9 +16,9 @@ from tui.screens.confirming import Confirming, Pace
 
 
 class ChoiceScreen(Confirming[str]):
-    """Shows (sign, line, what is to say of it) and dismisses with the chosen answer, "" for none.
+    """Shows lines as (sign, text, remark) and dismisses with the chosen answer; "" for none.
 
-    `answers` are (answer, what its button says); the button that does nothing comes first and has the focus.
+    `answers` are (answer, label of its button). The button that does nothing comes first and has the focus.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,7 +61,7 @@ class ChoiceScreen(Confirming[str]):
                     yield Button(words, id=answer, variant="primary")
 
     def on_mount(self) -> None:
-        """Begin where Enter does nothing."""
+        """Focus the button that does nothing."""
         self.query_one("#dialog-error").display = False
         self.set_focus(self.query_one("#nothing"))
 
@@ -72,7 +72,7 @@ class ChoiceScreen(Confirming[str]):
 
     @on(Button.Pressed)
     def choose(self, event: Button.Pressed) -> None:
-        """Give back what was chosen."""
+        """Dismiss with the chosen answer."""
         if event.button.id == "nothing":
             self.dismiss("")
         elif refusal := self.refusal():
@@ -82,7 +82,7 @@ class ChoiceScreen(Confirming[str]):
 
     @property
     def names(self) -> Sequence[str]:
-        """The lines, of which one must be in sight."""
+        """The lines; one of them must be in sight."""
         return [line for _, line, _ in self._lines]
 
     def action_none(self) -> None:
@@ -90,7 +90,7 @@ class ChoiceScreen(Confirming[str]):
         self.dismiss("")
 
     def action_no(self) -> None:
-        """Choose nothing by a letter, unless it is one of a word that is typed."""
+        """Choose nothing by a letter, unless the letter belongs to a word that is being typed."""
         if not self.is_in_word:
             self.dismiss("")
 

@@ -1,4 +1,4 @@
-"""What every window that confirms something shares: no key typed before it could be read confirms anything."""
+"""The base of all windows that confirm something: a key typed before the window could be read confirms nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from tui.screens.window import Window
 from tui.widgets.field import Field
 
 _LETTERS = 6
-"""Letters of a name or an id that are enough to recognize it."""
+"""N letters are enough to recognize a name or an id."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How slowly something is confirmed, in seconds."""
+    """The least times before a key confirms something, in seconds."""
 
     stands: float = 0.8
-    """From when the dialog was painted to the key that destroys something."""
+    """Between the painting of the dialog and the key that destroys something."""
     apart: float = 0.4
-    """From the key before to that key: neither a burst nor a word confirms anything. From a letter that is not the one
-    which confirms it is `stands`: words are typed slowly, too.
+    """Between the previous key and that key, so that neither a burst nor a word confirms anything. Where the previous
+    key is another letter, it is `stands`: words are typed slowly too.
     """
 
 
 class Shown(Static):
-    """What must be read before anything is confirmed; knows whether it has been drawn as it is now."""
+    """What the user must read first; knows whether its present content was drawn."""
 
     drawn = False
 
     def show(self, content: VisualType) -> None:
-        """Show something else."""
+        """Show other content."""
         self.drawn = False
         self.update(content)
 
@@ -50,7 +50,7 @@ class Shown(Static):
 
 
 class Word(Field):
-    """Takes a word that must be typed to confirm; knows when its first letter was typed."""
+    """The field for the word that confirms; knows when its first letter was typed."""
 
     since: float | None = None
 
@@ -68,9 +68,9 @@ class Word(Field):
 class Confirming(Window[Answer]):
     """A window whose answer may change something.
 
-    A subclass lays out `shown`, and asks `refusal` before it gives such an answer; cancelling is never refused. What
-    counts is when a key was typed (its event has the time, made as it is read) against when the window was painted, not
-    when either is handled: a slow machine must confirm nothing by itself.
+    A subclass lays out `shown` and calls `refusal` before it gives such an answer; cancelling is never refused. The
+    time when a key was typed (its event has it) is compared with the time when the window was painted. The times when
+    these are handled do not count: a slow machine must confirm nothing by itself.
     """
 
     def __init__(self, pace: Pace, content: VisualType, *, destroys: bool) -> None:
@@ -78,41 +78,41 @@ class Confirming(Window[Answer]):
         self.shown = Shown(content, id="question", markup=False)
         self.pace = pace
         self.destroys = destroys
-        """Whether what it confirms cannot be undone: that wants more time to be read."""
+        """Whether what it confirms cannot be undone: the user needs more time to read it."""
         self.painted: float | None = None
-        """When it was painted with all that it waits for."""
+        """When it was painted with its complete content."""
         self._framed = False
-        """Whether it was painted since then, its names in sight or not."""
+        """Whether its complete content was painted, with the names in sight or not."""
         self._input: Key | MouseDown | None = None
-        """The last key or press of the mouse that no field has taken for text."""
+        """The last key or mouse press that was not typed into a field."""
         self._before: Key | MouseDown | None = None
-        """The one before that."""
+        """The one before `_input`."""
         self._goes_on: bool | None = None
-        """Whether the last key goes on with a word whose first letter has opened the window; None before any key."""
+        """Whether the last key continues the word whose first letter opened the window; None before any key."""
 
-    # --- for subclasses ----------------------------------------------------------------------------------------------
+    # --- for subclasses -----------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether it shows all that it waits for."""
+        """Whether its content is complete."""
         return True
 
     @property
     def names(self) -> Sequence[str]:
-        """Names and ids of what it acts on, of which one must be in sight; none where there is nothing to name."""
+        """Names and ids of the objects that it acts on; one must be in sight. Empty: there is nothing to name."""
         return ()
 
     def renew(self) -> None:
-        """Begin again, because it shows something else now: what was typed until now is no answer to that."""
+        """Start the times again, because the content changed: what was typed before is no answer to it."""
         self.painted = None
         self._framed = False
         self.shown.drawn = False
         self.shown.refresh()
 
     def refusal(self, word_since: float | None = None) -> str:
-        """Return why what was typed last does not confirm it, "" where it does.
+        """Return why the last key does not confirm; "" where it does.
 
-        `word_since` is when the first letter of the word was typed that must be typed; such a word may be typed fast.
+        `word_since`: when the first letter of the confirming word was typed. Such a word may be typed fast.
         """
         again = _again(self._input)
         if self.painted is None:
@@ -130,7 +130,7 @@ class Confirming(Window[Answer]):
         return ""
 
     def complain(self, words: str) -> None:
-        """Say in its first line why nothing is done."""
+        """Show in the first line why nothing is done."""
         complaint = self.query_one("#dialog-error", Static)
         complaint.update(safe(words))
         complaint.display = True
@@ -138,14 +138,14 @@ class Confirming(Window[Answer]):
 
     @property
     def is_in_word(self) -> bool:
-        """Whether what was typed last followed a letter so fast that both are of a word meant for something else."""
+        """Whether the last key followed a letter so fast that both belong to a word meant for something else."""
         return bool(self._goes_on) or (self._follows_letter and self._since_key < self.pace.apart)
 
     @property
     def _is_hurried(self) -> bool:
-        """Whether what was typed last followed another key so fast that both are of a burst, or of a word.
+        """Whether the last key followed another so fast that both belong to a burst or a word.
 
-        Words may be typed slowly; a second press of the same key is none.
+        Words may be typed slowly. The same key twice is no word.
         """
         is_new = isinstance(self._before, Key) and isinstance(self._input, Key) and self._before.key != self._input.key
         return self._since_key < (self.pace.stands if self._follows_letter and is_new else self.pace.apart)
@@ -156,31 +156,31 @@ class Confirming(Window[Answer]):
 
     @property
     def _since_key(self) -> float:
-        """Seconds between the key before what was typed last, and that."""
+        """Seconds between the previous key and the last input."""
         if self._input is None or not isinstance(self._before, Key):
             return inf
         return self._input.time - self._before.time
 
-    # --- what is seen ------------------------------------------------------------------------------------------------
+    # --- what is seen -------------------------------------------------------------------------------------------------
 
     @property
     def seen(self) -> bool:
-        """Whether what is typed from now on can confirm it."""
+        """Whether a key typed now can confirm it."""
         return self.painted is not None and monotonic() >= self.painted + self._stands
 
     def displayed(self) -> None:
-        """Note that a frame has gone to the terminal; called by the app."""
+        """Note that a frame was sent to the terminal; called by the app."""
         if self.painted is None and self.ready:
             self._framed = True
             if self.shown.drawn and self._in_sight():
                 self.painted = monotonic()
 
     def on_resize(self) -> None:
-        """Begin again: its lines have moved."""
+        """Start the times again: the lines have moved."""
         self.renew()
 
     def on_screen_resume(self) -> None:
-        """Begin again: another window was over it."""
+        """Start the times again: another window was over it."""
         self.renew()
 
     @property
@@ -188,36 +188,36 @@ class Confirming(Window[Answer]):
         return self.pace.stands if self.destroys else 0.0
 
     def _in_sight(self) -> bool:
-        """Return whether a name or an id of what it acts on can be read."""
+        """Return whether a name or an id of the objects can be read."""
         names = ["".join(safe(name).split())[:_LETTERS] for name in self.names]
         if not names:
             return True
         try:
-            place = self.find_widget(self.shown)
+            found = self.find_widget(self.shown)
         except NoWidget:
             return False
-        seen = place.region.intersection(place.clip)
-        lines = (self.shown.render_line(y - place.region.y).text for y in range(seen.y, seen.bottom))
+        seen = found.region.intersection(found.clip)
+        lines = (self.shown.render_line(y - found.region.y).text for y in range(seen.y, seen.bottom))
         text = "".join("".join(lines).split())
         return any(name in text for name in names)
 
-    # --- what is typed -----------------------------------------------------------------------------------------------
+    # --- what is typed ------------------------------------------------------------------------------------------------
 
     def follow(self, event: Key, before: Key) -> None:
-        """Note whether a key and the one before it are of one word; called by the app before the key is handled.
+        """Note whether a key and the one before belong to one word; called by the app before the key is handled.
 
-        A word that was meant for a filter opens a window with one letter and answers it with the next ones, in a field
-        too. A pause ends it.
+        Where a word was meant for a filter, one of its letters opens a window and the next ones answer it, also in a
+        field. A pause ends the word.
         """
         of_one_word = before.is_printable and event.time - before.time < self.pace.apart
         self._goes_on = of_one_word and self._goes_on is not False
 
     def on_key(self, event: Key) -> None:
-        """Note a key that no field has taken for text; what is bound to it runs after this."""
+        """Note a key that was not typed into a field; its binding runs after this."""
         self._before, self._input = self._input, event
 
     def on_mouse_down(self, event: MouseDown) -> None:
-        """Note a press of the mouse: the click that it may become is made later."""
+        """Note a mouse press: the click comes later."""
         self._before, self._input, self._goes_on = None, event, False
 
 

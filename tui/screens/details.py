@@ -24,7 +24,7 @@ class DetailsScreen(Window[None]):
         self._fields = fields
 
     def compose(self) -> ComposeResult:
-        """Lay out the title, the fields and a word on how to leave."""
+        """Lay out the title, the fields and the keys."""
         with Vertical(classes="window") as window:
             window.border_title = Text(self._title)  # a str would be taken for markup
             window.border_subtitle = "Esc back · ↑↓ scroll"
@@ -32,7 +32,7 @@ class DetailsScreen(Window[None]):
                 yield Static(_table(self._fields), markup=False)
 
     def show(self, fields: Sequence[tuple[str, str]]) -> None:
-        """Show these fields instead, where it is still open."""
+        """Show other fields, where the window is still open."""
         self._fields = fields
         for body in self.query(".window--body Static").results(Static):
             body.update(_table(fields))

@@ -1,4 +1,4 @@
-"""The dialog of a command: shows what it acts on, asks for what it needs, and runs nothing without a yes."""
+"""The dialog of a command: shows what it acts on, asks for its parameters, and runs nothing without a yes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
@@ -28,24 +28,24 @@ from tui.widgets.objects import described
 from tui.widgets.picks import Picks, matches
 from tui.widgets.tick import Tick
 
-_LOOKING = "Looking at what would be lost:"
+_PREVIEWING = "Looking at what would be lost:"
 
 _EXAMPLES = 20
-"""At most so many rows are listed of what is only read, as by an export; there may be thousands."""
+"""At most N rows are listed where a command only reads, such as an export: there may be thousands."""
 
 _LABEL = 40
-"""Cells of what is to be typed that the line of the field has room for; the preview has all of it."""
+"""At most N cells of the confirming words are shown beside the field; the preview has all of them."""
 
 
 class CommandDialog(Confirming[list[Parsed] | None]):
-    """Asks for a command's parameters, or to confirm it; dismisses with the commands to run, None for none.
+    """Asks for a command's parameters, or to confirm it; dismisses with the commands to run; None for none.
 
-    `targets` are the rows it acts on, taken when the dialog opens: nothing that is refreshed behind it changes them. A
-    command with a preview can be run when that has come: on what the preview shows, by id, and on nothing else.
+    `targets` are the rows that it acts on, taken when the dialog opens: a refresh behind it does not change them. A
+    command with a preview runs only after the preview has come, and only on the ids that the preview shows.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
-    """None: on_mount chooses, and nothing else has the focus for a moment before."""
+    """Nothing: on_mount sets the focus, and no other widget has it before."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
         Binding("left,up", "app.focus_previous", show=False),
@@ -54,7 +54,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown", "scroll(10)", show=False),
         Binding("y", "confirm", "Yes", show=False),
-        Binding("enter", "confirm", show=False),  # only where nothing has the focus: before its preview has come
+        Binding("enter", "confirm", show=False),  # only where nothing has the focus: before the preview
         Binding("n", "no", "No", show=False),
     ]
 
@@ -75,9 +75,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         super().__init__(pace, "", destroys=command.effect == "destroys" or command.lifts_guard)
         self.command = command
         self._which = which
-        """Which rows it acts on, where that is not plain to see: the marked ones that are shown, for example."""
+        """Which rows it acts on, where that is not obvious: the marked ones that are shown, for example."""
         self.session = session
-        """In the scope that it acts in, where its targets are not of several."""
+        """The session in the scope of the targets, where they have only one."""
         self._kinds = kinds
         self._rows_of = rows_of
         self._targets = list(targets)
@@ -92,13 +92,13 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             and (param.asked is None or not targets or any(map(param.asked, targets)))
         ]
         if command.preview and not any(param.kind for param in command.params):
-            self._asked = []  # what it acts on is what the preview finds
+            self._asked = []  # the preview finds what it acts on
         self._picking: Param | None = None
         self.previewed = command.preview is not None and not any(one.kind and one.required for one in self._asked)
-        """Whether it waits for a preview: it is known what the command is to act on."""
+        """Whether it waits for a preview: the objects that the command acts on are known."""
         self._preview: Preview | None = None
         self._blind = False
-        """There will be no preview."""
+        """Whether the preview failed."""
         self.shown.show(self._question())
 
     def compose(self) -> ComposeResult:
@@ -119,13 +119,13 @@ class CommandDialog(Confirming[list[Parsed] | None]):
                         else:
                             yield Field(value, placeholder=param.help, id=f"param-{param.name}")
                 yield Picks(id="picks", markup=False)
-            with Horizontal(id="confirm-line"):  # below what scrolls: it is always in sight
+            with Horizontal(id="confirm-line"):  # below the part that scrolls: always in sight
                 yield Label("", id="confirm-label", markup=False)
                 yield Word(id="confirm")
             with Horizontal(classes="buttons"):
                 style = "error" if self.command.effect == "destroys" else "primary"
                 yield Button("Cancel", id="cancel")
-                yield Button(  # a preview must have been seen before anything is destroyed
+                yield Button(  # the user must see the preview first
                     self._label(len(self._targets)),
                     variant=style,  # type: ignore[arg-type]
                     id="run",
@@ -139,16 +139,16 @@ class CommandDialog(Confirming[list[Parsed] | None]):
 
     @property
     def _by_letter(self) -> bool:
-        """Whether y confirms it: no field would take it for text, and nothing else must be typed."""
+        """Whether the key y confirms it: there is no field to type into, and no word to type."""
         if self._asked or (self.previewed and self._preview is None):
             return False
         return self._preview is None or (bool(self._preview.acted_on) and not self._preview.typed)
 
     def on_mount(self) -> None:
-        """Begin where Enter does no harm: on the first field, else on Cancel where something is destroyed.
+        """Set the focus where Enter does no harm: on the first field, else on Cancel where something is destroyed.
 
-        What only changes something begins nowhere until its preview has come: an Enter that was too fast is answered,
-        and does not cancel without a word what it was typed for.
+        A command that only changes something has no focus before its preview. So a key that comes too early gets an
+        explanation, and does not cancel the dialog silently.
         """
         self.query_one("#dialog-error").display = bool(self._error)
         self.query_one("#picks").display = False
@@ -163,7 +163,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.set_focus(self.query_one("#cancel" if self.command.effect == "destroys" else "#run"))
 
     def on_resize(self) -> None:
-        """Let what does not fit scroll, for the buttons are always in sight, and low ones where there are few lines."""
+        """Let the body scroll so that the buttons stay in sight; use low buttons where there are few lines."""
         low = self.size.height < 30
         self.set_class(low, "-low")
         window, body = self.query_one(".window"), self.query_one(".window--body")
@@ -171,31 +171,31 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         confirm = 2 if self.query_one("#confirm-line").display else 0
         body.styles.max_height = max(4, self.size.height - (6 if low else 8) - confirm)
 
-    # --- what would be lost -------------------------------------------------------------------------------------------
+    # --- the preview --------------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether it has all that it waits for: its preview, where its command has one, or why there is none."""
+        """Whether its content is complete: with the preview, or with the reason why there is none."""
         return not self.previewed or self._preview is not None or self._blind
 
     @property
     def _is_open(self) -> bool:
-        """Whether it is still there: its preview may come after it has been closed."""
+        """Whether it is still open: the preview may come after its end."""
         return bool(self.query("#question"))
 
     def show_progress(self, done: int, of: int) -> None:
-        """Say how far the preview has come."""
+        """Show the progress of the preview."""
         if self._is_open and self._preview is None and of > 1:
-            self.shown.show(self._question(f"{_LOOKING} {done:,} of {of:,}"))
+            self.shown.show(self._question(f"{_PREVIEWING} {done:,} of {of:,}"))
 
     def waits(self, waiting: Waiting) -> None:
-        """Say that the preview waits to ask the cloud again, and count down."""
+        """Show that the preview waits to send a request again, and count down."""
         if self._is_open and self._preview is None and (why := waiting.text(monotonic())):
-            self.shown.show(self._question(f"{_LOOKING} {safe(why)} …"))
+            self.shown.show(self._question(f"{_PREVIEWING} {safe(why)} …"))
             self.set_timer(1.0, lambda: self.waits(waiting))
 
     def show_preview(self, preview: Preview) -> None:
-        """Show what would be lost; from now on it can be confirmed."""
+        """Show the preview; from now on the command can be confirmed."""
         if not self._is_open:
             return
         self._preview = preview
@@ -222,7 +222,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.set_focus(self.query_one("#cancel"))
 
     def show_no_preview(self, error: CloudmeshError) -> None:
-        """Say why it cannot be shown what would be lost; then nothing can be destroyed either."""
+        """Show why there is no preview; without it nothing can be confirmed."""
         if self._is_open:
             self._blind = True
             self.shown.show(self._question(""))
@@ -232,7 +232,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
 
     @property
     def names(self) -> Sequence[str]:
-        """Names and ids of what it acts on, as the preview has them."""
+        """Names and ids of the objects that it acts on, as in the preview."""
         if self._preview is not None:
             return [word for one in self._preview.acted_on for word in (one.name, one.id)]
         if self._target is None or self._target.kind is None or self._target.many:
@@ -240,9 +240,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         kind = self._kinds[self._target.kind]
         return [str(word) for row in self._targets for name in ("name", "id") if (word := kind.value(row, name))]
 
-    # --- what it acts on ---------------------------------------------------------------------------------------------
+    # --- what it acts on ----------------------------------------------------------------------------------------------
 
-    def _question(self, looking: str = "Looking at what would be lost …") -> Group:
+    def _question(self, progress: str = "Looking at what would be lost …") -> Group:
         parts: list[RenderableType] = self._opening()
         if self._target is not None and self._target.kind:
             kind = self._kinds[self._target.kind]
@@ -251,8 +251,8 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             parts.append(described(kind, shown))
             if more := len(self._targets) - len(shown):
                 parts.append(Text(f"and {more:,} more"))
-        if self.previewed and looking:
-            parts += [Text(""), Text(looking, style="italic")]
+        if self.previewed and progress:
+            parts += [Text(""), Text(progress, style="italic")]
         if self._asked:
             parts.append(Text(""))
         return Group(*parts)
@@ -260,15 +260,15 @@ class CommandDialog(Confirming[list[Parsed] | None]):
     def _opening(self) -> list[RenderableType]:
         return [Text(text) for text in (f"{self.command.help}.", safe(self._which)) if text]
 
-    # --- picking -----------------------------------------------------------------------------------------------------
+    # --- picking ------------------------------------------------------------------------------------------------------
 
     @on(Input.Changed, ".field Input")
     def offer(self, event: Input.Changed) -> None:
-        """Offer what matches the field that is typed in."""
+        """Offer values that match what is typed."""
         self._offer(event.input)
 
     def on_descendant_focus(self) -> None:
-        """Offer what matches the field that is entered."""
+        """Offer values for the field that gets the focus."""
         if isinstance(self.focused, Input) and self.focused.id != "confirm":
             self._offer(self.focused)
         elif not isinstance(self.focused, OptionList):
@@ -297,16 +297,16 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             field.value = event.option.id
             self.set_focus(field)
 
-    # --- ending ------------------------------------------------------------------------------------------------------
+    # --- ending -------------------------------------------------------------------------------------------------------
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#run")
     def run(self) -> None:
-        """Check the fields and give back the commands, or say what is missing."""
+        """Check the fields and dismiss with the commands, or show what is missing."""
         if not self._confirmed():
             return
         typed = {param.name: self._typed(param) for param in self._asked}
-        # An emptied field says that there shall be none; one that nobody filled says nothing.
+        # An emptied field means none; a field that was never filled means the default.
         given = {
             param.name: typed[param.name]
             for param in self._asked
@@ -324,7 +324,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         self.dismiss(commands)
 
     def _confirmed(self) -> bool:
-        """Return whether it was read and what it wants typed is typed, and say what is missing."""
+        """Return whether the user has confirmed it; if not, show what is missing."""
         if self.previewed and (self._blind or (self._preview and not self._preview.acted_on)):
             return False
         wanted, since = "", None
@@ -341,7 +341,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         return not refusal
 
     def _production(self, scope: Scope) -> frozenset[str]:
-        """Return the ids of the production objects of a scope whose names have been typed."""
+        """Return the ids of the production objects of a scope whose names the user typed."""
         named = self._preview.named if self._preview else ()
         return frozenset(one.id for one in named if one.production and (one.scope or scope) == scope)
 
@@ -351,7 +351,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         return self.query_one(f"#param-{param.name}", Input).value.strip()
 
     def _named(self) -> list[tuple[Scope, dict[str, str]]]:
-        """Return, for each command to be run, the scope that it acts in and the argument that says on what."""
+        """Return the scope of each command to run, and the argument that names its object."""
         here = self.session.scope
         if self._target is None or self._target.kind is None:
             return [(here, {**self.given, **self._preview.given} if self._preview else {})]
@@ -366,7 +366,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         return [(kind.scope(row), {name: kind.called(row)}) for row in self._targets]
 
     def action_down(self) -> None:
-        """Go to what is offered for the field, else to the next one."""
+        """Focus the offered values of the field, else the next field."""
         picks = self.query_one("#picks", OptionList)
         if isinstance(self.focused, Input) and picks.display:
             self.set_focus(picks)
@@ -375,20 +375,20 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.focus_next()
 
     def action_confirm(self) -> None:
-        """Confirm by a letter, where no field would take it for text."""
+        """Confirm by a letter, where there is no field to type it into."""
         if not self._asked:
             self.run()
 
     def action_no(self) -> None:
-        """Cancel by a letter, unless it is one of a word that is typed."""
+        """Cancel by a letter, unless the letter belongs to a word that is being typed."""
         if not self.is_in_word:
             self.dismiss(None)
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll what does not fit."""
+        """Scroll the body."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
-        """Run nothing."""
+        """Dismiss without a command."""
         self.dismiss(None)

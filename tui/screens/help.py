@@ -1,4 +1,4 @@
-"""Help: every key and every command, made from the tables they are defined in."""
+"""Help: every key and every command, made from the tables that define them."""
 
 from collections.abc import Iterable
 from typing import ClassVar

@@ -21,13 +21,13 @@ _OPEN = frozenset({"waiting", "unfinished", "unknown"})
 
 
 class JournalScreen(Window[None]):
-    """The journal in a window over the dashboard, newest first. It reads nothing: the app gives it rows.
+    """The journal in a window, newest entry first. It reads nothing: tui.windows loads the rows.
 
     `load` and `apply` may come before it is mounted and after it is closed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Priority: the letters typed right after it must find the focus already moved.
+        # Priority: the focus must have moved before the next letter comes.
         Binding("slash", "filter", "filter", priority=True, key_display="/"),
         Binding("s", "sort", "sort"),
         Binding("S", "reverse", "reverse", key_display="S"),
@@ -51,28 +51,30 @@ class JournalScreen(Window[None]):
                 yield Static("/", id="filter-prompt")
                 yield FilterLine(placeholder="words, all must match, any column", id="filter")
             yield self.table
-        yield Footer(compact=True, show_command_palette=False)  # KeyLine is for a screen that never closes
+        yield Footer(compact=True, show_command_palette=False)  # KeyLine is only for a screen that never closes
 
     def on_mount(self) -> None:
-        """Focus the rows; the filter starts out of sight."""
+        """Focus the rows; hide the filter."""
         self.query_one("#filter-line").display = False
         self.set_focus(self.table)
 
-    # --- rows --------------------------------------------------------------------------------------------------------
+    # --- rows ---------------------------------------------------------------------------------------------------------
 
     def load(self, rows: Sequence[Row]) -> None:
-        """Take `rows` for the whole journal."""
+        """Replace all rows."""
         self.table.notice = ""
         self.table.load(rows)
         self._count()
 
     def apply(self, rows: Sequence[Row]) -> None:
-        """Add and update rows; where the top is in sight it stays in sight while new ones come in."""
+        """Add and update rows; where the top is in sight, it stays in sight."""
         table = self.table
         at_top = table.scroll_offset.y == 0
         table.apply(rows)
         cursor = (table.cursor_ref and table.rows.position(table.cursor_ref)) or 0
-        if at_top and cursor < table.scrollable_content_region.height - 1:  # the table held the cursor's line instead
+        if (
+            at_top and cursor < table.scrollable_content_region.height - 1
+        ):  # the table has kept the cursor's line instead
             table.scroll_to(y=0, animate=False, force=True)
         self._count()
 
@@ -81,7 +83,7 @@ class JournalScreen(Window[None]):
         shown, total = self.table.visible_count, self.table.total
         entries = counted(total, "entry", "entries")
         parts = [f"{shown:,} of {total:,}" if self.table.filter_text.strip() else entries]
-        # Of all, also of those that the filter hides: what is not known to have ended is not to be overlooked.
+        # Count hidden entries too: the user must not overlook an unfinished command.
         if count := sum(JOURNAL.value(row, "outcome") in _OPEN for row in self.table.rows.all()):
             parts.append(f"{count:,} unfinished")
         self._window.border_subtitle = " · ".join(parts)
@@ -94,10 +96,10 @@ class JournalScreen(Window[None]):
     def _unmark(self) -> None:
         self.table.clear_marks()  # no command acts on entries
 
-    # --- keys --------------------------------------------------------------------------------------------------------
+    # --- keys ---------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Leave `/` to the filter while it is typed."""
+        """Let `/` be text while the filter has the focus."""
         return action != "filter" or isinstance(self.focused, ResourceTable)
 
     def action_sort(self) -> None:

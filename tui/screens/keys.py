@@ -1,4 +1,4 @@
-"""The keys of the dashboard: those of commands, made from COMMANDS, and its own."""
+"""The keys of the dashboard: those of the commands, made from COMMANDS, and its own."""
 
 from textual.binding import Binding, BindingType
 
@@ -7,7 +7,7 @@ from backend.commands.table import COMMANDS
 
 
 def command_bindings() -> list[BindingType]:
-    """One binding a command with a key; check_action leaves those of the shown tab."""
+    """Return one binding for each command with a key; check_action hides those of other tabs."""
     return [
         Binding(
             one.key,
@@ -23,7 +23,7 @@ def command_bindings() -> list[BindingType]:
 
 
 OWN_BINDINGS: list[Binding] = [
-    # Priority: the letters typed right after these must find the focus already moved.
+    # Priority: the focus must have moved before the next letter comes.
     Binding(
         "slash", "filter", "filter", priority=True, key_display="/", tooltip="Show rows that have all the words typed"
     ),
@@ -40,7 +40,7 @@ OWN_BINDINGS: list[Binding] = [
     Binding("s", "sort", "sort", show=False, tooltip="Sort by the next column"),
     Binding("S", "reverse", "reverse", show=False, key_display="S", tooltip="Sort the other way round"),
     Binding("escape", "back", "back", show=False, key_display="esc", tooltip="Drop the message, the filter, the marks"),
-    Binding("z", "undo", "take back", show=False, tooltip="Take back what was done last, where EC2 can"),
+    Binding("z", "undo", "undo", show=False, tooltip="Undo what was done last, where the cloud can"),
     Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
     *(

@@ -1,4 +1,4 @@
-"""The dashboard's screen: the tab line, one table a kind, and the lines around them."""
+"""The main screen: the tab line, one table for each kind, and the lines around them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from tui.widgets.toosmall import is_small
 
 
 class FilterLine(Field):
-    """Where the filter is typed; the screen acts on what it holds."""
+    """The field of the filter; the screen handles its changes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,down,up", "screen.leave_filter", "to the rows", key_display="enter"),
@@ -41,9 +41,9 @@ class FilterLine(Field):
 
 
 class MainScreen(Steady[None]):
-    """The tables of the kinds, of which one is shown. It knows nothing of clouds: the app gives it rows.
+    """The tables of the kinds; one is shown. The screen knows nothing of clouds: tui.listings loads the rows.
 
-    Kinds with a number key have a tab always. One of the others has a tab, at the end of the line, while it is open.
+    A kind with a number key always has a tab. At most one of the others has a tab, at the end of the line, while open.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*command_bindings(), *OWN_BINDINGS]
@@ -59,7 +59,7 @@ class MainScreen(Steady[None]):
         self._tables = {kind.name: ResourceTable(kind, id=f"table-{kind.name}") for kind in kinds.values()}
         self._tabs = TabBar([kind for kind in kinds.values() if kind.tab], id="tabs")
         self._before = ""
-        """The kind that was shown before the one that has no number key."""
+        """The kind that was shown before the one without a number key."""
 
     def compose(self) -> ComposeResult:
         """Lay out the lines from top to bottom."""
@@ -70,8 +70,8 @@ class MainScreen(Steady[None]):
             yield FilterLine(placeholder="words, all must match, any column", id="filter")
             yield Static("", id="filter-count", markup=False)
         with ContentSwitcher(initial=first.id, id="tables"):
-            # The others come in when they are first shown, and hold their rows from the start. Each has twelve styles
-            # of its own, and working out styles is most of what lies between the imports and the first frame.
+            # The other tables have their rows from the start, but are mounted when they are first shown: each has
+            # twelve styles, and computing styles takes most of the time from the imports to the first frame.
             yield first
         yield MessageBar(id="message", markup=False)
         yield WorkLine(id="work", markup=False)
@@ -82,14 +82,14 @@ class MainScreen(Steady[None]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Focus the first table; the lines that are asked for start out of sight."""
+        """Focus the first table; hide the filter and the command line."""
         self.query_one("#filter-line").display = False
         self.query_one("#command-line").display = False
         for table in self._tables.values():
             table.notice = "Opening the cache …"
         self.set_focus(self.table)
 
-    # --- what is shown -----------------------------------------------------------------------------------------------
+    # --- what is shown ------------------------------------------------------------------------------------------------
 
     @property
     def kind(self) -> str:
@@ -110,7 +110,7 @@ class MainScreen(Steady[None]):
         return self.kinds[kind] in self._tabs.kinds
 
     def show_tab(self, kind: str) -> None:
-        """Show the tab of a kind, with its own filter; one without a number key takes the place of another such."""
+        """Show the tab of a kind, with its own filter; a kind without a number key replaces another such tab."""
         if not self.is_open(kind):
             for other in [other for other in self._tabs.kinds if not other.tab]:
                 self._close(other)
@@ -126,13 +126,13 @@ class MainScreen(Steady[None]):
         with self.prevent(Input.Changed):
             field.value = table.filter_text
         self.query_one("#filter-line").display = bool(table.filter_text)
-        self.set_focus(table)  # now: focus() would wait its turn, and take the focus from what the next key opens
+        self.set_focus(table)  # at once: focus() would come later, and take the focus from what the next key opens
         self.show_count()
         self.refresh_bindings()
         self.post_message(self.TabShown(kind))
 
     def _close(self, kind: Kind) -> None:
-        """Take away the tab of a kind without a number key; its table keeps its order alone."""
+        """Remove the tab of a kind without a number key; its table keeps only its sort."""
         table = self.table_of(kind.name)
         table.clear_marks()
         table.set_filter("")
@@ -147,53 +147,53 @@ class MainScreen(Steady[None]):
 
     @dataclass
     class TabShown(Message):
-        """A tab has come into sight."""
+        """Another tab is shown."""
 
         kind: str
 
     @on(ResourceTable.Counted)
     def show_count(self) -> None:
-        """Say how many rows the filter shows."""
+        """Show how many rows the filter leaves."""
         table, count = self.table, self.query_one("#filter-count", Static)
         text = f"{table.visible_count:,} of {table.total:,}"
         if text != count.content:
-            count.update(text, layout=False)  # its width is fixed: a layout at every letter would cost more than it
+            count.update(text, layout=False)  # fixed width: a layout at every letter would be slow
         if table.rows.marks:
             self._owner.show_location()
 
     def count(self, kind: str) -> None:
-        """Say how many rows the filter of a kind shows, where that kind is shown."""
+        """Show how many rows the filter of a kind leaves, where that kind is on screen."""
         if kind == self.kind:
             self.show_count()
 
     def label(self, labels: Mapping[str, Label]) -> None:
-        """Show what the tabs say of their kinds."""
+        """Set the labels of the tabs."""
         self._tabs.labels = labels
 
-    # --- the lines around the tables ---------------------------------------------------------------------------------
+    # --- the lines around the tables ----------------------------------------------------------------------------------
 
     def show_text(self, text: str, *, done: bool) -> None:
-        """Show a result, or why nothing was done: in the status bar, or above it where it does not fit there."""
+        """Show a result, or why nothing was done: in the status bar, or in the line above where it is too long."""
         status = self.query_one(StatusBar)
         status.result, status.elsewhere = text, not status.fits(text)
         if status.elsewhere:
             self.query_one(MessageBar).say(text, done=done)
 
     def show_error(self, error: CloudmeshError, *, behind: bool) -> None:
-        """Show an error until it is dismissed; one `behind` what is shown does not take its place."""
+        """Show an error until it is dismissed; one that is `behind` does not replace a message on screen."""
         self.query_one(MessageBar).show(error, behind=behind)
 
     def retract(self, error: CloudmeshError) -> None:
-        """Take an error away that is no longer true, if it is still the one shown."""
+        """Remove an error that is no longer true, if it is still on screen."""
         self.query_one(MessageBar).retract(error)
 
     def show_work(self, jobs: Sequence[Job]) -> None:
-        """Show the work under way, once there is a line for it."""
+        """Show the running jobs, once the work line exists."""
         if self.is_mounted:
             self.query_one(WorkLine).show(jobs)
 
     def locate(self, location: str) -> None:
-        """Show where we are."""
+        """Show the location."""
         self.query_one(StatusBar).location = location
 
     def remember(self, line: str) -> None:
@@ -205,17 +205,17 @@ class MainScreen(Steady[None]):
         """The screen was painted for the first time."""
 
     def on_resize(self) -> None:
-        """Say that the screen was painted, and show the keys that can be used in this size."""
+        """Report the first painting, and show the keys that can be used in this size."""
         if not self._painted:
             self._painted = True
-            self.call_next(self.post_message, self.Painted())  # next: it is painted by what textual does with a resize
+            self.call_next(self.post_message, self.Painted())  # next: textual paints after it has handled the resize
         self.refresh_bindings()
 
-    # --- keys --------------------------------------------------------------------------------------------------------
+    # --- keys ---------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the commands of other tabs and those not allowed; grey out those that do not fit the cursor's row."""
-        if is_small(self.size):  # nothing may be done that cannot be seen
+        """Hide commands of other tabs and refused ones; grey out those that do not fit the cursor's row."""
+        if is_small(self.size):  # the user must see what a key does
             return action == "app.quit"
         if action in ("filter", "command_line"):
             return isinstance(self.focused, ResourceTable)
@@ -231,11 +231,11 @@ class MainScreen(Steady[None]):
         return True
 
     def on_key(self, event: events.Key) -> None:
-        """Say why the key of a command cannot be used; what is typed on for its dialog then runs nothing."""
+        """Show why the key of a command cannot be used; drop the keys typed for its dialog."""
         if not isinstance(self.focused, ResourceTable):
             return
         self._typed = event.time
-        self.table.expect(None)  # the cursor goes nowhere by itself when the user goes on
+        self.table.expect(None)  # the user goes on: the cursor does not move by itself now
         if self.lost_keys.take(event):
             event.stop()
         elif reason := self._refusal(event.key):
@@ -244,7 +244,7 @@ class MainScreen(Steady[None]):
             self._owner.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
-        """Return why a key does nothing now, "" where it does something or is no command's."""
+        """Return why a key does nothing now; "" where it does something or is the key of no command."""
         here = [one for one in COMMANDS if one.key == key and (not one.on or self.kind in one.on)]
         if not here:
             return elsewhere(key, self.table.kind)
@@ -257,7 +257,7 @@ class MainScreen(Steady[None]):
         return str((row and self.kinds[kind].value(row, "name")) or ref.id)
 
     def action_ask(self, name: str) -> None:
-        """Ask for a command by its key: it acts on the marked rows that are shown, else on the cursor's."""
+        """Ask for a command by its key, on the marked rows that are shown, else on the cursor's row."""
         one, table = command(name), self.table
         target = one.target(self.kind)
         refs = [table.kind.ref(row) for row in selected(one, table)]
@@ -286,7 +286,7 @@ class MainScreen(Steady[None]):
         self.table.sort_reverse()
 
     def action_undo(self) -> None:
-        """Offer to undo what was done last."""
+        """Offer to undo the last commands."""
         if not self._owner.undo():
             self.lost_keys.begin(self._typed)
 
@@ -296,7 +296,7 @@ class MainScreen(Steady[None]):
             self.lost_keys.begin(self._typed)
 
     def action_cancel_work(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the running jobs."""
         self._owner.cancel_work()
 
     def action_help(self) -> None:
@@ -325,7 +325,7 @@ class MainScreen(Steady[None]):
     @on(ResourceTable.MarksChanged)
     @on(ResourceTable.SelectionChanged)
     def follow_selection(self) -> None:
-        """Grey out what does not fit the rows that a command would act on, and say how many are marked."""
+        """Grey out commands that do not fit the selected rows, and show how many rows are marked."""
         self.refresh_bindings()
         self._owner.show_location()
 
@@ -334,7 +334,7 @@ class MainScreen(Steady[None]):
         """Show all fields of the row."""
         self._owner.show_details(event.table.kind, event.ref)
 
-    # --- filter ------------------------------------------------------------------------------------------------------
+    # --- filter -------------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
         """Open the filter of this tab."""
@@ -345,7 +345,7 @@ class MainScreen(Steady[None]):
 
     @on(Input.Changed, "#filter")
     def filter_rows(self, event: Input.Changed) -> None:
-        """Show the rows that have all the words typed so far."""
+        """Show the rows that have all words typed so far."""
         self.table.set_filter(event.value)
         self.show_count()
 
@@ -363,7 +363,7 @@ class MainScreen(Steady[None]):
         self.query_one("#filter-line").display = bool(self.table.filter_text)
         self.set_focus(self.table)
 
-    # --- command line ------------------------------------------------------------------------------------------------
+    # --- command line -------------------------------------------------------------------------------------------------
 
     def action_command_line(self) -> None:
         """Open the command line."""
@@ -384,7 +384,7 @@ class MainScreen(Steady[None]):
 
     @on(CommandLine.Entered)
     def enter_command(self, event: CommandLine.Entered) -> None:
-        """Run the line that was entered; what is typed on after one that is refused runs nothing."""
+        """Run the entered line; drop the keys after a line that is refused."""
         if not self._owner.enter(event.line):
             self.lost_keys.begin(event.time)
 

@@ -1,4 +1,4 @@
-"""What every screen shares: events that come before it is laid out, or after it was left, do no harm."""
+"""The base of all screens: events that come before its layout, or after its end, do no harm."""
 
 from typing import TypeVar
 
@@ -27,20 +27,20 @@ _NEEDS_WIDGETS = (
     OptionList.OptionHighlighted,
     OptionList.OptionSelected,
 )
-"""What a screen answers by means of its widgets, which may be gone, or still to come."""
+"""Events whose handlers need the widgets of the screen; these may be gone, or not made so far."""
 
 
 class Steady(Screen[Answer]):
-    """A screen that is left once, however often its keys are pressed, and then acts on nothing any more.
+    """A screen that is dismissed only once, however often its keys are pressed, and then ignores events.
 
-    A key pressed twice reaches a field before the field has gone. The second time, textual would take away whatever
-    screen is in front by then, and the palette run its command again.
+    A key pressed twice can reach a field that is about to go. The second time, textual would dismiss the screen below,
+    and the palette would run its command again.
     """
 
     _left = False
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
-        """Go away with an answer; nothing happens where that has been done."""
+        """Close with an answer; do nothing where that was done before."""
         if self._left or not self.is_current:
             return AwaitComplete()
         self._left = True
@@ -52,6 +52,6 @@ class Steady(Screen[Answer]):
             await super()._dispatch_message(message)
 
     def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
-        """Return what text selection would begin at: nothing, where that has gone since the last layout."""
+        """Return where a text selection begins; nothing, where that widget is gone since the last layout."""
         widget, offset = super().get_widget_and_offset_at(x, y)
         return (None, None) if widget is None or widget.parent is None else (widget, offset)

@@ -23,7 +23,7 @@ class TextScreen(Window[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """Lay out the title, the lines and a word on how to leave."""
+        """Lay out the title, the lines and the keys."""
         with Vertical(classes="window") as window:
             window.border_title = Text(safe(self._title))  # a str would be taken for markup
             window.border_subtitle = "Esc back · ↑↓ scroll"
@@ -31,7 +31,7 @@ class TextScreen(Window[None]):
                 yield Static(Text(safe_lines(self._text), overflow="fold"), markup=False)
 
     def on_mount(self) -> None:
-        """Show the end, which is the newest, and let the arrow keys scroll."""
+        """Show the end, which has the newest lines; let the arrow keys scroll."""
         body = self.query_one(VerticalScroll)
         self.set_focus(body)
         self.call_after_refresh(body.scroll_end, animate=False)

@@ -1,4 +1,4 @@
-"""What every window over the dashboard shares."""
+"""The base of all windows over the dashboard."""
 
 from textual.screen import ModalScreen
 
@@ -6,4 +6,4 @@ from tui.screens.steady import Answer, Steady
 
 
 class Window(ModalScreen[Answer], Steady[Answer]):  # in this order: textual takes styles from the first
-    """A window that gives back one answer."""
+    """A window that is dismissed with one answer."""

@@ -1,4 +1,4 @@
-"""Fits text to a number of terminal cells, finds matches in it, and shares a line's width among columns."""
+"""Fits text to terminal cells, finds matches in it, and shares the width of a line among columns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ GUTTER = 2
 GAP = 2
 """Cells between two columns."""
 ARROW = 2
-"""Cells that every title keeps free for the sort arrow, so that sorting moves no column."""
+"""Cells that every title reserves for the sort arrow, so that sorting moves no column."""
 NAME_LEAST = 16
 
 
 @dataclass(frozen=True)
 class Wish:
-    """How wide a column must be for its title, would be for its content, and may be while others need room."""
+    """The widths of a column: of its title, of its content, and its limit while other columns need room."""
 
     title: int
     content: int
@@ -34,7 +34,7 @@ def fit(text: str, width: int, right: bool = False, middle: bool = False) -> str
     if size > width:
         if width < 1:
             return ""
-        # Of a long name the end tells more: ubuntu/images/hvm-ssd-gp3/… is the same a thousand times.
+        # The end of a long name says more: a thousand begin with ubuntu/images/hvm-ssd-gp3/.
         tail = _end(text, (width - 1) * 2 // 3) if middle else ""
         text = _start(text, width - 1 - width_of(tail)).rstrip(" ") + "…" + tail
         size = width_of(text)
@@ -53,16 +53,16 @@ def _end(text: str, width: int) -> str:
     start = len(text)
     while start and cell_len(text[start - 1 :]) <= width:
         start -= 1
-    while start < len(text) and not cell_len(text[start]):  # a mark stays on its letter, or goes with it
+    while start < len(text) and not cell_len(text[start]):  # keep a combining mark with its letter, or drop both
         start += 1
     return text[start:]
 
 
 def matches(text: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the stretches of `text` where any of the casefolded `words` occurs: sorted, none touching another."""
+    """Yield (start, end) where any of the casefolded `words` occurs in `text`: sorted, adjacent ones merged."""
     folded = text.casefold()
     hits = sorted((start, start + len(word)) for word in words for start in _finds(folded, word))
-    if hits and len(folded) != len(text):  # "ß" folds to "ss": count back from folded characters to real ones
+    if hits and len(folded) != len(text):  # "ß" folds to "ss": map folded positions back to real ones
         real = [index for index, char in enumerate(text) for _ in char.casefold()]
         hits = [(real[start], real[end - 1] + 1) for start, end in hits]
     begin = stop = -1
@@ -84,9 +84,10 @@ def _finds(text: str, word: str) -> Iterator[int]:
 
 
 def share(room: int, wishes: Sequence[Wish]) -> list[int]:
-    """Return a width for each column of a table of `room` cells; what no column needs is left at the right.
+    """Return the width of each column in a table of `room` cells; spare cells stay at the right.
 
-    Where the columns do not fit, the name gives way first, to two fifths of the room; the rest is there by scrolling.
+    Where the columns do not fit, the name shrinks, at most to two fifths of the room; the others are reached by
+    scrolling.
     """
     needs = [max(wish.title + ARROW, wish.content) for wish in wishes]
     widths = [min(need, max(wish.title + ARROW, wish.limit)) for need, wish in zip(needs, wishes, strict=True)]
@@ -95,7 +96,7 @@ def share(room: int, wishes: Sequence[Wish]) -> list[int]:
         least = min(widths[0], max(wishes[0].title + ARROW, NAME_LEAST, room * 2 // 5))
         widths[0] = max(widths[0] + spare, least)
         return widths
-    for index, need in enumerate(needs):  # first to those that their limit cut short
+    for index, need in enumerate(needs):  # from the left, to columns that their limit cuts
         more = min(spare, need - widths[index])
         widths[index] += more
         spare -= more

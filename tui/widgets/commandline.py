@@ -1,4 +1,4 @@
-"""The `:` line: types a command, completes it and remembers the ones before."""
+"""The `:` line: takes a command, completes it and keeps a history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class _Suggest(Suggester):
 
 
 class CommandLine(Field):
-    """An input that is there while a command is typed; Tab completes, Up and Down walk through the history."""
+    """A field that is shown while a command is typed; Tab completes, Up and Down go through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Without priority, which would take Tab before the letters typed right before it.
+        # Without priority: with it, Tab would overtake the letters typed right before.
         Binding("tab", "complete(1)", "Complete"),
         Binding("shift+tab", "complete(-1)", "Complete backwards", show=False),
         Binding("up", "recall(-1)", "Earlier"),
@@ -56,23 +56,23 @@ class CommandLine(Field):
         self._candidate = -1
 
     def on_mount(self) -> None:
-        """Start out of sight."""
+        """Start hidden."""
         self.display = False
 
     def open(self, text: str = "") -> None:
-        """Come into sight, ready to type."""
+        """Appear with the focus."""
         self.value = text
         self.cursor_position = len(text)
         self._at = len(self.history)
         self.display = True
-        self.screen.set_focus(self)  # at once: focus() would let the next letters go to the table
+        self.screen.set_focus(self)  # at once: with focus() the next letters would go to the table
 
     def remember(self, line: str) -> None:
-        """Put a line into the history, once, as the latest."""
+        """Make a line the latest of the history; each line is there only once."""
         self.history = [*(old for old in self.history if old != line), line]
 
     def action_complete(self, step: int) -> None:
-        """Take the next candidate for what was typed; again: the one after it."""
+        """Put the next completion of what was typed into the field."""
         if self._candidate < 0 or self.value != self._candidates[self._candidate]:
             self._candidates = self._complete(self.value)
             self._candidate = -1
@@ -80,7 +80,7 @@ class CommandLine(Field):
             return
         count = len(self._candidates)
         if count == 1 and self._candidate < 0:
-            # The only one: go on with the next word at once.
+            # The only one: continue with the next word.
             self.value = self._candidates[0] + " "
             self._candidates = []
         else:
@@ -89,7 +89,7 @@ class CommandLine(Field):
         self.cursor_position = len(self.value)
 
     def action_recall(self, step: int) -> None:
-        """Take an earlier or later line of the history; after the latest comes what was being typed."""
+        """Show an earlier or later line of the history; after the latest comes what was typed."""
         if self._at == len(self.history):
             self._typed = self.value
         self._at = max(0, min(len(self.history), self._at + step))

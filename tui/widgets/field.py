@@ -1,4 +1,4 @@
-"""An input that keeps out what steers a terminal or is not seen, pasted text included: a field is painted as it is."""
+"""An input that drops control characters and invisible ones, also from pasted text, because it is painted as it is."""
 
 import unicodedata
 
@@ -9,14 +9,14 @@ from backend.format import counted
 
 
 class Field(Input):
-    """textual's own shows an escape sequence to the terminal, and what a bidi override makes of all after it."""
+    """textual's input sends escape sequences and bidi overrides to the terminal; this one drops them."""
 
     def validate_value(self, value: str) -> str:
-        """Return what of a new value may be painted; every letter and sign that a keyboard can type stays."""
+        """Return a new value without what may not be painted; all that a keyboard can type stays."""
         return value if value.isprintable() else "".join(char for char in value if _paints(char))
 
     def on_paste(self, event: Paste) -> None:
-        """Take the first line that is not blank, and say that there were others."""
+        """Take the first line that is not blank, and warn where there are more."""
         first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
         event.text = first
         if others:
@@ -29,4 +29,4 @@ def _paints(char: str) -> bool:
 
 
 _JOINERS = "\u200c\u200d"
-"""Keyboards of Persian, Hindi and emoji type them."""
+"""Keyboards for Persian, Hindi and emoji type them."""

@@ -8,39 +8,39 @@ from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
 FRAME = 1 / 60
-"""Seconds between two paintings of the screen."""
+"""Seconds between two frames."""
 
 
 class KeyLine(Footer):
-    """textual's footer, which makes its keys once for many changes, and only where they have changed.
+    """textual's footer, but it makes its keys once for many changes, and only where they differ.
 
-    textual's own makes them for every change of focus and of the cursor's row: eight times while the screen opens, on
-    the event loop, while the worker imports what the cache needs.
+    textual's own makes them at every change of focus or of the cursor's row: eight times while the screen opens, which
+    delays the event loop.
     """
 
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
-        # textual would lay the screen out without keys first, and paint it twice.
+        # Without this, textual first lays the screen out without keys, and paints it twice.
         self.set_reactive(Footer._bindings_ready, True)
         self._shown: list[tuple[Binding, bool]] = []
         self._due = False
 
     def compose(self) -> ComposeResult:
-        """Make one key for each command that can be given."""
+        """Make one key for each binding that is shown."""
         self._shown = self._keys()
         yield from super().compose()
 
     def bindings_changed(self, screen: Screen[object]) -> None:
-        """Make the keys a frame later, with all that has changed until then.
+        """Make the keys a frame later, for all changes until then.
 
-        Not by call_after_refresh: that waits at the screen in front, and is lost when a window closes meanwhile.
+        Not by call_after_refresh: that belongs to the screen in front, and is lost when a window closes.
         """
         if screen is self.screen and self.app.app_focus and self.is_attached and not self._due:
             self._due = True
             self.set_timer(FRAME, self._renew)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Press a dim key all the same: the screen says why it cannot be used."""
+        """Press a dim key too: the screen shows why it cannot be used."""
         found, _ = self.screen.get_widget_at(*event.screen_offset)
         if isinstance(found, FooterKey) and found.has_class("-disabled"):
             self.app.simulate_key(found.key)
@@ -49,7 +49,7 @@ class KeyLine(Footer):
         self._due = False
         if self.is_attached and self._keys() != self._shown:
             await self.recompose()
-            # Each key watches this, and only a change of it lets go of the keys that are gone.
+            # Each key watches this; only its change releases the old keys.
             self.mutate_reactive(Footer.compact)
 
     def _keys(self) -> list[tuple[Binding, bool]]:

@@ -1,4 +1,4 @@
-"""Makes the lines of a table: widths of the columns, the header, the rows, and what an empty table says."""
+"""Makes the lines of a table: the widths of the columns, the header, the rows, and the notice of an empty table."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -15,16 +15,16 @@ from backend.text import safe
 from tui.widgets.cells import GAP, GUTTER, Wish, fit, matches, share, width_of
 
 MARK = "✓"
-LOOKS = frozenset({
+STYLES = frozenset({
     "table--header", "table--header-sorted", "table--cursor", "table--cursor-match", "table--mark", "table--match",
     "table--muted", "table--ok", "table--off", "table--busy", "table--bad", "table--empty",
 })  # fmt: skip
-"""The component classes that styles/table.tcss gives colours to; "" stands for the table's own style."""
-_STATE_LOOKS = {"●": "table--ok", "○": "table--off", "◐": "table--busy", "✕": "table--bad"}
+"""The styles by name: component classes, whose colours are in styles/table.tcss; "" is the table's own style."""
+_STATE_STYLES = {"●": "table--ok", "○": "table--off", "◐": "table--busy", "✕": "table--bad"}
 _GONE = frozenset({"terminated", "deleted", "deregistered"})
-"""States of what no longer is: not a failure, though their symbol is a cross."""
+"""States of objects that are gone. They are no failures, though their symbol is a cross."""
 _KEPT = 1_000
-"""So many finished lines are kept, several screens of them."""
+"""At most N finished lines are kept: several screens of them."""
 
 
 class View(NamedTuple):
@@ -35,13 +35,13 @@ class View(NamedTuple):
 
 
 class Lines:
-    """The lines of one kind's table, in the styles that `look` returns by name."""
+    """The lines of one kind's table; `style` returns a style by its name."""
 
-    def __init__(self, kind: Kind, look: Callable[[str], Style]) -> None:
+    def __init__(self, kind: Kind, style: Callable[[str], Style]) -> None:
         self.kind = kind
         self.widths = [0] * len(kind.columns)
         self.now: datetime | None = None
-        self._look = look
+        self._style = style
         self._content = [0] * len(kind.columns)  # the widest cell seen of each column; it never shrinks
         self._flight = next((i for i, column in enumerate(kind.columns) if column.type == "flight"), None)
         self._kept: dict[tuple[object, ...], tuple[Row, Strip]] = {}
@@ -51,7 +51,7 @@ class Lines:
         self._kept.clear()
 
     def in_flight(self, row: Row) -> bool:
-        """Return whether the row shows seconds that go on."""
+        """Return whether the row shows seconds that count on."""
         return self._flight is not None and row[self._flight] is not None
 
     # Widths
@@ -83,7 +83,7 @@ class Lines:
         return GUTTER + sum(self.widths) + GAP * len(self.widths)
 
     def starts(self) -> list[int]:
-        """Return how far each column after the first is from the left when nothing is scrolled, less the fixed part."""
+        """Return where each column after the first begins in the part that scrolls, in cells."""
         return [sum(self.widths[1:index]) + GAP * (index - 1) for index in range(1, len(self.widths))]
 
     def column_at(self, x: int, scroll: int) -> Column:
@@ -96,7 +96,7 @@ class Lines:
 
     def header(self, sorted_by: str | None, reverse: bool, view: View) -> Strip:
         """Return the header, with an arrow at the column sorted by."""
-        plain, chosen = self._look("table--header"), self._look("table--header-sorted")
+        plain, chosen = self._style("table--header"), self._style("table--header-sorted")
         parts = []
         for column, cells in zip(self.kind.columns, self.widths, strict=True):
             here, right = column.name == sorted_by, column.type in RIGHT_ALIGNED
@@ -106,21 +106,23 @@ class Lines:
         return self._join(Segment(" " * GUTTER, plain), parts, (plain, plain), view)
 
     def row(self, row: Row, words: tuple[str, ...], view: View, *, at_cursor: bool, marked: bool) -> Strip:
-        """Return the line of `row`, with the casefolded `words` of the filter set off in it."""
+        """Return the line of `row`, with the casefolded `words` of the filter highlighted."""
         key = self.kind.ref(row), words, view, at_cursor, marked
         known = self._kept.get(key)
         if known is not None and known[0] is row and not self.in_flight(row):
             return known[1]
-        plain = self._look("table--cursor" if at_cursor else "")
-        match = self._look("table--cursor-match" if at_cursor else "table--match")
+        plain = self._style("table--cursor" if at_cursor else "")
+        match = self._style("table--cursor-match" if at_cursor else "table--match")
         parts: list[list[Segment]] = []
         for column, cells, value in zip(self.kind.columns, self.widths, row, strict=False):
-            # The cursor's own colours go before all others, so that it reads whatever the theme.
-            style = plain if at_cursor else self._look("table--mark" if marked and not parts else _name(column, value))
+            # The cursor's colours replace all others, so that its row is readable in every theme.
+            style = (
+                plain if at_cursor else self._style("table--mark" if marked and not parts else _style_of(column, value))
+            )
             text = fit(cell(value, column, self.now), cells, column.type in RIGHT_ALIGNED, middle=not parts)
-            parts.append(_set_off(text, words, style, match))
-        gutter = Segment(fit(MARK if marked else "", GUTTER), plain if at_cursor else self._look("table--mark"))
-        edge = plain if at_cursor else self._look("table--muted")
+            parts.append(_highlighted(text, words, style, match))
+        gutter = Segment(fit(MARK if marked else "", GUTTER), plain if at_cursor else self._style("table--mark"))
+        edge = plain if at_cursor else self._style("table--muted")
         strip = self._join(gutter, parts, (plain, edge), view)
         if len(self._kept) >= _KEPT:
             self._kept.clear()
@@ -133,11 +135,11 @@ class Lines:
         index = line - max((height - len(lines)) // 2, 0)
         shown = lines[index] if 0 <= index < len(lines) else ""
         left = max((width - width_of(shown)) // 2, 0)
-        return Strip([Segment(fit(" " * left + shown, width), self._look("table--empty"))], width)
+        return Strip([Segment(fit(" " * left + shown, width), self._style("table--empty"))], width)
 
     def blank(self, width: int) -> Strip:
         """Return the line under the last row."""
-        return Strip.blank(width, self._look(""))
+        return Strip.blank(width, self._style(""))
 
     def _join(self, gutter: Segment, parts: list[list[Segment]], styles: tuple[Style, Style], view: View) -> Strip:
         """Return one line: gutter and first column fixed, the others scrolled sideways past them."""
@@ -152,14 +154,14 @@ class Lines:
         return Strip.join([fixed, moving]).adjust_cell_length(view.width, style).simplify()
 
 
-def _name(column: Column, value: object) -> str:
-    """Return the look of a cell by its column and value."""
+def _style_of(column: Column, value: object) -> str:
+    """Return the name of a cell's style by its column and value."""
     if column.type == "state":
-        return "table--off" if value in _GONE else _STATE_LOOKS.get(STATE_SYMBOLS.get(str(value), ""), "")
+        return "table--off" if value in _GONE else _STATE_STYLES.get(STATE_SYMBOLS.get(str(value), ""), "")
     return "table--muted" if column.type == "time" or column.name == "id" else ""
 
 
-def _set_off(text: str, words: Sequence[str], style: Style, match: Style) -> list[Segment]:
+def _highlighted(text: str, words: Sequence[str], style: Style, match: Style) -> list[Segment]:
     segments, done = [], 0
     for start, end in matches(text, words) if words else ():
         if start > done:

@@ -1,4 +1,4 @@
-"""Draws what a command would destroy or lose: everything about one object, or a few lines each about many."""
+"""Draws a preview: all facts about one object, or a few lines about each of many."""
 
 from collections.abc import Iterable
 
@@ -11,15 +11,15 @@ from backend.commands.preview import Preview, Target
 from backend.text import safe
 
 _BRIEF = ("State", "Age", "Location", "USD/hour", "Size", "Type", "Used by")
-"""The facts that stand beside the name where there are many."""
+"""The facts that are shown beside the name where there are many objects."""
 
 
 def drawn(preview: Preview) -> RenderableType:
-    """Return all of a preview; every text in it is shown as it is, none is markup."""
+    """Return a drawn preview; no text in it is taken for markup."""
     parts: list[RenderableType] = []
     for note in preview.notes:
         parts.append(Text(safe(note), style="bold"))
-    if len(preview.named) > 1:  # too much for the line of the field
+    if len(preview.named) > 1:  # too long for the line of the field
         parts.append(Text(f"To confirm, type: {safe(preview.typed)}\n", style="bold", overflow="fold"))
     acted_on = preview.acted_on
     if len(preview.targets) == 1 and acted_on:
@@ -62,7 +62,7 @@ def _among_others(target: Target, *, destroys: bool) -> RenderableType:
 
 
 def _worded(title: str, value: str) -> str:
-    """Return a fact that stands without its title."""
+    """Return a fact in words that need no title."""
     if title != "USD/hour":
         return value
     if value == "unknown":

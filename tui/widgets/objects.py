@@ -1,4 +1,4 @@
-"""Draws the objects that a command acts on: all that the table has of one, or a list of several."""
+"""Draws the objects that a command acts on: all columns of one, or a list of several."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from backend.format import cell
 from backend.kinds.model import Kind, Row
 
 _LISTED = frozenset({"name", "id", "state", "size", "type", "location"})
-"""The columns that tell rows of a list apart."""
+"""The columns that distinguish the rows of a list."""
 
 
 def described(kind: Kind, rows: Sequence[Row]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""The values that a field of a dialog offers to pick from."""
+"""The values that a dialog offers for a field."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,14 +11,14 @@ from backend.kinds.model import Kind, Row
 from backend.text import safe
 
 _MOST = 50
-"""At most so many matches are offered: more words find the rest."""
+"""At most N matches are offered; more words find the rest."""
 
 
 class Picks(OptionList):
-    """A list of values. textual's own fails when it moves by a page before it knows how high one is."""
+    """A list of values. textual's own fails when it moves by a page before it has a layout."""
 
     def offer(self, values: Iterable[tuple[str, str]]) -> None:
-        """Offer (value, text) instead of what was offered before; nothing is in sight where there are none."""
+        """Replace the offered (value, text) pairs; hide the list where there are none."""
         self.clear_options()
         self.add_options(Option(Content(text), id=value) for value, text in values)
         self.display = bool(self.option_count)
@@ -38,7 +38,9 @@ def matches(kind: Kind, rows: Iterable[Row], typed: str) -> Iterator[tuple[str, 
         text = f"{native} {name}".casefold()
         if all(word in text for word in words):
             value = kind.called(row)
-            if value != safe(value):  # a field shows what is in it: not what steers a terminal, or reads as another
+            if value != safe(
+                value
+            ):  # a field paints its text: no control characters, and no name that looks like another
                 value = native
             if value == typed:
                 continue

@@ -1,4 +1,4 @@
-"""The lines below the table: an error that stays until dismissed, work under way, and the status bar."""
+"""The lines below the table: the message bar, the work line, and the status bar."""
 
 import time
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ class MessageBar(Static):
         self.display = False
 
     _error: CloudmeshError | None = None
-    """The error that was shown last."""
+    """The error on screen."""
     _behind = False
-    """Whether it was of work that nobody asked for."""
+    """Whether the user did not ask for the work that failed."""
 
     def show(self, error: CloudmeshError, *, behind: bool = False) -> None:
-        """Show an error until it is dismissed or another message takes its place.
+        """Show an error until it is dismissed or another message replaces it.
 
-        One of work that nobody asked for, `behind` what is shown, takes the place only of another such.
+        `behind`: the user did not ask for the work; such an error replaces only another one of this sort.
         """
         if behind and self.display and not self._behind:
             return
@@ -41,12 +41,12 @@ class MessageBar(Static):
         self._error, self._behind = error, behind
 
     def retract(self, error: CloudmeshError) -> None:
-        """Take an error away that is no longer true, if it is still the message shown."""
+        """Remove an error that is no longer true, if it is still on screen."""
         if self._error is error:
             self.dismiss()
 
     def say(self, text: str, *, done: bool) -> None:
-        """Show what is too long for the status bar, likewise: a result, or else why nothing was done."""
+        """Show a message that is too long for the status bar: a result, or why nothing was done."""
         self._show("✓" if done else "·", text, "")
 
     def _show(self, sign: str, message: str, cure: str) -> None:
@@ -60,17 +60,17 @@ class MessageBar(Static):
         self.display = True
 
     def dismiss(self) -> bool:
-        """Take the message away; returns whether there was one."""
+        """Remove the message; return whether there was one."""
         shown, self.display = bool(self.display), False
         return shown
 
     def on_click(self) -> None:
-        """Dismiss by a click as well."""
+        """Dismiss on a click too."""
         self.dismiss()
 
 
 class WorkLine(Static):
-    """The oldest of the work under way, with a bar where the amount is known; hidden while there is none."""
+    """The oldest running job, with a bar where the amount is known; hidden while no job runs."""
 
     _shown: Text | None = None
 
@@ -79,7 +79,7 @@ class WorkLine(Static):
         self.display = False
 
     def show(self, jobs: Sequence[Job]) -> None:
-        """Show the jobs as they stand now."""
+        """Show the state of the jobs."""
         self.display = bool(jobs)
         if not jobs:
             return
@@ -104,13 +104,13 @@ class WorkLine(Static):
             text.append("· being refreshed elsewhere, and its rows appear as they come ")
         if len(jobs) > 1:
             text.append(f"· {len(jobs) - 1} more ")
-        text.append(f"· {_way_out(job)}", style="dim")
+        text.append(f"· {_how_to_cancel(job)}", style="dim")
         if text != self._shown:
             self._shown = text
             self.update(text, layout=False)
 
 
-def _way_out(job: Job) -> str:
+def _how_to_cancel(job: Job) -> str:
     return "what was sent is waited for …" if job.cancelled else "x cancels"
 
 
@@ -120,7 +120,7 @@ class StatusBar(Static):
     location: reactive[str] = reactive("")
     result: reactive[str] = reactive("")
     elsewhere: reactive[bool] = reactive(False)
-    """Whether the result is in the message bar, and not to be said twice."""
+    """Whether the message bar shows the result, and this bar does not."""
 
     def watch_location(self) -> None:
         """Show another location."""
@@ -131,7 +131,7 @@ class StatusBar(Static):
         self._show()
 
     def watch_elsewhere(self) -> None:
-        """Show the result here, or no longer."""
+        """Show or hide the result."""
         self._show()
 
     def on_resize(self) -> None:

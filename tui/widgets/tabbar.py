@@ -1,4 +1,4 @@
-"""The tab line: one tab a kind with its number key, count and age, in as many words as the width allows."""
+"""The tab line: one tab for each kind, with its number key, count and age, as far as the width allows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from backend.kinds.model import Kind
 
 @dataclass(frozen=True)
 class Label:
-    """What a tab says beside its name: how many rows (None: not known yet) and how old ("": never listed)."""
+    """What a tab shows beside its name: the number of rows (None: unknown) and their age ("": never listed)."""
 
     count: int | None = None
     age: str = ""
@@ -26,7 +26,7 @@ class Label:
 
 
 class TabBar(Widget):
-    """One line of tabs; clicking one asks for it."""
+    """One line of tabs; a click on one posts Chosen."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tabbar--active", "tabbar--tab", "tabbar--muted", "tabbar--stale"}
 
@@ -49,18 +49,18 @@ class TabBar(Widget):
         kind: str
 
     def watch_labels(self) -> None:
-        """Paint again only what reads otherwise: ages are set once a second, and few of them are shown."""
+        """Repaint only where the text differs: ages are set once a second, and few of them are shown."""
         if self._words() != self._shown:
             self.refresh()
 
     def render(self) -> Text:
-        """Return the longest form of the tabs that fits: with ages, with the active one's age, or with counts only."""
+        """Return the longest form of the tabs that fits: with all ages, the active tab's age, or only counts."""
         line = Text.assemble(*((text, style or "") for text, style, _ in self._segments()), no_wrap=True, end="")
         line.truncate(self.size.width)
         return line
 
     def render_line(self, y: int) -> Strip:
-        """Return the line itself: by way of a Text it costs several times as much, and it is painted every second."""
+        """Return the line directly: it is painted every second, and making a Text costs several times as much."""
         if y:
             return super().render_line(y)
         return Strip(self._segments()).adjust_cell_length(self.size.width, self.rich_style.background_style)
@@ -81,7 +81,7 @@ class TabBar(Widget):
         words: Words = ()
         for form, pad in ((_long, " "), (_medium, " "), (_medium, ""), (_counts, ""), (_bare, " ")):
             words = tuple(self._line(form, pad))
-            if sum(len(text) for _, _, text in words) <= self.size.width:  # all of them are of one cell a letter
+            if sum(len(text) for _, _, text in words) <= self.size.width:  # every letter has one cell
                 break
         return words
 
@@ -107,7 +107,7 @@ Words = tuple[tuple[str, str, str], ...]
 """A line of tabs in parts: the kind of each, its style and its text."""
 
 Form = Callable[[Kind, Label, bool], list[tuple[str, str]]]
-"""What a tab says, as (words, style), given its kind, its label and whether it is the active one."""
+"""Returns what a tab shows, as (text, style), from its kind, its label and whether it is active."""
 
 
 def _long(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:

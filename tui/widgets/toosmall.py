@@ -1,10 +1,10 @@
-"""The notice over every screen of a terminal in which nothing sensible can be shown."""
+"""The notice that covers every screen where the terminal is too small."""
 
 from textual.geometry import Size
 from textual.widgets import Static
 
 SMALLEST = Size(60, 16)
-"""Columns and lines below which nothing sensible can be shown, and nothing is done."""
+"""The least columns and lines; in a smaller terminal nothing is shown or done."""
 
 
 def is_small(size: Size) -> bool:
@@ -13,14 +13,14 @@ def is_small(size: Size) -> bool:
 
 
 class TooSmall(Static):
-    """Says how much is needed; covers the screen that it is on."""
+    """Shows the size that is needed; covers its screen."""
 
     def __init__(self, size: Size) -> None:
         super().__init__(markup=False)
         self.fit(size)
 
     def fit(self, size: Size) -> None:
-        """Come into sight in a terminal that is too small, and go in one that is not."""
+        """Appear where the terminal is too small, else hide."""
         self.display = is_small(size)
         if self.display:
             needed = f"{SMALLEST.width}×{SMALLEST.height}"

@@ -78,6 +78,10 @@ COMMANDS: tuple[Command, ...] = (
                 "Keypair to log in with",
                 "option",
                 kind="keypair",
+                offer=(
+                    "keypair create",
+                    "Create it, and the VM is booted then; or cancel, and nothing is booted.",
+                ),
                 default=lambda session: session.cloud.default.keypair,
             ),
             Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", needs="dry runs", dry=True),

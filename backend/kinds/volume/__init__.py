@@ -11,7 +11,7 @@ VOLUME = Kind(
         Column("size", "Size", "gib", 8, help="GiB in the cache and in JSON"),
         Column("state", "State", "state", 11),
         Column("type", "Type", width=8),
-        Column("vm", "VM", "list", 21, help="The VMs that it is attached to"),
+        Column("vm", "VM", "list", 21, help="The VMs that it is attached to", whole=True),
         Column("location", "Location", width=12),
         Column("created", "Created", "time", 16),
         TAGS,

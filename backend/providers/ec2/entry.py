@@ -1,7 +1,8 @@
 """EC2's entry in the registry: everything that can be known about EC2 without importing libcloud."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backend.providers.entry import ProviderEntry
 from backend.providers.protocol import Provider, Waiting
@@ -15,15 +16,28 @@ KEY, SECRET, TOKEN = "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN"
 OWNERS = ("self", "amazon")
 """The owners of the images to list, if the configuration names none."""
 
+
+class FaceOf(NamedTuple):
+    """How EC2 works with one kind."""
+
+    path: str
+    """The module of this package, and the class in it."""
+    ids: str = ""
+    """What the kind's ids begin with, before a dash and hexadecimal digits; "": they look otherwise."""
+    can: tuple[str, ...] = ()
+    """The capabilities that it adds."""
+
+
 FACES = {
-    "image": "images.Images",
-    "flavor": "flavors.Flavors",
-    "vm": "vms.VMs",
-    "keypair": "keypairs.Keypairs",
-    "location": "locations.Locations",
-    "volume": "volumes.Volumes",
+    "image": FaceOf("images.Images", "ami"),
+    "flavor": FaceOf("flavors.Flavors"),
+    "vm": FaceOf("vms.VMs", "i", ("console output", "elastic addresses", "tags of VMs", "termination protection")),
+    "keypair": FaceOf("keypairs.Keypairs", "key"),
+    "location": FaceOf("locations.Locations"),
+    "volume": FaceOf("volumes.Volumes", "vol", ("tags of volumes",)),
+    "secgroup": FaceOf("secgroups.SecurityGroups", "sg", ("tags of security groups",)),
 }
-"""The kinds that EC2 has, each with the module of this package and the class that is its face."""
+"""The kinds that EC2 has."""
 
 
 def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
@@ -50,17 +64,8 @@ EC2 = ProviderEntry(
     "EC2",
     _connect,
     frozenset(FACES),
-    capabilities=frozenset(
-        {
-            "dry runs",
-            "elastic addresses",
-            "request tokens",
-            "tags of VMs",
-            "tags of volumes",
-            "termination protection",
-        }
-    ),
-    ids=r"(i|vol|ami|key)-[0-9a-f]{8,}",
+    capabilities=frozenset({"dry runs", "request tokens", *chain.from_iterable(face.can for face in FACES.values())}),
+    ids=f"({'|'.join(face.ids for face in FACES.values() if face.ids)})-[0-9a-f]{{8,}}",
     credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
     required=(KEY, SECRET),
     region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),  # in the order of AWS's SDKs

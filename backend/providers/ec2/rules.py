@@ -169,6 +169,33 @@ RULES: Rules = (
         Rule(PermissionDeniedError, "{host} refuses without saying why (HTTP 403)", _KEYS + ", and any proxy."),
     ),
     (
+        ("InvalidPermission.Duplicate",),
+        Rule(CloudError, "the security group has that rule already", "Refresh to see its rules."),
+    ),
+    (
+        ("InvalidPermission.NotFound",),
+        Rule(CloudError, "the security group has no such rule", "Refresh to see its rules."),
+    ),
+    (
+        ("DependencyViolation", "InvalidGroup.InUse"),
+        Rule(
+            CloudError,
+            "something still uses it",
+            "For a security group that is a VM, another network interface, such as a load balancer's, or a rule of "
+            "another group: take it from there first.",
+        ),
+    ),
+    (("CannotDelete",), Rule(CloudError, "EC2 never deletes the default group of a network", "Leave it as it is.")),
+    (("InvalidGroup.Reserved",), Rule(CloudError, "EC2 keeps that name for itself", "Choose another name.")),
+    (
+        ("VPCIdNotSpecified",),
+        Rule(CloudError, "there is no default network (VPC) here", "Name one with --network VPC."),
+    ),
+    (
+        ("RulesPerSecurityGroupLimitExceeded",),
+        Rule(CloudError, "the security group has as many rules as it may have", "Close a port, or ask AWS for more."),
+    ),
+    (
         ("*.NotFound", "*.Malformed", "InvalidAMIID.Unavailable", "InvalidZone*"),
         Rule(NotFoundError, "an object in the request does not exist here", "Refresh to see what there is."),
     ),

@@ -5,7 +5,9 @@ from backend.providers.failures import Request
 
 
 class Tags:
-    """The operations on the tags of a VM or a volume."""
+    """The operations on the tags of one kind."""
+
+    name_tag = "Name"
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests

@@ -1,6 +1,8 @@
 """VMs of EC2, which calls them instances."""
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from backend.errors import Cancelled, CloudError
 from backend.providers.ec2 import rows
@@ -38,6 +40,15 @@ class VMs(Tags):
         if said is None:
             raise self._requests.explained(Malformed("it does not say"), request)
         return said.lower() == "true"
+
+    def console(self, vm: str) -> tuple[str, datetime | None]:
+        request = Request("GetConsoleOutput", f"Reading the console of VM {vm}")
+        answer = self._requests.asked(request, {"InstanceId": vm})
+        try:  # with line ends in it, and without any output where there is none
+            output = b64decode(rows.text(answer.get("output")) or "")
+        except ValueError:
+            raise self._requests.explained(Malformed("its text is not in base64"), request) from None
+        return output.decode(errors="replace"), rows.moment(answer.get("timestamp"))
 
     def booted(self, boot: Boot) -> Item | None:
         # Filter by image and compare the token here: not every endpoint has the filter client-token.

@@ -12,7 +12,7 @@ from backend.commands.model import Command, Parsed
 from backend.config import Cloud
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
-from tests.backend.cloud_parts import AMI, run
+from tests.backend.cloud_support import AMI, run
 
 ARM_AMI = "ami-0e9271c829888680e"
 ZONES = ("us-east-1a", "us-east-1b")
@@ -71,4 +71,5 @@ def untouched(_cloud: Cloud, *_hooks: Any) -> NoReturn:
 def full(one: Command) -> Parsed:
     """Return a call of the command with something in every required place."""
     fitting = {"cloud": "other", "image": AMI, "tag": "key=value", "file": "/nowhere/x.csv"}
+    fitting |= {"port": "22", "from": "10.0.0.0/8"}
     return Parsed(one, {param.name: fitting.get(param.name, "x") for param in one.params if param.required})

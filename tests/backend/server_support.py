@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from backend.mongod import find_binary
-from tests.backend.cache_parts import eventually
+from tests.backend.cache_support import eventually
 
 DISK_FULL = 14031
 """What a server answers that has no disk space left."""
