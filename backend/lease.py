@@ -65,9 +65,8 @@ class Lease:
 
     def hold(self) -> None:
         """Raise RestartNeeded if another refresh has the lease; ask the server only if this process may have slept."""
-        if (
-            abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2
-        ):  # the wall's clock: others stop in sleep
+        # By the wall clock: a monotonic clock stops while the computer sleeps.
+        if abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2:
             self._renew()
         if self._lost:
             raise RestartNeeded(_LOST)
