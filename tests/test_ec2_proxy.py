@@ -50,7 +50,7 @@ def booted(cloud: Cloud) -> list[str]:
     return [item["id"] for item in every(connect(cloud).of("vm").list())]
 
 
-def test_what_came_is_kept(proxy: Proxy) -> None:
+def test_the_proxy_keeps_the_calls(proxy: Proxy) -> None:
     proxy.answers["DescribeVolumes"] = refusal(403, "UnauthorizedOperation")
     assert ask(proxy, "DescribeVolumes")[0] == 403
     assert ask(proxy, "DescribeKeyPairs", MaxResults="5")[0] == 200

@@ -137,7 +137,7 @@ def test_a_keypair_deleted_meanwhile(session: Session, ec2: Provider) -> None:
         run(session, "keypair delete me")
 
 
-def test_a_keypair_created_anew_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
+def test_a_keypair_created_again_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
     first = dict(run(session, "keypair create shared").fields)["id"]
     ec2.of("keypair").delete("shared", first)
     other, _ = ec2.of("keypair").create("shared")

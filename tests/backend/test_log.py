@@ -202,7 +202,7 @@ def test_a_line_longer_than_a_file_is_written_all_the_same(opened: Open, tmp_pat
     assert (tmp_path / "log.1").read_text().count("a") >= 1000
 
 
-def test_a_file_that_was_moved_or_removed_is_made_anew(opened: Open, tmp_path: Path) -> None:
+def test_a_moved_or_removed_log_file_is_made_again(opened: Open, tmp_path: Path) -> None:
     path = tmp_path / "log"
     opened(path)
     log.logger.info("one")

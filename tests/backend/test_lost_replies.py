@@ -265,7 +265,7 @@ def cache_error(cache: Cache) -> str:
     return str(entry["error"])
 
 
-def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+def test_a_failed_probe_is_repeated(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")

@@ -150,7 +150,7 @@ def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
         assert account(cloud) == before
 
 
-def test_the_provider_of_a_read_only_cloud_looks(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+def test_the_provider_of_a_read_only_cloud_only_reads(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     stage = staged(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         ec2 = locked(session, "--read-only").connect()

@@ -143,7 +143,7 @@ async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World
         await user.until(lambda: world.changing == ["vm delete"])
 
 
-async def test_what_cannot_be_looked_at_cannot_be_destroyed(world: World, clock: Clock) -> None:
+async def test_without_a_preview_nothing_can_be_destroyed(world: World, clock: Clock) -> None:
     booted(world, clock, "unseen")
 
     class Blind(Noting):
@@ -187,7 +187,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-async def test_part_failures_are_told_listed_and_done_again_alone(world: World, clock: Clock) -> None:
+async def test_partial_failures_are_reported_listed_and_repeated_alone(world: World, clock: Clock) -> None:
     ids = booted(world, clock, "sun-1", "sun-2", "sun-3")
     refused = set(ids[:2])
 
@@ -217,7 +217,7 @@ async def test_part_failures_are_told_listed_and_done_again_alone(world: World, 
     assert states(world, ids) == ["stopped"] * 3
 
 
-async def test_what_was_done_is_taken_back_by_a_key_and_a_yes(world: World, clock: Clock) -> None:
+async def test_a_key_and_a_yes_undo_the_last_command(world: World, clock: Clock) -> None:
     ids = booted(world, clock, "back-1", "back-2")
     async with opened(world) as user:
         await user.press("z")
@@ -421,7 +421,7 @@ async def test_the_journal_shows_what_is_done_while_it_is_open(world: World, clo
         await user.back()
 
 
-async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(world: World, clock: Clock) -> None:
+async def test_what_a_killed_run_left_is_reported_at_the_next_start_and_resumed(world: World, clock: Clock) -> None:
     sent, waiting = booted(world, clock, "sent", "waiting")
     session = world.session()
     execute(parse(["vm", "refresh"]), session)

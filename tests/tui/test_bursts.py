@@ -143,7 +143,7 @@ def test_no_focus_is_moved_later_than_at_once() -> None:
     assert [source.name for source in sources if re.search(r"\.focus\(\)", source.read_text())] == []
 
 
-async def test_a_message_that_textual_has_taken_out_to_look_at_still_waits(world: World) -> None:
+async def test_a_message_that_textual_has_taken_out_of_the_queue_still_counts(world: World) -> None:
     """Else a key would act before the one that stands between them, and be lost with the window that this closes."""
     async with opened(world, world.app(refresh=False)) as user:
         app, seen = user.app, list[tuple[int, bool]]()

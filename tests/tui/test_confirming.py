@@ -228,7 +228,7 @@ async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: 
         await user.until(lambda: world.changing == ["vm protect" if key == "P" else "vm stop"])
 
 
-async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: World) -> None:
+async def test_enter_before_the_preview_of_a_stop_gets_an_explanation(world: World) -> None:
     """It does not cancel without a word what it was typed for."""
     gate = threading.Event()
 

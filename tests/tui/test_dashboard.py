@@ -50,7 +50,7 @@ async def test_the_screen_is_painted_before_the_cache_is_open_and_filled_after(
     assert world.changing == []
 
 
-async def test_a_cache_that_cannot_be_opened_is_told_of_and_tried_again(world: World) -> None:
+async def test_a_cache_that_cannot_be_opened_is_reported_and_retried(world: World) -> None:
     session = world.session()
     answers: list[Session | None] = [session, None, None]
 

@@ -70,7 +70,7 @@ def test_every_usual_variable_names_the_certificates_to_trust(
     assert works(listed(bare, over_tls, **{name: str(ours.file)}))
 
 
-def test_the_first_of_them_counts(bare: Shell, over_tls: Faults, ours: Authority, theirs: Authority) -> None:
+def test_the_first_variable_counts(bare: Shell, over_tls: Faults, ours: Authority, theirs: Authority) -> None:
     for before, after in pairwise(BUNDLES):
         assert works(listed(bare, over_tls, **{before: str(ours.file), after: "/gone"}))
         result = listed(bare, over_tls, **{before: str(theirs.file), after: str(ours.file)})
@@ -79,7 +79,7 @@ def test_the_first_of_them_counts(bare: Shell, over_tls: Faults, ours: Authority
         assert f"in the file that {before} names" in result.stderr
 
 
-def test_a_certificate_of_an_unknown_authority_is_told_why_and_what_to_set(bare: Shell, over_tls: Faults) -> None:
+def test_a_certificate_of_an_unknown_authority_is_explained(bare: Shell, over_tls: Faults) -> None:
     for environ in ({}, {"SSL_CERT_FILE": "", "AWS_CA_BUNDLE": ""}):
         result = listed(bare, over_tls, **environ)
         assert result.returncode == 1

@@ -151,7 +151,7 @@ def test_libclouds_own_log_is_not_written(forgetful: Shell) -> None:
     assert not dump.exists()
 
 
-def test_a_cache_that_nobody_serves(bare: Shell, proxy: Proxy) -> None:
+def test_a_cache_without_a_server(bare: Shell, proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         host = f"127.0.0.1:{taken.getsockname()[1]}"
     bare.configure(proxy.endpoint, f"mongodb://me:{TOKEN.replace('/', '%2F')}@{host}/?serverSelectionTimeoutMS=100")

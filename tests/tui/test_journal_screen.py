@@ -308,7 +308,7 @@ async def test_new_entries_come_in_on_top_and_the_cursor_stays() -> None:
         assert reader.foot == "102 entries · 2 unfinished"
 
 
-async def test_who_has_scrolled_down_is_left_there() -> None:
+async def test_a_scrolled_journal_stays_where_it_is() -> None:
     async with reading(entries(100)) as reader:
         await reader.press("pagedown", "pagedown")
         before, cursor = [line[:-2] for line in reader.screen[2:-2]], reader.at

@@ -59,7 +59,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
     assert world.changing == ["vm stop", "vm start"]
 
 
-async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
+async def test_an_undo_of_several_commands_undoes_each(world: World, clock: Clock) -> None:
     """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
     runs, rests = (booted(world, name) for name in ("runs", "rests"))
     clock.now += DELAY

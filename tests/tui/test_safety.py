@@ -64,7 +64,7 @@ def lose(world: World) -> None:
         ("volume create once", "volume create"),
     ],
 )
-def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
+def test_a_change_is_reported_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
     session = forgetful.session()
     lose(forgetful)
     result = execute(parse(split(line)), session)
@@ -280,7 +280,7 @@ class Halting(Rows):
             yield page
 
 
-async def test_a_snapshot_that_was_read_in_part_is_shown_told_of_and_read_again(world: World) -> None:
+async def test_a_partly_read_snapshot_is_shown_reported_and_read_again(world: World) -> None:
     images = KINDS["image"]
     world.cache.rows.put(images, world.scope, [{"id": f"ami-{n:04}", "name": f"image {n:04}"} for n in range(1_200)])
     cache = Cache(Store(world.cache.store.client, world.cache.store.database.name, "memory", "memory"))

@@ -199,7 +199,7 @@ async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
             await user.press("escape")  # else what follows a key that cannot be used is taken for a word
 
 
-async def test_a_reason_is_no_success(world: World) -> None:
+async def test_a_reason_why_nothing_was_done_is_no_success(world: World) -> None:
     async with opened(world, size=(60, 24)) as user:
         await user.go_to("web-1")
         await user.press("u")
@@ -260,7 +260,7 @@ async def test_keys_act_again_after_a_pause_escape_or_a_key_that_is_no_text(worl
         await user.until(lambda: user.table.rows.marks == 1)
 
 
-async def test_the_keys_follow_the_state_of_the_row_and_what_is_under_way(world: World, clock: Clock) -> None:
+async def test_the_keys_follow_the_state_and_the_flight_of_the_row(world: World, clock: Clock) -> None:
     native = booted(world, "followed")
     clock.now += DELAY
     async with opened(world) as user:

@@ -51,7 +51,7 @@ async def test_a_setting_that_takes_long_undoes_no_other(world: World, first: st
     assert recall(world.settings, world.home) == {"cloud": there(world), "refresh": False}
 
 
-async def test_of_settings_made_one_after_the_other_the_last_stands(world: World) -> None:
+async def test_the_last_of_several_settings_holds(world: World) -> None:
     async with opened(world) as user:
         with unremembered(world):
             await ask(user, *(f"set default cloud={name}" for name in (there(world), world.cloud.name) * 3))

@@ -50,14 +50,14 @@ async def test_the_dashboard_shows_its_end_in_a_window_that_scrolls(world: World
         assert user.result == "It was read."
 
 
-def test_a_terminal_gets_it_escaped() -> None:
+def test_text_goes_to_a_terminal_escaped() -> None:
     out, errors = printed(Terminal())
     assert out.splitlines()[:3] == ["[    0.1] Linux", "␛[2Jdevil       login: �", "line 0"]
     assert out == safe_lines(TEXT) + "\n"
     assert errors == "It was read.\n"
 
 
-def test_a_file_gets_it_as_it_is() -> None:
+def test_text_goes_to_a_file_unchanged() -> None:
     assert printed(io.StringIO())[0] == TEXT
 
 

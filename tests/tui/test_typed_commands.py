@@ -166,7 +166,7 @@ async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World)
         await user.press("escape")
 
 
-async def test_the_palette_does_not_offer_what_is_under_way(world: World, clock: Clock) -> None:
+async def test_the_palette_does_not_offer_an_action_in_flight(world: World, clock: Clock) -> None:
     native = booted(world, "palette-vm")
     clock.now += DELAY
     async with opened(world) as user:
