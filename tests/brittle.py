@@ -1,4 +1,4 @@
-"""Items of EC2's listings that are not as they should be, among others that are: what becomes of the rows."""
+"""Malformed items in EC2's listings, among valid ones."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""Text that strangers write, of every sort that has done harm somewhere, and how to tell that it has done none here."""
+"""Hostile text of every sort, and checks that it does no harm."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""The proxy does to calls what tests rely on it to do: what moto has in the end is what tells."""
+"""The proxy does to calls what tests rely on; the state of moto at the end shows it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

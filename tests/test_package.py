@@ -1,4 +1,4 @@
-"""What is built and installed is the program, whole and without its tests."""
+"""The built and installed package is the whole program without its tests."""
 
 import os
 import re

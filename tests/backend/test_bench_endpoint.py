@@ -1,4 +1,4 @@
-"""What the benchmark measures against: its EC2 lists what it should, in pages of any size, and always the same."""
+"""The EC2 endpoint of the benchmark: it lists what it should, in pages of any size, and always the same."""
 
 import gzip
 import re

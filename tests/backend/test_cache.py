@@ -1,4 +1,4 @@
-"""Rows of the cache on a real server and on mongomock: what goes in comes out, what does not fit stays out."""
+"""Rows of the cache on a real server and on mongomock: valid rows are kept, invalid ones are refused."""
 
 import threading
 from datetime import UTC, datetime, timedelta, timezone

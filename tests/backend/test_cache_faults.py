@@ -1,4 +1,4 @@
-"""A server that steps down, has no disk space left or does not answer, under a refresh and under a command."""
+"""A server that steps down, has a full disk or does not reply, during a refresh and during a command."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Booting a VM: by options or configuration alone, and refused before anything is made."""
+"""Booting a VM, by options or by configuration; refused before anything is created."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keypairs: a private key is saved once, for its owner alone, where it was said to be."""
+"""Keypairs: a private key is saved once, only for its owner, at the path that was given."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Starting, stopping, rebooting, deleting and protecting a VM: once, when it fits, and with nobody else at it."""
+"""Starting, stopping, rebooting, deleting and protecting a VM: once, in a state that allows it, by one user."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

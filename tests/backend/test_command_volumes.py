@@ -1,4 +1,4 @@
-"""Creating and deleting volumes: their size, their zone, and those that are attached."""
+"""Creating and deleting volumes: size, zone, and attached volumes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What holds for all commands: settings, who may run them, and a day's work on a real server."""
+"""Rules of all commands: settings, who may run them, and a long run on a real server."""
 
 import tempfile
 from collections.abc import Iterator

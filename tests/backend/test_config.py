@@ -1,4 +1,4 @@
-"""What cloudmesh.yaml may say, and how every mistake in it is told."""
+"""The content of cloudmesh.yaml, and the error for every mistake in it."""
 
 import math
 from dataclasses import replace

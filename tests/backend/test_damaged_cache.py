@@ -1,4 +1,4 @@
-"""What another version, another client or an enemy has left in the cache costs nothing but itself."""
+"""Damaged documents in the cache, by another version, client or attacker, do no harm to others."""
 
 import logging
 import os

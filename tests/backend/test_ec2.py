@@ -1,4 +1,4 @@
-"""What the EC2 provider does, over HTTP against moto."""
+"""The EC2 provider over HTTP against moto."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Cutting an EC2 answer into its items: never other than what the parser makes of the same bytes."""
+"""Cutting an EC2 reply into items always agrees with the parser."""
 
 import os
 import random

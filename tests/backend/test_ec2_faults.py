@@ -1,4 +1,4 @@
-"""What the EC2 provider survives: answers that are wrong, refused, throttled or lost."""
+"""Faults that the EC2 provider survives: replies that are wrong, refused, throttled or lost."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What EC2's errors mean: one code may have several meanings, and its own words are always beside ours."""
+"""The meaning of EC2's errors: one code may have several meanings, and EC2's own words are shown too."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""What the EC2 provider does while it waits: it can be cancelled, ends what only trickles, and says that it waits."""
+"""Waits of the EC2 provider: they can be cancelled, are reported, and end when a reply only trickles."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""What an exported file holds, and what becomes of one that cannot be written."""
+"""The content of an exported file, and files that cannot be written."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""Following the cache: changes of any process, by row or as a reread, and a server that goes and comes."""
+"""The feed: changes by any process, by row or as a reread, and a server that is lost and comes back."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How the words of every command are read, written back and completed."""
+"""Parsing, writing and completing the words of every command."""
 
 from collections.abc import Iterable, Iterator
 from itertools import product

@@ -1,4 +1,4 @@
-"""An object that was made a moment ago and that EC2 does not list yet: waited for, said so, and kept for everybody."""
+"""A new object that EC2 does not list so far: the program waits for it, says so, and keeps it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Where private keys are kept, and what is remembered between runs."""
+"""The files of private keys, and the settings that are kept between runs."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The log file: what a line is, whose it is, how it is put away, and that it never hurts the program."""
+"""The log file: its lines, its owner, its rotation; it never harms the program."""
 
 import logging
 import os

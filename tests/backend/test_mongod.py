@@ -1,4 +1,4 @@
-"""The private server with real processes: who starts it, who stops it, and what a kill -9 of each leaves behind."""
+"""The embedded server with real processes: who starts and stops it, and what a kill -9 of each leaves behind."""
 
 import contextlib
 import fcntl

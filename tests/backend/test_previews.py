@@ -1,4 +1,4 @@
-"""What a destroying command shows before it does anything: all that it would take along, as the cloud says it now."""
+"""Previews of destroying commands: all that goes with an object, by the present state of the cloud."""
 
 import re
 from dataclasses import fields, replace

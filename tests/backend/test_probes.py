@@ -1,4 +1,4 @@
-"""Looking for the outcome of what was sent: cut short it stays unknown, and nothing is sent again unasked."""
+"""Probing for the outcome of a lost call: cancelled, it stays unknown, and nothing is sent again unasked."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The production guard: what is tagged as production now is destroyed only when its name or id confirms it."""
+"""The production guard: an object that is tagged as production is destroyed only with its name or id."""
 
 from collections.abc import Callable
 from dataclasses import replace

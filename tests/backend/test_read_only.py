@@ -1,4 +1,4 @@
-"""A session or a cloud that is read-only: no face, no command and no provider sends anything that changes it."""
+"""A read-only session or cloud: no front end, command or provider sends a change."""
 
 import inspect
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Commands whose process has ended: their outcomes are found, and nothing is done twice or to another object."""
+"""Commands whose process has ended: their outcomes are found; nothing is done twice or to another object."""
 
 from dataclasses import replace
 from pathlib import Path

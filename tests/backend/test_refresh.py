@@ -1,4 +1,4 @@
-"""Refreshing from a cloud of the test's making: never less than was known."""
+"""Refreshing from a fake cloud: no known row is lost."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A name that was another's when the cache was filled: nothing is done to what has it no longer."""
+"""A name that now belongs to another object than in the cache: nothing is done to the wrong object."""
 
 from dataclasses import replace
 from datetime import timedelta

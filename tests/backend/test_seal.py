@@ -1,4 +1,4 @@
-"""What a journal that others may write to can have this user's keys do: nothing that was not asked for here."""
+"""The seal of journal entries: a forged entry does nothing with this user's keys."""
 
 import stat
 import subprocess

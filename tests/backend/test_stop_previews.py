@@ -1,4 +1,4 @@
-"""What stopping a VM loses: said before by its preview, and after by its outcome and by that of the start after it."""
+"""What stopping a VM loses: in its preview, in its result, and in the result of the next start."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a stranger's text and a column's value look like on a terminal, in JSON and in a sort."""
+"""Untrusted text and column values on a terminal, in JSON and in a sort."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""What becomes of commands that cannot be settled at once: the last look decides, and nothing is settled unseen."""
+"""Commands that cannot be settled at once: the last probe decides."""
 
 from dataclasses import replace
 from pathlib import Path

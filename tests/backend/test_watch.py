@@ -1,4 +1,4 @@
-"""VMs in flight, followed on a cloud of the test's making until they settle, vanish or are given up."""
+"""VMs in flight on a fake cloud, followed until they settle, vanish or are given up."""
 
 import threading
 import time

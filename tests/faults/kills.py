@@ -1,4 +1,4 @@
-"""kill -9 of what refreshes, at any moment of a refresh, and of the server that it writes to."""
+"""kill -9 of a refresh at any moment, and of the server that it writes to."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Plants secrets, lets everything go wrong that can, and searches all that the program has written for them."""
+"""Plants secrets, causes every fault, and searches everything that the program has written for them."""
 
 import asyncio
 import html

@@ -1,4 +1,4 @@
-"""A dashboard in the monkey's hands: sends it groups of input, and keeps what was on its screen meanwhile."""
+"""A dashboard under the monkey test: sends it groups of input, and records its screen."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Judges what was done to the cloud: whether each command was confirmed on a dialog that could be read, or typed."""
+"""Judges each change of the cloud: was it confirmed on a readable dialog, or typed?"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

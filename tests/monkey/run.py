@@ -1,4 +1,4 @@
-"""Lets the monkey at two dashboards on one cache and a cloud that fails, and compares all of it afterwards."""
+"""Runs the monkey test on two dashboards with one cache and a failing cloud, and compares all afterwards."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""The program with a part that fails as only a bug can: python -m tests.tui.crashing WHERE [OPTION ...]."""
+"""The program with a part that fails like a bug: python -m tests.tui.crashing WHERE [OPTION ...]."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""What the dashboard does to clouds: previews, bulk, failures, taking back, the journal, what a killed run left."""
+"""Actions of the dashboard on clouds: previews, bulk, failures, undo, the journal, what a killed run left."""
 
 import asyncio
 import csv

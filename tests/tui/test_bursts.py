@@ -1,4 +1,4 @@
-"""Keys that come all at once, as over a slow ssh or from a macro: each acts where the one before it has led."""
+"""Bursts of keys, as over a slow ssh or from a macro: each key acts after the one before it."""
 
 import asyncio
 import re

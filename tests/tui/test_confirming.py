@@ -1,4 +1,4 @@
-"""What confirms an action, and when: by the time at which a key was typed, and that at which the dialog was painted."""
+"""What confirms an action, by the times when a key was typed and when the dialog was painted."""
 
 import string
 import threading

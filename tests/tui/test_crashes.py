@@ -1,4 +1,4 @@
-"""A bug ends in one sentence, wherever it is: its traceback is in the log, and no secret anywhere."""
+"""A bug ends in one sentence; its traceback is in the log, and no secret anywhere."""
 
 import asyncio
 import subprocess

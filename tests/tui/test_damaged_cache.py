@@ -1,4 +1,4 @@
-"""The dashboard over a cache full of what cannot be understood: all that is good is there, and nothing crashes."""
+"""The dashboard over a cache full of damaged documents: all valid rows are shown, and nothing crashes."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

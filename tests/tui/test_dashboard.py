@@ -1,4 +1,4 @@
-"""The dashboard as its user looks at it: opening, tabs, filter, order, marks, details and help."""
+"""The dashboard for its user: opening, tabs, filter, order, marks, details and help."""
 
 import re
 import threading

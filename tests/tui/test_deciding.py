@@ -1,4 +1,4 @@
-"""The rule for what happens first when a command is asked for: each row of its table, with a command of each sort."""
+"""The first step towards a command: each rule of the table, with a command of each sort."""
 
 from collections.abc import Iterator
 

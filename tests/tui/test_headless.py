@@ -1,4 +1,4 @@
-"""The program without a screen: what its commands do and what it prints, run as a process."""
+"""The program without a screen: its commands and their output, run as a process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The program without a screen when words, configuration, cloud or cache are wrong: it says so in a sentence."""
+"""The program without a screen when words, configuration, cloud or cache are wrong: one sentence."""
 
 import json
 import os

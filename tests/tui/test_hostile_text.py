@@ -1,4 +1,4 @@
-"""What strangers write does nothing, wherever it is shown: every place by itself, then the whole dashboard."""
+"""Hostile text does nothing: on each function that shows text, then on the whole dashboard."""
 
 import sys
 from pathlib import Path

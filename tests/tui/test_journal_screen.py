@@ -1,4 +1,4 @@
-"""The journal as its user meets it: order, filter, keys, details, and entries that come in while it is open."""
+"""The journal for its user: order, filter, keys, details, and entries that come while it is open."""
 
 import time
 from collections.abc import AsyncIterator, Callable

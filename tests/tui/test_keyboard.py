@@ -1,4 +1,4 @@
-"""What a terminal sends becomes events, or nothing."""
+"""The bytes of a terminal become events, or nothing."""
 
 import pytest
 from hypothesis import given, settings

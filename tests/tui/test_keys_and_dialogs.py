@@ -1,4 +1,4 @@
-"""Keys that change a cloud and the dialogs that they open: nothing is done before it is said yes to."""
+"""Keys that change a cloud, and their dialogs: nothing is done before a yes."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""What the tables show when the cloud is switched, a refresh is due or another process writes."""
+"""The tables when the cloud is switched, a refresh is due or another process writes."""
 
 import asyncio
 import sys

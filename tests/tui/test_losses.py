@@ -1,4 +1,4 @@
-"""The dashboard says what a stop, an undo or a deletion loses before it is done, and guards what is production."""
+"""The dashboard shows what a stop, an undo or a deletion loses before it is done, and guards production."""
 
 from typing import Any
 

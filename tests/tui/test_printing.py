@@ -1,4 +1,4 @@
-"""Tables without a screen: as wide as the terminal, and nobody's long name makes every line long."""
+"""Tables without a screen: as wide as the terminal; one long name does not widen all lines."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What an open dashboard asks of EC2 by itself: a listing of VMs each interval, and nothing of each VM."""
+"""The requests of an idle dashboard: one listing of VMs each interval, and none for each VM."""
 
 import threading
 from collections.abc import Iterator

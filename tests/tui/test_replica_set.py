@@ -1,4 +1,4 @@
-"""A replica set of three whose primary is killed: under a `--refresh`, and under a dashboard that refreshes."""
+"""A replica set of three; its primary is killed during a `--refresh`, and under a dashboard."""
 
 import threading
 from collections.abc import Callable, Container, Iterator

@@ -1,4 +1,4 @@
-"""The model of a table against a slow, obvious one, and where the obvious one would say nothing."""
+"""The rows of a table against a slow, obvious model, and cases that the model does not cover."""
 
 import random
 from datetime import UTC, datetime, timedelta

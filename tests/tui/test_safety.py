@@ -1,4 +1,4 @@
-"""What the dashboard must never do: act on what was not shown, do a thing twice, or lose what was typed."""
+"""What the dashboard must never do: act on what was not shown, act twice, or lose what was typed."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a key acts on: the row found by a filter, marks, rows in sight; and what it says where it cannot be used."""
+"""The rows that a key acts on: found by a filter, marked, in sight; and why a key cannot be used."""
 
 import csv
 from dataclasses import replace

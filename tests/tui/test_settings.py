@@ -1,4 +1,4 @@
-"""Settings made in the dashboard: in the order of asking, each on its own, and nothing else is lost by them."""
+"""Settings made in the dashboard: in order, and none undoes another."""
 
 import fcntl
 import os

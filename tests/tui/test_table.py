@@ -1,4 +1,4 @@
-"""The table as its user meets it: keys, mouse and what stands on the screen."""
+"""The table for its user: keys, mouse and the screen."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

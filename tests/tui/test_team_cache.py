@@ -1,4 +1,4 @@
-"""A team's MongoDB, in the shell and on the screen: what a user sees who may only read."""
+"""A team's MongoDB, in the shell and on the screen, for a user who may only read."""
 
 from collections.abc import Iterator
 from contextlib import closing

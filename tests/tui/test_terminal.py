@@ -1,4 +1,4 @@
-"""The whole program in a real terminal, driven by keys alone."""
+"""The whole program in a real terminal, with keys as its only input."""
 
 import re
 import socket

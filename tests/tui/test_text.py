@@ -1,4 +1,4 @@
-"""What a command returns as text: a window in the dashboard, lines in the shell, a field in JSON."""
+"""A command's text: a window in the dashboard, lines in the shell, a field in JSON."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A terminal in which nothing can be read: a notice covers every screen, and nothing that is typed acts."""
+"""A terminal that is too small: a notice covers every screen, and no key acts."""
 
 from collections.abc import Sequence
 

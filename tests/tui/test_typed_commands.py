@@ -1,4 +1,4 @@
-"""Commands that are typed: on the `:` line, with its history and completion, and in the palette."""
+"""Typed commands: on the `:` line, with its history and completion, and in the palette."""
 
 import re
 

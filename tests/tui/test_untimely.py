@@ -1,4 +1,4 @@
-"""Keys and clicks that come before a screen is laid out, or after it was left."""
+"""Keys and clicks before a screen is laid out, or after it has closed."""
 
 import asyncio
 from collections.abc import Callable
