@@ -141,7 +141,7 @@ def test_a_keypair_created_again_under_the_same_name_is_another(session: Session
     first = dict(run(session, "keypair create shared").fields)["id"]
     ec2.of("keypair").delete("shared", first)
     other, _ = ec2.of("keypair").create("shared")
-    for word in (first, "shared"):  # the cache has the first yet
+    for word in (first, "shared"):  # the cache still has the first
         with pytest.raises(NotFoundError, match=r"Keypair shared \(key-\w+\) is not listed in cloud aws"):
             run(session, f"keypair delete {word}")
     run(session, "keypair refresh")

@@ -131,7 +131,7 @@ def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> 
             assert not any(change.reread for change in found)
             assert {change.scope for change in found if change.upserts[:1] and "z" in change.upserts[0]} == {ELSEWHERE}
             assert found[-1].scope == HERE
-        # A flight is told of as a row with it.
+        # A flight is announced as a row.
         writer.do("fly(cache, 'b', 'stop', state='stopping')")
         heard.until(lambda _: heard.upserts(VM)[-1][VM.index["flight"]])
         row = heard.upserts(VM)[-1]
@@ -176,7 +176,7 @@ def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Wr
         assert found[-1].record == embedded.refreshes.of(IMAGE, HERE)
         assert found[-1].record is not None
         assert (found[-1].record.count, found[-1].record.batch) == (700, 0)
-        # The next one finds nothing new: it is told of, but nothing is read again.
+        # The next one finds nothing new: it is announced, but nothing is read again.
         told = len(found)
         first = found[-1].record.finished
         writer.do(line)

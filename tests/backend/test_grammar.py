@@ -225,7 +225,7 @@ def test_a_line_reads_back_as_what_it_was_written_from(one: Command) -> None:
         parsed = Parsed(one, given)
         assert parse(split(parsed.line)) == parsed
         for param in one.params:
-            # A place is known by those before it.
+            # A positional parameter is found by those before it.
             needed = places[: places.index(param)] if param in places else []
             alone = Parsed(one, {some.name: given[some.name] for some in (*needed, param)})
             assert parse(split(alone.line)) == alone

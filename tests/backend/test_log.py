@@ -261,7 +261,7 @@ def test_processes_share_a_file_and_put_it_away_once(tmp_path: Path) -> None:
     for name in names:
         mine = [int(number) for who, number in found if who == name]
         assert mine == sorted(mine)  # nobody's lines are out of their order
-    # Put away by one at a time: a file put away half empty would be another's, put away once more.
+    # One process rotates at a time: a half empty rotated file would be one that another has rotated again.
     assert min(file.stat().st_size for file in files[:-1]) > 19_000
 
 

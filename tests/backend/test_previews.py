@@ -273,7 +273,7 @@ def test_of_several_each_that_is_production_wants_its_name_or_its_id(both: tuple
         assert preview.confirmed_by(text) == confirms, text
 
 
-# --- what may not be looked at ---------------------------------------------------------------------------------------
+# --- what may not be listed ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

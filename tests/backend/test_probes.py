@@ -62,7 +62,7 @@ def settled(cache: Cache, one: Example) -> None:
 def test_a_look_that_is_cancelled_leaves_it_unknown(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example, looked: int
 ) -> None:
-    """Before the first look, or after one that saw nothing yet: EC2's listings lag behind."""
+    """Before the first probe, or after one that found nothing: EC2's listings lag behind."""
     stage = staged(cloud)
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):

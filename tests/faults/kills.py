@@ -29,7 +29,7 @@ from tests.tui.terminal import Terminal
 TREE = Path(__file__).parents[2]
 IMAGE = KINDS["image"]
 AT_ONCE = 10.0
-"""Seconds within which the next refresh must be done, whoever was killed with the lease: far less than one lasts."""
+"""Seconds within which the next refresh must end, whichever owner of the lease was killed: far less than a lease."""
 
 ACTIONS = (
     "DescribeVolumes",

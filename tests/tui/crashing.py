@@ -32,7 +32,7 @@ def in_a_thread() -> int:
 
 
 class Unusable:
-    """A session of which nothing can be had."""
+    """A session without content."""
 
     def __getattr__(self, name: str) -> Any:
         crash()

@@ -31,7 +31,7 @@ from tui.widgets.tick import Tick
 
 
 def booted(world: World, clock: Clock, *names: str) -> list[str]:
-    """Boot VMs behind the dashboard's back, wait until they run, and return their ids."""
+    """Boot VMs without the dashboard, wait until they run, and return their ids."""
     default = world.cloud.default
     made = []
     for name in names:
@@ -47,7 +47,7 @@ def states(world: World, ids: list[str]) -> list[str]:
 
 
 async def marked(user: User, *names: str) -> None:
-    """Show the VMs as they are now, and mark some; what the refresh has to say is said before."""
+    """Refresh and show the VMs, wait for the message of the refresh, and mark some."""
     await user.press("r")
     await user.until(lambda: user.result.startswith("vms:") or "under way already" in user.result)
     for name in names:
@@ -268,7 +268,7 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
 
 @pytest.mark.thorough
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
-    """Of a cloud that is no moto: the loop's longest wait is of the dashboard's own making."""
+    """With a fake cloud instead of moto: the longest wait of the loop is caused by the dashboard."""
     vm = KINDS["vm"]
     items = [{"id": f"i-{number:04}", "name": f"many-{number:04}", "state": "running"} for number in range(500)]
     world.cache.rows.put(vm, world.scope, items)

@@ -21,10 +21,10 @@ READ = 0.9
 
 
 async def typed(user: User, *keys: tuple[str, float]) -> None:
-    """Type keys, each so many seconds after the window in front was painted."""
+    """Type keys, each N seconds after the window in front was painted."""
     window = user.app.screen
     assert isinstance(window, Confirming)
-    # textual's button takes no second press while it looks pressed: 0.2 s by the clock, whatever the keys' times say.
+    # textual's button takes no second press for 0.2 s by the clock, whatever the times of the keys.
     await user.until(lambda: window.painted is not None and not window.query("Button.-active"))
     assert window.painted is not None
     for key, after in keys:
@@ -169,7 +169,7 @@ async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(
 
 
 async def word(user: User, text: str, gap: float) -> None:
-    """Type the letters of a word at an even pace: the first opens a window, which is painted before the second."""
+    """Type the letters of a word at equal intervals: the first opens a window, painted before the second."""
     began = monotonic() + 3
     for number, char in enumerate(text):
         key = Key({"\r": "enter"}.get(char, char), char)
@@ -229,7 +229,7 @@ async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: 
 
 
 async def test_enter_before_the_preview_of_a_stop_gets_an_explanation(world: World) -> None:
-    """It does not cancel without a word what it was typed for."""
+    """It does not cancel the dialog silently."""
     gate = threading.Event()
 
     async with opened(world, world.app(world.held(gate), pace=Pace())) as user:

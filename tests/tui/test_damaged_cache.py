@@ -17,7 +17,7 @@ from tui.screens.journal import JournalScreen
 
 
 def drawn(scope: Scope) -> list[Damage]:
-    """Return many damaged documents of every collection, but no records: each kind has one alone."""
+    """Return many damaged documents of every collection, but no records: each kind has only one."""
     found: list[Damage] = []
     collections = (*(kind.plural for kind in KINDS.values()), "journal")
 

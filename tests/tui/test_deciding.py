@@ -20,7 +20,7 @@ ROW = Ref(Scope("one", "eu-central-1"), "i-1")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """A session whose configuration says what a boot takes where the user does not say it."""
+    """A session whose configuration has defaults for a boot."""
     keys = ec2_keys(Secret("none"), Secret("none"))
     cloud = Cloud("one", endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults("eu-central-1", "ami-1"))
     settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))

@@ -17,7 +17,7 @@ from tui.widgets.status import WorkLine
 
 
 def listed_state(world: World, vm: str) -> str | None:
-    """Return what the cloud says of a VM."""
+    """Return a VM as it is in the cloud."""
     items = [item for page in world.provider.of("vm").list([vm]) for item in page]
     return items[0]["state"] if items else None
 

@@ -77,7 +77,7 @@ def test_a_long_text_moves_its_own_line_alone(capsys: pytest.CaptureFixture[str]
 
 
 def in_terminal(shell: Shell, columns: int, *words: str) -> list[str]:
-    """Run a command whose output is a terminal of that many columns, and return the lines that it prints there."""
+    """Run a command on a terminal of `columns` columns, and return the printed lines."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     with subprocess.Popen(

@@ -62,7 +62,7 @@ def shell(bare: Shell, proxy: Proxy, replica_set: ReplicaSet, database: Database
 
 @dataclass(frozen=True)
 class Account:
-    """The simulated cloud, behind the program's back."""
+    """The simulated cloud, without the program."""
 
     cloud: Cloud
     provider: EC2Provider
@@ -141,7 +141,7 @@ def scaled(world: World, replica_set: ReplicaSet, database: Database[dict[str, A
 
 
 class Striking(Noting):
-    """A provider whose images come in pages of 20; at the third page something strikes."""
+    """A provider that lists images in pages of 20; the third page triggers the fault."""
 
     def __init__(self, provider: Provider, strike: Callable[[], object]) -> None:
         super().__init__(provider, [])
@@ -209,7 +209,7 @@ def on_its_table(user: User, kind: Kind, wanted: list[str]) -> bool:
 
 
 def outcomes(world: World) -> list[str]:
-    """Return how the journal's commands ended, as far as the cache can be read now."""
+    """Return the outcomes in the journal, where the cache can be read now."""
     with suppress(CacheLostError):
         return [one["outcome"] for one in world.cache.journal.newest()]
     return []

@@ -28,7 +28,7 @@ from tui.app import CloudmeshApp
 
 
 class Forgetful(Rows):
-    """The rows of a cache whose server is lost just when what was done to the cloud is to be written."""
+    """The rows of a cache; its server is lost just before a change is written."""
 
     lost = False
 
@@ -40,7 +40,7 @@ class Forgetful(Rows):
 
 @pytest.fixture
 def forgetful(world: World) -> World:
-    """The same world on a forgetful cache, which holds all that the other one does."""
+    """The same world on a forgetful cache with the same documents."""
     cache = Cache(Store(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory"))
     cache.rows = Forgetful(cache.store, cache.flights)
     cache.prepare(KINDS.values())
@@ -261,7 +261,7 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
         await user.sees("The cache cannot be reached: refused.")
         await user.press("colon")
         await user.type("vm frob", "enter")
-        await user.sees("The cache is not open yet.")  # another message has taken its place
+        await user.sees("The cache is not open yet.")  # another message has replaced it
         said.set()
         await user.until(lambda: app.session is not None)
         await user.show("vm")
@@ -269,7 +269,7 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
 
 
 class Halting(Rows):
-    """The rows of a cache whose images come no further than their second page until it is told to go on."""
+    """The rows of a cache; a read of the images stops after the second page until the test continues it."""
 
     halted = True
 

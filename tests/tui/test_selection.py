@@ -28,7 +28,7 @@ def dim(user: User, key: str) -> bool | None:
 
 
 def typed(user: User, text: str, pause: float = 0.0) -> None:
-    """Type letters, of which each was typed `pause` seconds after the one before it, and a moment after now."""
+    """Type letters, each `pause` seconds after the one before; the first a moment after now."""
     for number, char in enumerate(text, 1):
         key = Key({"\r": "enter", " ": "space"}.get(char, char), char)
         key.time += number * pause
@@ -220,7 +220,7 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
     async with opened(world) as user:
         await user.show("volume")
         native = await user.go_to("db-primary-data")
-        typed(user, "adata R space \rx", pause=PAUSE / 2)  # as fast as somebody types who does not look
+        typed(user, "adata R space \rx", pause=PAUSE / 2)  # as fast as a user types who does not watch the screen
         await user.until(lambda: user.result == "Nothing is under way.")  # x, which comes after Enter, acts
         assert user.app.screen is user.app.main
         assert not user.table.rows.marks

@@ -14,7 +14,7 @@ from tui.screens.choice import ChoiceScreen
 
 @contextmanager
 def unremembered(world: World) -> Iterator[None]:
-    """Have every choice wait until the block ends, as it does behind another process that is making one."""
+    """Make every choice wait until the block ends, as when another process is making one."""
     handle = os.open(world.home / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -28,7 +28,7 @@ def there(world: World) -> str:
 
 
 async def ask(user: User, *lines: str) -> None:
-    """Ask for commands, each when the one before it is under way."""
+    """Ask for commands, each while the one before it runs."""
     for number, line in enumerate(lines, 1):
         await user.run(line)
         await user.until(lambda number=number: len(user.app._jobs.titled) == number)  # type: ignore[misc]

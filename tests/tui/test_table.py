@@ -84,12 +84,12 @@ def cursor(table: ResourceTable) -> str | None:
 
 
 def selected(table: ResourceTable) -> list[str]:
-    """Return the ids of the rows that a command would apply to."""
+    """Return the ids of the rows that a command would act on."""
     return [table.kind.value(row, "id") for row in table.selected_rows]
 
 
 def line_of(table: ResourceTable, id: str) -> int:
-    """Return the line of the screen on which the row of this id stands."""
+    """Return the line of the screen with the row of this id."""
     return next(y for y, line in enumerate(screen(table)) if f" {id} " in line)
 
 
@@ -612,7 +612,7 @@ async def test_rows_are_made_ready_for_the_filter_as_they_come_and_found_as_they
     app = Shown(rows=volumes(12_000))
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
-        table.set_filter("name")  # at once: most rows are not ready yet, and no letter waits for them
+        table.set_filter("name")  # at once: most rows are not ready, and no letter waits for them
         assert 0 < table.visible_count < 12_000
         while not table.rows.ready:
             await pilot.pause()

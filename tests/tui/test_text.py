@@ -16,12 +16,12 @@ TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {numb
 
 
 def speaks(text: str) -> Parsed:
-    """Return a command whose outcome is a text."""
+    """Return a command whose result is a text."""
     return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Result("It was read.", text=text)), {})
 
 
 class Terminal(io.StringIO):
-    """What stdout is on a terminal."""
+    """A stdout that is a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -78,7 +78,7 @@ async def test_the_app_knows_that_it_ends() -> None:
 
 
 class Failing(App[int]):
-    """Fails in its first message; what tui.guarded overrides is noted."""
+    """Fails in its first message; records the calls of methods that tui.guarded overrides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ class Ready(Footer):
         self.set_reactive(Footer._bindings_ready, ready)
 
     def bindings_changed(self, screen: Screen[Any]) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
 
 class Keyed(App[None]):
@@ -312,7 +312,7 @@ async def test_a_list_moves_by_pages_through_the_overridden_method() -> None:
 
 
 class Noted(CommandPalette):
-    """Notes what its list is told to do."""
+    """Records the actions that its list gets."""
 
     told: tuple[str, ...] = ()
 

@@ -110,7 +110,7 @@ async def test_read_only_hides_and_refuses_whatever_changes_a_cloud(world: World
 
 
 class Slow(Noting):
-    """A provider whose VMs come, and then nothing more until the work is cancelled."""
+    """A provider that lists VMs, and then blocks until the job is cancelled."""
 
     def __init__(self, provider: Provider, changing: list[str], check: Callable[[], None]) -> None:
         super().__init__(provider, changing)
@@ -172,7 +172,7 @@ async def test_a_dialog_shows_a_wait_before_a_request_is_sent_again(world: World
 
 
 async def test_a_job_that_does_not_check_for_cancelling_is_given_up_at_once(world: World) -> None:
-    """As a read of a database that is frozen."""
+    """Like a read from a frozen database."""
     released = threading.Event()
 
     class Deaf(Noting):
