@@ -77,7 +77,7 @@ def tried(strategy: st.SearchStrategy[_T], count: int, use: Callable[[_T], None]
     once()
 
 
-# --- rows of it ------------------------------------------------------------------------------------------------------
+# --- rows of it -------------------------------------------------------------------------------------------------------
 
 
 def row_of(kind: Kind, text: Callable[[], str]) -> Row:
@@ -115,7 +115,7 @@ def _in_turn(some: list[str]) -> Callable[[], str]:
     return following
 
 
-# --- what must not have come of it -----------------------------------------------------------------------------------
+# --- what must not have come of it ------------------------------------------------------------------------------------
 
 
 def spaced(text: str) -> bool:

@@ -165,7 +165,7 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     assert listed(ec2.of("keypair").list()) == []
 
 
-# --- deleted by its id -----------------------------------------------------------------------------------------------
+# --- deleted by its id ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ids", [True, False])
@@ -192,7 +192,7 @@ def test_a_keypair_of_an_endpoint_without_ids_is_deleted_by_its_name(cloud: Clou
         assert (sent["Action"], sent["KeyName"], "KeyPairId" in sent) == ("DeleteKeyPair", "mine", False)
 
 
-# --- where the key is ------------------------------------------------------------------------------------------------
+# --- where the key is -------------------------------------------------------------------------------------------------
 
 
 def sent_by_a_killed_process(session: Session, path: str) -> None:

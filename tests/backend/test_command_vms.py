@@ -261,7 +261,7 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
     assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")
 
 
-# --- protection ------------------------------------------------------------------------------------------------------
+# --- protection -------------------------------------------------------------------------------------------------------
 
 
 def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

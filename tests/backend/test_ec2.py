@@ -56,7 +56,7 @@ def boot(ec2: Provider) -> Callable[..., Item]:
     return run
 
 
-# --- what it does, on moto -------------------------------------------------------------------------------------------
+# --- what it does, on moto --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)

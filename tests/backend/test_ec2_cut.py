@@ -75,7 +75,7 @@ def answer(*items: str, tail: bytes = TAIL) -> bytes:
     return HEAD + "".join(f"<item>{item}</item>" for item in items).encode() + tail
 
 
-# --- against the parser ----------------------------------------------------------------------------------------------
+# --- against the parser -----------------------------------------------------------------------------------------------
 
 WORDS = (
     "ami-0a1b",

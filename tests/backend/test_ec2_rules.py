@@ -179,7 +179,7 @@ def test_the_kind_of_a_policy(words: str, expected: tuple[str, str]) -> None:
     assert found[1].startswith(expected[1])
 
 
-# --- encoded messages ------------------------------------------------------------------------------------------------
+# --- encoded messages -------------------------------------------------------------------------------------------------
 
 
 ENCODED = "4Zx_AKIA-" + "aB3-_" * 150

@@ -137,7 +137,7 @@ def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
         assert len(faults.asked) == 2
 
 
-# --- what is said meanwhile ------------------------------------------------------------------------------------------
+# --- what is said meanwhile -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_is_not_tried_again_does_not_wait() -> None:
     assert told == []
 
 
-# --- what the log says -----------------------------------------------------------------------------------------------
+# --- what the log says ------------------------------------------------------------------------------------------------
 
 
 def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,7 @@ from backend.state import recall, remember
 SCOPE = Scope("aws", "us-west-1")
 TREE = Path(__file__).parents[2]
 
-# --- private keys ----------------------------------------------------------------------------------------------------
+# --- private keys -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_of_two_at_once_one_has_the_file(tmp_path: Path) -> None:
     assert path.read_text() == sorted(ended)[0]
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
+# --- what is remembered -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

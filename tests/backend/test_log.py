@@ -44,7 +44,7 @@ def opened() -> Iterator[Open]:
         handler.close()
 
 
-# --- lines -----------------------------------------------------------------------------------------------------------
+# --- lines ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_line_says_when_how_grave_which_thread_and_module_and_what(opened: Open, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ warnings.warn("careful", stacklevel=1)
         assert "careful" in path.read_text()
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -265,7 +265,7 @@ def test_processes_share_a_file_and_put_it_away_once(tmp_path: Path) -> None:
     assert min(file.stat().st_size for file in files[:-1]) > 19_000
 
 
-# --- what must not hurt the program ----------------------------------------------------------------------------------
+# --- what must not hurt the program -----------------------------------------------------------------------------------
 
 
 def test_a_full_disk_neither_raises_nor_prints(opened: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def test_of_every_change_it_can_be_found_out_what_came_of_it(one: Command) -> No
     assert [example.name for example in EXAMPLES].count(one.name) == 1  # those below are all there are
 
 
-# --- lost after the cloud has acted ----------------------------------------------------------------------------------
+# --- lost after the cloud has acted -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
@@ -103,7 +103,7 @@ def test_what_was_done_without_a_reply_can_be_taken_back(
         assert account(cloud) == before
 
 
-# --- lost before the cloud has acted ---------------------------------------------------------------------------------
+# --- lost before the cloud has acted ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name in REPEATED], ids=lambda one: one.name)
@@ -172,7 +172,7 @@ def test_a_boot_whose_repetition_is_lost_too(memory: Cache, cloud: Cloud, tmp_pa
         assert proxy.count("RunInstances") == 1
 
 
-# --- probing ---------------------------------------------------------------------------------------------------------
+# --- probing ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_listing_that_lags_behind_makes_no_second_vm(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from tui.interrupt import Interrupt
 
 every_example = pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
 
-# --- cancelled -------------------------------------------------------------------------------------------------------
+# --- cancelled --------------------------------------------------------------------------------------------------------
 
 
 def cancelled_once(happened: Callable[[], object]) -> Callable[[], None]:
@@ -133,7 +133,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
         assert {outcome for _, outcome in outcomes(memory)} <= {"done", "cancelled"}
 
 
-# --- a read sends nothing --------------------------------------------------------------------------------------------
+# --- a read sends nothing ---------------------------------------------------------------------------------------------
 
 
 def headlessly(session: Session, line: str) -> int:

@@ -43,7 +43,7 @@ def locked(session: Session, by: str) -> Session:
     return replace(session, cloud=replace(session.cloud, read_only=True))
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["--read-only", "read_only"])
@@ -124,7 +124,7 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
         assert (memory.journal.entry(entry.token) or {})["outcome"] == "waiting"
 
 
-# --- the provider ----------------------------------------------------------------------------------------------------
+# --- the provider -----------------------------------------------------------------------------------------------------
 
 
 def arguments(method: Any, native: str) -> list[Any]:

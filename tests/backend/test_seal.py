@@ -58,7 +58,7 @@ def test_a_key_that_is_none_vouches_for_nothing(tmp_path: Path) -> None:
         seal(tmp_path, PARTS)
 
 
-# --- what a stranger has written -------------------------------------------------------------------------------------
+# --- what a stranger has written --------------------------------------------------------------------------------------
 
 
 def forged(entry: Entry, cache: Cache, **fields: object) -> None:

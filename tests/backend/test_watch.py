@@ -64,7 +64,7 @@ def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watch
     return Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said.append), said
 
 
-# --- one poll at a time ----------------------------------------------------------------------------------------------
+# --- one poll at a time -----------------------------------------------------------------------------------------------
 
 
 def test_nothing_in_flight_asks_nothing(cache: Cache) -> None:
@@ -248,7 +248,7 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
     assert said == []
 
 
-# --- what a listing of all VMs has told ------------------------------------------------------------------------------
+# --- what a listing of all VMs has told -------------------------------------------------------------------------------
 
 
 def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:
@@ -370,7 +370,7 @@ def test_an_overdue_vm_is_given_up_though_listed(cache: Cache) -> None:
     assert account.asked == []
 
 
-# --- by itself -------------------------------------------------------------------------------------------------------
+# --- by itself --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

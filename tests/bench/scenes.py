@@ -69,7 +69,7 @@ def launch(given: Given) -> Gated:
     return Gated(settings, Path(given["home"]))
 
 
-# --- the scenes ------------------------------------------------------------------------------------------------------
+# --- the scenes -------------------------------------------------------------------------------------------------------
 
 
 async def refreshing(dashboard: Dashboard, given: Given) -> Given:

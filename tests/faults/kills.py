@@ -75,7 +75,7 @@ class Killing:
         self.rows.append((what, str(times), moments, checked, str(len(broken))))
         self.bad += [f"{what}: {one}" for one in broken]
 
-    # --- what refreshes ----------------------------------------------------------------------------------------------
+    # --- what refreshes -----------------------------------------------------------------------------------------------
 
     def refreshes(
         self, what: str, start: Callable[[], Iterator[subprocess.Popen[str] | subprocess.Popen[bytes]]]
@@ -150,7 +150,7 @@ class Killing:
         self.note("A refresh of many pages", len(kinds) * len(numbers), "after each page", checked, broken)
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 Victim = Callable[[Path], int | None]
 

@@ -119,7 +119,7 @@ class _Play:
     def _ready(self, cage: Caged) -> None:
         cage.sees("images", "? help", "east", seconds=60)
 
-    # --- playing -----------------------------------------------------------------------------------------------------
+    # --- playing ------------------------------------------------------------------------------------------------------
 
     def _play(self, cage: Caged, other: Caged, group: Group) -> None:
         data = group.data.replace(b"{image}", self.image.encode())
@@ -191,7 +191,7 @@ class _Play:
         if "Traceback" in log:
             self.found.crashes.append(f"A log has a traceback: …{log[log.index('Traceback') - 300 :][:3000]}")
 
-    # --- judging -----------------------------------------------------------------------------------------------------
+    # --- judging ------------------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
         """Judge the commands that are in the journal since the last time."""

@@ -60,7 +60,7 @@ def world(demo: DemoCloud, listed: Documents, tmp_path: Path) -> World:
     return World(settings, filled(open_cache(settings.mongodb, tmp_path, KINDS.values()), listed), tmp_path)
 
 
-# --- the program without a screen ------------------------------------------------------------------------------------
+# --- the program without a screen -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

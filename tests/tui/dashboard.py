@@ -193,7 +193,7 @@ class User:
         self.app = app
         self.pilot = pilot
 
-    # --- seeing ------------------------------------------------------------------------------------------------------
+    # --- seeing -------------------------------------------------------------------------------------------------------
 
     @property
     def screen(self) -> str:
@@ -277,7 +277,7 @@ class User:
         """Return the first line of the screen with `text` in it."""
         return next((line for line in lines(self.app.screen) if text in line), "")
 
-    # --- doing -------------------------------------------------------------------------------------------------------
+    # --- doing --------------------------------------------------------------------------------------------------------
 
     def send(self, keys: Iterable[str]) -> None:
         """Press keys faster than the dashboard can handle one."""

@@ -69,7 +69,7 @@ class Failing(Noting):
         return self.real.of("vm").stop(vm)
 
 
-# --- what is confirmed is what is done -------------------------------------------------------------------------------
+# --- what is confirmed is what is done --------------------------------------------------------------------------------
 
 
 async def test_protected_vms_are_shown_and_left_out_with_the_reason(world: World, clock: Clock) -> None:
@@ -184,7 +184,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
     assert world.changing == []
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many at once -----------------------------------------------------------------------------------------------------
 
 
 async def test_partial_failures_are_reported_listed_and_repeated_alone(world: World, clock: Clock) -> None:
@@ -322,7 +322,7 @@ class Many(Faces):
         return "stopping"
 
 
-# --- in flight -------------------------------------------------------------------------------------------------------
+# --- in flight --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_vm_in_flight_says_what_and_refuses_the_same_and_explains_others(world: World, clock: Clock) -> None:
@@ -366,7 +366,7 @@ async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock
     assert sorted("is stopping." in text for text in said) == [False, True], said
 
 
-# --- trying ----------------------------------------------------------------------------------------------------------
+# --- trying -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_dry_run_is_a_tick_and_boots_nothing(world: World) -> None:
@@ -401,7 +401,7 @@ async def test_a_read_only_cloud_is_only_read(world: World) -> None:
     assert world.changing == []
 
 
-# --- the journal -----------------------------------------------------------------------------------------------------
+# --- the journal ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_journal_shows_what_is_done_while_it_is_open(world: World, clock: Clock) -> None:

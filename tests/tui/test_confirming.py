@@ -56,7 +56,7 @@ def said(user: User) -> str:
     return str(line.content) if line.display else ""
 
 
-# --- what destroys ---------------------------------------------------------------------------------------------------
+# --- what destroys ----------------------------------------------------------------------------------------------------
 
 
 async def test_what_destroys_is_confirmed_by_what_was_typed_after_it_was_read(world: World) -> None:
@@ -154,7 +154,7 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
     assert world.changing == []
 
 
-# --- what only changes -----------------------------------------------------------------------------------------------
+# --- what only changes ------------------------------------------------------------------------------------------------
 
 
 async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(world: World) -> None:
@@ -287,7 +287,7 @@ async def test_a_dialog_is_read_again_after_it_was_covered_or_resized(world: Wor
     assert world.changing == []
 
 
-# --- the letter ------------------------------------------------------------------------------------------------------
+# --- the letter -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "button"), [("d", "Delete  y"), ("t", "Stop  y"), ("T", "Tag"), ("b", "Boot")])

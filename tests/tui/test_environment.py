@@ -60,7 +60,7 @@ def works(result: Result) -> bool:
     return (result.returncode, result.stderr, [row["name"] for row in json.loads(result.stdout)]) == (0, "", ["ops"])
 
 
-# --- certificates ----------------------------------------------------------------------------------------------------
+# --- certificates -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -122,7 +122,7 @@ def test_a_key_log_that_cannot_be_written_is_named(bare: Shell, over_tls: Faults
     assert works(listed(bare, plain, SSLKEYLOGFILE="/gone/keys"))
 
 
-# --- proxies ---------------------------------------------------------------------------------------------------------
+# --- proxies ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
@@ -153,7 +153,7 @@ def test_what_needs_no_proxy_goes_without(bare: Shell, plain: Faults) -> None:
         assert works(listed(bare, plain, HTTP_PROXY="http://127.0.0.1:1", NO_PROXY=without))
 
 
-# --- the demo --------------------------------------------------------------------------------------------------------
+# --- the demo ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_demo_needs_nothing_of_the_environment(bare: Shell) -> None:
@@ -191,7 +191,7 @@ def test_the_dashboard_needs_nothing_of_textuals_environment(tmp_path: Path) -> 
         assert terminal.ends() == 0
 
 
-# --- regions ---------------------------------------------------------------------------------------------------------
+# --- regions ----------------------------------------------------------------------------------------------------------
 
 
 def without_region(shell: Shell, endpoint: str) -> None:

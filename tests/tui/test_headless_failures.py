@@ -20,7 +20,7 @@ from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import SECRET, TOKEN, Shell, sentence
 
-# --- wrong words and configurations ----------------------------------------------------------------------------------
+# --- wrong words and configurations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_configuration_that_others_may_read_is_warned_about(bare: Shell, proxy
     assert len(json.loads(result.stdout)) > 0
 
 
-# --- clouds and caches that do not answer ----------------------------------------------------------------------------
+# --- clouds and caches that do not answer -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [("vm", "list"), ("--refresh", "vms", "volumes"), ("volume", "create", "data")])

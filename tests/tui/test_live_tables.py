@@ -23,7 +23,7 @@ from tests.tui.dashboard import TABS, Launch, World, booted, copied, driven, ope
 from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 
-# --- switching -------------------------------------------------------------------------------------------------------
+# --- switching --------------------------------------------------------------------------------------------------------
 
 
 async def test_another_cloud_switches_every_table_and_the_status_bar(world: World) -> None:
@@ -145,7 +145,7 @@ async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_whe
         await user.until(lambda: "written elsewhere" in user.column())
 
 
-# --- other writers ---------------------------------------------------------------------------------------------------
+# --- other writers ----------------------------------------------------------------------------------------------------
 
 
 _WRITER = """

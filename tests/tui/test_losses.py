@@ -23,7 +23,7 @@ async def choosing(user: User) -> None:
     await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.focused is not None)
 
 
-# --- stopping --------------------------------------------------------------------------------------------------------
+# --- stopping ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(world: World, clock: Clock) -> None:
@@ -121,7 +121,7 @@ async def test_deleting_names_the_instance_store(world: World) -> None:
     assert world.changing == []
 
 
-# --- confirmed by what is typed --------------------------------------------------------------------------------------
+# --- confirmed by what is typed ---------------------------------------------------------------------------------------
 
 
 async def confirm(user: User, dialog: CommandDialog, text: str) -> None:

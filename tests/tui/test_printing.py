@@ -73,7 +73,7 @@ def test_a_long_text_moves_its_own_line_alone(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.splitlines() == ["Name  GiB", f"{NAME}    8", "db    100"]
 
 
-# --- the whole program -----------------------------------------------------------------------------------------------
+# --- the whole program ------------------------------------------------------------------------------------------------
 
 
 def in_terminal(shell: Shell, columns: int, *words: str) -> list[str]:

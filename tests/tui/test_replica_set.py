@@ -51,7 +51,7 @@ def database(replica_set: ReplicaSet) -> Iterator[Database[dict[str, Any]]]:
         yield client[f"test-{uuid4().hex[:12]}"]
 
 
-# --- without a screen ------------------------------------------------------------------------------------------------
+# --- without a screen -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_without_a_majority_a_refresh_ends_with_a_sentence_and_a_repeat_complete
     assert (line["count"], line["added"], line["error"]) == (2, 1, None)
 
 
-# --- on the screen ---------------------------------------------------------------------------------------------------
+# --- on the screen ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

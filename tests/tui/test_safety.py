@@ -53,7 +53,7 @@ def lose(world: World) -> None:
     cast(Forgetful, world.cache.rows).lost = True
 
 
-# --- done, but not written down --------------------------------------------------------------------------------------
+# --- done, but not written down ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_a_boot_that_was_done_is_never_offered_again(forgetful: World) -> 
     assert forgetful.changing == ["vm boot"]
 
 
-# --- refused: nothing is lost ----------------------------------------------------------------------------------------
+# --- refused: nothing is lost -----------------------------------------------------------------------------------------
 
 
 async def test_a_refused_boot_gives_back_what_was_typed_with_the_reason(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_an_emptied_field_means_none_and_not_the_default(world: World) -> 
         assert user.named("keyless", "keypair") is None
 
 
-# --- nothing is destroyed unseen -------------------------------------------------------------------------------------
+# --- nothing is destroyed unseen --------------------------------------------------------------------------------------
 
 
 async def test_deleting_without_a_name_asks_for_it_and_then_shows_what_goes(world: World) -> None:
@@ -184,7 +184,7 @@ async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(
     assert world.changing == []
 
 
-# --- said, and held to -----------------------------------------------------------------------------------------------
+# --- said, and held to ------------------------------------------------------------------------------------------------
 
 
 async def test_a_result_too_long_for_its_place_is_shown_in_full(world: World) -> None:

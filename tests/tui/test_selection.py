@@ -41,7 +41,7 @@ async def filtered(user: User, text: str, *keys: str) -> None:
     await user.until(lambda: user.table.filter_text == text or keys)
 
 
-# --- the row that was found ------------------------------------------------------------------------------------------
+# --- the row that was found -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("keys", [["enter", "escape"], ["escape"], ["enter", "escape", "escape", "escape"]])
@@ -133,7 +133,7 @@ async def test_alt_and_an_arrow_go_by_words_in_a_field_and_nowhere_else(world: W
         await user.back()
 
 
-# --- marks -----------------------------------------------------------------------------------------------------------
+# --- marks ------------------------------------------------------------------------------------------------------------
 
 
 async def test_space_marks_and_goes_down(world: World) -> None:
@@ -147,7 +147,7 @@ async def test_space_marks_and_goes_down(world: World) -> None:
         assert user.table.rows.marks == 4
 
 
-# --- exports ---------------------------------------------------------------------------------------------------------
+# --- exports ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_an_export_is_of_the_marked_rows_else_of_those_shown(
         assert sorted(row["id"] for row in csv.DictReader(file)) == sorted(wanted)
 
 
-# --- keys that cannot be used ----------------------------------------------------------------------------------------
+# --- keys that cannot be used -----------------------------------------------------------------------------------------
 
 
 async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
@@ -278,7 +278,7 @@ async def test_the_keys_follow_the_state_and_the_flight_of_the_row(world: World,
         assert user.cursor_id == native
 
 
-# --- what was made ---------------------------------------------------------------------------------------------------
+# --- what was made ----------------------------------------------------------------------------------------------------
 
 
 async def test_the_cursor_goes_to_what_was_made(world: World) -> None:
@@ -309,7 +309,7 @@ async def test_the_cursor_stays_where_the_user_has_gone_meanwhile(world: World) 
         assert table.cursor_ref == here
 
 
-# --- what has failed -------------------------------------------------------------------------------------------------
+# --- what has failed --------------------------------------------------------------------------------------------------
 
 
 async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_hide_that(world: World) -> None:

@@ -58,7 +58,7 @@ def about(*names: str) -> Callable[[T], T]:
     return mark
 
 
-# --- the app ---------------------------------------------------------------------------------------------------------
+# --- the app ----------------------------------------------------------------------------------------------------------
 
 
 @about("_driver")
@@ -155,7 +155,7 @@ async def test_the_cache_of_styles_can_be_emptied() -> None:
         assert StylesCache.get_inner_outer.cache_info().currsize == 0
 
 
-# --- messages --------------------------------------------------------------------------------------------------------
+# --- messages ---------------------------------------------------------------------------------------------------------
 
 
 class Ping(Message):
@@ -245,7 +245,7 @@ async def test_a_removed_widget_is_marked() -> None:
         assert widget._closed
 
 
-# --- widgets ---------------------------------------------------------------------------------------------------------
+# --- widgets ----------------------------------------------------------------------------------------------------------
 
 
 class Ready(Footer):
@@ -330,7 +330,7 @@ async def test_the_palette_calls_the_overridden_method_of_its_list() -> None:
         assert palette.told == ("page_down", "page_up")
 
 
-# --- the terminal ----------------------------------------------------------------------------------------------------
+# --- the terminal -----------------------------------------------------------------------------------------------------
 
 
 class Terminal(LinuxDriver):
@@ -442,7 +442,7 @@ def test_the_frame_rate_is_read_from_the_environment() -> None:
         assert printed == f"{said}\n"
 
 
-# --- keys ------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 
 @about("textual._ansi_sequences.ANSI_SEQUENCES_KEYS", "textual._keyboard_protocol.FUNCTIONAL_KEYS")
@@ -485,7 +485,7 @@ def test_a_character_has_the_name_of_its_key() -> None:
     assert {char: _character_to_key(char) for char in names} == names
 
 
-# --- nothing is left out ---------------------------------------------------------------------------------------------
+# --- nothing is left out ----------------------------------------------------------------------------------------------
 
 
 def test_every_private_use_of_textual_has_a_test_here() -> None:

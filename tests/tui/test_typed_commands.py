@@ -11,7 +11,7 @@ from tui.screens.details import DetailsScreen
 from tui.widgets.commandline import CommandLine
 from tui.widgets.status import MessageBar
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line -------------------------------------------------------------------------------------------------
 
 
 async def test_a_typed_command_runs_and_up_brings_it_back(world: World) -> None:
@@ -128,7 +128,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
     ]
 
 
-# --- the palette -----------------------------------------------------------------------------------------------------
+# --- the palette ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: Clock) -> None:
