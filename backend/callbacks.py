@@ -2,4 +2,4 @@
 
 
 def ignore(*_: object) -> None:
-    """Do nothing, whatever is told."""
+    """Accept any arguments and do nothing."""

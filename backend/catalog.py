@@ -1,5 +1,7 @@
-"""KINDS: every kind of resource, collected from the rooms in backend/kinds. Tabs, collections, commands and exports are
-made from it."""
+"""KINDS: every kind of resource, collected from the rooms in backend/kinds.
+
+Tabs, collections, commands and exports are generated from it.
+"""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -14,7 +16,7 @@ from backend.names import nearest
 
 
 def _modules() -> Iterator[tuple[str, ModuleType]]:
-    """Yield each module of each room with the name of the room, which is the name of its kind."""
+    """Yield each module of each room with the name of its room; the kind has the same name."""
     for found in walk_packages(kinds.__path__, f"{kinds.__name__}."):
         room = found.name.split(".")[2]
         if room != "model":
@@ -25,7 +27,7 @@ _ROOMS = tuple(_modules())
 
 
 def _kind(room: str) -> Kind:
-    """Return the kind of a room: it is named as the room. Raises LookupError where the room has none."""
+    """Return the kind of a room. Raises LookupError if the room has no kind of its own name."""
     values = (value for name, module in _ROOMS if name == room for value in vars(module).values())
     for value in values:
         if isinstance(value, Kind) and value.name == room:
@@ -37,7 +39,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in sorted({_kind(room) for room, _ in _ROOMS}, key=lambda kind: (kind.tab or inf, kind.name))
 }
-"""By name, in the order of their tabs; then those without a number key."""
+"""By name, in the order of their tabs; then the kinds without a number key."""
 
 
 def commands_of(kind: Kind) -> tuple[Command, ...]:
@@ -51,7 +53,7 @@ _BY_WORD = {word: kind for kind in KINDS.values() for word in (kind.name, kind.p
 def kind_named(word: str) -> Kind:
     """Return the kind that `word` names (singular, plural or alias).
 
-    Raises UsageError, naming the nearest match, when there is none.
+    Raises UsageError, which names the nearest match, if there is no such kind.
     """
     kind = _BY_WORD.get(word.lower())
     if kind is None:

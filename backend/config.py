@@ -1,4 +1,4 @@
-"""Reads cloudmesh.yaml into Settings and refuses what it does not understand, naming file, key and nearest match."""
+"""Reads cloudmesh.yaml into Settings. Refuses what it does not understand, with file, key and nearest match."""
 
 import os
 import re
@@ -29,17 +29,17 @@ NAME = "cloudmesh.yaml"
 
 @dataclass(frozen=True)
 class Defaults:
-    """What `vm boot` and `volume create` take where the command says nothing."""
+    """The values that `vm boot` and `volume create` use when the command does not give them."""
 
     location: str | None = None
-    """A region or a place in one; "" where nothing names one, None for the one that endpoints of the provider have."""
+    """A region or a zone; "" if nothing names one, None for the default region of the provider's endpoints."""
     image: str | None = None
     size: str | None = None
     keypair: str | None = None
 
 
 PRODUCTION = ("env=prod*", "environment=prod*", "stage=prod*")
-"""The tags that mark what is production where the configuration names no others."""
+"""The tags that mark production, if the configuration does not set them."""
 
 
 @dataclass(frozen=True)
@@ -51,35 +51,35 @@ class Cloud:
     endpoint: str | None = None
     """A URL instead of the provider's own, for moto, LocalStack or Eucalyptus."""
     images: tuple[str, ...] = ()
-    """The owners whose images are listed, in the provider's words; none: the provider's choice."""
+    """The owners of the images to list, in the provider's words; empty: the provider's choice."""
     credentials: Mapping[str, Secret] = field(default_factory=dict)
-    """Those that the configuration or the environment has, by the provider's names for them."""
+    """The credentials from the configuration or the environment, by the provider's names for them."""
     default: Defaults = field(default_factory=Defaults)
     read_only: bool = False
-    """Nothing may be changed there: its provider refuses whatever would."""
+    """Its provider refuses every change."""
     direct: bool = False
-    """It is in this process: the environment's proxies do not lead to it."""
+    """It runs in this process: do not use the environment's proxies."""
 
     @property
     def location(self) -> str:
-        """The default location: a region or a place in one; "" where there is none."""
+        """The default location: a region or a zone; "" if there is none."""
         return self.provider.endpoint_region if self.default.location is None else self.default.location
 
     @property
     def region(self) -> str:
-        """The region of the default location; "" where there is none."""
+        """The region of the default location; "" if there is none."""
         match = re.fullmatch(self.provider.zone, self.location)
         return match["region"] if match else self.location
 
     @property
     def flavor(self) -> str:
-        """The flavor that is booted where nobody names one; "" where the provider has none."""
+        """The flavor to boot if the user names none; "" if the provider has no default."""
         return self.default.size or self.provider.flavor
 
 
 @dataclass(frozen=True)
 class Poll:
-    """Seconds between looks at the cloud."""
+    """Seconds between polls of the cloud, and until a poll gives up."""
 
     in_flight: float = 2.0
     settled: float = 30.0
@@ -105,10 +105,10 @@ class Settings:
     refresh: bool = True
     poll: Poll = field(default_factory=Poll)
     max_age: Mapping[str, float] = field(default_factory=dict)
-    """Seconds after which a listing is stale, by the name of its kind, where that is not what the kind says."""
+    """Seconds after which a listing is stale, by kind name, for kinds that do not use their own default."""
     mongodb: MongoDB = field(default_factory=MongoDB)
     production: tuple[str, ...] = PRODUCTION
-    """Tags, as TAG=VALUE with * and ? for any text, of what is deleted only when its name has been typed."""
+    """Tags, as TAG=VALUE with * and ?, of objects whose deletion requires typing their name."""
     warnings: tuple[str, ...] = ()
 
     def max_age_of(self, kind: Kind) -> float:
@@ -122,37 +122,37 @@ class Settings:
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the user's data directory: $CLOUDMESH_HOME, else ~/.cloudmesh.
 
-    Raises ConfigError where it is there and belongs to another user.
+    Raises ConfigError if it exists and belongs to another user.
     """
     path = expanded(environ.get("CLOUDMESH_HOME") or "~/.cloudmesh")
-    with suppress(OSError):  # it is not there yet; whoever makes it says why that fails
+    with suppress(OSError):  # it does not exist; a failure to create it is reported there
         if not is_trusted(path.stat()):
             raise ConfigError(
-                f"The data directory {path} belongs to another user, who may change what is in it.",
+                f"The data directory {path} belongs to another user, who may change its files.",
                 "Set CLOUDMESH_HOME to a folder of yours, or run without sudo.",
             )
     return path
 
 
 def expanded(name: str) -> Path:
-    """Return the absolute path that `name` means, a leading ~ expanded where it names a user.
+    """Return the absolute path of `name`; a leading ~ is expanded if it names a user.
 
-    Absolute from the moment it is read: what is kept of it must mean the same in every folder. Raises UsageError where
-    it begins at the present folder, and that is gone.
+    A relative path would change its meaning with the current folder. Raises UsageError if `name` is relative and the
+    current folder no longer exists.
     """
     path = Path(os.path.expanduser(name))  # Path.expanduser raises RuntimeError for an unknown user
     try:
         return path.absolute()
     except FileNotFoundError:
         raise UsageError(
-            f"{safe(name)} names no file: the present folder no longer exists.", "Give the full path, or cd elsewhere."
+            f"{safe(name)} names no file: the current folder no longer exists.", "Give the full path, or cd elsewhere."
         ) from None
 
 
 def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the configuration file: `--config`, $CLOUDMESH_CONFIG, ./cloudmesh.yaml, then the data directory's.
 
-    Raises ConfigError when a named file is missing or none of the places has one.
+    Raises ConfigError if a named file is missing or none of these files exists.
     """
     for named, where in ((option, "--config"), (environ.get("CLOUDMESH_CONFIG"), "$CLOUDMESH_CONFIG")):
         if named:
@@ -173,18 +173,18 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
 
 
 def _check_ours(path: Path) -> None:
-    """Raise ConfigError for a file that lies about, unnamed, and that others have written: it says where keys go."""
+    """Raise ConfigError if others can write a file that the user did not name: it says where keys are sent."""
     found = path.stat()
     if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
         raise ConfigError(
             f"./{NAME} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
             "it says where your keys are sent.",
-            f"Name it with --config ./{NAME} if it is what you want.",
+            f"To use it all the same, name it: --config ./{NAME}.",
         )
 
 
 _EXAMPLES = (Path(__file__).parents[1] / f"{NAME}.example", Path(__file__).with_name(f"{NAME}.example"))
-"""In the source tree, and where the wheel puts it."""
+"""In the source tree, and as installed by the wheel."""
 
 _NO_CONFIG_CURE = (
     "To look around without an account: cloudmesh-tui --demo. To use yours: "
@@ -198,11 +198,9 @@ def load(
     environ: Mapping[str, str] = os.environ,
     providers: Mapping[str, ProviderEntry] = PROVIDERS,
 ) -> Settings:
-    """Read `path` into Settings; `kinds` are the names of the kinds that it may set something for.
+    """Read `path` into Settings. It may set values for the kinds named `kinds` and define clouds of `providers`.
 
-    Its clouds are those of `providers`.
-
-    Raises ConfigError with the file and the key path when it cannot be read, is no YAML, has an unknown key or a
+    Raises ConfigError, with the file and the key path, if the file cannot be read, is not YAML, has an unknown key or a
     value of the wrong type, or names a cloud that it does not define.
     """
     try:
@@ -216,26 +214,26 @@ def load(
     try:
         document = plainyaml.load(text)
     except plainyaml.NotYAMLError as error:
-        raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Mend that line.") from None
+        raise ConfigError(f"The configuration {path} is not valid YAML in {error}.", "Correct that line.") from None
     reader = _Reader(path, kinds, environ, providers)
     return reader.settings(document, tuple(_exposed(path, found, above)))
 
 
 def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterator[str]:
-    """Yield what is wrong with who may read or change a configuration; `above` is the folder that it is in."""
+    """Yield a warning if others may read or change a configuration; `above` is the status of its folder."""
     if found.st_uid not in (os.geteuid(), 0):
-        yield f"{path} belongs to another user, who may change it. Copy it, and put the copy in its place."
+        yield f"{path} belongs to another user, who may change it. Replace it by a copy of your own."
     elif found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield f"{path} holds keys and others may read it. Run: chmod 600 {shlex.quote(str(path))}"
     if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
-        yield f"{path} is in a folder in which everybody may put another one in its place. Move it to another."
+        yield f"{path} is in a folder in which everybody may replace it. Move it to another folder."
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
 
 
 class _Reader:
-    """Turns one parsed document into Settings; every complaint names the file and the key path."""
+    """Turns one parsed document into Settings; every error names the file and the key path."""
 
     def __init__(
         self, path: Path, kinds: Iterable[str], environ: Mapping[str, str], providers: Mapping[str, ProviderEntry]
@@ -311,7 +309,7 @@ class _Reader:
         keys = self._section(
             found.pop("credentials", None), f"{where}.credentials", dict.fromkeys(provider.credentials, self._text)
         )
-        # The environment's keys serve only as a set: one account's key never meets another's secret.
+        # Use the environment's keys only as a set: never mix one account's key with another account's secret.
         sources = keys or {key: self._environ.get(variable) for key, variable in provider.credentials.items()}
         default = self._section(
             found.pop("default", None),
@@ -333,7 +331,7 @@ class _Reader:
         )
 
     def _provider(self, value: Any, where: str) -> ProviderEntry:
-        """Return the provider of a cloud, before anything else of it is read: that is in the provider's words."""
+        """Return the provider of a cloud. It is read first, because the other keys depend on it."""
         where = f"{where}.provider"
         name = self._expand(value.get("provider"), where) if isinstance(value, dict) else None
         if name in (None, ""):
@@ -344,17 +342,17 @@ class _Reader:
         return entry
 
     def _region_of_environment(self, provider: ProviderEntry) -> str:
-        """Return the region that the environment names where the configuration says nothing, "" where it names none."""
+        """Return the region that the environment names, or ""."""
         for name in provider.region_variables:
             region = self._environ.get(name, "").strip()
             if not region:
                 continue
             if not re.fullmatch(_NAME, region):
-                raise ConfigError(f"{name} in the environment is {safe(region)!r}, not a region.", f"Mend {name}.")
+                raise ConfigError(f"{name} in the environment is {safe(region)!r}, not a region.", f"Correct {name}.")
             return region
         return ""
 
-    # One method a type: takes a value and its key path, returns what Settings holds.
+    # One method for each type: it takes a value and its key path and returns the value for Settings.
 
     def _section(self, value: Any, where: str, known: Mapping[str, Callable[[Any, str], Any]]) -> dict[str, Any]:
         """Check a mapping against its `known` keys; empty values count as absent."""
@@ -375,12 +373,12 @@ class _Reader:
         return result
 
     def _expand(self, value: Any, where: str) -> Any:
-        """Return a text, or a list of them, with the environment's values in the place of ${NAME}."""
+        """Return a text, or a list of texts, with ${NAME} replaced by the value from the environment."""
 
         def found(match: re.Match[str]) -> str:
             name = match[1]
             if name in KEY_VARIABLES and ".credentials." not in where:
-                raise self._wrong(where, f"uses ${{{name}}}, which is a key", "Keys stand under credentials alone.")
+                raise self._wrong(where, f"uses ${{{name}}}, which is a key", "Write keys only under credentials.")
             if name not in self._environ:
                 raise self._wrong(where, f"uses ${{{name}}}, which the environment does not have", f"Set {name}.")
             return self._environ[name]
@@ -428,7 +426,7 @@ class _Reader:
             if owner not in provider.owners and not re.fullmatch(provider.owner_id, owner):
                 raise self._error(where, f"has the unknown owner {owner!r}", known, owner)
         if "all" in owners and len(owners) > 1:
-            raise self._wrong(where, "names `all` beside other owners", "Keep one of them.")
+            raise self._wrong(where, "names `all` and other owners", "Name `all` alone, or leave it out.")
         return owners
 
     def _tags(self, value: Any, where: str) -> tuple[str, ...]:
@@ -447,8 +445,8 @@ class _Reader:
             good = False
         if not good:
             raise self._wrong(where, "must be a URL such as http://127.0.0.1:5000")
-        if "@" in text:  # it is named in errors and logs, and no request has a password
-            raise self._wrong(where, "must be a URL without user and password", "Put keys into credentials.")
+        if "@" in text:  # errors and logs show the URL, and requests never use a password
+            raise self._wrong(where, "must be a URL without user and password", "Write keys under credentials.")
         return text
 
     def _mongodb_uri(self, value: Any, where: str) -> Secret:
@@ -481,12 +479,12 @@ class _Reader:
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-"""What a cloud or a region may be called: both name folders, and the region a host."""
+"""The pattern of cloud and region names: both become folder names, and the region a part of a host name."""
 
 _SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 
 _LONGEST = 1_000_000_000
-"""Seconds that a timer can take."""
+"""The most seconds that a timer accepts."""
 
 
 def _kind_of(value: Any) -> str:

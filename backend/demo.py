@@ -1,4 +1,4 @@
-"""DemoCloud: a simulated EC2 inside this process, on a loopback port, with content to look at and slow VM states."""
+"""DemoCloud: a simulated EC2 in this process, on a loopback port, with sample content and slow VM states."""
 
 import gc
 import os
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from backend.demo_moto import DemoServer
 
 _running = Lock()
-"""Held by the one DemoCloud that runs: moto has one table of backends in a process."""
+"""Held by the running DemoCloud: moto has one table of backends for each process, so only one can run."""
 
 
 class DemoCloud:
-    """A simulated EC2 on 127.0.0.1, in two regions; what is done to it is gone when it stops.
+    """A simulated EC2 on 127.0.0.1, in two regions. All changes are lost when it stops.
 
-    `delay` is how long a VM is pending, stopping or shutting down, `forget` how long a terminated one is still listed,
-    both in seconds of `clock`. The ages of its content are reckoned from `now`.
+    `delay` is how long a VM is pending, stopping or shutting down; `forget` is how long a terminated VM is still
+    listed. Both are in seconds of `clock`. The ages of its content are relative to `now`.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class DemoCloud:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Import moto, fill it and serve it: about a second the first time in a process, a tenth of one later.
+        """Import moto, fill it and serve it. This takes about 1 s the first time in a process and 0.1 s later.
 
-        Raises ConfigError when moto is not installed, RuntimeError when a demo already runs in this process.
+        Raises ConfigError if moto is not installed, and RuntimeError if a demo already runs in this process.
         """
         if not _running.acquire(blocking=False):
             raise RuntimeError("Another DemoCloud runs in this process. Stop it first.")
@@ -62,7 +62,7 @@ class DemoCloud:
                     from backend import demo_moto
                 except ImportError as error:
                     raise ConfigError(
-                        f"The demo needs moto, and Python finds no {error.name}.",
+                        f"The demo needs moto, but Python cannot find {error.name}.",
                         "Install it: pip install 'cloudmesh-tui[demo]'",
                     ) from error
                 demo_moto.install(self._clock, self._delay, self._forget, self._now or datetime.now(UTC))
@@ -70,12 +70,12 @@ class DemoCloud:
         except BaseException:
             _running.release()
             raise
-        # The default of half a second between looks would be the time that stop() takes.
+        # stop() takes as long as the poll interval of serve_forever, whose default is 0.5 s.
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="demo-cloud", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving once the requests in hand are answered, and drop the content; when not started, do nothing."""
+        """Finish the open requests, stop serving and drop the content; do nothing if not started."""
         if self._server is None or self._thread is None:
             return
         from backend import demo_moto
@@ -88,7 +88,7 @@ class DemoCloud:
         _running.release()
 
     def settings(self) -> Settings:
-        """Return a configuration with one cloud for each region, the first one current, and a throw-away cache."""
+        """Return a configuration with one cloud for each region, the first one current, and a cache in memory."""
         if self._server is None:
             raise RuntimeError("The demo has no port before it is started.")
         clouds = {
@@ -122,14 +122,14 @@ class DemoCloud:
 
 @contextmanager
 def _moto_imports_well() -> Iterator[None]:
-    """Make moto's first import and use in this process quick and quiet, and put back what that takes.
+    """Make moto's first import and use in this process quick and quiet, and restore what is changed for that.
 
-    At import moto makes four botocore sessions to list the regions. Each parses the 11 MB description of EC2 again,
-    which holds the interpreter's lock for a tenth of a second; here all share the first one's. A session also refuses
-    to be made when $AWS_PROFILE names a profile that does not exist. moto's own variables may name files that are gone,
-    or another account than the one that is filled; they are dropped for good, because the demo is all that moto is for
-    in this process. Of all that is imported nothing is garbage: collecting meanwhile takes a fifth of the time, and
-    going through it in later collections stops the screen for a tenth of a second each.
+    At import moto creates four botocore sessions to list the regions. Each parses the 11 MB description of EC2 again,
+    which holds the interpreter lock for 0.1 s; here they share one parsed copy. A session also fails if $AWS_PROFILE
+    names a profile that does not exist. moto's own variables may name missing files or another account; they are
+    removed for good, because only the demo uses moto in this process. Nothing that is imported becomes garbage:
+    collecting during the import takes a fifth of its time, and each later collection of it would stop the screen for
+    0.1 s.
     """
     if "backend.demo_moto" in sys.modules or find_spec("botocore") is None:
         yield

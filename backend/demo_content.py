@@ -1,4 +1,4 @@
-"""What the demo's clouds hold: tables of images, flavors, VMs, keypairs and volumes."""
+"""The content of the demo's clouds: tables of images, flavors, VMs, keypairs and volumes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ X86, ARM = "x86_64", "arm64"
 
 @dataclass(frozen=True)
 class Owner:
-    """An account that publishes images; None: the demo's own account."""
+    """An account that publishes images; `account` None means the demo's own."""
 
     account: str | None
     alias: str | None = None
@@ -45,7 +45,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Release:
-    """A line of images that its publisher rebuilds every so many days; `{arch}` and `{day}` stand in its texts."""
+    """A line of images that its publisher rebuilds every `every` days; its texts may use `{arch}` and `{day}`."""
 
     key: str
     name: str
@@ -55,7 +55,7 @@ class Release:
     every: int
     builds: int
     architectures: tuple[tuple[str, str], ...] = ((X86, X86),)
-    """EC2's word and the publisher's own."""
+    """Pairs of EC2's name for an architecture and the publisher's."""
     platform: str | None = None
 
 
@@ -133,7 +133,7 @@ OWN_IMAGES = (
 
 
 def image_id(region: str, name: str) -> str:
-    """Return the id of the image `name` in `region`: the same in every demo, so that documentation can name it."""
+    """Return the id of the image `name` in `region`. It is the same in every demo, so that the docs can name it."""
     return "ami-0" + hashlib.sha256(f"{region}/{name}".encode()).hexdigest()[:16]
 
 
@@ -145,7 +145,7 @@ def images(region: str, releases: tuple[Release, ...], most: int) -> Iterator[Im
             day = newest - timedelta(days=build * release.every)
             for architecture, word in release.architectures:
                 name = release.name.format(arch=word, day=day)
-                # An hour that differs between images and is the same in every demo.
+                # A time of day that differs between images but is the same in every demo.
                 seconds = int(hashlib.sha256(name.encode()).hexdigest()[:4], 16)
                 yield Image(
                     id=image_id(region, name),
@@ -166,30 +166,30 @@ def newest(region: str, key: str, architecture: str = X86) -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """One VM: `state` is where it stands when the demo starts; pending, stopping and shutting-down then move on."""
+    """One VM. `state` is its state at the start of the demo; pending, stopping and shutting-down change later."""
 
     name: str | None
     flavor: str
     image: str
-    """Key of a release; its newest build is taken."""
+    """Key of a release; the VM has its newest build."""
     zone: str
     keypair: str | None
     state: str
     days: float
-    """How long ago it was launched."""
+    """Days since it was launched."""
     tags: dict[str, str] = field(default_factory=dict)
     architecture: str = X86
     disk: int = 8
-    """GiB of its root volume."""
+    """Size of its root volume in GiB."""
     protected: bool = False
-    """From being deleted."""
+    """Whether it is protected from deletion."""
     address: bool = False
-    """It has an elastic IP."""
+    """Whether it has an elastic IP."""
 
 
 @dataclass(frozen=True)
 class Keypair:
-    """One keypair; its fingerprint is made from its name, nobody holds its private half."""
+    """One keypair. Its fingerprint is made from its name; its private key does not exist."""
 
     name: str
     type: str = "ed25519"
@@ -197,7 +197,7 @@ class Keypair:
 
 @dataclass(frozen=True)
 class Disk:
-    """One volume beside the root volumes; `on` is the name of the VM that holds it."""
+    """One volume that is not a root volume; `on` is the name of the VM that it is attached to."""
 
     name: str
     size: int
@@ -209,22 +209,39 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Group:
+    """One security group of the default network; each rule is a protocol, the first and last port, and who is let in.
+
+    That is a network, or the name of a group that stands before it.
+    """
+
+    name: str
+    description: str
+    rules: tuple[tuple[str, int, int, str, str], ...]
+    """(protocol, first port, last port, who, description)."""
+    machines: tuple[str, ...] = ()
+    """Names of the VMs that have it."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Region:
-    """What one region holds, and what its cloud's defaults are."""
+    """The content of one region, and the defaults of its cloud."""
 
     cloud: str
     name: str
     image: str
-    """Key of the release that `vm boot` takes."""
+    """Key of the release that `vm boot` uses."""
     flavor: str
     keypair: str
     builds: int
     """The most builds of each release."""
     families: str
-    """Of the flavors, without the size."""
+    """The families of its flavors: the names without the size."""
     machines: tuple[Machine, ...]
     keypairs: tuple[Keypair, ...]
     disks: tuple[Disk, ...]
+    groups: tuple[Group, ...] = ()
 
     def images(self) -> Iterator[Image]:
         """Yield every image."""
@@ -275,6 +292,24 @@ EAST = Region(
         Disk("scratch", 125, "gp2", "b", 9.0),
         Disk("old-website [2019]", 20, "gp2", "a", 2400.0),
         Disk("バックアップ", 1000, "sc1", "a", 127.0),
+    ),
+    groups=(
+        Group(
+            "web", "Web servers",
+            (
+                ("tcp", 80, 80, "0.0.0.0/0", "redirects to https"), ("tcp", 443, 443, "0.0.0.0/0", "https"),
+                ("tcp", 443, 443, "::/0", "https"), ("tcp", 22, 22, "203.0.113.0/24", "office"),
+            ),
+            ("web-1", "web-2"), _WEB,
+        ),
+        Group("db", "PostgreSQL for the web servers", (("tcp", 5432, 5432, "web", ""),), ("db-primary",), _DB),
+        Group(
+            "lab", "GPU lab: notebooks and SSH",
+            (("tcp", 22, 22, "198.51.100.0/25", ""), ("tcp", 8888, 8899, "198.51.100.0/25", "notebooks")),
+            ("gpu-train-01", "gpu-train-02"), _LAB,
+        ),
+        Group("class 2026", "E516, summer term", (("tcp", 22, 22, "192.0.2.0/24", "[campus]"),), (), _CLASS),
+        Group("old-vpn", "Unused since 2024", (("udp", 1194, 1194, "0.0.0.0/0", ""),)),
     ),
 )  # fmt: skip
 

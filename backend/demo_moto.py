@@ -1,6 +1,6 @@
-"""The simulated EC2 behind the demo: moto's backend with slow states, EC2's refusals, our content and a quiet server.
+"""The simulated EC2 of the demo: moto's backend with slow states, EC2's refusals, sample content and a quiet server.
 
-Importing this module imports moto (half a second and more): only backend.demo does, when a demo starts.
+Importing this module imports moto, which takes 0.5 s or more: only backend.demo does so, when a demo starts.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from backend.demo_content import REGIONS, Disk, Image, Keypair, Machine, Region, newest
+from backend.demo_content import REGIONS, Disk, Group, Image, Keypair, Machine, Region, newest
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 
@@ -37,20 +37,20 @@ _log = logging.getLogger(__name__)
 _CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 
 _BETWEEN = {"running": "pending", "stopped": "stopping", "terminated": "shutting-down"}
-"""What EC2 says before it says the state that was asked for."""
+"""The state that EC2 reports before the requested one."""
 
 _FINAL = {between: final for final, between in _BETWEEN.items()}
 
 
 class SlowState(InstanceState):  # type: ignore[misc]
-    """A VM's state that is in between for `delay` seconds after moto sets it, where moto itself jumps."""
+    """A VM's state that takes `delay` seconds to reach what moto sets; moto itself changes it at once."""
 
     def __init__(self, clock: Callable[[], float], delay: float, name: str, first: float | None = None) -> None:
-        """Start in `name`; one in between settles after `first` seconds, later ones after `delay`."""
+        """Start in `name`. If that is a passing state, it ends after `first` seconds, later ones after `delay`."""
         self._clock = clock
         self._delay = delay
         wait = (delay if first is None else first) if name in _FINAL else 0.0
-        # One tuple, so that a request on another thread never sees half a change.
+        # One tuple, so that requests on other threads never see half a change.
         self._course = (clock() + wait, name, _FINAL.get(name, name))
 
     @property
@@ -61,7 +61,7 @@ class SlowState(InstanceState):  # type: ignore[misc]
 
     @name.setter
     def name(self, final: str) -> None:
-        # moto's reboot sets `running` on what runs: not a change.
+        # moto's reboot sets `running` on a running VM: not a change.
         if final != self._course[2]:
             self._course = (self._clock() + self._delay, _BETWEEN[final], final)
 
@@ -72,10 +72,10 @@ class SlowState(InstanceState):  # type: ignore[misc]
 
     @code.setter
     def code(self, code: int) -> None:
-        """Take nothing: moto sets the number after the name, and the number follows the name here."""
+        """Ignore the number that moto sets after the name: here it follows from the name."""
 
     def terminated_for(self) -> float:
-        """Return the seconds since the VM was terminated, below 0 while it is not."""
+        """Return the seconds since the VM was terminated; negative if it is not."""
         settles, _, final = self._course
         return self._clock() - settles if final == "terminated" else -1.0
 
@@ -87,41 +87,41 @@ _REFUSED = {
     "stopped": {"pending", "shutting-down", "terminated"},
     "rebooted": {"pending", "stopping", "stopped", "shutting-down", "terminated"},
 }
-"""The states from which EC2 refuses to do this; terminating is never refused."""
+"""The states in which EC2 refuses the action; terminating is never refused."""
 
 
 class DemoBackend(EC2Backend):  # type: ignore[misc]
     """moto's EC2 of one region.
 
-    A subclass put into moto's own table of backends: moto's settings, environment and classes stay as they are.
+    `install` puts it into moto's own table of backends; moto's settings, environment and classes stay unchanged.
     """
 
     def __init__(self, region: Region, clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
         self._clock = clock
         self._delay = delay
         self._forget = forget
-        # A booted VM is registered as running before it is made pending: nobody may look in between.
+        # moto registers a booted VM as running; then it is made pending. No request may see it in between.
         self._boots = RLock()
         families = set(region.families.split())
-        # moto keeps the flavors on the class; ours hide them.
+        # moto keeps the flavors on the class; this attribute hides them.
         self.instance_types = [t for t in InstanceTypeBackend.instance_types if t.name.split(".")[0] in families]
         self._flavors = {flavor.name: flavor for flavor in self.instance_types}
         super().__init__(region.name, ACCOUNT)
         self._fill(region, now)
 
     def reset(self) -> None:
-        """Keep the content: moto's tests reset every backend in the process, this one is dropped by its DemoCloud."""
+        """Keep the content: moto's reset is for tests; DemoCloud removes this backend itself."""
 
     @property
     def _url_module(self) -> Any:
-        # moto looks beside the module of the class.
+        # moto looks for it next to the module of the class.
         return urls
 
     def _load_amis(self) -> None:
-        """Load none of moto's 1,300 images: `_fill` brings ours."""
+        """Load none of moto's 1,300 images: `_fill` adds ours."""
 
-    # What moto would allow and EC2 would not. moto's own checks are switched by the environment at import, and take
-    # any part of a flavor's name for the flavor.
+    # Refuse what EC2 refuses and moto allows. moto's own checks are switched by the environment at import, and accept
+    # any part of a flavor's name.
 
     def run_instances(self, image_id: str, *args: Any, **kwargs: Any) -> Reservation:
         image = self.describe_images(ami_ids=[image_id or ""])[0]
@@ -173,12 +173,12 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
                 kept = [instance for instance in reservation.instances if not self._forgotten(instance)]
                 if kept:
                     reservation.instances = kept
-                elif reservation.instances:  # one that is just being booted has none yet
+                elif reservation.instances:  # a reservation that is just being booted has no instances
                     del self.reservations[key]
             return list(super().all_reservations(filters))
 
     def _forgotten(self, instance: Instance) -> bool:
-        state = instance._state  # moto's own kind while the instance is being booted
+        state = instance._state  # moto's own class while the instance is being booted
         return isinstance(state, SlowState) and state.terminated_for() >= self._forget
 
     def describe_instance_type_offerings(self, location_type: str | None = None, filters: Any = None) -> list[Any]:
@@ -195,6 +195,8 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         machines = {machine.name: self._instance(region, machine, now) for machine in region.machines}
         for letter, disk in zip("fghijklmnop", region.disks, strict=False):
             self._volume(region, disk, machines[disk.on] if disk.on else None, f"/dev/sd{letter}", now)
+        for group in region.groups:  # last: the ids of all else stay what they were
+            self._group(group, machines)
 
     def _ami(self, image: Image) -> Ami:
         account = image.owner.account or self.account_id
@@ -251,12 +253,12 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         if machine.address:
             address = self.allocate_address("vpc")
             self.associate_address(instance=instance, allocation_id=address.allocation_id)
-        # What moto does beside the state: a stopped VM has no public address, a terminated one no volumes.
+        # moto changes more than the state: a stopped VM loses its public address, a terminated VM its volumes.
         if machine.state in ("stopping", "stopped"):
             instance.stop()
         elif machine.state in ("shutting-down", "terminated"):
             instance.terminate()
-        # Twice the time, so that those in flight still are when the first listing is on the screen.
+        # Twice the time, so that VMs in flight still are when the screen shows the first listing.
         instance._state = SlowState(self._clock, self._delay, machine.state, first=2 * self._delay)
         return instance
 
@@ -267,23 +269,33 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
         if holder:
             self.attach_volume(volume.id, holder.id, device)
 
+    def _group(self, group: Group, machines: dict[str | None, Instance]) -> None:
+        made = self.create_security_group(group.name, group.description, tags=group.tags)
+        for protocol, first, last, who, description in group.rules:
+            said = {"CidrIpv6" if ":" in who else "CidrIp": who, "Description": description}
+            other = self.get_security_group_from_name(who)
+            ranges, groups = ([], [{"GroupId": other.id, "Description": description}]) if other else ([said], [])
+            self.authorize_security_group_ingress(made.id, protocol, first, last, ranges, source_groups=groups)
+        for name in group.machines:
+            self.modify_instance_security_groups(machines[name].id, [made.id])
+
 
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
 class _Handler(MotoRequestHandler):  # type: ignore[misc]
-    # One request a connection, so that none is left open when the server stops.
+    # One request for each connection, so that no connection is open when the server stops.
     protocol_version = "HTTP/1.0"
     timeout = 5
-    """Seconds that a client may take to send its request or to read a part of the answer."""
+    """Seconds that a client has to send its request or to read a part of the answer."""
 
     def log(self, _type: str, message: str, *args: Any) -> None:
-        """Write to our own log: werkzeug's would write to the terminal that the dashboard is drawn on."""
+        """Write to our own log: werkzeug's log would write over the dashboard in the terminal."""
         _log.debug(message, *args)
 
 
 def _one_at_a_time(application: Any) -> Any:
-    """Return moto's application for one request at a time: its tables change under those that read them."""
+    """Return moto's application limited to one request at a time: its tables are not thread-safe."""
     one = RLock()
 
     def answer(environ: Any, start_response: Any) -> list[bytes]:
@@ -294,17 +306,17 @@ def _one_at_a_time(application: Any) -> Any:
 
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=(\w+)/\d{8}/[a-z0-9-]+/ec2/aws4_request,")
-"""What a request to EC2 is authorized with, and its access key; moto reads the service and the region there."""
+"""The authorization header of a request to EC2, with its access key; moto reads service and region from it."""
 
 
 class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
-    """moto's web application on a free port of the loopback interface, for whoever has `key`, and its EC2 alone.
+    """moto's web application on a free loopback port; it answers only EC2 requests that are signed with `key`.
 
-    Every user of this computer reaches the port, every web page in a browser too, and moto is more than EC2: it can be
-    reset, and its Batch starts containers.
+    Every user of this computer can reach the port, and so can every web page in a browser. moto serves more than EC2:
+    it can be reset, and its Batch starts containers.
     """
 
-    # server_close() then waits for requests that are being answered.
+    # server_close() then waits for the open requests.
     daemon_threads = False
 
     def __init__(self, key: str) -> None:
@@ -325,32 +337,33 @@ class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
             scope is not None
             and compare_digest(scope[1].encode(), self._key)
             and environ["PATH_INFO"] == "/"
-            and environ.get("HTTP_HOST") == f"127.0.0.1:{self.server_port}"  # no name that somebody lets lead here
+            and environ.get("HTTP_HOST")
+            == f"127.0.0.1:{self.server_port}"  # not another name that resolves to this address
             and "HTTP_ORIGIN" not in environ
         )
 
     def log(self, _type: str, message: str, *args: Any) -> None:
-        # A failure inside moto reaches the user as the answer's status; its traceback is for the log file.
+        # The user sees a failure inside moto as the status of the answer; its traceback goes to the log file.
         _log.info(message, *args)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        _log.info("A request to the demo broke off.", exc_info=True)
+        _log.info("A request to the demo failed.", exc_info=True)
 
 
-# --- in and out of moto's table of backends --------------------------------------------------------------------------
+# --- moto's table of backends ---------------------------------------------------------------------------------------
 
 
 def install(clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
-    """Put freshly filled backends into moto's table, one for each of REGIONS."""
-    # moto draws ids and addresses from this: seeded, they are the same in every demo.
+    """Put new, filled backends into moto's table, one for each of REGIONS."""
+    # moto takes ids and addresses from this generator: the seed makes them the same in every demo.
     mock_random.seed("cloudmesh")
     now = now.astimezone(UTC).replace(tzinfo=None)  # as moto's own times are
     for region in REGIONS:
         ec2_backends[ACCOUNT][region.name] = DemoBackend(region, clock, delay, forget, now)
-    get_service_model("ec2")  # what the first request would wait for
+    get_service_model("ec2")  # else the first request would wait for it
 
 
 def uninstall() -> None:
-    """Take the demo's backends out of moto's table, which makes new empty ones when asked."""
+    """Remove the demo's backends from moto's table, which creates new, empty ones on demand."""
     for region in REGIONS:
         ec2_backends[ACCOUNT].pop(region.name, None)

@@ -1,4 +1,4 @@
-"""The errors a user may see: one clear sentence each, with the exit status they end a headless run with."""
+"""The errors that a user may see: one clear sentence each, and the exit status of a headless run."""
 
 import re
 
@@ -6,20 +6,20 @@ from backend.redact import redacted
 
 
 class CloudmeshError(Exception):
-    """Something failed in a way that the user can act on.
+    """A failure that the user can act on.
 
-    The message is whole sentences: what failed, on which cloud, region or object, why; `cure` says what to do next.
-    Whatever they are made of, no secret is in them.
+    `message` says in whole sentences what failed, on which cloud, region or object, and why; `cure` says what to do
+    next. Both are redacted.
     """
 
     exit_status = 1
     details = ""
-    """All of what the cloud said, where the message has only a part of it: for the log and the journal."""
+    """The cloud's whole message, if `message` quotes only a part of it: for the log and the journal."""
 
     doing = ""
-    """What its message begins with, where that is what was asked of a cloud: "Listing VMs"; "" else."""
+    """The request that failed, if the message begins with it: "Listing VMs"; else ""."""
     reading = False
-    """Whether that was to change nothing."""
+    """Whether that request only reads."""
 
     def __init__(self, message: str, cure: str = "") -> None:
         self.message = redacted(message)
@@ -27,12 +27,15 @@ class CloudmeshError(Exception):
         super().__init__(self.message)
 
     def name_action(self, action: str, called: str, name: str, *, undone: bool) -> None:
-        """Say that an action has failed, "stop of web-1 (i-0abc)", unless what failed names its object already.
+        """Add the failed action, "stop of web-1 (i-0abc)", to the message, unless it already names the object.
 
-        `called` is the object's name and id, `name` what it is known by; `undone`: nothing was done.
+        `called` is the name and id of the object, `name` the word that the user knows it by; `undone` means that
+        nothing was done.
         """
         is_step = bool(self.doing) and self.message.startswith(f"{self.doing} failed")
-        said = self.doing if is_step else self.message  # what follows has names of clouds and regions
+        said = (
+            self.doing if is_step else self.message
+        )  # the rest names clouds and regions, which may look like the object
         if action in self.message or (called and re.search(rf"(?<!\w){re.escape(called)}(?!\w)", said)):
             return
         if is_step and not self.reading:  # the action itself
@@ -47,13 +50,13 @@ class CloudmeshError(Exception):
 
 
 class UsageError(CloudmeshError):
-    """The words of a command cannot be understood or do not fit; nothing was done."""
+    """A command line is not valid; nothing was done."""
 
     exit_status = 2
 
 
 class RefusedError(CloudmeshError):
-    """A command was refused before anything was sent to the cloud: nothing was done."""
+    """A command was refused before anything was sent to the cloud; nothing was done."""
 
 
 class ConfigError(CloudmeshError):
@@ -63,7 +66,7 @@ class ConfigError(CloudmeshError):
 
 
 class CloudError(CloudmeshError):
-    """A cloud refused or could not be reached."""
+    """A cloud refused a request or could not be reached."""
 
 
 class CredentialsError(CloudError):
@@ -71,7 +74,7 @@ class CredentialsError(CloudError):
 
 
 class PermissionDeniedError(CloudError):
-    """The keys are good but may not do this (EC2: UnauthorizedOperation)."""
+    """The keys are valid but lack a permission (EC2: UnauthorizedOperation)."""
 
 
 class NotFoundError(CloudError):
@@ -88,26 +91,26 @@ class MissingError(NotFoundError):
 
 
 class NotListedError(NotFoundError):
-    """A command made the object a moment ago, and the cloud does not list it yet: that says nothing about it."""
+    """A command just created the object, and the cloud does not list it yet: it may still exist."""
 
 
-class UnsureError(CloudError):
-    """A change was sent and its answer did not come: it may have been done all the same."""
+class OutcomeUnknownError(CloudError):
+    """A change was sent, but its answer did not arrive: the outcome is unknown."""
 
 
-class UntoldError(UnsureError):
-    """Nothing tells whether a change was done, now or later."""
+class UnknowableError(OutcomeUnknownError):
+    """The outcome is unknown, and no probe can find it out, now or later."""
 
 
-class InVainError(CloudError):
-    """It was found out that a change was done, and is of no use."""
+class UnusableError(CloudError):
+    """A probe found that a change was done, but its result is unusable."""
 
 
 class TransientError(CloudError):
-    """Throttled, overloaded, timed out or cut off: the same read may succeed when repeated."""
+    """Throttled, overloaded, timed out or cut off: the same read may succeed if it is repeated."""
 
     brief = ""
-    """Which of these, in a word or two."""
+    """The reason in a word or two."""
 
 
 class CacheError(CloudmeshError):
@@ -115,15 +118,15 @@ class CacheError(CloudmeshError):
 
 
 class CacheLostError(CacheError):
-    """The server cannot be reached now, and may be later."""
+    """The server cannot be reached now; it may be reachable later."""
 
 
 class Cancelled(Exception):
-    """Work was stopped because the user cancelled it."""
+    """The user cancelled the work."""
 
 
 def bug(what: str, error: BaseException | str) -> CloudmeshError:
-    """Return the sentence that a user gets for a bug: an exception or its name; the log gets its traceback."""
+    """Return the error to show for a bug: an exception or its name. The traceback belongs in the log."""
     name = error if isinstance(error, str) else type(error).__name__
     message = f"{what} failed: {name}. This is a bug in cloudmesh-tui."
     return CloudmeshError(message, "Run with --log-file FILE and report it.")

@@ -18,21 +18,21 @@ from backend.text import printable
 
 
 def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
-    """Write `rows` to a new file for its owner alone, as CSV or JSON as the suffix of `path` says.
+    """Write `rows` to a new file that only its owner may read; the suffix of `path` selects CSV or JSON.
 
-    Raises UsageError when it says neither, RefusedError when the file exists or cannot be made, and CloudmeshError
-    when it cannot be written. A file that is not whole is removed.
+    Raises UsageError for another suffix, RefusedError if the file exists or cannot be created, and CloudmeshError if
+    it cannot be written. An incomplete file is removed.
     """
     check(path)
     write_to = {".csv": _csv, ".json": _json}[path.suffix.lower()]
     try:
-        # Names, tags and addresses are nobody else's business, whatever the umask says.
+        # Names, tags and addresses are private, whatever the umask is.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:  # since it was looked for
+    except FileExistsError:  # created since `check`
         raise _exists(path) from None
     except FileNotFoundError:
         raise RefusedError(
-            f"{path} cannot be written: there is no folder {path.parent}.", "Make it, or choose another file."
+            f"{path} cannot be written: there is no folder {path.parent}.", "Create it, or choose another file."
         ) from None
     except (OSError, ValueError) as error:
         raise RefusedError(f"{path} cannot be written: {_reason(error)}.", "Choose another file.") from None
@@ -40,7 +40,7 @@ def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             write_to(kind, rows, file)
             file.flush()
-            os.fsync(file.fileno())  # a network's disk may say only now that it is full
+            os.fsync(file.fileno())  # a network disk may report only now that it is full
     except OSError as error:
         _remove(path)
         raise CloudmeshError(
@@ -52,7 +52,7 @@ def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Raise what `write` would raise for a name that does not serve, before anything is fetched to be written."""
+    """Raise what `write` would raise for this path; call it before fetching the rows."""
     if path.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{path} is neither a .csv nor a .json file.", "Choose a name that ends in .csv or .json.")
     if os.path.lexists(path):
@@ -60,23 +60,23 @@ def check(path: Path) -> None:
 
 
 def _exists(path: Path) -> RefusedError:
-    return RefusedError(f"{path} exists already and is not overwritten.", "Move it away, or choose another file.")
+    return RefusedError(f"{path} exists already and is not overwritten.", "Move it, or choose another file.")
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # what went wrong first is what is told
+    with suppress(OSError):  # report the first error, not this one
         path.unlink()
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "no file can be called that"
+    return (error.strerror if isinstance(error, OSError) else None) or "a file cannot have that name"
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
 def _json(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
-    """Write what `KIND list --json` prints: an array, an object a line, all in printable ASCII."""
+    """Write what `KIND list --json` prints: an array with one object on each line, in printable ASCII."""
     separator = "[\n"
     for row in rows:
         file.write(separator + json.dumps(as_object(kind, row), default=plain_or_text))
@@ -88,16 +88,16 @@ def _json(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
 
 
 def _csv(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
-    """Write RFC 4180: a header of column names, then a line a row."""
+    """Write RFC 4180: a header of column names, then one line for each row."""
     writer = csv.writer(file)
     writer.writerow(kind.index)
     writer.writerows([_cell(value, column) for column, value in kind.cells(row)] for row in rows)
 
 
 def _cell(value: Any, column: Column) -> Any:
-    """Return what stands for `value`: text on one line that no spreadsheet computes, numbers as they are.
+    """Return the CSV cell of `value`: one line of text that no spreadsheet evaluates, or a number.
 
-    Entries of a list and tags are joined by commas, as tables show them; JSON has them one by one.
+    Lists and tags are joined by commas, as in tables; JSON keeps their entries apart.
     """
     if value is None:
         return ""
@@ -114,6 +114,6 @@ def _cell(value: Any, column: Column) -> Any:
 
 _LEADER = "[=+\\-@＝＋－＠]"
 _FORMULA = re.compile(rf"[\s\0-\x1f\x7f-\x9f\"]*{_LEADER}|[\t\r\n]")
-"""How text begins that a spreadsheet may take for a formula; an apostrophe in front makes it text to all of them."""
+"""The start of a text that a spreadsheet may evaluate; an apostrophe in front prevents that in all of them."""
 _NEXT_CELL = re.compile(rf"(;[\s\";]*)(?={_LEADER})")
-"""The same in the middle of a text: half of Europe's spreadsheets begin another cell at a semicolon."""
+"""The same after a semicolon, which separates cells in many European spreadsheets."""

@@ -1,4 +1,4 @@
-"""Keeps private keys: one file each, mode 0600 in a 0700 folder, there whole or not at all, never over another."""
+"""Keeps private keys: one file each, mode 0600 in a 0700 folder, complete or absent, never overwriting a file."""
 
 import os
 import stat
@@ -15,24 +15,24 @@ from backend.kinds.model import Scope
 
 
 def folder(home: Path) -> Path:
-    """Return where all private keys are kept, unless the user names another place."""
+    """Return the folder of all private keys, unless the user names another file."""
     return home / "keys"
 
 
-def place(home: Path, scope: Scope, name: str) -> Path:
-    """Return where the private key of keypair `name` is kept; percent-encoded, so that any name is one file."""
+def path_of(home: Path, scope: Scope, name: str) -> Path:
+    """Return the path of the private key of keypair `name`; percent-encoded, so that any name is a file name."""
     return folder(home) / scope.cloud / scope.region / f"{quote(name, safe=' @+=,')}.pem"
 
 
 @contextmanager
 def reserved(path: Path, top: Path | None = None) -> Iterator[IO[str]]:
-    """Take the name of the key file before the cloud makes the key, so that a key is never made that cannot be saved.
+    """Reserve the key file before the cloud creates the key, so that every key that is created can be saved.
 
-    What the block writes is in the file when the block has ended, all at once; until then the file is empty, and when
-    the block fails it is removed again. The folders from `top` on are closed to everybody else.
+    The file is empty until the block ends; then it holds, at once, all that the block wrote. If the block fails, the
+    file is removed. The folders from `top` on are made private.
 
-    Raises RefusedError when the file exists or cannot be made, and CloudmeshError when it cannot be written after the
-    cloud has made the key.
+    Raises RefusedError if the file exists or cannot be created, and CloudmeshError if it cannot be written after the
+    cloud has created the key.
     """
     handle, draft = _reserve(path, top)
     try:
@@ -41,9 +41,9 @@ def reserved(path: Path, top: Path | None = None) -> Iterator[IO[str]]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        with suppress(OSError):  # not every disk can
+        with suppress(OSError):  # not every file system supports it
             _write_out(path.parent)
-    except OSError as error:  # of the file: the cloud's failures are CloudErrors
+    except OSError as error:  # from the file: failures of the cloud are CloudErrors
         _remove(path, draft)
         raise CloudmeshError(
             f"The private key could not be saved to {path}: {_reason(error)}. The keypair was created all the same.",
@@ -55,12 +55,12 @@ def reserved(path: Path, top: Path | None = None) -> Iterator[IO[str]]:
 
 
 def is_saved(path: Path) -> bool:
-    """Return whether a private key is in a file, not only its name reserved."""
+    """Return whether a file holds a private key, and is not only reserved."""
     return _is_file(path) and path.stat().st_size > 0
 
 
 def give_up(path: Path) -> None:
-    """Remove the empty file that a process which was killed had reserved; anything else stays."""
+    """Remove the empty file that a killed process had reserved; keep anything else."""
     with suppress(OSError):
         if _is_file(path) and not path.stat().st_size:
             path.unlink()
@@ -71,7 +71,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _reserve(path: Path, top: Path | None) -> tuple[int, Path]:
-    """Create the empty key file, and beside it the one that will take its place; return that, open, and its path."""
+    """Create the empty key file and, next to it, the draft that will replace it; return the open draft and its path."""
     taken = False
     try:
         make_private(path.parent)
@@ -93,20 +93,20 @@ def _reserve(path: Path, top: Path | None) -> tuple[int, Path]:
 
 
 def _exists(path: Path) -> RefusedError:
-    cure = "Move it away, or choose another file with --to FILE."
+    cure = "Move it, or choose another file with --to FILE."
     with suppress(OSError):
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and not found.st_size:
             cure = (
-                "It is empty: another keypair create runs now, or was killed before it had the key. "
-                "Remove it if none runs, or choose another file with --to FILE."
+                "It is empty: another `keypair create` is running, or was killed before it had the key. "
+                "If none is running, remove the file; or choose another file with --to FILE."
             )
     return RefusedError(f"{path} exists already and is not overwritten; no keypair was created.", cure)
 
 
-def _write_out(place: Path) -> None:
-    """Have the names in a folder written to the disk."""
-    handle = os.open(place, os.O_RDONLY)
+def _write_out(parent: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    handle = os.open(parent, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -119,4 +119,4 @@ def _remove(*paths: Path) -> None:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "no file can be called that"
+    return (error.strerror if isinstance(error, OSError) else None) or "a file cannot have that name"

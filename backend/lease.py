@@ -1,4 +1,4 @@
-"""Lets one refresh of a kind run at a time, of whatever process: the others wait for what it finds."""
+"""Lets one refresh of a kind run at a time, across all processes; the others wait for its result."""
 
 import os
 import re
@@ -19,43 +19,43 @@ from backend.kinds.model import Kind, Scope
 if TYPE_CHECKING:
     from backend.cache import Cache
 
-LOOK_EVERY = 0.25
-"""Seconds between looks at whether the refresh that is waited for has ended."""
+POLL_EVERY = 0.25
+"""Seconds between polls for the end of another process's refresh."""
 
-_LOST = "Another refresh has taken its place."
+_LOST = "Another refresh has taken the lease."
 
 _PROCESS = re.compile(r"[1-9][0-9]{0,8}")
-"""What may be the number of a process."""
+"""The pattern of a process id."""
 
 _live: set[str] = set()
-"""The leases that this process has and keeps."""
+"""The leases that this process holds and renews."""
 
 
-class BegunAnew(Exception):
-    """A refresh cannot rely on what it has done: it lost its lease, or the server may have lost what it wrote."""
+class RestartNeeded(Exception):
+    """A refresh must restart: it lost its lease, or the server may have lost what it wrote."""
 
 
 class Lease:
-    """The right to refresh a kind, which lasts until `end`; a thread keeps it while a page is waited for.
+    """The right to refresh a kind until `end`. A thread renews it while the refresh waits for a page.
 
-    It runs out by itself when its process is killed or cut off. A refresh that lost it restarts: another may have
-    listed since what this one never saw.
+    It expires if its process is killed or cut off. A refresh that lost its lease restarts: another refresh may have
+    written a newer listing.
     """
 
     def __init__(self, cache: "Cache", kind: Kind, scope: Scope, record: RefreshRecord) -> None:
         self.record = record
-        """As it was when it began, with the figures of the last listing."""
+        """The record at the start of the refresh, with the figures of the last listing."""
         self._cache, self._kind, self._scope = cache, kind, scope
         self._lost = False
         self._ended = threading.Event()
         self._kept = time.time()
-        # Of kinds whose batches do not wait for the disk a server that is killed forgets some that it has confirmed.
+        # Vast kinds do not wait for the disk: a killed server loses some of the batches that it acknowledged.
         self._server = cache.store.server() if kind.vast else None
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     def _keep(self) -> None:
         while not self._ended.wait(self._cache.refreshes.lease_seconds / 6) and not self._lost:
-            with suppress(CacheError):  # the refresh itself will say so
+            with suppress(CacheError):  # the refresh itself will report it
                 self._renew()
 
     def _renew(self, *, on_disk: bool = False) -> None:
@@ -64,43 +64,43 @@ class Lease:
         self._kept = time.time()
 
     def hold(self) -> None:
-        """Raise BegunAnew where another has it; it is asked where this process seems to have slept."""
+        """Raise RestartNeeded if another refresh has the lease; ask the server only if this process may have slept."""
         if (
             abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2
         ):  # the wall's clock: others stop in sleep
             self._renew()
         if self._lost:
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
 
     def note(self, entry: RefreshRecord) -> None:
-        """Write how far the refresh has come. Raises BegunAnew."""
+        """Write the progress of the refresh. Raises RestartNeeded."""
         if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
         self._kept = time.time()
 
     def secure(self) -> None:
-        """See to it that all that was written is on disk, and that the lease is still ours. Raises BegunAnew."""
+        """Wait until all writes are on disk, and check that the lease is still ours. Raises RestartNeeded."""
         self._renew(on_disk=True)
         self.hold()
         if self._server is not None and self._server != self._cache.store.server():
-            raise BegunAnew("The cache's server was restarted, and may have lost some of it.")
+            raise RestartNeeded("The cache's server was restarted and may have lost some rows.")
 
     def end(self, entry: RefreshRecord) -> None:
-        """Write how it ended, and let others refresh. Raises BegunAnew."""
+        """Write how the refresh ended, and release the lease. Raises RestartNeeded."""
         self._ended.set()
         _live.discard(self.record.lease)
         entry = replace(entry, batch=0, lease="", lease_by="")
         if not self._cache.refreshes.write(self._kind, self._scope, entry, self.record.lease):
-            raise BegunAnew(_LOST)
+            raise RestartNeeded(_LOST)
 
 
 def take(
     cache: "Cache", kind: Kind, scope: Scope, check: Callable[[], None], waits: Callable[[RefreshRecord], object]
 ) -> Lease | RefreshRecord:
-    """Return the lease of a kind, or, where another refresh had it and has ended well, what that has found.
+    """Return the lease of a kind; or, if another refresh held it and succeeded, the record of that refresh.
 
-    While another has it `waits` gets its record at each look. Where that fails, is cancelled or is not heard of any
-    more, the lease is taken.
+    While another refresh holds the lease, `waits` gets its record at each poll. If that refresh fails, is cancelled or
+    stops renewing the lease, this call takes it.
     """
     name, by = uuid4().hex, f"{here()}:{os.getpid()}"
     _live.add(name)
@@ -110,7 +110,7 @@ def take(
         while taken is None:
             waits(seen)
             check()
-            threading.Event().wait(LOOK_EVERY)
+            threading.Event().wait(POLL_EVERY)
             found = cache.refreshes.of(kind, scope)
             if found.finished != seen.finished:
                 _live.discard(name)
@@ -124,7 +124,7 @@ def take(
 
 
 def here() -> str:
-    """Return what names the processes of this machine, since it was started: containers count theirs from 1 each."""
+    """Return the name of this machine, boot and container: each container has process ids of its own."""
     parts = [socket.gethostname()]
     with suppress(OSError):  # other systems have no containers
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text()[:8], os.readlink("/proc/self/ns/pid")]
@@ -132,9 +132,9 @@ def here() -> str:
 
 
 def _is_dead(record: RefreshRecord) -> bool:
-    """Return whether the process that has the lease is known to have ended; wrongly so, it would only list as well."""
-    place, _, number = record.lease_by.rpartition(":")
-    if place != here() or not _PROCESS.fullmatch(number):
+    """Return whether the process that holds the lease has surely ended. A wrong answer only costs a second listing."""
+    host, _, number = record.lease_by.rpartition(":")
+    if host != here() or not _PROCESS.fullmatch(number):
         return False
     if int(number) == os.getpid():
         return record.lease not in _live
@@ -142,6 +142,6 @@ def _is_dead(record: RefreshRecord) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's
+    except OSError:  # it belongs to another user
         return False
     return False

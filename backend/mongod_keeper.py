@@ -1,7 +1,7 @@
-"""The process that keeps the private mongod running while a dashboard uses it, and stops it after the last one.
+"""The keeper: a process that keeps the private mongod running while dashboards use it, and stops it after the last one.
 
-It is run as a file with `python -I -S`, and imports the standard library alone, so that it starts at once and stays
-small. How the three lock files work together is told in backend.mongod.
+It runs as a file with `python -I -S` and imports only the standard library, so that it starts at once and stays small.
+backend.mongod explains the three lock files.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from collections.abc import Callable
 from types import FrameType
 
 TICK = 0.25
-"""Seconds between two looks at whether anybody is left."""
+"""Seconds between checks whether any user is left."""
 RESTARTS = 3
 WINDOW = 60.0
-"""A mongod that ends more than RESTARTS times within WINDOW seconds is left alone."""
+"""A mongod that ends more than RESTARTS times within WINDOW seconds is not restarted."""
 GRACE = 10.0
-"""Seconds a mongod gets to end by itself before it is killed."""
+"""Seconds that a mongod gets to shut down before it is killed."""
 LOG_BYTES = 8 << 20
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take an exclusive lock if nobody holds one."""
+    """Take an exclusive lock if the file is not locked; return whether that worked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,7 +36,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def accepts(path: str) -> bool:
-    """Tell whether a server listens on a socket."""
+    """Return whether a server listens on a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -47,7 +47,7 @@ def accepts(path: str) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """The words a process was started with; empty where it is gone."""
+    """Return the command line of a process; "" if it is gone."""
     if os.path.exists("/proc/self/cmdline"):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -59,25 +59,25 @@ def command_line(pid: int) -> str:
 
 
 def dies_with(parent: int) -> Callable[[], None]:
-    """Make what a child runs before exec: the kernel ends it when its keeper is killed (Linux only)."""
+    """Return a function for a child to run before exec: the kernel ends it if its keeper is killed (Linux only)."""
     prctl = None
     if sys.platform == "linux":
         with contextlib.suppress(ImportError, OSError, AttributeError):
-            import ctypes  # here: a Python may have been built without it
+            import ctypes  # imported here: some builds of Python lack it
 
             prctl = ctypes.CDLL(None).prctl  # looked up here: nothing may be loaded between fork and exec
 
     def before_exec() -> None:
         if prctl is not None:
             prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-            if os.getppid() != parent:  # killed before the call
+            if os.getppid() != parent:  # the keeper was killed before the call
                 os._exit(1)
 
     return before_exec
 
 
 class Keeper:
-    """Runs one mongod and watches it and its users, in one thread."""
+    """Runs one mongod, and watches it and its users, in one thread."""
 
     def __init__(self, folder: str, binary: str, socket_path: str) -> None:
         self._folder = folder
@@ -86,8 +86,8 @@ class Keeper:
         self._log = os.path.join(folder, "mongod.log")
         self._db = os.path.join(folder, "db")
         self._child: subprocess.Popen[bytes] | None = None
-        self._told_to_stop = False
-        # Every signal writes a byte here, so one select() waits for a child's end, for SIGTERM and for the next tick.
+        self._stopping = False
+        # Every signal writes a byte here, so that one select() waits for the child's end, SIGTERM and the next tick.
         self._bell, ring = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(ring, False)
@@ -97,25 +97,25 @@ class Keeper:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            self._told_to_stop = True
+            self._stopping = True
 
     def _wait(self, seconds: float) -> None:
         if select.select([self._bell], [], [], seconds)[0]:
             os.read(self._bell, 4096)
 
     def run(self) -> str:
-        """Keep mongod running until the last user has left, then hold start.lock; answer why it failed, if it did."""
+        """Keep mongod running until the last user has left, then hold start.lock. Return why it failed, or ""."""
         users = os.open(os.path.join(self._folder, "users.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         gate = os.open(os.path.join(self._folder, "start.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         ended: list[float] = []
         up = False
         if not self._data_is_free():
-            return "another mongod holds the data and does not end"
+            return "another mongod uses the data and does not end"
         child = self._launch()
         while True:
             self._wait(TICK if up else TICK / 5)
-            if self._told_to_stop:
-                return "its keeper was told to stop"
+            if self._stopping:
+                return "its keeper received a signal to stop"
             status = child.poll()
             if status is not None:
                 now = time.monotonic()
@@ -129,17 +129,17 @@ class Keeper:
             elif not up:
                 up = accepts(self._socket)
             elif not os.path.exists(self._socket):
-                self.end_server()  # nobody can reach it any more: the next round starts another
+                self.end_server()  # it is unreachable without its socket: the next round restarts it
             if self._last_has_left(users, gate):
                 return ""
             self._limit_log(child)
 
     def _last_has_left(self, users: int, gate: int) -> bool:
-        """Tell whether nobody uses the server; then the gate is shut, and no dashboard can come in between."""
+        """Return whether no one uses the server; then hold the gate, so that no dashboard can join."""
         if not try_lock(users):
             return False
         fcntl.flock(users, fcntl.LOCK_UN)
-        if not try_lock(gate):  # somebody is about to start: wait for the outcome, and watch the child meanwhile
+        if not try_lock(gate):  # a dashboard is starting: keep watching the child until that has ended
             return False
         if try_lock(users):
             return True
@@ -147,7 +147,7 @@ class Keeper:
         return False
 
     def _data_is_free(self) -> bool:
-        """Wait for a mongod whose keeper was killed: it may be writing its last checkpoint. In the end kill it."""
+        """Wait for a mongod whose keeper was killed: it may be writing its last checkpoint. Kill it after GRACE."""
         path = os.path.join(self._db, "mongod.lock")
         began = time.monotonic()
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -170,10 +170,10 @@ class Keeper:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._socket)  # left by a kill -9
+            os.unlink(self._socket)  # a kill -9 leaves it
         words = [self._binary, "--bind_ip", self._socket, "--nounixsocket", "--replSet", "cm", "--oplogSize", "50"]
         words += ["--wiredTigerCacheSizeGB", "0.25", "--dbpath", self._db, "--logpath", self._log, "--logappend"]
-        # The journal takes 300 MB by default, and 16 this way, at the same speed: most of it is room set aside.
+        # By default the journal preallocates 300 MB; this way it takes 16 MB, at the same speed.
         words += ["--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)"]
         words += ["--quiet", "--logRotate", "reopen", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         # This process has one thread, so a function between fork and exec is safe.
@@ -184,10 +184,10 @@ class Keeper:
         with contextlib.suppress(OSError):
             if os.path.getsize(self._log) > LOG_BYTES:
                 os.replace(self._log, self._log + ".1")
-                child.send_signal(signal.SIGUSR1)  # mongod opens its log again
+                child.send_signal(signal.SIGUSR1)  # mongod reopens its log
 
     def end_server(self) -> None:
-        """End mongod: politely, then not."""
+        """End mongod: by SIGTERM, then by SIGKILL."""
         if self._child is None:
             return
         if self._child.poll() is None:
@@ -200,7 +200,7 @@ class Keeper:
         self._child.wait()
 
     def clean_up(self, reason: str) -> None:
-        """Leave no socket behind, nor its folder where that is a temporary one; leave a reason if there is one."""
+        """Remove the socket, and its folder if that is a temporary one; write the reason of a failure."""
         with contextlib.suppress(OSError):
             os.unlink(self._socket)
         if os.path.dirname(self._socket) != self._folder:
@@ -212,9 +212,9 @@ class Keeper:
 
 
 def main(lock: int, folder: str, binary: str, socket_path: str) -> None:
-    """Keep the server; `lock` is keeper.lock, already held, handed over by the dashboard that starts us."""
+    """Run the keeper; `lock` is keeper.lock, locked by the dashboard that starts us and handed over."""
     if os.fork():
-        os._exit(0)  # the dashboard reaps this one at once, so the keeper is never a zombie of it
+        os._exit(0)  # the dashboard waits for this process, so the keeper never becomes its zombie
     os.umask(0o077)
     os.chdir("/")
     keeper = Keeper(folder, binary, socket_path)
@@ -224,7 +224,7 @@ def main(lock: int, folder: str, binary: str, socket_path: str) -> None:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     keeper.end_server()
     keeper.clean_up(reason)
-    os.close(lock)  # before start.lock, which ends with the process: whoever waits for that one then finds no keeper
+    os.close(lock)  # before start.lock, which the exit releases: a waiting dashboard then finds no keeper
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads YAML whose every scalar is text, and says where it is broken without quoting what stands there."""
+"""Reads YAML with every scalar as text. Its errors give the position, and never quote the content."""
 
 import re
 from typing import Any
@@ -9,16 +9,16 @@ from yaml.reader import ReaderError
 
 
 class NotYAMLError(Exception):
-    """The text is no YAML; the message is "line 3, column 5: the rule that was broken"."""
+    """The text is not YAML; the message is "line 3, column 5: the broken rule"."""
 
 
 def load(text: str) -> Any:
-    """Return the mappings, lists, texts and Nones that `text` stands for; raises NotYAMLError."""
+    """Return `text` as mappings, lists, texts and None. Raises NotYAMLError."""
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that knows even less
+        return yaml.load(text, _Loader)  # noqa: S506 - a restricted SafeLoader
     except yaml.YAMLError as error:
-        place, problem = _explained(error, text)
-        raise NotYAMLError(f"{place}: {problem}") from None
+        position, problem = _explained(error, text)
+        raise NotYAMLError(f"{position}: {problem}") from None
 
 
 _RESOLVED = {  # empty values are None, and `<<` merges
@@ -33,10 +33,10 @@ _MADE = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads every scalar as the text that stands there, and refuses a key that stands twice.
+    """Reads every scalar as text, and refuses duplicate keys.
 
-    YAML 1.1 would make 83 of the name 0123, an octal number of an account id, and True of a cloud called `on`. What
-    is to be a number or a switch is said by the key, not by the looks of its value.
+    YAML 1.1 would read the name 0123 as 83, an account id as an octal number, and a cloud called `on` as True. Here the
+    key decides the type, not the form of the value.
     """
 
     yaml_implicit_resolvers = _RESOLVED
@@ -47,23 +47,25 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise ComposerError(problem="this key stands here already", problem_mark=key.start_mark)
+                raise ComposerError(problem="this key is here already", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return node
 
 
 def _explained(error: yaml.YAMLError, text: str) -> tuple[str, str]:
-    """Return the place and the rule that was broken, and nothing that stands there: it may be a key."""
-    if isinstance(error, ReaderError):  # the one that has no mark
+    """Return the position and the broken rule, but nothing of the content: it may be a secret key."""
+    if isinstance(error, ReaderError):  # the only error without a mark
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         return f"line {line}, column {column}", "it holds a control character"
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
-    return place, re.sub(r"'([^']*)'|\"([^\"]*)\"", _unquoted, getattr(error, "problem", None) or "it cannot be parsed")
+    position = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
+    return position, re.sub(
+        r"'([^']*)'|\"([^\"]*)\"", _unquoted, getattr(error, "problem", None) or "it cannot be parsed"
+    )
 
 
 def _unquoted(quoted: re.Match[str]) -> str:
-    """Return what the parser quotes when it is one character or the name of a token, else "…"."""
+    """Return the quoted text if it is one character or the name of a token, else "…"."""
     inside = quoted[1] or quoted[2] or ""
     return quoted[0] if len(inside) <= 2 or inside.startswith("<") else "…"

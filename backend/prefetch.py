@@ -1,4 +1,4 @@
-"""Prefetches: works on the next of something on a thread while the last one is used."""
+"""Prefetches: a thread produces the next item while the caller uses the last one."""
 
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -9,8 +9,8 @@ from backend.callbacks import ignore
 
 T = TypeVar("T")
 
-LOOK = 0.1
-"""Seconds between two calls of `check` while there is nothing yet."""
+CHECK_EVERY = 0.1
+"""Seconds between calls of `check` while the next item is not ready."""
 
 
 class _Ended(Generic[T]):
@@ -19,11 +19,10 @@ class _Ended(Generic[T]):
 
 
 def prefetch(source: Iterable[T], check: Callable[[], None] = ignore) -> Generator[T, None, None]:
-    """Yield what `source` yields, and raise what it raises, while a thread of its own works on the next one.
+    """Yield what `source` yields, and raise what it raises, while a thread produces the next item.
 
-    Never more than one is ready and waiting. `check` is called while the next one is waited for, and ends that by what
-    it raises. The thread is a daemon: a caller that stops early, or quits, does not wait for it. It ends with the one
-    that it works on.
+    At most one item is ready in advance. `check` is called while the caller waits, and may end the wait by raising.
+    The thread is a daemon, so a caller that stops early does not wait for it; it ends after its current item.
     """
     ready: SimpleQueue[T | _Ended[T]] = SimpleQueue()
     wanted = threading.Semaphore(0)
@@ -37,14 +36,14 @@ def prefetch(source: Iterable[T], check: Callable[[], None] = ignore) -> Generat
                 wanted.acquire()
                 if stopped:
                     return
-        except BaseException as raised:  # noqa: BLE001 - raised where it is waited for
+        except BaseException as raised:  # noqa: BLE001 - raised in the thread that waits
             error = raised
         ready.put(_Ended(error))
 
     def following() -> T | _Ended[T]:
         while True:
             try:
-                return ready.get(timeout=LOOK)
+                return ready.get(timeout=CHECK_EVERY)
             except Empty:
                 check()
 

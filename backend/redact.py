@@ -1,4 +1,4 @@
-"""The one boundary at which secrets are taken out of text: every log line and every error passes through `redacted`."""
+"""Removes secrets from text. Every log line and every error passes through `redacted`."""
 
 import base64
 import re
@@ -11,27 +11,27 @@ from backend.providers.registry import PROVIDERS
 HIDDEN = "***"
 
 SHORTEST = 6
-"""Characters of a secret that is looked for: a shorter one stands by chance in half of all sentences."""
+"""The least characters of a secret to redact: a shorter one would match parts of ordinary sentences."""
 
 _WORD = 8
-"""Characters from which one is found inside of words too."""
+"""The least characters of a secret that is redacted within words too."""
 
 _PLAIN = frozenset({"embedded", "memory"})
-"""What mongodb.uri may say that is kept like a secret and is none."""
+"""Values of mongodb.uri that are kept in a Secret but are not secret."""
 
 KEY_VARIABLES = (
     "AWS_SECURITY_TOKEN",
     *(name for entry in PROVIDERS.values() for pair in entry.credentials.items() for name in pair),
 )
-"""The environment variables that hold keys: those that a provider takes, and names that people give them."""
+"""The environment variables that hold keys: those of the providers, and other common names."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 _known: dict[str, re.Pattern[str]] = {}
-"""The secrets of this process. They are as many as its configuration has, and stay: what was one may still be told."""
+"""The patterns of this process's secrets. They are few and are never removed: an old secret may still be logged."""
 
 
 def know(secret: str) -> None:
-    """Take a secret out of everything from now on; of an address, its user and password and what its query hides."""
+    """Redact a secret from now on; of a URL, its user, its password and the secrets in its query."""
     if "://" in secret:
         for part in _hidden_in(secret):
             know(part)
@@ -40,7 +40,7 @@ def know(secret: str) -> None:
 
 
 def know_environment(environ: Mapping[str, str]) -> None:
-    """Know the keys and the proxies' passwords of the environment, whether or not anything uses them."""
+    """Redact the keys and the proxy passwords in the environment from now on, used or not."""
     for name in KEY_VARIABLES:
         know(environ.get(name, ""))
     for name, value in environ.items():
@@ -49,21 +49,21 @@ def know_environment(environ: Mapping[str, str]) -> None:
 
 
 def redacted(text: str) -> str:
-    """Return `text` with *** in the place of every secret that is known, and of whatever looks like one.
+    """Return `text` with *** for every known secret, and for everything that looks like a secret.
 
-    A secret is found as it is, percent-encoded, with the escapes of JSON, Python and XML, in base64 and in hexadecimal.
-    Access key ids are hidden too: with one, anybody can ask AWS whose account it is.
+    A secret is also found percent-encoded, with the escapes of JSON, Python and XML, in base64 and in hexadecimal.
+    Access key ids are redacted too: with one, anybody can ask AWS for its account.
     """
     for pattern in tuple(_known.values()):
         text = pattern.sub(HIDDEN, text)
-    for pattern, instead in _LOOKS:
+    for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text
 
 
-# --- what looks like a secret ----------------------------------------------------------------------------------------
+# --- patterns of secrets ---------------------------------------------------------------------------------------------
 
-# A stranger's text must not take minutes: what a pattern has looked through it takes, or its length is bounded.
+# Hostile text must not take minutes: a pattern consumes what it has searched, or its length is bounded.
 _NAMES = (
     r"x-amz-security-token|x-amz-signature|x-amz-credential|signature|credential"
     r"|(?:aws_?|ec2_)?(?:secret_?)?access_?key(?:_?id)?|(?:aws_?|ec2_)?secret_?key"
@@ -78,9 +78,9 @@ def _without_user(address: re.Match[str]) -> str:
     return f"://{HIDDEN}@{host}" if at else address[0]
 
 
-_LOOKS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
-        # Cut off, it is what is written in its letters, whatever its line ends have been made into.
+        # A key that is cut off ends with the last of its characters; line ends may be escaped in any way.
         re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
             r"(?:(?:(?!-----BEGIN ).){0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[-\w+/=\s\\\u2400-\u2426]*)",
@@ -103,7 +103,7 @@ _LOOKS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
 
 
 def _hidden_in(url: str) -> Iterator[str]:
-    """Yield what is secret in an address, as it stands there and decoded."""
+    """Yield the secrets in a URL, as written and decoded."""
     userinfo, at, _ = url.partition("://")[2].rpartition("@")
     if at:
         _, _, password = userinfo.partition(":")
@@ -129,7 +129,7 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 
 def _base64(data: bytes, before: int) -> str:
-    """Return what of `data` in base64 does not hang on its neighbours, when so many bytes stand before it."""
+    """Return the part of `data` in base64 that does not depend on its neighbours, with `before` bytes before it."""
     first = -(-before * 8 // 6)
     last = (before + len(data)) * 8 // 6
     return base64.b64encode(bytes(before) + data).decode()[first:last]
@@ -137,13 +137,13 @@ def _base64(data: bytes, before: int) -> str:
 
 @cache
 def _character(char: str) -> str:
-    """Return a pattern of all that a character of a secret may have become."""
+    """Return a pattern of all escaped forms of a character."""
     if char.isascii() and char.isalnum():
         return char
     code = ord(char)
     percent = "".join(f"%(?:25)?{byte:02x}" for byte in char.encode(errors="surrogatepass"))
     forms = [rf"&(?:#0*{code}|#x0*{code:x}|{_ENTITIES.get(char, '-')});", rf"\\u0*{code:x}", rf"\\x{code:02x}", percent]
-    # The longest first: an & may be the beginning of &amp;.
+    # The longest first: & may be the start of &amp;.
     return f"(?:(?i:{'|'.join(forms)})|\\\\?{re.escape(char)}{'|[+]' if char == ' ' else ''})"
 
 

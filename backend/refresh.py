@@ -1,4 +1,4 @@
-"""Refreshes one kind: provider to cache, page by page, never showing less than was known."""
+"""Refreshes one kind: provider to cache, page by page. Old rows stay until the listing is complete."""
 
 import queue
 import threading
@@ -13,7 +13,7 @@ from backend.cache import RefreshRecord
 from backend.callbacks import ignore
 from backend.errors import CacheError, Cancelled, CloudmeshError
 from backend.kinds.model import Kind, Scope
-from backend.lease import BegunAnew, Lease, take
+from backend.lease import Lease, RestartNeeded, take
 from backend.lifecycle import STATE_DELAY, flight_of, settle
 from backend.prefetch import prefetch
 from backend.providers.protocol import Provider, Waiting
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from backend.cache import Cache
 
 CANCELLED = "Cancelled."
-"""What the record of a refresh that the user cancelled has as its error."""
+"""The error in the record of a refresh that the user cancelled."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a refresh has come: rows and pages so far, and the count of the last one as an estimate (0: unknown)."""
+    """The progress of a refresh: rows and pages so far, and the last count as an estimate (0: unknown)."""
 
     kind: str
     rows: int
@@ -35,12 +35,12 @@ class Progress:
     estimate: int
     seconds: float
     elsewhere: bool = False
-    """Another dashboard or run lists it, and is waited for."""
+    """Another dashboard or run lists it; this refresh waits for its result."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a refresh found; `error` is the sentence of why it failed, and then the rest counts what it got done."""
+    """The result of a refresh. If it failed, `error` says why, and the other fields count what was done before."""
 
     cloud: str
     region: str
@@ -52,7 +52,7 @@ class Difference:
     seconds: float = 0.0
     error: str | None = None
     shared: bool = False
-    """It is what another refresh has found, which was under way."""
+    """It is the result of another refresh that was already under way."""
 
     def as_object(self) -> dict[str, Any]:
         """Return the object that `--refresh --json` prints."""
@@ -72,9 +72,9 @@ def refresh(
 ) -> Difference:
     """List one kind of a cloud into the cache and return the difference.
 
-    Rows are written as their page arrives; rows that are gone are removed only when the whole listing has come. A
-    refresh that fails or is cancelled leaves the old rows, notes why, and raises what ended it. While another refresh
-    of the kind is under way, in any process, that is waited for, and its difference returned.
+    Rows are written as their page arrives; rows that are gone are removed only after a complete listing. A refresh that
+    fails or is cancelled keeps the old rows, records why, and raises. If another refresh of the kind is under way, in
+    any process, this one waits for it and returns its difference.
     """
     began = time.monotonic()
 
@@ -86,7 +86,7 @@ def refresh(
         if isinstance(taken, RefreshRecord):
             figures = {name: getattr(taken, name) for name in _FIGURES}
             return Difference(scope.cloud, scope.region, kind.name, **figures, shared=True)
-        with suppress(BegunAnew):
+        with suppress(RestartNeeded):
             done = _listed(kind, provider, cache, scope, lease=taken, check=check, progress=progress)
             break
     if kind.has_flights:
@@ -95,7 +95,7 @@ def refresh(
 
 
 _FIGURES = ("count", "added", "changed", "removed", "seconds")
-"""What a difference and the record of its listing have in common."""
+"""The fields that a difference and its record have in common."""
 
 
 def _listed(
@@ -108,9 +108,9 @@ def _listed(
     check: Callable[[], None],
     progress: Callable[[Progress], None],
 ) -> Difference:
-    """Do what `refresh` does once it has the lease. Raises BegunAnew."""
+    """Refresh with the lease. Raises RestartNeeded."""
     began = time.monotonic()
-    running = lease.record  # it keeps the figures of the last complete listing: they are what the rows' age is
+    running = lease.record  # with the figures of the last complete listing, which the rows still show
     last = running.count
     listed = added = changed = pages = 0
     try:
@@ -138,8 +138,8 @@ def _listed(
         figures = {name: getattr(done, name) for name in _FIGURES}
         ended = replace(running, finished=datetime.now(UTC), written=running.written + removed, **figures)
         lease.end(ended)
-    except BaseException as error:  # an interrupt too: a lease that nobody gives up is kept by its thread
-        with suppress(CacheError, BegunAnew):  # that the cache is lost is not why, or is told already
+    except BaseException as error:  # an interrupt too: else the thread would renew the lease for ever
+        with suppress(CacheError, RestartNeeded):  # raise the first error, not this one
             why = CANCELLED if isinstance(error, Cancelled) else str(error) or f"{type(error).__name__}."
             lease.end(replace(running, error=why))
         raise
@@ -147,7 +147,7 @@ def _listed(
 
 
 _AT_ONCE = 3
-"""Kinds refreshed side by side: the small ones are done while the images still stream."""
+"""Kinds refreshed at the same time: the small ones finish while the images still stream."""
 
 
 def refresh_many(
@@ -161,11 +161,11 @@ def refresh_many(
     waits: Callable[[Waiting], None] = ignore,
     done: Callable[[Difference], None] = ignore,
 ) -> list[Difference]:
-    """Refresh several kinds side by side and return their differences in the order of `kinds`.
+    """Refresh several kinds at the same time and return their differences in the order of `kinds`.
 
-    One that fails leaves the others refreshed; its difference says why. `progress` and `waits` are called on other
-    threads, `done` on this one. When `check`, a signal or a bug raises, the threads are told to end and are
-    waited for a half a second at most.
+    A kind that fails does not stop the others; its difference says why. `progress` and `waits` are called on other
+    threads, `done` on this one. If `check`, a signal or a bug raises, the threads are asked to end, and this function
+    waits for them for at most 0.5 s.
     """
     stop = threading.Event()
     waiting: queue.SimpleQueue[Kind] = queue.SimpleQueue()
@@ -187,11 +187,11 @@ def refresh_many(
                 results.put(refresh(kind, connect(stopped, waits), cache, scope, check=stopped, progress=progress))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
-            except BaseException as error:  # noqa: BLE001 - cancelled, or a bug: raised where it is waited for
+            except BaseException as error:  # noqa: BLE001 - cancelled, or a bug: raised in the waiting thread
                 results.put(error)
                 return
 
-    # Daemon threads: an interrupted run must not wait for a socket that says nothing.
+    # Daemon threads: an interrupted run must not wait for a silent socket.
     threads = [threading.Thread(target=work, name="refresh", daemon=True) for _ in range(min(_AT_ONCE, len(kinds)))]
     for thread in threads:
         thread.start()
@@ -213,16 +213,16 @@ def refresh_many(
     return [found[kind.name] for kind in kinds]
 
 
-# --- what a listing does not say -------------------------------------------------------------------------------------
+# --- objects that a listing may lack ---------------------------------------------------------------------------------
 
 LISTING_DELAY = 300.0
-"""Seconds after its creation for which a listing may not have an object: its absence says nothing."""
+"""Seconds after its creation in which a listing may lack an object that exists."""
 
 
 def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
-    """Return the ids of the objects whose absence from a listing says nothing.
+    """Return the ids of the objects that may exist though a listing lacks them.
 
-    A command has just made them, or has just acted on them, so that the listing may lag.
+    A command has just created them or acted on them, and the listing may lag.
     """
     now = datetime.now(UTC)
     natives = cache.rows.unlisted(kind, scope, now - timedelta(seconds=LISTING_DELAY))

@@ -1,4 +1,4 @@
-"""Holds a secret so that it cannot be printed by accident."""
+"""Holds a secret so that it is not printed by accident."""
 
 from typing import Never, Self
 
@@ -6,9 +6,9 @@ from backend import redact
 
 
 class Secret:
-    """A string that shows as `***` in repr, str, format and tracebacks; `reveal()` is the one way out.
+    """A string that shows as `***` in repr, str, format and tracebacks; only `reveal()` returns it.
 
-    From its making on it is taken out of every log line and error; see backend.redact. It is not pickled.
+    From its creation on, it is redacted in every log line and error; see backend.redact. It cannot be pickled.
     """
 
     __slots__ = ("_value",)
@@ -40,4 +40,4 @@ class Secret:
         return self
 
     def __reduce__(self) -> Never:
-        raise TypeError("A secret is not written anywhere.")
+        raise TypeError("A secret cannot be pickled.")

@@ -1,4 +1,4 @@
-"""What a command works on: the settings, one current cloud, the cache, and the way to connect to the cloud."""
+"""The session of a command: the settings, the current cloud, the cache, and how to connect to the cloud."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """What a command sets at run time; None leaves a setting as it is."""
+    """The settings that a command changes at run time; None keeps a setting."""
 
     cloud: str | None = None
-    """The name of the cloud to go on with."""
+    """The name of the new current cloud."""
     refresh: bool | None = None
 
 
 @dataclass(frozen=True)
 class Session:
-    """One cloud of the configuration, on one cache. Immutable: a changed setting makes another session."""
+    """One cloud of the configuration and one cache. Immutable: a changed setting makes a new session."""
 
     settings: Settings
     cloud: Cloud
     cache: "Cache"
     home: Path
-    """The data directory: private keys and what is remembered."""
+    """The data directory: private keys and remembered settings."""
     refresh: bool = True
-    """Whether listings fetch what is stale; see `refresh on|off`."""
+    """Whether listings refresh stale rows; see `refresh on|off`."""
     read_only: bool = False
-    """Whether the user has said, for all clouds, that nothing shall be changed."""
+    """Whether the user forbids changes in all clouds (--read-only)."""
     connector: Connect = registry.connect
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    """What ages are reckoned to."""
+    """The clock for ages."""
     backoff: tuple[float, ...] = (0.5, 2.0, 5.0)
-    """Seconds to wait before each look at the cloud again: for the outcome of a command whose answer was lost, and for
-    an object that was made a moment ago and is not listed yet."""
+    """Seconds to wait before each further probe, for the outcome of a command whose answer was lost, or for an object
+    that was just created and is not listed yet."""
 
     @property
     def scope(self) -> Scope:
-        """The cloud and region whose rows are shown."""
+        """The current cloud and region."""
         return Scope(self.cloud.name, self.cloud.region)
 
     def at(self, scope: Scope) -> "Session":
-        """Return this session in another cloud and region. Raises ConfigError where no such cloud is configured."""
+        """Return this session in another cloud and region. Raises ConfigError if no such cloud is configured."""
         if scope == self.scope:
             return self
         cloud = self.cloud if scope.cloud == self.cloud.name else cloud_named(self.settings, scope.cloud)
@@ -64,47 +64,47 @@ class Session:
 
     @property
     def fetches(self) -> bool:
-        """Whether listings fetch what is stale: refresh is on, and the cache can be written to."""
+        """Whether listings refresh stale rows: refresh is on, and the cache can be written to."""
         return self.refresh and self.cache.refusal is None
 
     @property
     def locked(self) -> bool:
-        """Whether nothing may be changed in the current cloud: by the user's word, or as it could not be journalled."""
+        """Whether changes in the current cloud are refused: by a setting, or because the journal cannot be written."""
         return self.read_only or self.cloud.read_only or self.cache.refusal is not None
 
     def has(self, what: str) -> bool:
-        """Return whether the cloud has a kind, or a capability; see ProviderEntry."""
+        """Return whether the cloud has a kind or a capability; see ProviderEntry."""
         return what in self.cloud.provider.kinds or what in self.cloud.provider.capabilities
 
     def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
-        """Return a new provider for the current cloud, for the calling thread alone; a read-only one where locked."""
+        """Return a new provider for the current cloud, for the calling thread only; read-only if `locked`."""
         return self.connector(replace(self.cloud, read_only=self.locked), check, waits)
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
-        """Return everything that the cache has of one object, for people to read; None when it is not there."""
+        """Return everything that the cache has about one object, for people to read; None if it is not there."""
         document = self.cache.rows.document(kind, self.scope, native)
         if document is None:
             return None
         shown = {name: value for name, value in document.items() if name not in _OURS}
-        for column in kind.columns:  # one that has a field of another name is called as in the table
+        for column in kind.columns:  # rename fields to the names of their columns
             if column.field in shown:
                 shown[column.name] = shown.pop(column.field)
         return shown | {"extra": self.cloud.provider.opened(kind.name, document["extra"])}
 
     def changed(self, change: SettingChange) -> "Session":
-        """Return this session with a setting changed, and all others as they are now."""
+        """Return this session with the changed settings."""
         cloud = self.cloud if change.cloud is None else cloud_named(self.settings, change.cloud)
         return replace(self, cloud=cloud, refresh=self.refresh if change.refresh is None else change.refresh)
 
 
 _OURS = frozenset({"_id", "hash", "made", "unlisted"})
-"""Fields of a document that tell nothing about its object."""
+"""Fields of a document that do not describe its object."""
 
 
 def cloud_named(settings: Settings, name: str) -> Cloud:
-    """Return the configured cloud of that name.
+    """Return the configured cloud with that name.
 
-    Raises ConfigError where there is none, with the nearest match, and where nothing names its region.
+    Raises ConfigError if there is none, with the nearest match, and if it has no region.
     """
     if name not in settings.clouds:
         match = closest(name, settings.clouds)

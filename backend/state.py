@@ -1,4 +1,4 @@
-"""Remembers between runs what the user set at run time: the current cloud and whether refresh is on."""
+"""Remembers, between runs, the settings that the user changed: the current cloud and whether refresh is on."""
 
 import fcntl
 import json
@@ -14,14 +14,14 @@ from backend.errors import ConfigError
 
 _FILE = "state.json"
 LOCK = "state.lock"
-"""Held while the file is read and written, so that of two choices made at once neither is lost."""
+"""Locked while the file is read and written, so that two simultaneous changes are both kept."""
 
 
 def recall(settings: Settings, home: Path) -> dict[str, Any]:
-    """Return {"cloud": name, "refresh": bool} as far as set for this configuration and still valid.
+    """Return {"cloud": name, "refresh": bool}, with the settings that are remembered and still valid.
 
-    A choice stands until the configuration says something else than it did then. An unreadable file counts as empty:
-    it holds conveniences, nothing that may not be lost.
+    A remembered setting is valid until the configuration changes its own value. An unreadable file counts as empty: it
+    holds nothing that must not be lost.
     """
     found = _read(home).get(_key(settings), {})
     return {
@@ -34,10 +34,10 @@ def recall(settings: Settings, home: Path) -> dict[str, Any]:
 
 
 def remember(settings: Settings, home: Path, **values: str | bool) -> None:
-    """Add `values` to what is remembered for this configuration; the file is replaced in one step.
+    """Remember `values` for this configuration; the file is replaced atomically.
 
-    Threads and processes that do so at once wait for each other. Raises ConfigError when the data directory cannot be
-    written.
+    Threads and processes that write at the same time wait for each other. Raises ConfigError if the data directory
+    cannot be written.
     """
     choices = _choices(settings)
     entries = {name: {"chosen": value, "configured": choices[name][0]} for name, value in values.items()}
@@ -48,12 +48,12 @@ def remember(settings: Settings, home: Path, **values: str | bool) -> None:
             state.setdefault(_key(settings), {}).update(entries)
             _write(home, state)
     except OSError as error:
-        raise ConfigError(f"The choice cannot be remembered in {home}: {error.strerror}.") from None
+        raise ConfigError(f"The setting cannot be remembered in {home}: {error.strerror}.") from None
 
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Keep every other writer out. Another file than the one written, which is replaced: its lock would go with it."""
+    """Keep other writers out, by a lock file of its own: replacing the state file would drop a lock on it."""
     handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -83,7 +83,7 @@ def _read(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def _choices(settings: Settings) -> dict[str, tuple[Any, Collection[Any]]]:
-    """Return what can be chosen at run time: what the configuration says, and what may be said."""
+    """Return, by setting, the configured value and the valid values."""
     return {"cloud": (settings.cloud, list(settings.clouds)), "refresh": (settings.refresh, (True, False))}
 
 

@@ -1,4 +1,4 @@
-"""Follows the VMs in flight until they settle, asking the cloud about those alone."""
+"""Follows the VMs in flight until they settle. Asks the cloud only about those VMs."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.config import Poll
 from backend.errors import Cancelled, CloudmeshError
 from backend.kinds.model import Kind, Row, Scope
-from backend.lifecycle import Flight, flight_of, is_flying, settle
+from backend.lifecycle import Flight, flight_of, is_in_flight, settle
 from backend.log import logger
 from backend.providers.protocol import Provider
 from backend.refresh import not_listed_yet
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 _BACK_OFF = 1.3
 _SLOWEST = 15.0
-"""Polls of VMs in flight grow apart by this factor up to this many seconds."""
+"""The interval between polls of VMs in flight grows by the factor _BACK_OFF, up to _SLOWEST seconds."""
 
 _LATE = 1.0
-"""Seconds that a listing may be late: a dashboard checks once a second whether the next is due."""
+"""Seconds that a listing may be late: a dashboard checks once a second whether the next one is due."""
 
 
 class _Listing(NamedTuple):
-    """A listing of all VMs that saves asking for those in flight."""
+    """A listing of all VMs that makes a poll of the VMs in flight unnecessary."""
 
     began: datetime
     lasts: float
-    """Seconds for which it still does."""
+    """Seconds until the next poll is necessary."""
 
 
 class _Unreported(NamedTuple):
-    """A VM in flight, as it was last seen."""
+    """A VM in flight, with its last known flight."""
 
     name: str
     flight: Flight
@@ -43,11 +43,11 @@ class _Unreported(NamedTuple):
 class Watcher:
     """A thread that polls the VMs in flight of one cloud; it sleeps, without polling, while there are none.
 
-    What a listing of all VMs has just shown is not asked for again. The end of a flight is reported, also where a
-    refresh or another dashboard ended it.
+    It does not poll for what a listing of all VMs has just shown. It reports the end of every flight, even if a refresh
+    or another dashboard ended it.
 
-    `report` gets one sentence when a VM settles; `trouble`, which is `report` where none is given, one when it does not
-    settle in time or cannot be followed.
+    `report` gets one sentence when a VM settles. `trouble` (default: `report`) gets one when a VM does not settle in
+    time or cannot be followed.
     """
 
     def __init__(
@@ -74,15 +74,19 @@ class Watcher:
         self._failed = ""
         self._followed: set[tuple[str, datetime | None]] = set()
         self._unreported: dict[str, _Unreported] = {}
-        """By id, the VMs whose outcome is not reported."""
+        """By id, the VMs whose outcome is not reported yet."""
 
     def start(self) -> None:
-        """Begin; flights that an earlier or another dashboard left behind are followed too."""
+        """Start; also follows the flights that an earlier or another dashboard left."""
         threading.Thread(target=self._run, name="vm watcher", daemon=True).start()
 
     def saw(self, row: Row) -> None:
         """Note that a row changed: a new flight is polled after the shortest interval. Other scopes do not count."""
-        if self._kind.scope(row) == self._scope and is_flying(self._kind, row) and self._key(row) not in self._followed:
+        if (
+            self._kind.scope(row) == self._scope
+            and is_in_flight(self._kind, row)
+            and self._key(row) not in self._followed
+        ):
             self._interval = self._poll.in_flight
             self._wake.set()
 
@@ -103,22 +107,22 @@ class Watcher:
     def step(self) -> float | None:
         """Poll once and return the seconds until the next poll, None when no VM is in flight."""
         try:
-            flying = self._fly()
+            flying = self._poll_once()
         except Cancelled:
             return None
         except CloudmeshError as error:
-            if str(error) != self._failed:  # the same trouble is reported once
+            if str(error) != self._failed:  # report the same trouble once
                 self._failed = str(error)
                 self._trouble(f"{self._in_flight()} cannot be followed now. {error}")
             return self._poll.settled
         except Exception:  # noqa: BLE001
-            # A bug; without this thread no VM would ever be followed again.
+            # A bug must not end this thread: no VM would be followed any more.
             logger.exception("the VM watcher failed")
             return self._poll.settled
         self._failed = ""
         return flying
 
-    def _fly(self) -> float | None:
+    def _poll_once(self) -> float | None:
         self._check()
         rows = self._cache.flights.of(self._kind, self._scope)
         self._followed = {self._key(row) for row in rows}
@@ -133,22 +137,22 @@ class Watcher:
             self._ask(asked)
         settled = dict(settle(self._cache, self._kind, self._scope)) if self._unreported else {}
         if asked or settled:
-            # A settled VM is followed no longer: its next flight is new.
+            # A settled VM is no longer followed: its next flight is a new one.
             followed, self._followed = self._followed, set()
             rows = self._cache.flights.of(self._kind, self._scope)
             self._followed = followed & {self._key(row) for row in rows}
-        self._tell(rows, settled)
+        self._report_ended(rows, settled)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
 
     def _in_flight(self) -> str:
-        """Return which actions are followed, in words."""
+        """Return the actions under way, as the start of a sentence."""
         acts = [f"{one.flight.action} of {safe(one.name)}" for one in self._unreported.values()]
         if not acts:
             return "VMs in flight"
         return f"{acts[0]} and {len(acts) - 1} more were sent, but" if len(acts) > 1 else f"{acts[0]} was sent, but"
 
     def _listing(self, now: datetime) -> _Listing | None:
-        """Return the listing that ended within the present interval, or that is under way."""
+        """Return the listing that ended within the current interval or is under way."""
         record = self._cache.refreshes.of(self._kind, self._scope)
         if record.started and not record.error and (record.finished is None or record.finished < record.started):
             began, seen = record.started, record.started
@@ -156,7 +160,7 @@ class Watcher:
             began, seen = record.finished - timedelta(seconds=record.seconds), record.finished
         else:
             return None
-        # Never longer than an interval: the listing may be of another machine, whose clock is ahead.
+        # At most one interval: the clock of the machine that listed may be ahead.
         lasts = self._interval + _LATE - max((now - seen).total_seconds(), 0.0)
         return _Listing(began, lasts) if lasts > 0 else None
 
@@ -169,8 +173,8 @@ class Watcher:
         if missing and (vanished := missing - not_listed_yet(self._cache, self._kind, self._scope)):
             self._cache.rows.remove(self._kind, self._scope, vanished)
 
-    def _tell(self, flying: Sequence[Row], settled: dict[str, str]) -> None:
-        """Report the flights that have ended: those just `settled`, and those that something else ended."""
+    def _report_ended(self, flying: Sequence[Row], settled: dict[str, str]) -> None:
+        """Report the flights that have ended: the just `settled` ones, and those that others ended."""
         flights = {self._kind.value(row, "id"): self._kind.value(row, "flight") for row in flying}
         for native, last in tuple(self._unreported.items()):
             now = flights.get(native)
@@ -184,7 +188,7 @@ class Watcher:
             self._report(f"{native} {outcome}.")
 
     def _outcome(self, native: str, flight: Flight) -> str:
-        """Return how a flight ended that something else ended; "" where the VM is gone."""
+        """Return the outcome of a flight that a refresh or another dashboard ended; "" if the VM is gone."""
         state = (self._cache.rows.document(self._kind, self._scope, native) or {}).get("state")
         if not state:
             return ""
@@ -202,7 +206,7 @@ class Watcher:
             if (now - flight.since).total_seconds() < self._poll.give_up:
                 waiting = True
                 continue
-            # Where it still is this flight: one that another has ended since does not come back.
+            # Only if it still has this flight: another dashboard may have ended it.
             if not self._cache.flights.claim(self._kind, self._scope, native, flight._replace(overdue=True), flight):
                 continue
             self._trouble(
@@ -214,7 +218,7 @@ class Watcher:
         if not waiting:
             pause = self._poll.settled
         elif listing:
-            return listing.lasts  # as soon as nothing newer has come
+            return listing.lasts  # unless a newer listing comes first
         else:
             pause = self._interval
         self._interval = min(self._interval * _BACK_OFF, max(_SLOWEST, self._poll.in_flight))
@@ -232,6 +236,6 @@ class Watcher:
         return str(self._kind.value(row, "name") or self._kind.value(row, "id"))
 
     def _is_covered(self, listing: _Listing | None, row: Row) -> bool:
-        """Return whether a listing has the outcome of a flight: it does where it began after the flight."""
+        """Return whether a listing shows the outcome of a flight: whether it began after the flight."""
         flight = flight_of(self._kind, row)
         return listing is not None and (flight is None or flight.since <= listing.began)

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from backend.cache import Cache
 from backend.kinds.model import Kind, Row, Scope
-from backend.providers.ec2 import flavors, images, keypairs, locations, vms, volumes
+from backend.providers.ec2 import flavors, images, keypairs, locations, secgroups, vms, volumes
 from backend.providers.ec2.requests import Listing
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing
 
@@ -113,6 +113,20 @@ LISTED = {
         "<attachmentSet><item><volumeId>vol-{n:08x}</volumeId><instanceId>i-1</instanceId><device>/dev/xvda</device>"
         "<status>attached</status></item><item><instanceId>i-2</instanceId><device>/dev/xvdb</device></item></attachmentSet>"
         "<volumeType>gp3</volumeType>" + TAGS,
+    ),
+    "secgroup": Kept(
+        secgroups.SECGROUPS, "groupId", "sg-{n:08x}",
+        {"name": "web {n}", "description": "Web servers",
+         "ports": ("all traffic from sg-1", "tcp 22 from 10.0.{n}.0/24", "tcp 22 from 2001:db8::/32"),
+         "network": "vpc-1", "tags": TAGGED},
+        "<ownerId>123456789012</ownerId><groupId>sg-{n:08x}</groupId><groupName>web {n}</groupName>"
+        "<groupDescription>Web servers</groupDescription><vpcId>vpc-1</vpcId><ipPermissions><item>"
+        "<ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort><groups/><ipRanges><item>"
+        "<cidrIp>10.0.{n}.0/24</cidrIp><description>office</description></item></ipRanges><ipv6Ranges><item>"
+        "<cidrIpv6>2001:db8::/32</cidrIpv6></item></ipv6Ranges><prefixListIds/></item><item><ipProtocol>-1</ipProtocol>"
+        "<groups><item><userId>123456789012</userId><groupId>sg-1</groupId></item></groups><ipRanges/></item>"
+        "</ipPermissions><ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item>"
+        "<cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress>" + TAGS,
     ),
 }  # fmt: skip
 
@@ -245,7 +259,7 @@ def listed(kind: Kind, cache: Cache, items: Sequence[Damaged], report: Report, *
     if kind.name == "flavor":
         replies.append(listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", ()))
     with Faults(*replies) as faults:
-        cache.rows.put(kind, HERE, every(getattr(impatient(at(faults)), kind.plural)()))
+        cache.rows.put(kind, HERE, every(impatient(at(faults)).of(kind.name).list()))
     found = {kind.value(row, "id"): row for row in cache.rows.snapshot(kind, HERE)}
     for number in range(3):
         said = dict(zip(kind.index, found.get(kept.native.format(n=number), ()), strict=False))

@@ -25,5 +25,7 @@ class Face:
     def __getattr__(self, verb: str) -> Any:
         if own := getattr(self._provider, f"{self._kind}_{verb}", None):
             return own
-        self._provider.passes(self._kind, verb)
-        return getattr(self._provider.real.of(self._kind), verb)
+        real = getattr(self._provider.real.of(self._kind), verb)
+        if callable(real):
+            self._provider.passes(self._kind, verb)
+        return real

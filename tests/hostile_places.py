@@ -125,7 +125,9 @@ def printed_rows(text: str, tally: Tally) -> None:
 def messages(text: str, tally: Tally) -> None:
     parsed = Parsed(command("vm tag"), {"vm": text, "tag": f"a={text}"})
     part = Finished(parsed, CloudmeshError(text, text))
-    result = Result(text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),))
+    result = Result(
+        text, parts=(part, part), undo=text or "-", kind=KINDS["keypair"], fields=(("name", text),), shows_fields=True
+    )
     lines = _printed(lambda: headless._show(result, False))
     for line in lines:
         tally.text(line)

@@ -222,7 +222,7 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
 
 
 def _print_summary(done: Sequence[Difference]) -> None:
-    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Finished"]
+    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
     lines = [
         [
             KINDS[one.kind].plural,

@@ -5,7 +5,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
-from backend.cache.places import EVERYWHERE
+from backend.cache.keys import EVERYWHERE
 from backend.commands.model import Parsed
 from backend.commands.run import cannot
 from backend.errors import CacheLostError, CloudmeshError

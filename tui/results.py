@@ -9,11 +9,11 @@ from backend.commands.model import Finished, Parsed, Result
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
-    InVainError,
     MissingError,
     NotFoundError,
+    OutcomeUnknownError,
     RefusedError,
-    UnsureError,
+    UnusableError,
     UsageError,
 )
 from backend.format import field_texts
@@ -61,11 +61,11 @@ class Results:
                 self._host.retract(error)
             if result.setting is not None:
                 self._host.apply(result.setting)
-            if result.fields and parsed.command.effect == "reads":
-                fields = field_texts(result.kind, result.fields)
-                self._host.open(DetailsScreen(parsed.command.name, fields))
             if result.text:
                 self._host.open(TextScreen(parsed.line, result.text))
+            elif result.fields and parsed.command.effect == "reads":
+                fields = field_texts(result.kind, result.fields)
+                self._host.open(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
         if changed:
             undone = [(parsed, result) for parsed, result in done if result.undo]
@@ -126,8 +126,8 @@ class Results:
         if not self.last:
             self._host.say("There are no results to list: J shows the journal.")
             return False
-        unsure = [one for one in self.last if isinstance(one.outcome, UnsureError)]
-        partly = [one for one in self.last if isinstance(one.outcome, Result | InVainError) and one.error]
+        unsure = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
+        partly = [one for one in self.last if isinstance(one.outcome, Result | UnusableError) and one.error]
         failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
         done = [one for one in self.last if not one.error]
         lines = [("?", one.parsed.line, str(one.error)) for one in unsure]

@@ -1,4 +1,4 @@
-"""The MongoDB cache: what every screen and every listing reads, and every refresh and command writes."""
+"""The MongoDB cache. Screens and listings read it; refreshes and commands write it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ __all__ = ["Cache", "Change", "RefreshRecord", "open_cache"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what stands on pymongo when it is first used: the dashboard paints its first screen before that."""
+    """Import what needs pymongo on first use: the dashboard paints its first screen before that."""
     if name == "Cache":
         from backend.cache.cache import Cache
 

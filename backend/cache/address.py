@@ -1,4 +1,4 @@
-"""Reads a mongodb:// address: where it leads, and which part of it is wrong; never its user or password."""
+"""Reads a mongodb:// address: its hosts, and which part of it is wrong. Never shows its user or password."""
 
 import re
 import warnings
@@ -14,28 +14,28 @@ from backend.text import safe
 
 _SRV = "mongodb+srv://"
 
-_ENCODING = "User and password stand before an @ and need percent-encoding: @ is %40, : is %3A, / is %2F."
+_ENCODING = "Write the user and the password before the @ percent-encoded: @ is %40, : is %3A, / is %2F."
 _PORTS = "Write HOST:PORT with a port from 1 to 65535, or HOST alone for 27017."
-_NO_USER = " A user and a password would stand before an @."
+_NO_USER = " Write a user and a password before an @."
 
 _ALLOWED = {
     "readpreference": "primary, primaryPreferred, secondary, secondaryPreferred, nearest",
     "compressors": "snappy, zlib, zstd",
 }
-"""The values that an option may have, where the driver's own words do not list them."""
+"""The allowed values of options, where the driver's message does not list them."""
 
 _WRONG = (PyMongoError, ValueError, TypeError)
-"""What the driver raises for an address; TypeError for some options that must be numbers."""
+"""What the driver raises for a wrong address; TypeError for some options that must be numbers."""
 
 _SECRET = ("password", "properties", "token")
-"""What is in the name of an option whose value is not repeated."""
+"""Parts of the names of options that hold secrets: messages do not repeat their values."""
 
 
-def place_of(uri: str) -> str:
-    """Return host:port, … of a mongodb:// address, never its user or password.
+def address_of(uri: str) -> str:
+    """Return host:port, … of a mongodb:// address, without user and password.
 
-    Raises ConfigError when it is not a valid address, which says what of it is wrong, or names a file of certificates
-    that cannot be read.
+    Raises ConfigError, which names the wrong part, when the address is not valid or names a certificate file that
+    cannot be read.
     """
     try:
         nodes = _parsed(uri)["nodelist"]
@@ -45,7 +45,7 @@ def place_of(uri: str) -> str:
     except OSError as error:
         raise ConfigError(
             f"mongodb.uri in the configuration names a file that cannot be read: {error.filename}: {error.strerror}.",
-            "Mend the path.",
+            "Correct the path.",
         ) from None
     return ", ".join(f"{host}:{port}" if port else str(host) for host, port in nodes)
 
@@ -56,12 +56,12 @@ def options_of(uri: str) -> set[str]:
 
 
 def _parsed(uri: str) -> Any:
-    """Return what the driver reads in an address. Raises its errors, ValueError, and OSError for a file it names."""
+    """Return the address as the driver parses it. Raises the driver's errors, ValueError, and OSError for its files."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the driver only warns of is accepted
+        warnings.simplefilter("ignore")  # accept what the driver only warns about
         if not uri.startswith(_SRV):
             return parse_uri(uri)
-        # Parsed as a plain one: as what it is, the DNS would be asked.
+        # Parse it as a mongodb:// address: for mongodb+srv:// the driver would query the DNS.
         start, mark, query = uri.replace("+srv", "", 1).partition("?")
         only_srv = [pair for pair in _pairs(query) if pair.lower().startswith("srv")]
         others = "&".join(pair for pair in _pairs(query) if pair not in only_srv)
@@ -76,7 +76,7 @@ def _pairs(query: str) -> list[str]:
 
 
 def _fault(uri: str) -> tuple[str, str] | None:
-    """Return the first wrong part of an address and what to do, None where each part alone is right."""
+    """Return the first wrong part of an address and what to do; None if each part alone is right."""
     rest = uri.partition("://")[2]
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     tail = rest[len(authority) :]
@@ -93,42 +93,42 @@ def _fault(uri: str) -> tuple[str, str] | None:
 
 def _users_fault(userinfo: str, at: str, tail: str) -> tuple[str, str] | None:
     if not at:
-        return ("a / or ? stands before its @", _ENCODING) if "@" in tail else None
+        return ("it has a / or ? before its @", _ENCODING) if "@" in tail else None
     user, _, password = userinfo.partition(":")
     if not user:
-        return "there is no user before its @", "Write USER:PASSWORD@HOST, or HOST alone where no user is wanted."
+        return "there is no user before its @", "Write USER:PASSWORD@HOST, or HOST alone for no user."
     if re.search(r"[@:/?#\[\]]|%(?![0-9A-Fa-f]{2})", user + password):
         return "its user or password has a character that needs encoding", _ENCODING
-    return ("a / or ? stands before its @", _ENCODING) if "@" in tail.partition("?")[0] else None
+    return ("it has a / or ? before its @", _ENCODING) if "@" in tail.partition("?")[0] else None
 
 
 def _hosts_fault(hosts: str, has_user: bool, srv: bool) -> tuple[str, str] | None:
-    """The hosts are not repeated: without an @, or with one that is not encoded, they may be a password."""
+    """Check the hosts. The message does not repeat them: if the @ is missing or not encoded, they may be a password."""
     listed = hosts.split(",")
     if not hosts:
         return "it names no host", "Write mongodb://HOST:PORT/, or embedded or memory for a cache without a server."
     for number, host in enumerate(listed, 1):
         which = "the host" if len(listed) == 1 else f"host {number} of {len(listed)}"
         if not host:
-            return f"{which} is empty", "Take out the comma that has no host beside it."
+            return f"{which} is empty", "Remove the comma that has no host next to it."
         if host.startswith("[") and "]" not in host:
-            return f"{which} begins with [ and has no ]", "Write an IPv6 address as [::1]:27017."
+            return f"{which} begins with [ but has no ]", "Write an IPv6 address as [::1]:27017."
         if host.lower().startswith("%2f"):
             if not host.endswith(".sock"):
-                return f"{which} is a path that does not end in .sock", "Write the path of the socket, / as %2F."
+                return f"{which} is a path that does not end in .sock", "Write the path of the socket, with %2F for /."
             continue
         port = host.rpartition("]")[2] if host.startswith("[") else host
         _, colon, port = port.partition(":")
         if colon and srv:
-            cure = "Take out the port, or write mongodb://." + ("" if has_user else _NO_USER)
-            return "mongodb+srv:// takes no port, the DNS says it", cure
+            cure = "Remove the port, or write mongodb://." + ("" if has_user else _NO_USER)
+            return "mongodb+srv:// takes no port: the port comes from the DNS", cure
         if colon and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= 65535):
             cure = _PORTS + ("" if has_user else _NO_USER)
             return f"the port of {which} is not a number from 1 to 65535", cure
         if "%" in host:
             return f"{which} has a %", "Only the path of a socket is percent-encoded."
     if srv and len(listed) > 1:
-        return "mongodb+srv:// takes one host, the DNS says the others", "Write that one, or mongodb://."
+        return "mongodb+srv:// takes one host: the others come from the DNS", "Write one host, or mongodb://."
     return None
 
 
@@ -136,15 +136,15 @@ def _databases_fault(path: str) -> tuple[str, str] | None:
     if not _raised(f"mongodb://host/{path}"):
         return None
     return (
-        "the name of the database behind its host has a character that none may have",
-        'Write no / \\ " $ and no blank there; the cache is in mongodb.database whatever it says.',
+        "the database name after its host has a character that is not allowed",
+        'Remove any / \\ " $ and blanks from it. The cache does not use it: set mongodb.database instead.',
     )
 
 
 def _options_fault(pair: str, srv: bool) -> tuple[str, str] | None:
     name, equals, _ = pair.partition("=")
     if not equals:
-        return "something after its ? is no NAME=VALUE", "Write options as ?NAME=VALUE&NAME=VALUE."
+        return "a part after its ? is not NAME=VALUE", "Write options as ?NAME=VALUE&NAME=VALUE."
     error = _raised(f"mongodb://host/?{pair}")
     if error is None or (srv and "only allowed with" in str(error)):
         return None
@@ -154,13 +154,16 @@ def _options_fault(pair: str, srv: bool) -> tuple[str, str] | None:
         cure = f"Did you mean one of {near[1]}?" if near else "See the options of MongoDB's connection strings."
         return f"it has no option {_shown(name)}", cure
     if any(part in name.lower() for part in _SECRET):
-        return f"its option {_shown(name)} has a value that is not allowed", "See the driver's documentation of it."
+        return (
+            f"its option {_shown(name)} has a value that is not allowed",
+            "See the documentation of the MongoDB driver.",
+        )
     allowed = _ALLOWED.get(name.lower())
-    return f"its option {_shown(name)} is wrong: {words}", f"Allowed: {allowed}." if allowed else "Mend its value."
+    return f"its option {_shown(name)} is wrong: {words}", f"Allowed: {allowed}." if allowed else "Correct its value."
 
 
 def _raised(uri: str) -> Exception | None:
-    """Return what the driver raises for an address, None for nothing; that a file is missing is said elsewhere."""
+    """Return what the driver raises for an address, or None. A missing file is reported by `address_of`."""
     with suppress(OSError):
         try:
             _parsed(uri)
@@ -170,7 +173,7 @@ def _raised(uri: str) -> Exception | None:
 
 
 def _words(error: Exception) -> str:
-    """Return the driver's words, which may repeat what stands in the address."""
+    """Return the driver's message, redacted and escaped: it may quote the address."""
     return safe(redacted(str(error) or type(error).__name__)).rstrip(".")[:200]
 
 

@@ -1,4 +1,4 @@
-"""The cache: a store, and the four faces through which everything in it is read and written."""
+"""The cache: a store connection, and four faces that read and write it."""
 
 from collections.abc import Collection
 
@@ -13,7 +13,7 @@ from backend.kinds.model import Kind
 
 
 class Cache:
-    """One cache database. Safe for use by several threads; what reads or writes it may block and raise CacheError."""
+    """One cache database. Threads may share it; reads and writes may block and may raise CacheError."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -26,24 +26,24 @@ class Cache:
 
     @property
     def mode(self) -> Mode:
-        """The kind of server that it is on."""
+        """The kind of server that holds the cache."""
         return self.store.mode
 
     @property
-    def place(self) -> str:
-        """The server, without its credentials."""
-        return self.store.place
+    def address(self) -> str:
+        """The address of the server, without credentials."""
+        return self.store.address
 
     @property
     def note(self) -> str:
-        """A sentence for the user where the cache is not the one that the configuration asked for."""
+        """A sentence for the user when the cache is not the one that the configuration asks for."""
         return self.store.note
 
     @property
     def refusal(self) -> CacheError | None:
-        """Why nothing may be written to it; None where it may."""
+        """Why the cache cannot be written to; None if it can."""
         return self.store.refusal
 
     def prepare(self, kinds: Collection[Kind]) -> None:
-        """Create what is missing of the collections of these kinds; see backend.cache.preparing."""
+        """Create the missing collections of these kinds; see backend.cache.preparing."""
         prepare(self.store, kinds)

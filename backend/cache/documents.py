@@ -1,7 +1,7 @@
-"""What the cache holds: the documents of each kind, their schema, their indexes, and the events that tell of them.
+"""The documents of each kind: how items become documents, how documents become rows, and the schema.
 
-Another version, another client or an enemy may have written anything. What reads a document gives None where it cannot
-be understood, and says so in the log, once: it costs nothing but itself.
+Another version, another client or an attacker may have written anything. A document that cannot be understood is
+skipped (None) and logged once; it never affects the others.
 """
 
 import json
@@ -14,7 +14,7 @@ from math import isfinite
 from sys import intern
 from typing import Any
 
-from backend.cache.places import Document, passed_over
+from backend.cache.keys import Document, log_skipped
 from backend.cache.records import RefreshRecord
 from backend.format import plain
 from backend.journal.model import JOURNAL
@@ -23,15 +23,15 @@ from backend.lifecycle import Flight
 from backend.text import safe
 
 CHUNK = 500
-"""Documents or ids in one request: encoding and decoding one holds the interpreter for a few milliseconds."""
+"""Documents or ids in one request. Encoding or decoding one request holds the interpreter lock for a few ms."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something in the cache changed, by this process or another.
+    """A change in the cache, made by this process or another.
 
-    `upserts` and `removed` are the rows and names themselves for kinds that are followed by row; `reread` says that the
-    whole snapshot must be read again. `record` is set when a refresh began, went on or ended.
+    For kinds that are followed row by row, `upserts` and `removed` are the rows and refs themselves. `reread` means
+    that the whole snapshot must be read again. `record` is set when a refresh starts, progresses or ends.
     """
 
     kind: str
@@ -46,9 +46,9 @@ class Change:
 
 
 def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime) -> Document:
-    """Return the document of one listed object; values that are not of their column's type become None.
+    """Return the document of one listed object. A value that does not have its column's type becomes None.
 
-    Its `hash` is the item's own digest, else one of all its values.
+    `hash` is the digest of the item, or else a digest of all its values.
     """
     get = item.get
     document = {
@@ -59,8 +59,8 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
             document[field] = _stored(document[field], column.type)
     extra = dict(get("extra") or ())
     if isinstance(tags := get("tags"), dict):
-        # Tag keys may hold dots and dollars, which MongoDB takes for paths and operators: keep them as values. Clouds
-        # list tags in any order: in the order of their keys they are the same each time.
+        # Tag keys may hold dots and dollars, which MongoDB reads as paths and operators, so store them as values.
+        # Clouds list tags in any order, so sort them: else they would look changed.
         extra["tags"] = [{"key": key, "value": tags[key]} for key in sorted(tags)]
     if "tags" in kind.index:
         document["tags"] = extra.get("tags") or None
@@ -75,7 +75,7 @@ def to_document(kind: Kind, scope: Scope, item: Mapping[str, Any], now: datetime
 
 
 def same(document: Document, other: Document) -> bool:
-    """Return whether two documents say the same of their object, whenever and from whatever bytes they were made."""
+    """Return whether two documents describe the same state of an object, whatever their hash and time."""
     return all(document[name] == other.get(name) for name in document if name not in _UNSAID)
 
 
@@ -83,29 +83,29 @@ _UNSAID = frozenset({"hash", "refreshed"})
 
 
 def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
-    """Return the row of a document, or of a projection of it with its `_id`; None where that is not its object's.
+    """Return the row of a document, or of a projection that includes `_id`; None if `_id` does not match the object.
 
-    Values that are not of their column's type are read as `to_document` would have written them.
+    A value that does not have its column's type is read as `to_document` would write it.
     """
     row = _values(kind, document)
     if not is_of(scope, document):
-        passed_over(kind.plural, document)
+        log_skipped(kind.plural, document)
         return None
     row = typed(kind, row, document)
     if kind.vast:
-        # Of 100,000 images a few owners and architectures: one string each, not 100,000.
+        # 100,000 images have a few owners and architectures: keep one string of each.
         common = kind.common
         row = tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
     return (*row, scope)
 
 
 def to_rows(kind: Kind, scope: Scope, documents: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Yield the row of each document that has one."""
+    """Yield the row of each document that can be understood."""
     return (row for document in documents if (row := to_row(kind, scope, document)) is not None)
 
 
 def _values(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what a document says in each column: of what is gathered, what can be understood."""
+    """Return the values of a document by column; in lists and tags, only the entries that can be understood."""
     row = tuple(map(document.get, kind.fields))
     for at, column, field in kind.gathered:
         value = row[at]
@@ -117,7 +117,7 @@ def _values(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _earlier(column: Column, document: Mapping[str, Any]) -> Any:
-    """Return what an earlier version has written of a column."""
+    """Return the value of a column as an earlier version wrote it."""
     value: Any = document
     for step in column.earlier.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -125,29 +125,30 @@ def _earlier(column: Column, document: Mapping[str, Any]) -> Any:
 
 
 def is_of(scope: Scope, document: Mapping[str, Any]) -> bool:
-    """Return whether a document has the id of an object, and the `_id` that this has in a cloud and region."""
+    """Return whether a document has an object id, and the `_id` that belongs to this id in the scope."""
     native = document.get("id")
     return type(native) is str and native != "" and document.get("_id") == scope.key(native)
 
 
 _GOOD: defaultdict[str, set[tuple[type, ...]]] = defaultdict(set)
-"""By kind, the types of values that make a row as they are: looking at each value costs 100,000 rows a second."""
+"""By kind, the value types of rows that need no conversion. Checking every value would cost 100,000 rows a second."""
 
 
 def typed(kind: Kind, row: tuple[Any, ...], document: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the values of a row, each of its column's type, None where it cannot be made so."""
+    """Return the values of a row converted to the types of their columns; None where that is not possible."""
     if tuple(map(type, row)) in _GOOD[kind.name]:
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
     if any(new is None and old is not None for new, old in zip(mended, row, strict=True)):
-        passed_over("journal" if kind is JOURNAL else kind.plural, document)
-    elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):  # of any value of its type
+        log_skipped("journal" if kind is JOURNAL else kind.plural, document)
+    elif mended == row and not any(isinstance(value, (float, Flight)) for value in mended):
+        # Floats and flights are left out: a value of the right type may still be invalid.
         _GOOD[kind.name].add(tuple(map(type, row)))
     return mended
 
 
 def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
-    """Return all of a document, each column's value of its type; None as `to_row` does."""
+    """Return a whole document with its values converted to the types of their columns; None where `to_row` is None."""
     if to_row(kind, scope, document) is None:
         return None
     typed = {
@@ -160,7 +161,7 @@ def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
 
 
 def digest_of(document: Mapping[str, Any]) -> int | None:
-    """Return the hash of a document, None where it has none."""
+    """Return the hash of a document, or None."""
     digest = document.get("hash")
     return digest if isinstance(digest, int) and not isinstance(digest, bool) else None
 
@@ -218,26 +219,26 @@ def _pair(entry: Any) -> tuple[str, str] | None:
     if not (isinstance(entry, tuple) and len(entry) == 2):
         return None
     key, value = entry
-    # Of 100,000 images a few tags: one string each.
+    # 100,000 images share a few tags: keep one string of each.
     return (intern(key), intern(value)) if type(key) is str and type(value) is str else None
 
 
 def _tag_order(tag: tuple[str, str]) -> tuple[bool, str]:
-    """Return what orders tags: last those that stand in a column of their own, or that AWS has set."""
+    """Return the sort key of a tag. Tags that have their own column, and tags set by AWS, come last."""
     key = tag[0]
     return key == "Name" or key.startswith("aws:"), key
 
 
 _BETWEEN = ", "
-"""What stands between the entries of a list (ids, addresses) in a document.
+"""The separator of a list (ids, addresses) in a document.
 
-They are one text there: the validators that earlier versions have left on a team's server let a volume's VM be a text
-alone, as they wrote it, and a user with the role readWrite cannot alter them. One entry is what those versions wrote.
+A document stores a list as one text. Earlier versions left validators on shared servers that allow only a text for the
+VM of a volume, and a user with the role readWrite cannot alter them. A list of one entry is what those versions wrote.
 """
 
 
 def _stored(value: Any, kind: Type) -> Any:
-    """Return a list or tags of a row as a document has them, any other value as it is."""
+    """Return a list or the tags of a row as a document stores them, any other value unchanged."""
     if type(value) is not tuple:
         return value
     return _BETWEEN.join(value) if kind == "list" else [{"key": key, "value": said} for key, said in value]
@@ -256,7 +257,7 @@ _TYPED: dict[Type, Callable[[Any, Type], Any]] = {
     "text": _text, "state": _text, "time": _time, "int": _number, "mib": _number, "gib": _number, "usd": _number,
     "seconds": _number, "flag": _flag, "flight": _flight, "list": _list, "tags": _tags,
 }  # fmt: skip
-"""What each type of column stores, and shows, of a value."""
+"""The converter of each column type: it returns what is stored and shown, or None."""
 
 
 _LARGEST = (1 << 63) - 1
@@ -266,11 +267,11 @@ _LARGEST = (1 << 63) - 1
 def _digest(values: Mapping[str, Any], extra: Mapping[str, Any]) -> int:
     text = json.dumps([values, extra], sort_keys=True, default=plain_or_text, separators=(",", ":"))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)  # as large as an integer of MongoDB's
+    return int.from_bytes(digest, "little", signed=True)  # fits MongoDB's 64-bit integer
 
 
 def plain_or_text(value: Any) -> Any:
-    """Return `value` for JSON: see `backend.format.plain`; what JSON has no word for becomes text."""
+    """Return `value` for JSON: see `backend.format.plain`. Types that JSON lacks become text."""
     simple = plain(value)
     return simple if simple is not value else str(value)
 
@@ -299,7 +300,7 @@ _BSON: dict[Type, dict[str, Any]] = {
 
 
 def validator(kind: Kind) -> Document:
-    """Return the `$jsonSchema` of a kind's collection: every column may be null, none may be of another type."""
+    """Return the `$jsonSchema` of a kind's collection: every column may be null, none may have another type."""
     return {
         "$jsonSchema": {
             "bsonType": "object",

@@ -1,33 +1,33 @@
-"""The entries of the journal: their rows, and what of a document can be acted on."""
+"""Reads journal entries: as rows to show, and as documents to act on."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.cache.documents import typed
-from backend.cache.places import Document, passed_over, shared
+from backend.cache.keys import Document, log_skipped, scope_of
 from backend.cache.records import is_text, is_time
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row
 
 
 def to_entry(document: Mapping[str, Any]) -> Row | None:
-    """Return the row of a document of the journal; None where it has no id that can be told.
+    """Return the row of a journal document; None if it has no valid id.
 
-    What an earlier version did not write, or is not of its column's type, is None.
+    A value that an earlier version did not write, or that has the wrong type, is None.
     """
     if not isinstance(native := document.get("_id"), str):
-        passed_over("journal", document)
+        log_skipped("journal", document)
         return None
     shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
     values = typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
     cloud, region = (values[JOURNAL.index[name]] or "" for name in ("cloud", "region"))
-    return (*values, shared(cloud, region))
+    return (*values, scope_of(cloud, region))
 
 
 def entry(document: Document) -> Document | None:
-    """Return a document of the journal that can be acted on; None where it lacks what that takes."""
+    """Return a journal document with valid fields; None if a field that recovery needs is missing or invalid."""
     if not all(fits(document.get(name)) for name, fits in _NEEDED.items()):
-        passed_over("journal", document)
+        log_skipped("journal", document)
         return None
     wrong = {name for name, fits in _OPTIONAL.items() if document.get(name) is not None and not fits(document[name])}
     known = {name: value for name, value in document.items() if name not in wrong}
@@ -35,7 +35,7 @@ def entry(document: Document) -> Document | None:
 
 
 def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and (value == "" or value.isalnum())  # a file is called so
+    return isinstance(value, str) and (value == "" or value.isalnum())  # it becomes a file name
 
 
 def _is_object(value: Any) -> bool:

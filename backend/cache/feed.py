@@ -1,4 +1,4 @@
-"""Follows the cache: reports every change by any process, and when the connection is lost or back."""
+"""Follows the cache: reports every change by any process, and when the connection is lost or restored."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from backend.cache.cache import Cache
 from backend.cache.documents import Change, to_row
 from backend.cache.entries import to_entry
-from backend.cache.places import EVERYWHERE, Document, split_key
+from backend.cache.keys import EVERYWHERE, Document, split_key
 from backend.cache.records import RefreshRecord, record
 from backend.cache.rights import UNAUTHORIZED
 from backend.callbacks import ignore
@@ -21,45 +21,45 @@ from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.log import logger
 
-Told = Callable[[Change], object]
-Connection = Callable[[str | None], object]
-"""Called with a sentence when the server is lost and with None when it is back."""
+OnChange = Callable[[Change], object]
+OnConnection = Callable[[str | None], object]
+"""Called with a sentence when the server is lost, and with None when it is back."""
 
 REREAD_EVERY = 5.0
-"""Seconds between looks at a server that has no change streams."""
+"""Seconds between polls of a server without change streams."""
 
 RETRY_EVERY = 2.0
-"""Seconds between attempts to reach a server that was lost."""
+"""Seconds between attempts to reach a lost server."""
 
 _NO_STREAMS = frozenset({40573, 40324, 59, 115, UNAUTHORIZED})
-"""What servers answer that are no replica set, or no MongoDB: $changeStream is refused, unknown, no command.
+"""Error codes of a server that is not a replica set, or not MongoDB: $changeStream is refused or unknown.
 
-A user without the privilege changeStream is served in the same way: by reading again.
+A user without the privilege changeStream gets the same treatment: the feed polls.
 """
 
 
 class Feed:
     """A thread that follows one cache until it is closed.
 
-    On a replica set (the embedded server is one) it reads a change stream. Kinds that are too many to be followed there
-    row by row are told of as this process writes them, and to be read again when another has. Elsewhere it passes on
-    what this process writes at once, and on a server that others may write to it asks for a re-read every few seconds.
+    On a replica set (the embedded server is one) it reads a change stream. A kind with too many rows for the stream is
+    reported row by row when this process writes it, and as "read again" when another process does. On other servers it
+    reports what this process writes at once, and polls every few seconds for what others write.
     """
 
     def __init__(
         self,
         cache: Cache,
         kinds: Iterable[Kind],
-        told: Told,
-        connection: Connection = ignore,
+        on_change: OnChange,
+        on_connection: OnConnection = ignore,
         *,
         reread_every: float = REREAD_EVERY,
         retry_every: float = RETRY_EVERY,
     ) -> None:
         self._cache = cache
         self._kinds = {kind.name: kind for kind in kinds}
-        self._told = told
-        self._connection = connection
+        self._on_change = on_change
+        self._on_connection = on_connection
         self._reread_every = reread_every
         self._retry_every = retry_every
         self._lost = False
@@ -70,25 +70,25 @@ class Feed:
         self._start("cache feed", self._run)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until changes are being followed; what is written after that is told of."""
+        """Wait until the feed follows the cache; it reports everything written after that."""
         return self._ready.wait(seconds)
 
     def close(self) -> None:
-        """Stop telling. The thread ends by itself within a second or two; nothing waits for it."""
+        """Stop reporting. The thread ends within a second or two; nothing waits for it."""
         self._closed.set()
         self._events.put(None)
-        self._cache.unlisten(self._told_here)
-        self._cache.unlisten(self._rows_told_here)
+        self._cache.unlisten(self._pass_on)
+        self._cache.unlisten(self._pass_on_rows)
 
     def _start(self, name: str, part: Callable[[], None]) -> None:
-        """Run a part on a thread of its own; when a bug ends it, say that nothing is followed now."""
+        """Run `part` on a thread of its own; if a bug ends it, report that the cache is no longer followed."""
 
         def run() -> None:
             try:
                 part()
             except BaseException as error:
                 if not self._closed.is_set():
-                    self._connection(str(bug("Following the cache", error)))
+                    self._on_connection(str(bug("Following the cache", error)))
                 raise
 
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -97,62 +97,62 @@ class Feed:
         if self._cache.mode == "memory":
             self._follow_locally()
             return
-        self._start("cache feed, telling", self._tell)
-        self._cache.listen(self._rows_told_here)
+        self._start("cache feed, reports", self._deliver)
+        self._cache.listen(self._pass_on_rows)
         again = False
         while not self._closed.is_set():
             try:
                 self._follow_stream(again)
             except OperationFailure as error:
                 if error.code in _NO_STREAMS:
-                    self._cache.unlisten(self._rows_told_here)
+                    self._cache.unlisten(self._pass_on_rows)
                     self._follow_by_rereading()
                     return
                 self._lose(error)
-            except (PyMongoError, BSONError) as error:  # of what is no BSON the next stream begins behind
+            except (PyMongoError, BSONError) as error:  # after invalid BSON the next stream starts behind it
                 self._lose(error)
             again = True
             self._closed.wait(self._retry_every)
 
     def _lose(self, error: PyMongoError | BSONError | CacheError) -> None:
         if not self._closed.is_set():
-            if not self._lost:  # told once, not at every attempt
+            if not self._lost:  # report it once, not at every attempt
                 self._lost = True
                 lost = error if isinstance(error, CacheError) else self._cache.store.sentence(error)
-                self._connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
-            with suppress(CacheError, Cancelled):  # where it cannot be started, the next attempt to connect says so
+                self._on_connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
+            with suppress(CacheError, Cancelled):  # if it cannot start, the next attempt to connect reports it
                 self._cache.revive()
 
     def _regain(self) -> None:
         if self._lost:
             self._lost = False
-            self._connection(None)
+            self._on_connection(None)
 
     def _follow_locally(self) -> None:
-        self._cache.listen(self._told_here)
+        self._cache.listen(self._pass_on)
         self._ready.set()
 
-    def _told_here(self, change: Change) -> None:
+    def _pass_on(self, change: Change) -> None:
         if not self._closed.is_set():
-            self._told(change)
+            self._on_change(change)
 
-    def _rows_told_here(self, change: Change) -> None:
-        """Pass on the rows that this process wrote of kinds whose rows the stream does not bring."""
+    def _pass_on_rows(self, change: Change) -> None:
+        """Pass on the rows that this process wrote, for the kinds that the stream does not carry."""
         if change.record is None and not self._is_by_row(change.kind):
-            self._told_here(change)
+            self._pass_on(change)
 
     def _is_by_row(self, name: str) -> bool:
         return name not in self._kinds or self._kinds[name].by_row
 
     def _follow_stream(self, again: bool) -> None:
-        """Read events until the server is lost (which raises) or the database is dropped."""
+        """Read events until the database is dropped; raises when the server is lost."""
         follow = [kind.plural for kind in self._kinds.values() if kind.by_row]
         pipeline = [
-            # Not the driver's `watch`: that resumes silently at a server that was killed, and has forgotten writes
-            # that were told of; and it neither raises nor waits once the database is dropped.
+            # Do not use the driver's `watch`. It resumes silently on a server that was killed and has lost writes that
+            # were already reported; and after a drop of the database it neither raises nor waits.
             {"$changeStream": {"fullDocument": "updateLookup"}},
             {"$match": {"ns.coll": {"$in": [*follow, "refreshes", "journal"]}}},
-            {"$project": {"fullDocument.extra": 0, "updateDescription": 0}},  # rows have neither
+            {"$project": {"fullDocument.extra": 0, "updateDescription": 0}},  # rows do not need them
         ]
         with self._cache.store.database.aggregate(pipeline, maxAwaitTimeMS=1_000) as stream:
             self._regain()
@@ -163,8 +163,8 @@ class Feed:
                 if (event := stream.try_next()) is not None:
                     self._events.put(event)
 
-    def _tell(self) -> None:
-        """Pass on what has come since the last time as few changes: a thousand rows are one repaint, not a thousand."""
+    def _deliver(self) -> None:
+        """Report all waiting events as few changes: a thousand rows cause one repaint, not a thousand."""
         while True:
             events = [self._events.get()]
             while not self._events.empty():
@@ -172,17 +172,17 @@ class Feed:
             if self._closed.is_set():
                 return
             for change in changes((event for event in events if event is not None), self._kinds, self._grown):
-                self._told(change)
+                self._on_change(change)
 
     def _grown(self, entry: RefreshRecord) -> bool:
-        """Return whether another process has written rows since the last record of this kind."""
+        """Return whether another process wrote rows since the last record of this kind."""
         key = entry.kind, Scope(entry.cloud, entry.region)
         before, self._written[key] = self._written.get(key), entry.written
         return entry.written != before and entry.writer != self._cache.store.writer
 
     def _follow_by_rereading(self) -> None:
         seen: list[RefreshRecord] = []
-        with suppress(CacheError):  # told of at the next look
+        with suppress(CacheError):  # the next poll reports it
             seen = self._cache.refreshes.all(self._kinds)
         self._follow_locally()
         while not self._closed.wait(self._retry_every if self._lost else self._reread_every):
@@ -194,25 +194,25 @@ class Feed:
             self._regain()
             for entry in records:
                 if entry not in seen and entry.writer != self._cache.store.writer:
-                    self._told(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
+                    self._on_change(Change(entry.kind, Scope(entry.cloud, entry.region), reread=True, record=entry))
             seen = records
             self._reread(kind for kind in (*self._kinds.values(), JOURNAL) if kind.by_row)
 
     def _reread(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
-            self._told(Change(kind.name, EVERYWHERE, reread=True))
+            self._on_change(Change(kind.name, EVERYWHERE, reread=True))
 
 
-_AGAIN = "It is tried again by itself; what is on screen stays."
+_AGAIN = "Cloudmesh keeps trying; the screen keeps what it shows."
 
 
 def changes(
     events: Iterable[Document], kinds: Mapping[str, Kind], grown: Callable[[RefreshRecord], bool]
 ) -> list[Change]:
-    """Return the changes that a batch of change stream events amounts to, one for each scope and kind of `kinds`.
+    """Combine a batch of change stream events into changes, one for each scope and kind of `kinds`.
 
-    Of several events about one row the last counts. A kind that is not followed by row is read again when its record
-    has `grown`.
+    For several events about one row, the last one counts. A kind that is not followed row by row is read again when
+    its record has `grown`.
     """
     by_collection = {kind.plural: kind for kind in kinds.values()} | {"journal": JOURNAL}
     rows: dict[tuple[str, Scope], dict[Ref, Row | None]] = defaultdict(dict)
@@ -220,8 +220,8 @@ def changes(
     for event in events:
         try:
             change = _change(event, by_collection, kinds, grown)
-        except Exception:  # noqa: BLE001 - a bug costs its own event, not those that come with it
-            logger.exception("what has changed in the cache was not understood")
+        except Exception:  # noqa: BLE001 - a bug must not lose the other events of the batch
+            logger.exception("a change in the cache was not understood")
             continue
         if change is None:
             continue
@@ -244,7 +244,7 @@ def _change(
     kinds: Mapping[str, Kind],
     grown: Callable[[RefreshRecord], bool],
 ) -> Change | None:
-    """Return what one event says; None where that concerns nobody, or cannot be understood."""
+    """Return the change that an event describes; None if it is of no interest or cannot be understood."""
     collection, document = event["ns"]["coll"], event.get("fullDocument")
     if collection == "refreshes":
         entry = None if document is None else record(document)
@@ -261,7 +261,7 @@ def _change(
     if (of := split_key(event["documentKey"]["_id"])) is None:
         return None
     scope, native = of
-    # Written so that it is not understood, or is another cloud's, it is there no longer: no snapshot has it either.
+    # A document that cannot be understood, or belongs to another scope, counts as removed: no snapshot has it either.
     row = None
     if document is not None and Scope(document.get("cloud", ""), document.get("region", "")) == scope:
         row = to_row(kind, scope, document)

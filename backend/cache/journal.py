@@ -1,4 +1,4 @@
-"""Reads and writes the journal; what is written is on disk when it is answered."""
+"""Reads and writes the journal. A write returns after it is on disk."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -8,7 +8,7 @@ from pymongo import WriteConcern
 
 from backend.cache.documents import Change
 from backend.cache.entries import entry, to_entry
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.store import Store, chunks, of
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row, Scope
@@ -30,9 +30,9 @@ class Journal:
         self._announce_entries(entries)
 
     def set(self, key: str, fields: Document, where: Document | None = None) -> bool:
-        """Write what has become of a journal entry; it is on disk when this returns.
+        """Change fields of a journal entry; they are on disk when this returns.
 
-        `where` gives fields that it must have as they are; where it has not, nothing is written and False returned.
+        `where` holds fields that the entry must have. If it does not have them, nothing is written: returns False.
         """
         with self._store.use():
             written: bool = (
@@ -47,14 +47,14 @@ class Journal:
         return self._entries(entry, {}, limit)
 
     def unsettled(self, scope: Scope) -> list[Document]:
-        """Return all journal entries of a cloud and region of which it is not known how they ended, newest first."""
+        """Return all journal entries of a scope whose outcome is unknown, newest first."""
         outcomes = ["waiting", "unfinished", "unknown"]
         query = {**of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}
-        # Without an owner nobody can take it over.
+        # An entry without an owner cannot be taken over.
         return [one for one in self._entries(entry, query) if one.get("owner") is not None]
 
     def of(self, scope: Scope, native: str) -> list[Document]:
-        """Return all journal entries that acted on an object or made it, newest first."""
+        """Return all journal entries about an object, newest first."""
         return self._entries(entry, {**of(scope), "objects": native})
 
     def _entries(self, read: Callable[[Document], _T | None], query: Document, limit: int | None = None) -> list[_T]:
@@ -67,7 +67,7 @@ class Journal:
         return self._entries(to_entry, {}, limit)
 
     def entry(self, key: str) -> Document | None:
-        """Return all of one journal entry, None when there is none."""
+        """Return one whole journal entry, or None."""
         with self._store.use():
             return self._store.find_one("journal", key)
 
@@ -81,10 +81,10 @@ class Journal:
         collection = self._store.database["journal"]
         if self._store.mode == "memory":
             return collection
-        # kill -9 of the server loses thousands of acknowledged writes without j (measured), a failover those that the
-        # others do not have.
-        return collection.with_options(write_concern=_SURE)
+        # Without j, kill -9 of the server loses thousands of acknowledged writes (measured). Without w="majority", a
+        # failover loses the writes that the other members do not have.
+        return collection.with_options(write_concern=_DURABLE)
 
 
-_SURE = WriteConcern(w="majority", j=True, wtimeout=10_000)
-"""On the disk of most members within ten seconds, else the write has failed and nothing is sent to a cloud."""
+_DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
+"""On the disk of most members within ten seconds; else the write fails and nothing is sent to a cloud."""

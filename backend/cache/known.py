@@ -1,17 +1,17 @@
-"""What a refresh knows of the rows that there were: their hashes, in so little memory that any number fits."""
+"""What a refresh knows about the cached rows: their hashes, in little memory even for very many rows."""
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 _PARTS = 256
-"""So many arrays hold the numbers, by their lowest byte: each is sorted, and searched, on its own."""
+"""The number of arrays: a number is in the array of its lowest byte. Each array is sorted and searched by itself."""
 
 
 class Hashes:
-    """A set of signed 64-bit numbers, from which some can be taken: nine bytes each, where a set of int has a hundred.
+    """A set of signed 64-bit numbers that can only shrink. A number takes nine bytes; in a set of int, a hundred.
 
-    One thread may look whether a number is there while another takes some out.
+    One thread may search while another removes.
     """
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
@@ -31,38 +31,38 @@ class Hashes:
             yield from (number for number, is_there in zip(found, there, strict=True) if is_there)
 
     def __contains__(self, number: object) -> bool:
-        return self._left > 0 and isinstance(number, int) and self._place(number) is not None
+        return self._left > 0 and isinstance(number, int) and self._position(number) is not None
 
     def take(self, numbers: Iterable[int | None]) -> None:
-        """Take numbers out, of those that are there."""
+        """Remove numbers; numbers that are not in the set are ignored."""
         if not self._left:
             return
         for number in numbers:
-            if number is not None and (place := self._place(number)) is not None:
-                self._there[number % _PARTS][place] = 0
+            if number is not None and (position := self._position(number)) is not None:
+                self._there[number % _PARTS][position] = 0
                 self._left -= 1
 
-    def _place(self, number: int) -> int | None:
+    def _position(self, number: int) -> int | None:
         part = number % _PARTS
         found = self._numbers[part]
-        place = bisect_left(found, number)
-        return place if place < len(found) and found[place] == number and self._there[part][place] else None
+        position = bisect_left(found, number)
+        return position if position < len(found) and found[position] == number and self._there[part][position] else None
 
 
 class Known:
-    """What a refresh knows of the rows of its kind.
+    """What a refresh knows about the cached rows of its kind.
 
-    `Rows.known` makes it when the refresh begins and `Rows.put` keeps it; what is left of it when the listing has
-    come whole is what `Rows.left` takes for gone.
+    `Rows.known` creates it when the refresh begins, and `Rows.put` removes the rows that the listing has. After a
+    complete listing, `Rows.left` takes the remaining rows for gone.
     """
 
     def __init__(self, hashes: Hashes | None = None, unhashed: Iterable[str] = ()) -> None:
         self.hashes = hashes or Hashes()
-        """The hashes of the rows that there were, less those listed since."""
+        """The hashes of the rows that the refresh has not listed yet."""
         self.unhashed = set(unhashed)
-        """The same by id for rows without a hash: a command changed them, and no listing has confirmed it yet."""
+        """The ids of such rows without a hash: a command changed them, and no listing has confirmed that yet."""
         self.nothing = not self
-        """There were no rows when the refresh began."""
+        """Whether the cache had no rows when the refresh began."""
 
     def __bool__(self) -> bool:
         return bool(self.hashes or self.unhashed)

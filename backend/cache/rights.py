@@ -1,4 +1,4 @@
-"""Asks the cache's server what its user may do, and does without what is only an extra."""
+"""Asks the cache's server which privileges its user has, and goes on without optional ones."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,31 +11,31 @@ from pymongo.errors import OperationFailure
 log = logging.getLogger(__name__)
 
 UNAUTHORIZED = 13
-"""What a server answers to a user who lacks a privilege (MongoDB's error codes, Unauthorized)."""
+"""Error code: the user lacks a privilege (MongoDB's error codes, Unauthorized)."""
 
 _UNKNOWN = frozenset({59, 115})
-"""What servers answer that have no such command, or not all of it."""
+"""Error codes of servers that lack the command or a part of it."""
 
 READS = frozenset({"find"})
 WRITES = frozenset({"insert", "update", "remove"})
-"""The privilege actions that a dashboard needs to look, and to refresh and change (MongoDB manual, Privilege Actions).
+"""The privilege actions that a dashboard needs to read, and to refresh and change (MongoDB manual, Privilege Actions).
 
-The roles read and readWrite have them.
+The roles read and readWrite include them.
 """
 
 
 @dataclass(frozen=True)
 class Rights:
-    """What a user may do with the collections of the cache."""
+    """The user's privileges on the collections of the cache."""
 
     user: str = ""
-    """The name; "" where the server wants no user."""
+    """The name; "" if the server requires no user."""
     lacks: frozenset[str] = frozenset()
     """The actions of READS and WRITES that are missing on one of the collections or more."""
 
 
 def rights(database: Any, collections: Iterable[str]) -> Rights:
-    """Return what the user of a connection may do (connectionStatus); everything where the server does not say."""
+    """Return the user's privileges (connectionStatus); all of them if the server does not say."""
     try:
         status = database.command("connectionStatus", showPrivileges=True)["authInfo"]
     except OperationFailure as error:
@@ -43,7 +43,7 @@ def rights(database: Any, collections: Iterable[str]) -> Rights:
             return Rights()
         raise
     users = status.get("authenticatedUsers") or []
-    if not users:  # it has none, or wants one and refuses the first read
+    if not users:  # it requires none, or will refuse the first read
         return Rights()
     privileges = status.get("authenticatedUserPrivileges") or []
     lacks: set[str] = set()
@@ -53,7 +53,7 @@ def rights(database: Any, collections: Iterable[str]) -> Rights:
 
 
 def _granted(privileges: Iterable[Mapping[str, Any]], database: str, collection: str) -> set[str]:
-    """Return the actions that privileges grant on a collection; an empty word in a resource means any."""
+    """Return the actions that privileges grant on a collection; "" in a resource means any."""
     granted: set[str] = set()
     for privilege in privileges:
         resource = privilege.get("resource") or {}
@@ -65,7 +65,7 @@ def _granted(privileges: Iterable[Mapping[str, Any]], database: str, collection:
 
 @contextmanager
 def extra(what: str) -> Iterator[None]:
-    """Run what the cache can do without; where the user may not do it, the log says so and the program goes on."""
+    """Run something optional. If the user lacks the privilege, log that and go on."""
     try:
         yield
     except OperationFailure as error:

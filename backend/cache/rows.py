@@ -11,15 +11,15 @@ from pymongo.errors import BulkWriteError
 
 from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_document, to_rows, understood
 from backend.cache.flights import Flights, flight_fields
+from backend.cache.keys import Document
 from backend.cache.known import Hashes, Known
-from backend.cache.places import Document
-from backend.cache.store import SOON, UNCLEAR, Store, again, chunks, of
+from backend.cache.store import SOON, UNREADABLE, Store, chunks, of, retry_once
 from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 
 
 class Rows:
-    """The collections of the kinds: one document an object."""
+    """The collections of the kinds, with one document for each object."""
 
     def __init__(self, store: Store, flights: Flights) -> None:
         self._store = store
@@ -30,25 +30,25 @@ class Rows:
         return list(chain.from_iterable(self.pages(kind, scope)))
 
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
-        """Yield the snapshot of one kind in parts of CHUNK rows, the last of fewer."""
+        """Yield the snapshot of one kind in pages of at most CHUNK rows."""
         with self._store.use():
             rows = to_rows(kind, scope, self._store.find(kind.plural, of(scope), kind.projection))
             while page := list(islice(rows, CHUNK)):
                 yield page
 
     def count(self, kind: Kind, scope: Scope) -> int:
-        """Return how many rows a snapshot would have."""
+        """Return the number of rows in the cache."""
         with self._store.use():
             return int(self._store.database[kind.plural].count_documents(of(scope)))
 
     def document(self, kind: Kind, scope: Scope, native: str) -> Document | None:
-        """Return everything that is known of one object, None when it is not in the cache."""
+        """Return everything that the cache has about one object, or None."""
         with self._store.use():
             found = self._store.find_one(kind.plural, scope.key(native))
             return None if found is None else understood(kind, scope, found)
 
     def named(self, kind: Kind, scope: Scope, word: str) -> list[Row]:
-        """Return the rows whose id is `word`, else those whose name is."""
+        """Return the row with the id `word`, or else all rows with the name `word`."""
         with self._store.use():
             for query in ({"_id": scope.key(word)}, {**of(scope), "name": word}):
                 if rows := list(to_rows(kind, scope, self._store.find(kind.plural, query))):
@@ -56,7 +56,7 @@ class Rows:
             return []
 
     def known(self, kind: Kind, scope: Scope) -> Known:
-        """Return what a refresh must know of the rows that there are."""
+        """Return what a refresh must know about the cached rows."""
         unhashed: list[str] = []
 
         def hashes() -> Iterator[int]:
@@ -70,9 +70,9 @@ class Rows:
             return Known(Hashes(hashes()), unhashed)
 
     def left(self, kind: Kind, scope: Scope, known: Known) -> dict[str, int | None]:
-        """Return the ids, with their hashes, of the rows that no listing has taken out of `known`.
+        """Return the ids and hashes of the rows that are still in `known` after the listing.
 
-        What somebody has written since is as it was known no longer, and not among them.
+        Rows that were written since then have another hash and are not included.
         """
         if not known:
             return {}
@@ -85,7 +85,7 @@ class Rows:
             }
 
     def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
-        """Yield id and hash of each row; a document that is no row has none, so that a listing writes it again."""
+        """Yield id and hash of each row. Invalid documents are left out, so that a listing writes them again."""
         found = self._store.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
         return (one for one in found if is_of(scope, one))
 
@@ -99,11 +99,11 @@ class Rows:
         made: bool = False,
         flight: Flight | None = None,
     ) -> tuple[int, int]:
-        """Write the items that are not in the cache as they are and return (added, changed).
+        """Write the items that are new or changed and return (added, changed).
 
-        Those that `known` knows are passed over and taken out of it. Of an object that stands twice among the items the
-        last wins. A VM's flight is kept. With `made`, or the `flight` of a boot, the items come from the answer that
-        made them: they count as not listed yet until a listing has had them; see `unlisted`.
+        Items that are in `known` are removed from it and not written. If an object is listed twice, its last item
+        counts. A VM keeps its flight. With `made`, or the `flight` of a boot, the items come from the answer of the
+        request that created them, and count as unlisted until a listing has them; see `unlisted`.
         """
         if made or flight:
             old = [self._put_made(kind, scope, item, flight) for item in items]
@@ -125,20 +125,20 @@ class Rows:
         if not fresh:
             return 0, 0
         with self._store.use():
-            # What is new is inserted: an upsert costs the server five times as much (measured). Where there was nothing
-            # it is not even looked for: the server refuses what is there after all.
+            # Insert new documents: an upsert costs the server five times as much (measured). If the cache was empty,
+            # do not even search for them: the server refuses any that exist.
             present = {} if refreshing and known.nothing else self._present(kind, fresh)
             there = self._insert(kind, [document for key, document in fresh.items() if key not in present])
-            present |= dict.fromkeys(there, UNCLEAR) | self._present(kind, there)
+            present |= dict.fromkeys(there, UNREADABLE) | self._present(kind, there)
             hashes = {key: digest_of(found) for key, found in present.items()}
             known.hashes.take(hashes.values())
             known.unhashed.difference_update(listed[key]["id"] for key in present)
-            # Listed as it is in the cache and otherwise too, on one page: it stays, else it would change to and fro.
+            # An object may be listed twice on a page, once as it is cached: keep that, else it would flip each time.
             alike = [
                 fresh.pop(key) for key, found in present.items() if same(fresh[key], found) or hashes[key] in passed
             ]
             self._update(kind, [_listed(document, present[key]) for key, document in fresh.items() if key in present])
-            # Of what is as it was, but listed in other bytes now, only the hash.
+            # The same values from other bytes: write only the new hash.
             self._update(
                 kind,
                 [
@@ -147,22 +147,22 @@ class Rows:
                     if hashes[one["_id"]] not in passed and hashes[one["_id"]] != one["hash"]
                 ],
             )
-        told = list(fresh.values())
-        if refreshing:  # another dashboard's refresh has just written these: ours shows them as soon
-            told += [one for one in alike if hashes[one["_id"]] == one["hash"]]
-        if told and self._store.listened:
-            rows = to_rows(kind, scope, (present.get(one["_id"], {}) | one for one in told))
+        shown = list(fresh.values())
+        if refreshing:  # another dashboard's refresh just wrote these; show them here at once
+            shown += [one for one in alike if hashes[one["_id"]] == one["hash"]]
+        if shown and self._store.listened:
+            rows = to_rows(kind, scope, (present.get(one["_id"], {}) | one for one in shown))
             self._store.announce(Change(kind.name, scope, upserts=tuple(rows)))
         changed = sum(key in present for key in fresh)
         return len(fresh) - changed, changed
 
     def _put_made(self, kind: Kind, scope: Scope, item: Mapping[str, Any], flight: Flight | None) -> bool:
-        """Write an object that was made, with its flight where it has none; return whether it was in the cache.
+        """Write an object that a command created, with its flight if it has none; return whether it was in the cache.
 
-        One write: no table shows a VM that was just booted without its flight.
+        One write sets both, so that no table shows a just booted VM without its flight.
         """
         now = datetime.now(UTC)
-        # The digest is of what a listing says; this is none, so the next one must write.
+        # The hash describes a listing. This item is from no listing, so the next listing must write it.
         document = to_document(kind, scope, item, now) | {"hash": None, "made": now, "unlisted": True}
         with self._store.use():
             there = self._insert(kind, [document | (flight_fields(flight) if flight else {})])
@@ -173,26 +173,26 @@ class Rows:
         return bool(there)
 
     def unlisted(self, kind: Kind, scope: Scope, since: datetime) -> set[str]:
-        """Return the ids of the objects that commands have made since then and that no listing has had."""
-        if not kind.by_row:  # commands make none of those
+        """Return the ids of the objects that commands created since then and no listing has had."""
+        if not kind.by_row:  # no command creates such an object
             return set()
         with self._store.use():
             found = self._store.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
             return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
 
     def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:
-        """Return whether a command has made an object since then, listed or not."""
+        """Return whether a command created the object since then, listed or not."""
         with self._store.use():
             found = self._store.find_one(kind.plural, scope.key(native))
         return found is not None and _is_made_since(found, since)
 
     def _present(self, kind: Kind, keys: Iterable[str]) -> dict[str, Document]:
-        """Return the documents of these keys that there are."""
+        """Return the existing documents with these keys."""
         found = chain.from_iterable(self._store.find(kind.plural, {"_id": {"$in": chunk}}) for chunk in chunks([*keys]))
         return {one["_id"]: one for one in found if one}
 
     def _insert(self, kind: Kind, documents: Sequence[Document]) -> list[str]:
-        """Insert documents and return the keys of those that were there, which stay as they are."""
+        """Insert documents; return the keys of those that exist already, which stay unchanged."""
         collection = self._written(kind)
         there = []
         for chunk in chunks(documents):
@@ -206,7 +206,7 @@ class Rows:
         return there
 
     def _update(self, kind: Kind, documents: Sequence[Document]) -> None:
-        """Write what these documents say of their own, and leave what else is there: a flight is ours to end."""
+        """Set the fields of these documents and keep all others, such as the flight."""
         collection = self._written(kind)
         updates = [({"_id": document["_id"]}, {"$set": document}) for document in documents]
         if self._store.mode == "memory":  # mongomock has no bulk_write with this pymongo
@@ -220,12 +220,12 @@ class Rows:
         collection = self._store.database[kind.plural]
         if not kind.vast or self._store.mode == "memory":
             return collection
-        # Not waiting for the disk at each batch halves the time of a vast listing. The record of its end waits: what is
-        # on disk then has all that was written before it.
+        # Not waiting for the disk at each batch halves the time of a vast listing. The record of its end does wait, and
+        # then all earlier writes are on disk too.
         return collection.with_options(write_concern=SOON)
 
     def remove(self, kind: Kind, scope: Scope, ids: Iterable[str]) -> int:
-        """Remove rows and return how many of them there were."""
+        """Remove rows and return how many existed."""
         gone = tuple(ids)
         removed = 0
         with self._store.use():
@@ -237,21 +237,21 @@ class Rows:
         return removed
 
     def remove_left(self, kind: Kind, scope: Scope, left: Mapping[str, int | None]) -> int:
-        """Remove the rows that `left` has told of, but for those that somebody writes at this moment."""
+        """Remove the rows that `left` returned, except those that changed since then."""
         removed = 0
         with self._store.use():
             for hashed in (False, True):
                 for chunk in chunks([native for native, digest in left.items() if (digest is not None) is hashed]):
                     keys = [scope.key(native) for native in chunk]
-                    digests = [left[native] for native in chunk]  # no two rows have the same, but for None
+                    digests = [left[native] for native in chunk]  # each row has another one, or None
                     query = {"_id": {"$in": keys}} | ({"hash": {"$in": digests}} if hashed else _UNHASHED)
-                    removed += again(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
+                    removed += retry_once(partial(self._store.database[kind.plural].delete_many, query)).deleted_count
         if left:
             self._store.announce(Change(kind.name, scope, removed=tuple(Ref(scope, native) for native in left)))
         return removed
 
     def set_protected(self, kind: Kind, scope: Scope, vm: str, on: bool | None) -> None:
-        """Note whether a VM is protected, and when that was asked; None: the cloud would not tell."""
+        """Write whether a VM is protected (None: the cloud did not say) and when that was asked."""
         with self._store.use():
             fields = {"protected": on, "protection_asked": datetime.now(UTC)}
             self._store.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
@@ -259,7 +259,7 @@ class Rows:
 
 
 def _listed(document: Document, before: Document) -> Document:
-    """Return what a listing writes of an object that was in the cache: from now on it has been listed."""
+    """Return what a listing writes about a cached object: it clears the mark `unlisted`."""
     return document | {"unlisted": False} if before.get("unlisted") else document
 
 
@@ -273,4 +273,4 @@ _DUPLICATE = 11000
 _UNHASHED: Document = {
     "$or": [{"hash": {"$type": "array"}}, {"$nor": [{"hash": {"$type": "int"}}, {"hash": {"$type": "long"}}]}]
 }
-"""A row without a hash, or with what is none; of an array each entry's type counts too."""
+"""The query for a missing or invalid hash. For an array, $type also matches the types of its entries."""

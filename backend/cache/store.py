@@ -1,4 +1,4 @@
-"""The store: a connection to the cache's database, one operation at a time, and the listeners to what is written."""
+"""The store connection: access to the cache's database, and the listeners that get every change."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutEr
 
 from backend.cache.documents import CHUNK, Change, to_rows
 from backend.cache.faults import sentence
-from backend.cache.places import Document
+from backend.cache.keys import Document
 from backend.callbacks import ignore
 from backend.errors import CacheError, CacheLostError
 from backend.kinds.model import Kind, Scope
@@ -26,14 +26,14 @@ Announce = Callable[[Change], object]
 
 
 class Store:
-    """A connection to one database, which the faces of a cache share; see backend.cache.cache.Cache."""
+    """A connection to one database, shared by the faces of a cache; see backend.cache.cache.Cache."""
 
     def __init__(
         self,
         client: Any,
         database: str,
         mode: Mode,
-        place: str,
+        address: str,
         *,
         note: str = "",
         close: Callable[[], None] = ignore,
@@ -41,16 +41,16 @@ class Store:
         full: Callable[[], str] = str,
     ) -> None:
         self.mode = mode
-        self.place = place
+        self.address = address
         self.note = note
         self.client = client
         self.database = client[database]
         self.revive = revive
-        """Starts the server again where it is ours and gone; else does nothing."""
+        """Restarts the embedded server if it is gone; does nothing for other servers."""
         self.writer = uuid4().hex
-        """The name of this open cache in the records of its refreshes: no other has it."""
+        """The unique name of this open cache in the records of its refreshes."""
         self.refusal: CacheError | None = None
-        """Why nothing may be written, where the user of the server may only read; see backend.cache.preparing."""
+        """Why writing is refused, if the user may only read; see backend.cache.preparing."""
         self._close = close
         self._full = full
         # mongomock is not thread-safe; MongoDB's client is.
@@ -58,17 +58,17 @@ class Store:
         self._listeners: list[Announce] = []
 
     def close(self) -> None:
-        """Give the connection back, and the embedded server where this cache holds one; never takes long."""
+        """Close the connection and release the embedded server, if this cache uses it; takes at most 0.3 s."""
         self._listeners.clear()
-        # The driver takes leave of the server first, and waits for one that is frozen until its sockets time out.
+        # The driver ends its sessions on the server first; with a frozen server it waits until the sockets time out.
         closing = threading.Thread(target=self.client.close, name="closing the cache", daemon=True)
         closing.start()
-        closing.join(_LEAVE)
+        closing.join(_CLOSE_SECONDS)
         self._close()
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Hold the database for one operation; MongoDB's errors come out as CacheError."""
+        """Use the database for one operation. Turns MongoDB's errors into CacheError."""
         try:
             with self._lock:
                 yield
@@ -76,14 +76,14 @@ class Store:
             raise self.sentence(error) from None
 
     def sentence(self, error: PyMongoError | BSONError) -> CacheError:
-        """Return what MongoDB's error says to the user; a server of ours may be gone because its disk is full."""
-        said = sentence(error, self.place)
+        """Return the CacheError for an error of MongoDB; a full disk may have stopped the embedded server."""
+        said = sentence(error, self.address)
         if isinstance(said, CacheLostError) and (folder := self._full()):
             return CacheLostError(f"{said.message} The disk of {folder} is full.", "Free some space.")
         return said
 
     def find(self, collection: str, query: Document, projection: Document | None = None, **how: Any) -> Iterator[Any]:
-        """Yield the documents that are found; one that is no BSON, which the server takes, as an empty one."""
+        """Yield the documents found. The server also stores invalid BSON: that is yielded as an empty document."""
         find = self.database[collection]
         how = {"batch_size": CHUNK, **how}
         if self.mode == "memory":
@@ -97,25 +97,25 @@ class Store:
                 yield from _one_by_one(batch, options)
 
     def find_one(self, collection: str, key: str) -> Document | None:
-        """Return the document whose `_id` is `key`, None where there is none."""
+        """Return the document whose `_id` is `key`, or None."""
         return next(self.find(collection, {"_id": key}), None)
 
     def server(self) -> Any:
-        """Return a value that changes when the server restarts, or another becomes the primary."""
+        """Return a value that changes when the server restarts or another server becomes the primary."""
         if self.mode == "memory":
             return None
         with self.use():
-            hello = again(lambda: self.client.admin.command("hello"))
+            hello = retry_once(lambda: self.client.admin.command("hello"))
         return hello.get("electionId"), hello.get("topologyVersion", {}).get("processId")
 
     # --- listening ---------------------------------------------------------------------------------------------------
 
     def listen(self, listener: Announce) -> None:
-        """Give `listener` every change that this process writes, on the thread that writes it."""
+        """Call `listener` with every change that this process writes, on the thread that writes it."""
         self._listeners.append(listener)
 
     def unlisten(self, listener: Announce) -> None:
-        """Take a listener away, where it is one."""
+        """Remove a listener; one that was not added is ignored."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -125,12 +125,12 @@ class Store:
         return bool(self._listeners)
 
     def announce(self, change: Change) -> None:
-        """Give every listener a change."""
+        """Call every listener with a change."""
         for listener in tuple(self._listeners):
             listener(change)
 
     def announce_row(self, kind: Kind, scope: Scope, native: str) -> None:
-        """Give every listener the row of an object as it is now; nothing where it is gone."""
+        """Call every listener with the current row of an object; do nothing if it is gone."""
         if not self._listeners:
             return
         with self.use():
@@ -140,46 +140,46 @@ class Store:
 
 
 SOON = WriteConcern(w=1)
-"""Answered before it is on disk, where it is within a tenth of a second."""
+"""Acknowledged before it is on disk; it gets there within 0.1 s."""
 
-_LEAVE = 0.3
-"""Seconds that closing waits for the server."""
+_CLOSE_SECONDS = 0.3
+"""How long closing waits for the server."""
 
 
-def again(operation: Callable[[], _T]) -> _T:
-    """Run what does no harm twice, and once more where its connection breaks: another member may be the primary then.
+def retry_once(operation: Callable[[], _T]) -> _T:
+    """Run an idempotent operation; if its connection breaks, run it once more: a new primary may be elected.
 
-    The driver itself repeats finds and writes of single documents, but no commands and no deletions of several.
+    The driver itself repeats finds and writes of single documents, but not commands or deletions of several documents.
     """
     try:
         return operation()
-    except ServerSelectionTimeoutError:  # it has waited for a primary
+    except ServerSelectionTimeoutError:  # the driver already waited for a primary
         raise
     except AutoReconnect:
         return operation()
 
 
-UNCLEAR: Document = {}
-"""What stands for a document that is no BSON."""
+UNREADABLE: Document = {}
+"""Stands for a document that is not valid BSON."""
 
 
 def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
-    """Yield the documents of a batch of which some are no BSON, each of those as an empty one."""
+    """Yield the documents of a batch; those that are not valid BSON as empty documents."""
     while batch:
         size = int.from_bytes(batch[:4], "little")
         try:
             yield from decode_all(batch[:size], options)
         except BSONError:
-            yield dict(UNCLEAR)
+            yield dict(UNREADABLE)
         batch = batch[size:]
 
 
 def of(scope: Scope) -> Document:
-    """Return the query for all that is of a cloud and region."""
+    """Return the query for all documents of a scope."""
     return {"cloud": scope.cloud, "region": scope.region}
 
 
 def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield `values` in requests of at most CHUNK."""
+    """Yield `values` in slices of at most CHUNK."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

@@ -99,7 +99,8 @@ def complete(line: str, names: Names, commands: Iterable[Command] = COMMANDS) ->
     said = _plain_words(done)
     if len(said) < 2:
         at = len(said)
-        matches: Iterable[str] = [command.words[at] for command in known if list(command.words[:at]) == said]
+        # Each once, before they are counted: there are more commands than words that they begin with.
+        matches: Iterable[str] = dict.fromkeys(one.words[at] for one in known if list(one.words[:at]) == said)
     else:
         command = next((command for command in known if list(command.words) == said[:2]), None)
         matches = _values(command, said[2:], names) if command else []

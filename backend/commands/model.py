@@ -183,7 +183,7 @@ class Command:
     probe: Callable[[Context], Result | None] | None = None
     """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
 
-    It sends nothing that changes anything, and raises UnsureError when the outcome cannot be known.
+    It sends nothing that changes anything, and raises OutcomeUnknownError when the outcome cannot be known.
     """
     resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""

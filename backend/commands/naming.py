@@ -7,7 +7,7 @@ from backend.catalog import KINDS
 from backend.commands.common import label
 from backend.commands.lookup import known
 from backend.commands.model import Context, Parsed
-from backend.errors import CacheError, CloudError, InVainError, NotFoundError
+from backend.errors import CacheError, CloudError, NotFoundError, UnusableError
 from backend.kinds.model import Kind
 from backend.text import safe
 
@@ -27,7 +27,7 @@ def named(parsed: Parsed, context: Context) -> Iterator[None]:
 
 def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> None:
     """Put into an error which action has failed, and on what, where it does not say so itself."""
-    if isinstance(error, (NotFoundError, InVainError)) and not error.doing:
+    if isinstance(error, (NotFoundError, UnusableError)) and not error.doing:
         return
     if context.entry is None and not error.reading:  # a dry run; its error names the action
         return

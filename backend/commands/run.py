@@ -21,11 +21,11 @@ from backend.errors import (
     Cancelled,
     CloudError,
     CloudmeshError,
-    InVainError,
     NotFoundError,
     NotListedError,
+    OutcomeUnknownError,
     RefusedError,
-    UnsureError,
+    UnusableError,
     bug,
 )
 from backend.journal.entry import Entry, plan
@@ -63,7 +63,7 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
     if changes and (session.read_only or session.cloud.read_only):
         return RefusedError(
             f"This session is read-only: {command.name} is not run.",
-            "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+            "Start without --read-only, or remove read_only from cloudmesh.yaml.",
         )
     if (changes or command.refreshes) and (why := session.cache.refusal):
         return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
@@ -160,7 +160,7 @@ def execute(
     with entry.recorded(), named(parsed, context):
         try:
             return _sent_before(command, context) or _run(command, context)
-        except UnsureError as error:
+        except OutcomeUnknownError as error:
             lost = error
         except (CloudmeshError, Cancelled):
             raise
@@ -168,7 +168,7 @@ def execute(
             if entry.outcome != "unfinished":  # nothing was sent
                 raise
             logger.exception("%s failed after it was sent", safe(parsed.line))
-            lost = UnsureError(
+            lost = OutcomeUnknownError(
                 f"The outcome of {safe(parsed.line)} was not understood: {type(error).__name__}. "
                 "This is a bug in cloudmesh-tui.",
                 "Run with --log-file FILE and report it; refresh before you repeat it.",
@@ -218,7 +218,7 @@ def _just_made(command: Command, context: Context, error: NotFoundError) -> NotL
 
 def is_outcome(error: CloudmeshError) -> bool:
     """Return whether the error of a probe is the outcome: the object is gone, or what was done is of no use."""
-    return isinstance(error, NotFoundError | InVainError) and not isinstance(error, NotListedError)
+    return isinstance(error, NotFoundError | UnusableError) and not isinstance(error, NotListedError)
 
 
 def may_resend(command: Command, entry: Entry, session: Session) -> bool:
@@ -243,19 +243,21 @@ def _sent_before(command: Command, context: Context) -> Result | None:
     entry.sending(*entry.objects, **entry.request)
     try:
         outcome = command.probe(context)
-    except UnsureError:
+    except OutcomeUnknownError:
         raise
     except (CloudError, CacheError, Cancelled) as error:
         if isinstance(error, CloudError) and is_outcome(error):
             raise
         why = str(error) or "Looking for its outcome was cancelled."
-        raise UnsureError(f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}") from None
+        raise OutcomeUnknownError(
+            f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}"
+        ) from None
     if outcome is None and command.resend and context.session.has("request tokens"):
         return command.resend(context)
     return outcome
 
 
-def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
+def _found_out(command: Command, context: Context, lost: OutcomeUnknownError) -> Result:
     """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` where it stays unknown."""
     undone, why = False, ""
     for seconds in context.session.backoff:
@@ -285,13 +287,13 @@ def _found_out(command: Command, context: Context, lost: UnsureError) -> Result:
     ended = (
         CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
         if undone
-        else UnsureError(f"{lost.message}{why}", lost.cure)
+        else OutcomeUnknownError(f"{lost.message}{why}", lost.cure)
     )
     ended.doing = lost.doing  # its message begins with that
     raise ended
 
 
-def _why_unknown(lost: UnsureError, error: CloudmeshError) -> str:
+def _why_unknown(lost: OutcomeUnknownError, error: CloudmeshError) -> str:
     """Return why the outcome of a command is unknown, without what `lost` says of it already."""
     if error.message == lost.message:  # it was sent once more, with its token
         return " It was sent again, and that answer was lost too."

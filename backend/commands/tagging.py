@@ -62,8 +62,10 @@ def probe_tag(kind: Kind) -> Callable[[Context], Result | None]:
 
     def look(context: Context) -> Result | None:
         sent = context.journal.request
-        _, item = present(context, kind, context.journal.objects[0])
-        return _done(context, kind, item) if _tags(item).get(sent["key"]) == sent["value"] else None
+        provider, item = present(context, kind, context.journal.objects[0])
+        if _tags(item).get(sent["key"]) != sent["value"]:
+            return None
+        return _done(context, kind, item, provider.of(kind.name))
 
     return look
 
@@ -81,17 +83,17 @@ def _set(context: Context, kind: Kind, key: str, value: str | None) -> Result:
         face.untag(native, key)
     else:
         face.tag(native, key, value)
-    return _done(context, kind, item)
+    return _done(context, kind, item, face)
 
 
-def _done(context: Context, kind: Kind, item: Item) -> Result:
+def _done(context: Context, kind: Kind, item: Item, face: Tagged) -> Result:
     native = str(item["id"])
     key, value, before = (context.journal.request[name] for name in ("key", "value", "before"))
     tags = {name: text for name, text in _tags(item).items() if name != key}
     if value is not None:
         tags[key] = value
     # As it is now, not as a listing says it, which may lag behind: the next one does.
-    now = item | {"tags": tags, "name": tags.get("Name")}
+    now = item | {"tags": tags} | ({"name": value} if key == face.name_tag else {})
     done = f"is tagged {safe(key)}={safe(value)}" if value is not None else f"has no tag {safe(key)} any more"
     undo = ["untag", native, "--", key] if before is None else ["tag", native, "--", f"{key}={before}"]
     if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, UnsureError
+from backend.errors import CacheError, CacheLostError, Cancelled, CloudmeshError, OutcomeUnknownError
 from backend.journal import owner
 from backend.journal.seal import fits, seal
 from backend.kinds.model import Scope
@@ -135,7 +135,7 @@ class Entry:
         except Cancelled:
             outcome = "cancelled"
             raise
-        except (UnsureError, KeyboardInterrupt) as failure:
+        except (OutcomeUnknownError, KeyboardInterrupt) as failure:
             outcome = "unknown" if self.outcome == "unfinished" else "cancelled"
             error = str(failure) or "It was interrupted before the cloud had answered."
             raise

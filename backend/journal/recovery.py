@@ -16,7 +16,7 @@ from backend.errors import (
     CloudError,
     CloudmeshError,
     RefusedError,
-    UntoldError,
+    UnknowableError,
     UsageError,
 )
 from backend.format import counted
@@ -76,7 +76,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
                 entry.end("failed", str(error))
                 failures.append(f"{entry.command}: {error}")
                 continue
-            entry.end("unknown", str(error), settled=isinstance(error, UntoldError))
+            entry.end("unknown", str(error), settled=isinstance(error, UnknowableError))
             failures.append(f"The outcome of {entry.command} is unknown: {error}")
         except Cancelled:
             entry.end("unknown", "Looking for its outcome was cancelled.")
@@ -103,7 +103,7 @@ def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend:
     parsed = _parsed(entry)
     command = parsed.command
     if command.probe is None:
-        raise UntoldError("Nothing tells.")
+        raise UnknowableError("Nothing tells.")
     context = Context(session, parsed.given, check, entry=entry)
     outcome = command.probe(context)
     if outcome is None and resend and command.resend and may_resend(command, entry, session):

@@ -12,7 +12,7 @@ from backend.commands.model import Command, Context, Param, Result, one_of
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production, is_production
 from backend.config import expanded
-from backend.errors import InVainError, MissingError, NotFoundError, RefusedError, UntoldError
+from backend.errors import MissingError, NotFoundError, RefusedError, UnknowableError, UnusableError
 from backend.format import counted
 from backend.journal.entry import here
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
@@ -76,7 +76,7 @@ def keypairs(provider: Provider) -> Keypairs:
 def get(context: Context) -> Result:
     """Return a keypair's name, fingerprint and whether its private key is here."""
     row = find(context, KEYPAIR, context.args["keypair"])
-    path = keyfiles.place(context.session.home, context.session.scope, KEYPAIR.value(row, "name"))
+    path = keyfiles.path_of(context.session.home, context.session.scope, KEYPAIR.value(row, "name"))
     fields = [(column.name, KEYPAIR.value(row, column.name)) for column in KEYPAIR.columns]
     fields.append(("private_key", str(path) if path.exists() else None))
     where = f"its private key is {path}" if path.exists() else "its private key is not here"
@@ -92,7 +92,7 @@ def create(context: Context) -> Result:
     if context.args["to"]:
         path, top = expanded(context.args["to"]), None
     else:
-        path, top = keyfiles.place(session.home, session.scope, name), keyfiles.folder(session.home)
+        path, top = keyfiles.path_of(session.home, session.scope, name), keyfiles.folder(session.home)
     with keyfiles.reserved(path, top) as file:
         provider = context.connect()
         context.journal.sending(name=name, path=str(path), before=_named(provider, name) is not None)
@@ -121,14 +121,14 @@ def probe_create(context: Context) -> Result | None:
     context.session.cache.rows.put(KEYPAIR, context.session.scope, [item])
     context.journal.objects.append(item["id"])
     if not path.is_absolute():
-        raise UntoldError(
+        raise UnknowableError(
             f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
             f"for {safe(str(path))} in the folder where the command was given.",
             f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
         )
     if keyfiles.is_saved(path):
         return Result(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
-    raise InVainError(
+    raise UnusableError(
         f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
         f"{context.session.cloud.provider.title} never shows it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
@@ -162,7 +162,7 @@ def probe_delete(context: Context) -> Result | None:
 
 def _deleted(context: Context, name: str, native: str) -> Result:
     session = context.session
-    path = keyfiles.place(session.home, session.scope, name)
+    path = keyfiles.path_of(session.home, session.scope, name)
     kept = f" Its private key stays in {path}." if path.exists() else ""
     outcome = Result(f"Keypair {safe(name)} deleted.{kept}", kind=KEYPAIR)
     return written(outcome, lambda: session.cache.rows.remove(KEYPAIR, session.scope, [native]))
@@ -186,7 +186,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
         name = str(item["name"])
         users = [vm for page in vms(provider).list(keypair=name) for vm in page if vm.get("state") != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
-        path = keyfiles.place(session.home, session.scope, name)
+        path = keyfiles.path_of(session.home, session.scope, name)
         facts = (
             ("Type", safe(str(item.get("type") or "unknown"))),
             ("Fingerprint", safe(str(item.get("fingerprint") or "unknown"))),

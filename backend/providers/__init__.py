@@ -1,1 +1,1 @@
-"""The clouds: the protocol, the registry, and one package for each provider."""
+"""The providers: their protocol, their registry, and one package for each."""

@@ -1,4 +1,4 @@
-"""Sends one request and yields its answer: the wait can be cancelled, and no answer trickles for ever."""
+"""Sends one request and yields its answer. The wait can be cancelled, and a slow answer ends with an error."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -9,10 +9,10 @@ from backend.providers.failures import Refusal
 
 
 class Stream(Protocol):
-    """An answer on its way."""
+    """An answer that is still arriving."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, unzipped."""
+        """Yield the body as it arrives, decompressed."""
         ...
 
     def close(self) -> None: ...
@@ -27,18 +27,18 @@ class Driver(Protocol):
         ...
 
     def send(self, action: str, params: Mapping[str, str]) -> Stream:
-        """Send one request, once. Raises Refusal for anything but success, and what requests and urllib3 raise."""
+        """Send one request, once. Raises Refusal unless it succeeds, and what requests and urllib3 raise."""
         ...
 
     def hang_up(self) -> None:
-        """Cut off, from another thread, the answer that is being received."""
+        """Abort the answer that is being received; called from another thread."""
         ...
 
 
 class Exchange:
-    """One request and its answer. The driver is used on a thread aside, and nothing waits for that thread.
+    """One request and its answer. The driver runs on a thread of its own, and nothing waits for that thread.
 
-    `late` takes the number of bytes that have come and returns whether that is too few by now.
+    `late` takes the number of bytes received and returns whether the answer is too slow.
     """
 
     def __init__(self, driver: Driver, action: str, params: Mapping[str, str], late: Callable[[int], bool]) -> None:
@@ -47,15 +47,15 @@ class Exchange:
         self._params = params
         self._late = late
         self.received = 0
-        """Bytes of the answer that were handed out, unzipped."""
+        """Bytes of the answer that were yielded, decompressed."""
         self.over = False
-        """The answer has come whole. Until then the driver may be in use on the other thread: take another."""
+        """The answer is complete. Before that, the other thread may still use the driver: create another."""
 
     def chunks(self, check: Callable[[], None]) -> Generator[bytes, None, None]:
-        """Yield the answer as it arrives; close() it.
+        """Yield the answer as it arrives. The caller must close() the generator.
 
-        `check` is called several times a second and ends the wait by what it raises. Raises Refusal for anything but
-        success, TimeoutError for an answer that is late, and whatever requests and urllib3 raise.
+        `check` is called several times a second and may end the wait by raising. Raises Refusal unless the request
+        succeeds, TimeoutError if the answer is late, and what requests and urllib3 raise.
         """
 
         def watch() -> None:

@@ -1,4 +1,4 @@
-"""Turns everything that can go wrong with a request into one sentence, the cloud's own words and what to do."""
+"""Turns every failure of a request into one sentence, with the cloud's message and what to do."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import requests.exceptions as http
 import urllib3.exceptions as sockets
 
-from backend.errors import CloudError, TransientError, UnsureError
+from backend.errors import CloudError, OutcomeUnknownError, TransientError
 from backend.providers import trust
 from backend.providers.rules import UNKNOWN, Rules, rule_for
 from backend.redact import redacted
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST = 300
-"""Characters of the cloud's own words that a message keeps."""
+"""The most characters of the cloud's message that a sentence quotes."""
 
 
 class Refusal(Exception):
-    """The endpoint's answer is an error: HTTP `status`, the cloud's `code`, `message` and `request` id ("": none)."""
+    """The endpoint answered with an error: HTTP `status`, and the cloud's `code`, `message` and `request` id or ""."""
 
     def __init__(self, status: int, code: str = "", message: str = "", request: str = "") -> None:
         super().__init__(code or str(status))
@@ -36,17 +36,17 @@ class Refusal(Exception):
 
 
 class Malformed(Exception):
-    """An answer is not what was asked for: cut short, empty, HTML, another request's."""
+    """An answer is not valid: cut short, empty, HTML, or of another request."""
 
 
 class Request(NamedTuple):
-    """One request: its name in the cloud's API, and what it does, in plain words with its object: "Stopping VM i-0"."""
+    """One request: its name in the cloud's API, and what it does, with its object: "Stopping VM i-0"."""
 
     action: str
     doing: str
     changes: bool = False
     trial: bool = False
-    """It only asks whether it could be done, and is not journalled."""
+    """A dry run: it only asks whether the change is possible, and is not journalled."""
 
 
 _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
@@ -60,28 +60,28 @@ _NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((http.ConnectionError, http.ChunkedEncodingError, sockets.ProtocolError, ConnectionError), "cut off"),
     ((http.ContentDecodingError, sockets.DecodeError), "cut off"),
 )
-"""What an exception, or one that it wraps, is called in the rules."""
+"""The name in the rules of an exception, or of one that it wraps."""
 
 
-class Said(NamedTuple):
-    """What a cloud says about a failure, as its provider reads it."""
+class CloudMessage(NamedTuple):
+    """The cloud's message about a failure, as its provider reads it."""
 
     words: str
-    """What the sentence quotes."""
+    """The part that the sentence quotes."""
     whole: str
-    """All of it: what rules look at, and what is kept where the sentence leaves something out."""
+    """The whole message: rules search it, and `details` keeps it if the sentence quotes only a part."""
     fields: Mapping[str, str] = {}
-    """What the provider's rules have in their templates beyond the shared fields."""
+    """Template fields for the provider's rules, in addition to the shared ones."""
     more: str = ""
-    """A sentence about what is left out."""
+    """A sentence about the part that is not quoted."""
 
 
 class Dialect(NamedTuple):
-    """How the failures of one provider are read."""
+    """How to read the failures of one provider."""
 
     rules: Rules
-    read: Callable[[str, "Request"], Said]
-    """Takes the cloud's own words, and the request that has failed."""
+    read: Callable[[str, "Request"], CloudMessage]
+    """Takes the cloud's message and the failed request."""
 
 
 def explain(
@@ -89,25 +89,25 @@ def explain(
 ) -> CloudError:
     """Return the error to raise (`from None`: the cause may hold headers and keys) when `request` failed.
 
-    Its sentence quotes the cloud; where that is cut, or leaves something out, its `details` have all of it.
+    Its sentence quotes the cloud's message; if the quote is incomplete, `details` has the whole message.
 
-    Template fields: cloud, region, host, place (where a wrong host would come from), action, proxy (the variables
-    that name it), trust (where other certificates would come from), status, name (code or exception), why, and those of
-    the dialect.
+    Template fields: cloud, region, host, setting (which setting determines the host), action, proxy (the variables that
+    name it), trust (which setting names the certificates), status, name (code or exception), why, and the fields of the
+    dialect.
     """
     name, status, words = _reduced(failure)
     said = dialect.read(words, request)
     rule = rule_for(dialect.rules, name, status, said.whole)
     if rule is UNKNOWN:
         log.error("%s failed in a way that has no rule", request.action, exc_info=failure)
-    unsure = request.changes and rule.unsure
+    maybe_done = request.changes and rule.maybe_done
     title = cloud.provider.title
     variables = cloud.provider.region_variables
     fields = {
         "cloud": cloud.name,
         "region": cloud.region,
         "host": host,
-        "place": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
+        "setting": f"`endpoint` of cloud {cloud.name} in cloudmesh.yaml"
         if cloud.endpoint
         else f"that {cloud.region} is a region of {title} (`location` in cloudmesh.yaml"
         f"{f', else {variables[0]}' if variables else ''})",
@@ -125,9 +125,9 @@ def explain(
     )
     often = f" (asked {tries} times)" if tries > 1 else ""
     cure = f"{rule.cure.format(**fields)} {said.more}".rstrip()
-    error = (UnsureError if unsure else rule.error)(
+    error = (OutcomeUnknownError if maybe_done else rule.error)(
         f"{safe(request.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
-        "It may have been done all the same: refresh before you repeat it." if unsure else cure,
+        "It may have been done all the same: refresh before you repeat it." if maybe_done else cure,
     )
     if said.whole != said.words or len(said.words) > LONGEST:
         error.details = redacted(said.whole)
@@ -138,7 +138,7 @@ def explain(
 
 
 def _reduced(failure: Exception) -> tuple[str, int, str]:
-    """Return a failure's name in the rules, its HTTP status (0: none) and the cloud's own words, or why it failed."""
+    """Return a failure's name in the rules, its HTTP status (0: none), and the cloud's message or the reason."""
     if isinstance(failure, Refusal):
         return failure.code or f"HTTP {failure.status}", failure.status, failure.message
     wrapped = tuple(_wrapped(failure))
@@ -150,13 +150,15 @@ def _reduced(failure: Exception) -> tuple[str, int, str]:
         return name, 0, f": {reasons[0]}" if reasons else ""
     if isinstance(failure, http.InvalidSchema) and "SOCKS" in str(failure):
         return "socks", 0, ""
-    if name == "dns" and isinstance(failure, http.InvalidURL) and _proxies():  # our own URL is one
+    if (
+        name == "dns" and isinstance(failure, http.InvalidURL) and _proxies()
+    ):  # our own URL is valid, so the proxy's is not
         return "proxy", 0, ""
     return name or type(failure).__name__, 0, ""
 
 
 def _wrapped(failure: BaseException) -> Iterator[BaseException]:
-    """Yield `failure` and what requests and urllib3 wrapped in it, as an argument or as `reason`."""
+    """Yield `failure` and the exceptions that requests and urllib3 wrapped in it, as an argument or `reason`."""
     yield failure
     for inner in (*failure.args[:2], getattr(failure, "reason", None)):
         if isinstance(inner, BaseException):
@@ -164,18 +166,18 @@ def _wrapped(failure: BaseException) -> Iterator[BaseException]:
 
 
 def _proxies(scheme: str = "") -> list[str]:
-    """Return the variables of the environment that name a proxy, or one whose scheme begins so."""
+    """Return the environment variables that name a proxy whose scheme begins with `scheme`."""
     variables = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
     return [name for name in variables if os.environ[name] and os.environ[name].lower().startswith(scheme)]
 
 
 def _trust() -> str:
     if name := trust.named(os.environ):
-        return f"What is trusted is in the file that {name} names, and nothing else is."
-    return f"Name a file with the certificates of your own authority in {trust.BUNDLES[0]}."
+        return f"Only the certificates in the file that {name} names are trusted."
+    return f"For an authority of your own, set {trust.BUNDLES[0]} to a file with its certificates."
 
 
 def short(words: str) -> str:
-    """Return a stranger's words on one line, without secrets, fit for a terminal and not too long."""
-    words = safe(" ".join(redacted(words).split())).rstrip(".")  # redacted first: half a secret looks like none
+    """Return text from outside as one line: redacted, escaped and not too long."""
+    words = safe(" ".join(redacted(words).split())).rstrip(".")  # redacted before it is cut: half a secret is not found
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""What every provider does: the protocol between the commands and a cloud."""
+"""The protocol of every provider: between the commands and a cloud."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from math import ceil
 from typing import Any, Protocol
 
 Item = dict[str, Any]
-"""One object as a cloud lists it: the kind's columns by name (None or absent: not said), facts, and "extra".
+"""One object as a cloud lists it: the kind's columns by name (None or absent: not given), facts, and "extra".
 
-The facts are "tags", as {key: value}, and those that a room says its commands need. "extra" is for people to read,
-under the cloud's own names; it may be as the cloud wrote it, which the entry's `opened` takes apart.
-Where the provider can tell by a signed 64-bit number whether an object is still what it was, "digest" is that number.
+The facts are "tags", as {key: value}, and those that the kind's room names for its commands. "extra" is for people to
+read, under the cloud's own names; it may be as the cloud wrote it, and then the entry's `opened` parses it.
+"digest", if present, is a signed 64-bit number that changes when the object changes.
 """
 
 Page = list[Item]
@@ -18,7 +18,7 @@ Page = list[Item]
 
 @dataclass(frozen=True)
 class Boot:
-    """What to boot. `token` makes a repeated request the same request (EC2: ClientToken)."""
+    """What to boot. With the same `token`, a repeated request boots only once (EC2: ClientToken)."""
 
     image: str
     flavor: str
@@ -31,53 +31,56 @@ class Boot:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A call that failed in passing and waits to be sent again."""
+    """A request that failed in passing and waits to be sent again."""
 
     doing: str
-    """The call in plain words: "Listing images"."""
+    """The request in plain words: "Listing images"."""
     why: str
     """Why it failed, in a word or two: "throttled"."""
     until: float
-    """When it is sent again, by time.monotonic()."""
+    """When it is sent again, in time.monotonic()."""
 
     def text(self, now: float) -> str:
-        """Return what to show at a moment, "" when it is over: "throttled, retrying in 4 s"."""
+        """Return what to show at time `now`: "throttled, retrying in 4 s", or "" when the wait is over."""
         return f"{self.why}, retrying in {ceil(self.until - now)} s" if now < self.until else ""
 
 
 class Face(Protocol):
-    """What can be done with the objects of one kind; each room says what its commands need beyond this."""
+    """The operations on the objects of one kind; each room adds what its commands need."""
 
     def list(self) -> Iterator[Page]:
-        """List all, page by page; a listing that had to restart yields what it had yielded before once more.
+        """List all objects, page by page. A listing that has to restart yields the earlier pages again.
 
-        That of a vast kind takes `known`, the digests of what is known: such an object may come as {"digest": …} alone.
-        Where objects can be listed by id, it takes `ids`.
+        The listing of a vast kind takes `known`, the digests of known objects; such an object may be listed as only
+        {"digest": …}. If objects can be listed by id, it takes `ids`.
         """
         ...
 
 
 class Tagged(Protocol):
-    """What can be done with the tags of one kind."""
+    """The operations on the tags of one kind."""
+
+    name_tag: str
+    """The tag that is an object's name; "": its name is no tag."""
 
     def tag(self, native: str, key: str, value: str) -> None:
         """Set a tag of an object."""
         ...
 
     def untag(self, native: str, key: str) -> None:
-        """Remove a tag, whatever its value."""
+        """Remove a tag, whatever its value is."""
         ...
 
 
 class Provider(Protocol):
     """One connection to one cloud and region, for one thread.
 
-    All that it does raises CloudError's subclasses; `check` is called before each request and while waiting, and raises
-    Cancelled when the user has cancelled. Reads are retried when they fail in passing. What changes a cloud is sent
-    again only after it was refused unread, by throttling; when its answer does not come it raises UnsureError. On a
-    cloud that is read-only it raises RefusedError, and nothing is sent.
+    Its failures are subclasses of CloudError. It calls `check` before each request and while it waits; `check` raises
+    Cancelled when the user has cancelled. A read that fails in passing is sent again. A change is sent again only after
+    the cloud refused it unread, by throttling; when its answer does not arrive, OutcomeUnknownError is raised. On a
+    read-only cloud a change raises RefusedError, and nothing is sent.
     """
 
     def of(self, kind: str) -> Any:
-        """Return the Face of a kind. Raises KeyError for a kind that the cloud has not."""
+        """Return the Face of a kind. Raises KeyError for a kind that the cloud does not have."""
         ...

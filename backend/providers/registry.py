@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backend.config import Cloud
 
 PROVIDERS: Mapping[str, ProviderEntry] = MappingProxyType({entry.name: entry for entry in (EC2,)})
-"""By name; the first is that of a cloud whose configuration names none."""
+"""By name; the first is the default for a cloud that names no provider."""
 
 DEFAULT = next(iter(PROVIDERS.values()))
 
@@ -23,19 +23,19 @@ _STATES = {word: state for entry in PROVIDERS.values() for word, state in entry.
 
 
 def is_id(word: str) -> bool:
-    """Return whether a word can only be an id; a name that looks like one is never meant by it."""
+    """Return whether a word can only be an id, never a name."""
     return _ID.fullmatch(word) is not None
 
 
 def meaning(state: str) -> str:
-    """Return EC2's word for a state of a VM, by which the lifecycle is written; an unknown word as it is."""
+    """Return EC2's name for a VM state, which the lifecycle uses; an unknown name unchanged."""
     return _STATES.get(state, state)
 
 
 def connect(cloud: "Cloud", check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
     """Return a provider for `cloud`, for one thread at a time; nothing is sent.
 
-    `check` is called during every wait, and ends it by what it raises; `waits` is called when a request waits to be
-    sent again.
+    `check` is called during every wait and may end it by raising; `waits` is called when a request waits to be sent
+    again.
     """
     return cloud.provider.connect(cloud, check, waits)

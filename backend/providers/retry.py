@@ -1,4 +1,4 @@
-"""How often and how long a call that fails in passing is repeated."""
+"""The retry policy: how often and how long a request that fails in passing is repeated."""
 
 import random
 import time
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long a read that fails in passing is repeated: capped exponential back-off, full jitter."""
+    """How often and how long a read that fails in passing is repeated: capped exponential backoff with full jitter."""
 
     tries: int = 5
     unread: int = 20
-    """The same of a change that EC2 refuses unread, to limit how often it is asked: 500 VMs take their time."""
+    """The same for a change that is throttled, and therefore refused unread: 500 VMs take a while."""
     first: float = 0.5
-    """Seconds; the longest first wait. It doubles from try to try up to `longest`."""
+    """Seconds; the longest first wait. It doubles with each try, up to `longest`."""
     longest: float = 8.0
     deadline: float = 60.0
-    """Seconds after the first try of a page from which no new one begins, and none that is only trickling goes on."""
+    """Seconds after the first try of a page, after which no new try begins and a slow answer is aborted."""
     slowest: float = 16_384.0
-    """Bytes a second that an answer must come in at on the whole to be given longer than the deadline."""
+    """Bytes per second: an answer that is at least this fast on average may exceed the deadline."""
     silence: float = 20.0
-    """Seconds to connect, and between two pieces of an answer."""
+    """Timeout in seconds to connect, and between two pieces of an answer."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
 
     def delay(self, tries: int) -> float:
-        """Return the seconds to wait after that many tries."""
+        """Return the seconds to wait after this many tries."""
         return self.random() * min(self.longest, self.first * 2.0 ** (tries - 1))
 
     def late(self, began: float, received: int) -> bool:
-        """Return whether an answer, asked for since `began`, has come too slowly: a vast one may take its time."""
+        """Return whether an answer, requested at `began`, is too slow; a large one may take longer."""
         return self.clock() - began > self.deadline + received / self.slowest
 
     def wait(self, seconds: float, check: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Sends the requests of one connection: waits, retries, gives up, and says why in one sentence. For all providers."""
+"""Sends the requests of one connection, for all providers: waits, retries, gives up and explains why."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAILURES = (Refusal, Malformed, OSError, HTTPError, LibcloudError, ValueError)
-"""What sending a request and reading its answer may raise; requests' exceptions are OSErrors."""
+"""What sending a request and reading its answer may raise; the exceptions of requests are OSErrors."""
 
 T = TypeVar("T")
 
 
 class Reader(Protocol):
-    """Makes something of the bytes of one answer, piece by piece. Raises Malformed."""
+    """Parses the bytes of one answer, piece by piece. Raises Malformed."""
 
     def feed(self, data: bytes) -> list[Any]: ...
     def close(self) -> list[Any]: ...
     @property
     def request(self) -> str:
-        """The cloud's id of the request, "" where it has not said it."""
+        """The cloud's id of the request, or ""."""
         ...
 
 
 class Sender:
     """The requests of one thread to one cloud and region.
 
-    `check` ends any wait for a read by what it raises; `waits` is called before each wait between two tries. `dial`
-    makes a driver; a request that was given up on may still use the last one, and then the next takes another.
+    `check` may end any wait for a read by raising; `waits` is called before each wait between two tries. `dial` creates
+    a driver. An aborted request may still use the old driver, so the next request gets a new one.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Sender:
         self._dialect = dialect
         self._driver = self._dialled()
         self._free = True
-        """Nothing else uses the driver."""
+        """Whether no aborted request still uses the driver."""
 
     @property
     def host(self) -> str:
@@ -73,10 +73,10 @@ class Sender:
         return self._dial(self.cloud, self._policy.silence)
 
     def repeated(self, request: Request, once: Callable[[float, int], T]) -> T:
-        """Return what `once` returns, called again while it fails in passing and the retry policy allows it.
+        """Return the result of `once`; call it again while it fails in passing and the retry policy allows that.
 
-        `once` sends the request; it gets the time by which its answer is late (see `received`) and the number of the
-        try. A change is sent again only when it was refused unread. Raises CloudError, and Cancelled before it is sent.
+        `once` sends the request. It gets the start time for the deadline (see `received`) and the number of the try. A
+        change is sent again only if it was refused unread. Raises CloudError, and Cancelled before anything is sent.
         """
         policy = self._policy
         began = policy.clock()
@@ -85,17 +85,17 @@ class Sender:
             tries += 1
             self._check()
             try:
-                # A change that was refused unread has all its time still.
+                # A change that was refused unread gets the full time again.
                 return once(policy.clock() if request.changes else began, tries)
             except FAILURES as failure:
                 refused = isinstance(failure, Refusal)
                 error = self.explained(failure, request, tries)
-            # Out here the failure, which may hold headers and keys, is neither cause nor context of ours.
+            # Raise outside the handler: the failure may hold headers and keys, and must not become our context.
             most = policy.tries if not request.changes else policy.unread if refused else 1
             self._wait_or_raise(error, request, began, tries, most)
 
     def _wait_or_raise(self, error: CloudError, request: Request, began: float, tries: int, most: int) -> None:
-        """Wait until a request may be sent again, or raise why it failed: not in passing, too often or for too long."""
+        """Wait before the next try; or raise `error`, if it is not transient or the tries or the time are used up."""
         policy = self._policy
         delay = policy.delay(tries)
         late = policy.clock() + delay - began > policy.deadline
@@ -110,11 +110,11 @@ class Sender:
     ) -> Iterator[list[Any]]:
         """Send a request once and yield what the reader makes of each piece of its answer.
 
-        A change is not cancelled once it is sent: what the cloud answers (a VM's id, a private key) must not be lost.
-        Like a read it fails when its answer is late, reckoned from `began`.
+        A change that is sent is not cancelled: its answer (a VM's id, a private key) must not be lost. Like a read, it
+        fails if its answer is late, counted from `began`.
         """
         self._check_credentials(request)
-        if not self._free:  # now, not when a request is given up: a failure here must not hide the reason of that
+        if not self._free:  # only now: when a request is aborted, a failure here would hide the reason
             self._driver, self._free = self._dialled(), True
         policy = self._policy
         driver = self._driver
@@ -150,11 +150,11 @@ class Sender:
             )
 
     def check_writable(self, request: Request) -> None:
-        """Raise RefusedError where nothing may be changed."""
+        """Raise RefusedError if the cloud is read-only."""
         if self.cloud.read_only:
             raise RefusedError(
                 f"{request.doing} is refused: cloud {self.cloud.name} is read-only here.",
-                "Start without --read-only, or take read_only out of cloudmesh.yaml.",
+                "Start without --read-only, or remove read_only from cloudmesh.yaml.",
             )
 
     def _check_credentials(self, request: Request) -> None:
@@ -163,10 +163,10 @@ class Sender:
             variables = [provider.credentials[name] for name in provider.required]
             raise CredentialsError(
                 f"{request.doing} failed: cloud {self.cloud.name} has no keys.",
-                f"Put {' and '.join(provider.required)} into cloudmesh.yaml, or {' and '.join(variables)} into the "
+                f"Write {' and '.join(provider.required)} into cloudmesh.yaml, or set {' and '.join(variables)} in the "
                 "environment.",
             )
 
     def explained(self, failure: Exception, request: Request, tries: int = 1) -> CloudError:
-        """Return the error to raise, outside the handler of the failure: that may hold headers and keys."""
+        """Return the error for a failure. Raise it outside the handler: the failure may hold headers and keys."""
         return explain(failure, request, self.cloud, self.host, self._dialect, tries=tries)

@@ -1,4 +1,4 @@
-"""What libcloud's HTTP is used through: answers as streams of bytes, and nothing that is added behind our back."""
+"""The HTTP layer over libcloud: answers are streams of bytes, and requests gets no chance to add anything."""
 
 from backend.providers import trust  # before libcloud, which it loads
 
@@ -14,16 +14,16 @@ from libcloud.http import LibcloudConnection
 from backend.providers.failures import Refusal
 
 CHUNK = 65_536
-"""Bytes parsed in one go: small enough that the screen's thread gets its turn in between."""
+"""Bytes to parse at once: small enough for the screen's thread to run in between."""
 
 
 class Answer(Response):  # type: ignore[misc]
-    """An answer whose body is still on its way. Raises Refusal for anything but success.
+    """An answer whose body is still arriving. Raises Refusal unless the request succeeded.
 
-    libcloud's own reads the body whole, decodes it as ISO-8859-1, and finds no error code where there is an xmlns.
+    libcloud's own class reads the whole body, decodes it as ISO-8859-1, and finds no error code if there is an xmlns.
     """
 
-    def __init__(self, response: Any, connection: Any) -> None:  # on purpose without super: that would read the body
+    def __init__(self, response: Any, connection: Any) -> None:  # without super(), which would read the body
         self.connection = connection
         self.status = response.status_code
         self._response = response
@@ -36,15 +36,15 @@ class Answer(Response):  # type: ignore[misc]
 
     @staticmethod
     def refusal(status: int, body: bytes) -> Refusal:  # noqa: ARG004
-        """Return the error that an answer of `status` describes; a provider that reads bodies finds its code there."""
+        """Return the error for an answer with `status`; a provider overrides this to read the code in the body."""
         return Refusal(status)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, unzipped."""
+        """Yield the body as it arrives, decompressed."""
         yield from self._response.iter_content(CHUNK)
 
     def close(self) -> None:
-        """Give the connection back: to the pool when the body was read to its end, else to the operating system."""
+        """Return the connection to the pool if the body was read to its end, else close it."""
         self._response.close()
 
     def _until(self, most: int) -> Iterator[bytes]:
@@ -56,26 +56,26 @@ class Answer(Response):  # type: ignore[misc]
 
 
 class Transport(LibcloudConnection):  # type: ignore[misc]
-    """libcloud's HTTP session without what requests would add behind its back."""
+    """libcloud's HTTP session without the additions of requests."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session.auth = lambda request: request  # else an entry in ~/.netrc replaces our signature
-        # Else a redirect takes the session token to another host; and requests reads the whole body of one, however
-        # long, before it looks whether it may follow.
+        # Else a redirect would send the session token to another host; and requests reads its whole body, however
+        # long, before it checks whether it may follow.
         self.session.resolve_redirects = lambda *_, **__: iter(())
 
     def set_up(self, *, secure: bool, direct: bool) -> None:
-        """Say which certificates are trusted, and whether the environment's proxies are used.
+        """Set which certificates are trusted, and whether the environment's proxies are used.
 
-        Raises ConfigError for certificates that cannot be used where TLS is.
+        Raises ConfigError for certificates that cannot be used, if TLS is used.
         """
         self.ca_cert = trust.trusted(os.environ) if secure else None
         self.session.trust_env = not direct
 
     def hang_up(self) -> None:
-        """Cut off, from another thread, the answer that is being received; one that has not begun ends by itself."""
+        """Abort the answer that is being received; called from another thread. One that has not begun times out."""
         response = getattr(self, "response", None)
         if response is not None:
-            with suppress(OSError, ValueError, RuntimeError):  # it has ended meanwhile
+            with suppress(OSError, ValueError, RuntimeError):  # it has ended in the meantime
                 response.raw.shutdown()

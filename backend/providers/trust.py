@@ -1,4 +1,4 @@
-"""Says which certificates are trusted over TLS, and imports libcloud even where its own check of them fails."""
+"""Chooses the certificates to trust over TLS, and imports libcloud even if its own check of them fails."""
 
 import os
 import ssl
@@ -12,21 +12,21 @@ from backend.errors import ConfigError
 from backend.text import safe
 
 BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""Which variables name a file of the certificates to trust, the first one first. An empty one counts as absent."""
+"""The variables that name a file of certificates to trust, in order of precedence. An empty one counts as absent."""
 
 KEY_LOG = "SSLKEYLOGFILE"
-"""Names a file that TLS session keys are written to; Python and urllib3 open it with each connection."""
+"""The variable that names a file for TLS session keys; Python and urllib3 open it for each connection."""
 
 
 def named(environ: Mapping[str, str]) -> str:
-    """Return the variable that names the certificates to trust, "" where none does."""
+    """Return the variable that names the certificates to trust, or ""."""
     return next((name for name in BUNDLES if environ.get(name)), "")
 
 
 def trusted(environ: Mapping[str, str]) -> str:
-    """Return the file, or folder, of the certificates to trust: that of the environment, else the one of requests.
+    """Return the file or folder of the certificates to trust: from the environment, else from requests.
 
-    Raises ConfigError where what a variable names cannot be used.
+    Raises ConfigError if a variable names something that cannot be used.
     """
     if log := environ.get(KEY_LOG):
         _check_key_log(os.path.expandvars(log))
@@ -40,15 +40,15 @@ def trusted(environ: Mapping[str, str]) -> str:
         wrong = str(error.strerror)
     if wrong:
         raise ConfigError(
-            f"{name} names {safe(path)} as the file of certificates to trust, which cannot be used: {wrong}.",
-            f"Mend or unset {name}.",
+            f"{name} names {safe(path)} as the file of certificates to trust, but it cannot be used: {wrong}.",
+            f"Correct or unset {name}.",
         )
     return path
 
 
 @lru_cache(16)
-def _wrong(name: str, path: str, changed: int, size: int) -> str:  # noqa: ARG001 - a file that changes is read again
-    """Return what is wrong with a file of certificates, "" where nothing is. Raises OSError."""
+def _wrong(name: str, path: str, changed: int, size: int) -> str:  # noqa: ARG001 - part of the cache key: a changed file is read again
+    """Return what is wrong with a file of certificates, or "". Raises OSError."""
     if Path(path).is_dir():
         hashed = name == "REQUESTS_CA_BUNDLE" and any(Path(path).glob("[0-9a-f]" * 8 + ".[0-9]"))
         return "" if hashed else "it is a folder"
@@ -66,14 +66,14 @@ def _check_key_log(path: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
     except OSError as error:
         raise ConfigError(
-            f"{KEY_LOG} names {safe(path)}, which cannot be written: {error.strerror}.", f"Mend or unset {KEY_LOG}."
+            f"{KEY_LOG} names {safe(path)}, which cannot be written: {error.strerror}.", f"Correct or unset {KEY_LOG}."
         ) from None
 
 
 def _load() -> None:
-    """Import libcloud's module of the same purpose, which raises where SSL_CERT_FILE names no file.
+    """Import libcloud.security, which raises if SSL_CERT_FILE does not name a file.
 
-    It judges the variable once, at import, whether or not TLS is used. What it finds is not used here: `trusted` is.
+    It checks the variable once, at import, even if TLS is not used. We use `trusted` instead of its result.
     """
     file = os.environ.get("SSL_CERT_FILE")
     hidden = file is not None and not Path(file).is_file()

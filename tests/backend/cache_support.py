@@ -207,6 +207,9 @@ class FakeCloud(Faces):
     def volume_list(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:  # noqa: ARG002
         return self._list("volumes")
 
+    def secgroup_list(self) -> Iterator[Page]:
+        return self._list("secgroups")
+
     def vm_protected(self, vm: str) -> bool:
         self.asked(("protected", (vm,)))
         return vm in self.protected_vms

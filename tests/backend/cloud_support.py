@@ -166,6 +166,8 @@ class Account:
     volumes: dict[str, tuple[list[str] | None, dict[str, str]]]
     """Id to the VMs it is attached to and tags."""
     keypairs: list[str]
+    groups: dict[str, tuple[list[str], dict[str, str]]]
+    """Name of a security group to what it lets in and tags."""
 
 
 def account(cloud: Cloud) -> Account:
@@ -178,6 +180,7 @@ def account(cloud: Cloud) -> Account:
         },
         {item["id"]: (item["vm"], item["tags"]) for page in ec2.of("volume").list() for item in page},
         sorted(item["name"] for page in ec2.of("keypair").list() for item in page),
+        {item["name"]: (item["ports"], item["tags"]) for page in ec2.of("secgroup").list() for item in page},
     )
 
 
@@ -193,6 +196,8 @@ class Stage:
     """A volume that is not attached, with the tag old=1."""
     held: str
     """A volume that is attached to `vm` as /dev/sdf."""
+    group: str
+    """A security group, `open`, which lets in OPEN and has the tag old=1."""
 
 
 def staged(cloud: Cloud) -> Stage:
@@ -203,10 +208,16 @@ def staged(cloud: Cloud) -> Stage:
     ec2.of("vm").stop(stopped)
     ec2.of("vm").protect(protected, True)
     ec2.of("volume").attach(held, vm, "/dev/sdf")
-    for native in (vm, free):
+    group = ec2.of("secgroup").create("open", "for tests", None)
+    rule = {"way": "in", "protocol": "tcp", "ports": "22", "peer": "10.0.0.0/8", "description": None}
+    ec2.of("secgroup").allow(group, rule)
+    for native in (vm, free, group["id"]):
         ec2.of("vm").tag(native, "old", "1")
     ec2.of("keypair").create("mine")
-    return Stage(vm, stopped, protected, free, held)
+    return Stage(vm, stopped, protected, free, held, group["id"])
+
+
+OPEN = "tcp 22 from 10.0.0.0/8"
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,31 @@ EXAMPLES = (
         lambda _, now, on: now.volumes[on.free][1] == {"Name": "free", "old": "2"},
         True,
     ),
+    Example(
+        "secgroup create new --description text",
+        "CreateSecurityGroup",
+        lambda _, now, _on: now.groups["new"] == ([], {}),
+    ),
+    Example("secgroup delete {group}", "DeleteSecurityGroup", lambda _, now, _on: list(now.groups) == ["default"]),
+    Example(
+        "secgroup allow {group} 80 --from 10.0.0.0/8",
+        "AuthorizeSecurityGroupIngress",
+        lambda _, now, _on: now.groups["open"][0] == [OPEN, "tcp 80 from 10.0.0.0/8"],
+        True,
+    ),
+    Example(
+        "secgroup revoke {group} 22 --from 10.0.0.0/8",
+        "RevokeSecurityGroupIngress",
+        lambda _, now, _on: now.groups["open"][0] == [],
+        True,
+    ),
+    Example(
+        "secgroup tag {group} old=2",
+        "CreateTags",
+        lambda _, now, _on: now.groups["open"] == ([OPEN], {"old": "2"}),
+        True,
+    ),
+    Example("secgroup untag {group} old", "DeleteTags", lambda _, now, _on: now.groups["open"] == ([OPEN], {}), True),
     Example(
         "volume untag {free} old", "DeleteTags", lambda _, now, on: now.volumes[on.free][1] == {"Name": "free"}, True
     ),

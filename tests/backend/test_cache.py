@@ -8,7 +8,7 @@ import pytest
 
 from backend.cache import Cache
 from backend.cache.documents import flatten, to_document, to_row
-from backend.cache.places import split_key
+from backend.cache.keys import split_key
 from backend.catalog import KINDS
 from backend.kinds.model import Kind, Ref, Scope
 from backend.lifecycle import Flight

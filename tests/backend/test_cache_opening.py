@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect, ConfigurationError, OperationFailure
 
 from backend.cache import Cache, open_cache
-from backend.cache.address import place_of
+from backend.cache.address import address_of
 from backend.cache.documents import validator
 from backend.cache.faults import sentence
 from backend.cache.opening import NO_MONGOD
@@ -20,7 +20,7 @@ from tests.backend.cache_support import HERE, VM, Standalone, ids, items
 
 
 def test_an_address_with_a_user(plain: Cache, standalone: Standalone) -> None:
-    assert (plain.mode, plain.place, plain.note) == ("mongodb", standalone.socket, "")
+    assert (plain.mode, plain.address, plain.note) == ("mongodb", standalone.socket, "")
     assert plain.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
     assert ids(plain, VM) == ["a"]
     assert plain.store.database["vms"].options()["validator"] == validator(VM)
@@ -63,8 +63,8 @@ def test_the_address_may_set_how_long_a_server_is_waited_for() -> None:
         ("mongodb+srv://user:p@hush@db.example.org/", "a character that needs encoding", "%40"),
         ("mongodb://user:hush%zz@db.example.org/", "a character that needs encoding", "%40"),
         ("mongodb://user:pa:hush@db.example.org/", "a character that needs encoding", "%40"),
-        ("mongodb://user:p/hush@db.example.org/", "a / or ? stands before its @", "%40"),
-        ("mongodb://user:p?hush@db.example.org/", "a / or ? stands before its @", "%40"),
+        ("mongodb://user:p/hush@db.example.org/", "it has a / or ? before its @", "%40"),
+        ("mongodb://user:p?hush@db.example.org/", "it has a / or ? before its @", "%40"),
         ("mongodb://:hush@db.example.org/", "no user before its @", "USER:PASSWORD@HOST"),
         ("mongodb://user:hush", "the port of the host is not a number from 1 to 65535", "before an @"),
         ("mongodb://db:27o17/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
@@ -73,13 +73,13 @@ def test_the_address_may_set_how_long_a_server_is_waited_for() -> None:
         ("mongodb://user:hush@db:/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
         ("mongodb://user:hush@a,b:x/", "the port of host 2 of 2 is not a number from 1 to 65535", "HOST:PORT"),
         ("mongodb://user:hush@[::1]:x/", "the port of the host is not a number from 1 to 65535", "HOST:PORT"),
-        ("mongodb://user:hush@[::1", "begins with [ and has no ]", "[::1]:27017"),
+        ("mongodb://user:hush@[::1", "begins with [ but has no ]", "[::1]:27017"),
         ("mongodb://user:hush@a,,b/", "host 2 of 3 is empty", "comma"),
         ("mongodb://", "it names no host", "HOST:PORT"),
         ("mongodb://user:hush@%2Ftmp%2Fx/", "a path that does not end in .sock", "%2F"),
         ("mongodb+srv://user:hush", "takes no port", "before an @"),
         ("mongodb+srv://user:hush@a.example.org,b.example.org/", "takes one host", "mongodb://"),
-        ("mongodb+srv://user:hush@a.example.org:27017/", "takes no port", "Take out the port"),
+        ("mongodb+srv://user:hush@a.example.org:27017/", "takes no port", "Remove the port"),
         ("mongodb+srv://user:hush@h/?srvMaxHosts=x", "its option srvMaxHosts is wrong: The value", "value"),
         ("mongodb://user:hush@db/a/b", "the name of the database", "mongodb.database"),
         ("mongodb://user:hush@db/?tsl=true", "it has no option tsl", "Did you mean one of tls"),
@@ -98,7 +98,7 @@ def test_the_address_may_set_how_long_a_server_is_waited_for() -> None:
         ("mongodb://db/?readPreference=any", "its option readPreference is wrong", "primary, primaryPreferred"),
         ("mongodb://user:hush@db/?authMechanism=no", "authmechanism must be in (", ""),
         ("mongodb://db/?authMechanismProperties=hush", "authMechanismProperties has a value that is not allowed", ""),
-        ("mongodb://user:hush@db/?tls", "something after its ? is no NAME=VALUE", "?NAME=VALUE&NAME=VALUE"),
+        ("mongodb://user:hush@db/?tls", "a part after its ? is not NAME=VALUE", "?NAME=VALUE&NAME=VALUE"),
         ("mongodb://user:hush@db/?tls=true&ssl=false", "do not fit together: Can not specify conflicting", "options"),
         ("mongodb://user:hush@a,b/?directConnection=true", "do not fit together: Cannot specify multiple hosts", ""),
     ],
@@ -126,7 +126,7 @@ def test_what_the_driver_finds_wrong_when_it_opens_an_address(tmp_path: Path) ->
     for uri, what in (
         (
             f"mongodb://db.example.org/?tls=true&tlsCAFile={empty}",
-            "mongodb.uri names a file of certificates that has none",
+            "mongodb.uri names a certificate file without a certificate",
         ),
         ("mongodb://user@db.example.org/?authMechanism=MONGODB-X509&authSource=x", "authentication source must be"),
     ):
@@ -157,7 +157,7 @@ def test_a_password_that_the_driver_or_the_server_repeats_is_hidden_and_not_cut_
     ],
 )
 def test_a_place_names_no_user(uri: str, place: str) -> None:
-    assert place_of(uri) == place
+    assert address_of(uri) == place
 
 
 def test_no_mongod_means_memory(tmp_path: Path) -> None:
@@ -179,14 +179,14 @@ def test_a_mongod_that_does_not_run_means_memory(tmp_path: Path) -> None:
     try:
         assert opened.mode == "memory"
         assert "no libcrypto" in opened.note
-        assert "will not last" in opened.note
+        assert "lost when you quit" in opened.note
     finally:
         opened.close()
 
 
 def test_memory_that_was_asked_for_has_no_note() -> None:
     opened = open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values(), find=lambda: None)
-    assert (opened.mode, opened.note, opened.place) == ("memory", "", "memory")
+    assert (opened.mode, opened.note, opened.address) == ("memory", "", "memory")
     opened.close()
 
 

@@ -41,6 +41,12 @@ def test_every_change_is_one_entry(session: Session, ec2: Provider) -> None:
         "volume delete data",
         "vm delete 'web 1'",
         "keypair delete me",
+        "secgroup create 'web servers' --description 'for tests'",
+        "secgroup allow 'web servers' 22 --from 203.0.113.0/24",
+        "secgroup revoke 'web servers' 22 --from 203.0.113.0/24",
+        "secgroup tag 'web servers' env=test",
+        "secgroup untag 'web servers' env",
+        "secgroup delete 'web servers'",
     ]
     for line in lines:
         run(session, line)
@@ -48,10 +54,11 @@ def test_every_change_is_one_entry(session: Session, ec2: Provider) -> None:
     entries = session.cache.journal.newest()[::-1]
     assert [entry["command"] for entry in entries] == lines
     (vm,) = vms(ec2)
-    key, volume = entries[0]["objects"][0], entries[9]["objects"][0]
+    key, volume, group = (entries[number]["objects"][0] for number in (0, 9, 17))
     assert key.startswith("key-")
     assert volume.startswith("vol-")
-    objects = {"vm": [vm], "keypair": [key], "volume": [volume]}
+    assert group.startswith("sg-")
+    objects = {"vm": [vm], "keypair": [key], "volume": [volume], "secgroup": [group]}
     for entry in entries:
         first, verb = entry["command"].split()[:2]
         assert entry["objects"] == ([volume, vm] if verb in ("attach", "detach") else objects[first]), entry["command"]

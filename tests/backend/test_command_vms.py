@@ -10,7 +10,15 @@ import pytest
 from backend.cache import Cache, Change
 from backend.catalog import KINDS
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudError, CloudmeshError, NotFoundError, RefusedError, UnsureError, UsageError
+from backend.errors import (
+    Cancelled,
+    CloudError,
+    CloudmeshError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RefusedError,
+    UsageError,
+)
 from backend.format import as_object
 from backend.journal.model import JOURNAL
 from backend.lifecycle import Flight
@@ -176,7 +184,7 @@ def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "flies"), [(CloudError("No."), False), (Cancelled(), False), (UnsureError("Cut off."), True)]
+    ("error", "flies"), [(CloudError("No."), False), (Cancelled(), False), (OutcomeUnknownError("Cut off."), True)]
 )
 def test_what_the_cloud_refuses_is_not_under_way(session: Session, error: Exception, flies: bool) -> None:
     vm = booted(session, f"vm boot {AMI} --name web")

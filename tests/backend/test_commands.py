@@ -58,7 +58,7 @@ def test_a_choice_that_cannot_be_remembered(session: Session, tmp_path: Path) ->
     (tmp_path / "file").touch()
     for home in (tmp_path / "file", tmp_path / "file" / "deeper"):
         for line in ("refresh off", "set default cloud=other"):
-            with pytest.raises(ConfigError, match=f"The choice cannot be remembered in {home}"):
+            with pytest.raises(ConfigError, match=f"The setting cannot be remembered in {home}"):
                 run(replace(session, home=home), line)
 
 
@@ -77,7 +77,7 @@ def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> 
     with pytest.raises(CloudmeshError) as caught:
         execute(full(one), session)
     assert caught.value.message == f"This session is read-only: {one.name} is not run."
-    assert caught.value.cure == "Start without --read-only, or take read_only out of cloudmesh.yaml."
+    assert caught.value.cure == "Start without --read-only, or remove read_only from cloudmesh.yaml."
     assert everything(session.cache) == before
     assert not session.home.exists()
 

@@ -295,7 +295,7 @@ def test_the_region_of_the_environment_serves_where_there_is_none(
 def test_a_region_of_the_environment_that_is_none(path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} in the environment is 'us east', not a region") as caught:
         read(path, one("provider: ec2"), {name: "us east"})
-    assert caught.value.cure == f"Mend {name}."
+    assert caught.value.cure == f"Correct {name}."
 
 
 def test_a_cloud_without_a_region_cannot_be_worked_on(path: Path) -> None:
@@ -418,7 +418,7 @@ def test_a_section_that_is_none(path: Path, keys: str, value: object, kind: str)
             for value in ("localhost:5000", "ftp://h", "http://", "http://h:99999", "http://h:x", "http://[::1")
         ),
         ("clouds.aws.images", [], "must name at least one owner"),
-        ("clouds.aws.images", ["all", "self"], "names `all` beside other owners"),
+        ("clouds.aws.images", ["all", "self"], "names `all` and other owners"),
         *(
             ("clouds.aws.default.location", value, "must be a region or an availability zone")
             for value in ("us west", "../x", "evil.com/", "..", "a\nb")
@@ -495,7 +495,7 @@ def test_documents_that_say_nothing(path: Path, text: str, words: str) -> None:
         (f"key: @{SECRET}", 8, "found character '@' that cannot start any token"),
         (f"\tkey: {SECRET}", 3, "found character '\\t' that cannot start any token"),
         (f"key: {{{SECRET}\n", 1, "expected ',' or '}', but got '<stream end>'"),
-        (f"key: {SECRET}\n  key: {SECRET}", 3, "this key stands here already"),
+        (f"key: {SECRET}\n  key: {SECRET}", 3, "this key is here already"),
         (f"key: {SECRET}\x07", 29, "it holds a control character"),
     ],
 )
@@ -515,7 +515,7 @@ def test_broken_yaml_is_told_by_its_place_alone(path: Path, line: str, column: i
 def test_a_merge_may_be_overridden_and_a_key_may_not(path: Path) -> None:
     text = "cloudmesh:\n  clouds:\n    a: &a {images: all}\n    b: &b {<<: *a, images: self}\n    c: {<<: *b}\n"
     assert [cloud.images for cloud in read(path, text).clouds.values()] == [("all",), ("self",), ("self",)]
-    assert "line 6, column 5: this key stands here already" in refused(path, f"{text}    a: \n").message
+    assert "line 6, column 5: this key is here already" in refused(path, f"{text}    a: \n").message
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

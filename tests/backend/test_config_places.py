@@ -96,7 +96,7 @@ def test_the_present_folder_may_be_gone(tmp_path: Path, path: Path) -> None:
     with contextlib.chdir(gone):
         gone.rmdir()
         assert find(None, environ) == path == find(str(path), {})
-        with pytest.raises(UsageError, match=r"key\.pem names no file: the present folder no longer exists\."):
+        with pytest.raises(UsageError, match=r"key\.pem names no file: the current folder no longer exists\."):
             expanded("key.pem")
 
 
@@ -154,7 +154,7 @@ def test_an_endpoint_without_tls_on_another_computer_is_warned_about(
     path: Path, endpoint: str, warned: str | None
 ) -> None:
     warnings = read(path, document("cloudmesh.clouds.aws.endpoint", endpoint)).warnings
-    expected = [f"Cloud aws is asked without TLS: on the way to {warned} anybody"] if warned else []
+    expected = [f"Cloud aws is used without TLS: on the way to {warned} anybody"] if warned else []
     assert [warning.partition(" can read")[0] for warning in warnings] == expected
 
 

@@ -281,7 +281,7 @@ def test_it_is_told_of_once_and_not_without_end(cache: Cache, caplog: pytest.Log
         for _ in range(3):
             assert cache.rows.snapshot(VM, HERE) == []
     assert [one.getMessage() for one in caplog.records] == [
-        f"something in vms of the cache cannot be understood and is passed over: {key}"
+        f"a document in vms of the cache cannot be understood and is skipped: {key}"
     ]
 
 

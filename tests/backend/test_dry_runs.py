@@ -65,7 +65,9 @@ def test_an_endpoint_that_does_not_know_dry_runs_is_told_of(both: tuple[Session,
     with pytest.raises(CloudError) as caught:
         run(session, f"vm boot {AMI} --dry-run")
     host = proxy.endpoint.removeprefix("http://")
-    assert str(caught.value) == (f"{host} does not know dry runs and has booted i-1. Delete it, if it was not wanted.")
+    assert str(caught.value) == (
+        f"{host} does not support dry runs and has booted i-1. Delete it if you do not want it."
+    )
 
 
 def test_a_dry_run_whose_answer_is_lost_is_not_repeated(both: tuple[Session, Proxy], cloud: Cloud) -> None:

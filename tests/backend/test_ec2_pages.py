@@ -32,7 +32,7 @@ def test_a_page_is_yielded_before_the_next_is_asked_for() -> None:
 
 
 def test_an_endless_token_is_an_error() -> None:
-    with Faults(images(["ami-1"], "again")) as faults, pytest.raises(CloudError, match="the same page again"):
+    with Faults(images(["ami-1"], "again")) as faults, pytest.raises(CloudError, match="it repeats the same page"):
         every(impatient(at(faults)).of("image").list())
     assert len(faults.asked) == 2
 

@@ -49,7 +49,7 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         ("AuthFailure", "Not authorized for image:ami-0123",
          PermissionDeniedError, "this account may not use the image", "share it"),
         ("AuthFailure", "You do not have permission to access the snapshot snap-1",
-         PermissionDeniedError, "may not use something that it names", "share it"),
+         PermissionDeniedError, "may not use an object in the request", "share it"),
         ("AuthFailure", "Signature expired: 20240101T000000Z is now earlier than 20240101T001000Z",
          CredentialsError, "time wrong", "clock"),
         ("InvalidClientTokenId", "The security token included in the request is invalid",
@@ -118,7 +118,7 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         ("OperationNotPermitted", "The instance 'i-1' may not be stopped. Modify its 'disableApiStop' instance "
          "attribute and try again.", PermissionDeniedError, "protected from being stopped", "disableApiStop"),
         ("OperationNotPermitted", "The instance is managed by an operator.", PermissionDeniedError,
-         "EC2 does not permit that of it", "what EC2 asks for"),
+         "EC2 does not permit that for this object", "EC2's message"),
         # as ever
         ("IncorrectInstanceState", "The instance 'i-1' is not in a state from which it can be stopped.",
          CloudError, "its state does not allow that", "Refresh"),
@@ -167,7 +167,7 @@ def test_what_was_signed_is_not_quoted() -> None:
     ("words", "expected"),
     [
         ("explicit deny in a Service Control Policy", ("a Service Control Policy", "the administrator of the AWS")),
-        ("an explicit deny in the session policy", ("a session policy", "the one who issues")),
+        ("an explicit deny in the session policy", ("a session policy", "the issuer")),
         ("because no VPC endpoint policy allows", ("no VPC endpoint policy", "the administrator of the VPC")),
         ("an explicit deny in an odd new kind of policy: x", ("an odd new kind of policy", "the account's")),
         ("no.", ("a policy", "the account's administrator")),

@@ -113,7 +113,7 @@ def test_an_endpoint_that_knows_no_dry_run_is_told_of() -> None:
     instance = "<instancesSet><item><instanceId>i-1</instanceId></item></instancesSet>"
     with (
         Faults(Reply(f"<RunInstancesResponse>{instance}</RunInstancesResponse>")) as faults,
-        pytest.raises(CloudError, match=r"does not know dry runs and has booted i-1\. Delete it"),
+        pytest.raises(CloudError, match=r"does not support dry runs and has booted i-1\. Delete it"),
     ):
         impatient(at(faults)).of("vm").try_boot(Boot("ami-1", "t2.micro", "tok"))
 

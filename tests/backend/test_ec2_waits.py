@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backend.errors import Cancelled, CloudError, TransientError, UnsureError
+from backend.errors import Cancelled, CloudError, OutcomeUnknownError, TransientError
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.protocol import Waiting
 from backend.providers.retry import RetryPolicy
@@ -93,7 +93,7 @@ def test_a_change_that_is_stuck_ends_with_the_deadline_and_may_be_done(reply: Re
         ec2 = EC2Provider(at(faults), cancelled_when(stop), HASTY)
         watching = threading.Thread(target=then, args=(faults.arrived, stop.set))
         watching.start()
-        with pytest.raises(UnsureError, match=r"Stopping VM i-1 failed .* took too long.*may have been done"):
+        with pytest.raises(OutcomeUnknownError, match=r"Stopping VM i-1 failed .* took too long.*may have been done"):
             ec2.of("vm").stop("i-1")  # not Cancelled: it has been sent
         watching.join()
         assert len(faults.asked) == 1
@@ -145,7 +145,7 @@ def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
     [
         (THROTTLED, "throttled"),
         (Reply("", 429), "throttled"),
-        (Reply("<html>", 502), "EC2 has a problem of its own"),
+        (Reply("<html>", 502), "EC2 has an internal error"),
         (Reply(hang_up=True), "cut off"),
     ],
 )

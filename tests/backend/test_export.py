@@ -252,7 +252,7 @@ def test_what_exists_is_neither_written_nor_removed(tmp_path: Path, suffix: str)
         with pytest.raises(RefusedError) as caught:
             write(VM, [row_of(VM, "web")], path)
         assert caught.value.message == f"{path} exists already and is not overwritten."
-        assert caught.value.cure == "Move it away, or choose another file."
+        assert caught.value.cure == "Move it, or choose another file."
     assert file.read_text() == "old"
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["dangling", "file", "folder", "link"]
 
@@ -270,8 +270,8 @@ def test_a_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
     [
         ("file/x.csv", "Not a directory"),
         ("n" * 300 + ".csv", "File name too long"),
-        ("nul\0.csv", "no file can be called that"),
-        ("\ud800.json", "no file can be called that"),
+        ("nul\0.csv", "a file cannot have that name"),
+        ("\ud800.json", "a file cannot have that name"),
     ],
 )
 def test_what_cannot_be_made_is_told(tmp_path: Path, name: str, reason: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from backend.cache import Cache, Change, RefreshRecord, open_cache
 from backend.cache.feed import Feed
-from backend.cache.places import EVERYWHERE
+from backend.cache.keys import EVERYWHERE
 from backend.catalog import KINDS
 from backend.config import MongoDB
 from backend.journal.model import JOURNAL
@@ -160,7 +160,7 @@ def test_what_this_process_does_to_a_cloud_is_told_once(embedded: Cache) -> None
         embedded.rows.put(VM, HERE, items(VM, "later"))
         heard.wait_upserts(VM, "later")
         rows = heard.upserts(JOURNAL)
-        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"])
+        assert [JOURNAL.value(row, "outcome") for row in rows] in (["waiting", "done"], ["done", "done"], ["done"])
         assert rows[-1:] == embedded.journal.rows(1)
 
 

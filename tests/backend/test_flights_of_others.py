@@ -87,7 +87,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
         return ours, do
     embedded: Cache = request.getfixturevalue("embedded")
     home: Path = request.getfixturevalue("server_home")
-    ours = InterleavedCache(Store(embedded.store.client, embedded.store.database.name, embedded.mode, embedded.place))
+    ours = InterleavedCache(Store(embedded.store.client, embedded.store.database.name, embedded.mode, embedded.address))
 
     def act(what: str) -> None:
         words = [sys.executable, "-c", OTHER, what, embedded.store.database.name, str(home)]

@@ -85,6 +85,25 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ("volume detach vol-1", "volume detach", {"volume": "vol-1"}),
     ("volume tag vol-1 env=test", "volume tag", {"volume": "vol-1", "tag": "env=test"}),
     ("volume untag vol-1 env", "volume untag", {"volume": "vol-1", "key": "env"}),
+    ("vm console web", "vm console", {"vm": "web"}),
+    (
+        "secgroup create web --description 'Web servers' --network vpc-1",
+        "secgroup create",
+        {"name": "web", "description": "Web servers", "network": "vpc-1"},
+    ),
+    ("secgroup delete 'two words'", "secgroup delete", {"secgroup": "two words"}),
+    (
+        "secgroup allow web 22 --from 203.0.113.0/24",
+        "secgroup allow",
+        {"secgroup": "web", "port": "22", "from": "203.0.113.0/24"},
+    ),
+    (
+        "secgroup revoke web 8000-8080 --from db --protocol udp",
+        "secgroup revoke",
+        {"secgroup": "web", "port": "8000-8080", "from": "db", "protocol": "udp"},
+    ),
+    ("secgroup tag web env=test", "secgroup tag", {"secgroup": "web", "tag": "env=test"}),
+    ("secgroup untag web env", "secgroup untag", {"secgroup": "web", "key": "env"}),
     ("journal list", "journal list", {}),
     ("journal list --last 5", "journal list", {"last": "5"}),
     ("journal resume", "journal resume", {}),
@@ -149,6 +168,7 @@ def test_ways_to_write_arguments(line: str, given: dict[str, str]) -> None:
 
 VM_VERBS = (
     "refresh", "list", "export", "boot", "start", "stop", "reboot", "delete", "protect", "unprotect", "tag", "untag",
+    "console",
 )  # fmt: skip
 
 
@@ -158,7 +178,7 @@ VM_VERBS = (
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, journal, keypair, location, refresh, set, vm, volume.",
+            "Commands begin with: flavor, image, journal, keypair, location, refresh, secgroup, set, vm, volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
         ("imgae list", "There is no command 'imgae'.", "Did you mean 'image'?"),
@@ -345,7 +365,7 @@ def names(param: Param) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "journal", "refresh", "set"]),
+        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "secgroup", "journal", "refresh", "set"]),
         ("v", ["vm", "volume"]),
         ("vm", []),
         ("vm ", [f"vm {verb}" for verb in VM_VERBS]),
@@ -400,7 +420,7 @@ def test_complete(line: str, lines: list[str]) -> None:
 
 def test_complete_offers_only_the_commands_there_are() -> None:
     harmless = [one for one in COMMANDS if one.effect == "reads"]
-    assert complete("vm ", names, harmless) == ["vm refresh", "vm list", "vm export"]
+    assert complete("vm ", names, harmless) == ["vm refresh", "vm list", "vm export", "vm console"]
     assert complete("vm boot ", names, harmless) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from pymongo import MongoClient
 
 from backend.cache import Cache
-from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, UnsureError
+from backend.errors import CacheError, Cancelled, CloudError, CloudmeshError, OutcomeUnknownError
 from backend.journal import owner
 from backend.journal.entry import Entry, Outcome, plan
 from backend.journal.model import JOURNAL
@@ -64,7 +64,7 @@ def test_an_entry_is_there_before_the_act(cache: Cache, tmp_path: Path, monkeypa
     [
         (Cancelled(), "cancelled", None),
         (KeyboardInterrupt(), "unknown", "It was interrupted before the cloud had answered."),
-        (UnsureError("Cut off."), "unknown", "Cut off."),
+        (OutcomeUnknownError("Cut off."), "unknown", "Cut off."),
         (CloudError("It is gone.", "Look."), "failed", "It is gone. Look."),
         (ValueError("of a library"), "failed", "of a library"),
         (KeyError(), "failed", "KeyError"),

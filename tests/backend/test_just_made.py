@@ -11,7 +11,7 @@ from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.commands.model import Context
 from backend.config import Cloud, Poll
-from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, UnsureError
+from backend.errors import Cancelled, CloudError, NotFoundError, NotListedError, OutcomeUnknownError
 from backend.kinds import keypair as keypair_room
 from backend.kinds.model import Kind
 from backend.kinds.vm import preview as vm_preview
@@ -169,7 +169,7 @@ def test_a_lost_answer_about_it_stays_unknown(memory: Cache, cloud: Cloud, tmp_p
 
         set_flight(memory, session.scope, native, None)
         proxy.cut("StopInstances")
-        with pytest.raises(UnsureError, match="does not list it yet"):
+        with pytest.raises(OutcomeUnknownError, match="does not list it yet"):
             run(replace(session, connector=connecting, backoff=(0.0,)), f"vm stop {native}")
         assert outcomes(memory)[-1] == (f"vm stop {native}", "unknown")
         proxy.answers.clear()

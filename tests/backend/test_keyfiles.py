@@ -17,7 +17,7 @@ import pytest
 
 from backend.config import Cloud, Settings
 from backend.errors import CloudError, CloudmeshError, ConfigError
-from backend.keyfiles import folder, place, reserved
+from backend.keyfiles import folder, path_of, reserved
 from backend.kinds.model import Scope
 from backend.state import recall, remember
 
@@ -44,7 +44,7 @@ TREE = Path(__file__).parents[2]
     ],
 )
 def test_any_name_is_one_file(tmp_path: Path, name: str, file: str) -> None:
-    path = place(tmp_path, SCOPE, name)
+    path = path_of(tmp_path, SCOPE, name)
     assert path == tmp_path / "keys" / "aws" / "us-west-1" / file
     assert path.resolve().parent == (tmp_path / "keys" / "aws" / "us-west-1").resolve()
     with reserved(path) as opened:
@@ -54,8 +54,8 @@ def test_any_name_is_one_file(tmp_path: Path, name: str, file: str) -> None:
 
 def test_no_two_names_share_a_file(tmp_path: Path) -> None:
     names = ["", "_", "%", "%25", "%2F", "/", "a/b", "a%2Fb", ".", "..", "a", "A", " ", "+", "%20"]
-    assert len({place(tmp_path, SCOPE, name) for name in names}) == len(names)
-    assert place(tmp_path, Scope("other", "us-west-1"), "a") != place(tmp_path, SCOPE, "a")
+    assert len({path_of(tmp_path, SCOPE, name) for name in names}) == len(names)
+    assert path_of(tmp_path, Scope("other", "us-west-1"), "a") != path_of(tmp_path, SCOPE, "a")
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000, 0o077])
@@ -63,7 +63,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
     home = tmp_path / "home"
     before = os.umask(umask)
     try:
-        with reserved(place(home, SCOPE, "me")) as file:
+        with reserved(path_of(home, SCOPE, "me")) as file:
             assert S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600  # before anything is written
             file.write("pem")
     finally:
@@ -156,7 +156,7 @@ def test_what_a_kill_leaves_is_empty_and_the_next_says_so(tmp_path: Path) -> Non
 
 def test_folders_of_ours_are_closed_to_others_and_those_above_are_not(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    path = place(home, SCOPE, "me")
+    path = path_of(home, SCOPE, "me")
     path.parent.mkdir(parents=True)
     for one in (home, home / "keys", home / "keys" / "aws", path.parent):
         one.chmod(0o755)
@@ -172,7 +172,7 @@ def test_a_folder_of_keys_may_be_a_link_to_one_of_ours(tmp_path: Path) -> None:
     home.mkdir()
     elsewhere.mkdir(mode=0o755)
     folder(home).symlink_to(elsewhere)
-    path = place(home, SCOPE, "me")
+    path = path_of(home, SCOPE, "me")
     with reserved(path, folder(home)) as file:
         file.write("pem")
     assert path.read_text() == "pem"
@@ -183,11 +183,11 @@ def test_a_folder_of_keys_may_be_a_link_to_one_of_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theirs", ["home/keys", "home"])
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, theirs: str) -> None:
     home = tmp_path / "home"
-    path = place(home, SCOPE, "me")
+    path = path_of(home, SCOPE, "me")
     folder(home).mkdir(parents=True)
     os.chown(tmp_path / theirs, 12345, 12345)
     with (
-        pytest.raises(CloudmeshError, match=rf"{theirs} belongs to somebody else; no keypair was created") as caught,
+        pytest.raises(CloudmeshError, match=rf"{theirs} belongs to another user; no keypair was created") as caught,
         reserved(path, folder(home)),
     ):
         pytest.fail("the cloud would be asked")

@@ -161,12 +161,14 @@ def test_a_link_or_a_pipe_of_somebody_else_is_refused(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (link, pipe):
         os.chown(path, 12345, 12345, follow_symlinks=False)
-    with pytest.raises(ConfigError, match=r"link cannot be written: it is a link that somebody else has made\."):
+    with pytest.raises(ConfigError, match=r"link cannot be written: it is a link that another user made\."):
         log.write_to(link)
     assert S_IMODE(ours.stat().st_mode) == 0o644
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # else the log would wait for one
     try:
-        with pytest.raises(ConfigError, match=r"pipe cannot be written: it is no file, and somebody else's\."):
+        with pytest.raises(
+            ConfigError, match=r"pipe cannot be written: it is not a regular file and belongs to another user\."
+        ):
             log.write_to(pipe)
     finally:
         os.close(reader)
@@ -174,7 +176,9 @@ def test_a_link_or_a_pipe_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"The log file .* cannot be written: Not a directory\. Choose another one\."):
+    with pytest.raises(
+        ConfigError, match=r"The log file .* cannot be written: Not a directory\. Choose another file\."
+    ):
         log.write_to(tmp_path / "file" / "deeper")
     with pytest.raises(ConfigError, match="Is a directory"):
         log.write_to(tmp_path)

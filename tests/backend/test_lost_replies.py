@@ -12,7 +12,7 @@ from backend.catalog import KINDS
 from backend.commands.model import Command, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudError, NotFoundError, UnsureError
+from backend.errors import Cancelled, CloudError, NotFoundError, OutcomeUnknownError
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
 from tests.backend.cache_support import set_flight
@@ -68,7 +68,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         (entry,) = cache.journal.newest()
         assert entry["command"] == one.on(stage)
         if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
-            assert isinstance(error, UnsureError)
+            assert isinstance(error, OutcomeUnknownError)
             assert "It may have been done all the same" in str(error)
             assert entry["outcome"] == "unknown"
         elif one.name == "keypair create":
@@ -139,10 +139,10 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
         assert account(cloud) == before
         assert [call.passed for call in changes(proxy)] == [False]
         if one.name == "vm reboot":
-            assert isinstance(caught.value, UnsureError)
+            assert isinstance(caught.value, OutcomeUnknownError)
             assert outcomes(memory) == [(one.on(stage), "unknown")]
             return
-        assert not isinstance(caught.value, UnsureError)
+        assert not isinstance(caught.value, OutcomeUnknownError)
         assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
         assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows.snapshot(KINDS["vm"], session.scope))
         run(session, one.on(stage))
@@ -155,7 +155,7 @@ def test_a_boot_that_never_arrives(memory: Cache, cloud: Cloud, tmp_path: Path) 
     """Each probe sends it, and the outcome is reported as unknown: a request may be on its way for long."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=4, after=False)
-        with pytest.raises(UnsureError, match=r"Booting a t2\.micro VM"):
+        with pytest.raises(OutcomeUnknownError, match=r"Booting a t2\.micro VM"):
             run(session, f"vm boot {AMI}")
         assert len(changes(proxy)) == 1 + len(session.backoff)
         assert len({call.params["ClientToken"] for call in changes(proxy)}) == 1
@@ -213,7 +213,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
             return connect(at, *hooks)
 
         proxy.cut("RunInstances")
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert caught.value.message.startswith("boot of web failed on cloud aws")
         said = {
@@ -233,7 +233,7 @@ def test_a_boot_whose_every_answer_is_lost_says_each_sentence_once(memory: Cache
     """It is sent again with its token, and that breaks off in the same words."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=9, after=False)
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(session, f"vm boot {AMI} --name web")
         sentences = re.split(r"(?<=\.) (?=[A-Z])", str(caught.value))
         assert len(sentences) == len(set(sentences)) == 3
@@ -254,7 +254,7 @@ def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
                 proxy.answers["RunInstances"] = refusal(500, "InternalError", "Something broke.")
             return connect(at, *hooks)
 
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert "Something broke" in caught.value.message
         assert str(caught.value).count("It may have been done all the same") == 1
@@ -365,7 +365,7 @@ def test_cancelling_after_it_was_sent_leaves_it_unknown(memory: Cache, cloud: Cl
                 raise Cancelled
 
         proxy.cut("StopInstances")
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(session, f"vm stop {native}", check=check)
         assert outcomes(memory) == [(f"vm stop {native}", "unknown")]
         assert states(cloud) == {native: "stopped"}

@@ -389,7 +389,7 @@ def test_another_users_folder_is_passed_over_and_the_last_one_refused(
 def test_a_home_of_another_user_is_refused(home: Path) -> None:
     home.mkdir()
     os.chown(home, 12345, 12345)
-    with pytest.raises(MongodError, match=f"{home} belongs to somebody else"):
+    with pytest.raises(MongodError, match=f"{home} belongs to another user"):
         EmbeddedServer(home).start()
     assert list(home.iterdir()) == []
 

@@ -11,7 +11,7 @@ from backend.commands.grammar import parse, split
 from backend.commands.model import Context, Parsed, Result
 from backend.commands.run import execute, execute_all
 from backend.config import Cloud
-from backend.errors import Cancelled, UnsureError
+from backend.errors import Cancelled, OutcomeUnknownError
 from backend.journal.recovery import Recovered, recover
 from backend.session import Session
 from tests.backend.cache_support import VM
@@ -75,7 +75,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
         parsed = parse(split(one.on(stage)))
         blind = replace(parsed, command=replace(parsed.command, probe=look, resend=None))
         proxy.cut(one.action)
-        with pytest.raises(UnsureError) as caught:
+        with pytest.raises(OutcomeUnknownError) as caught:
             execute(
                 blind,
                 replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
@@ -123,7 +123,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
         )
         done = states(cloud)
         for native, result in zip(ids, results, strict=True):
-            unsure = isinstance(result.outcome, UnsureError)
+            unsure = isinstance(result.outcome, OutcomeUnknownError)
             assert unsure == (done[native] == "stopped")
             assert unsure or "was cancelled and not done" in str(result.outcome)
         assert "stopped" in done.values()

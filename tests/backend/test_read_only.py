@@ -18,18 +18,19 @@ from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, recover
 from backend.providers.ec2.entry import EC2
 from backend.providers.ec2.provider import EC2Provider
-from backend.providers.protocol import Boot
+from backend.providers.ec2.secgroups import Rule
+from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
 from tests.backend.cache_support import VM
 from tests.backend.cloud_support import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 
-LOOKING = {"list", "addresses", "protected", "booted"}
+LOOKING = {"list", "addresses", "protected", "booted", "console", "vms"}
 """What a provider can do that changes nothing."""
 CHANGING = sorted(
     (kind, verb)
     for kind in EC2.kinds
-    for verb in dir(EC2Provider(Cloud("aws")).of(kind))
+    for verb, _ in inspect.getmembers(EC2Provider(Cloud("aws")).of(kind), callable)
     if not verb.startswith("_") and verb not in LOOKING
 )
 
@@ -129,7 +130,12 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
 
 def arguments(method: Any, native: str) -> list[Any]:
     """Something for each parameter of a provider's method."""
-    fitting: dict[Any, Any] = {bool: True, int: 1, str: "mine", Boot: Boot(AMI, "t2.micro", "token")}
+    group = {"id": native, "rules": []}
+    rule = {"way": "in", "protocol": "tcp", "ports": "22", "peer": "10.0.0.0/8", "description": None}
+    fitting: dict[Any, Any] = {
+        bool: True, int: 1, str: "mine", str | None: None, Boot: Boot(AMI, "t2.micro", "token"),
+        Item: group, Rule: rule,
+    }  # fmt: skip
     wanted = list(inspect.signature(method).parameters.values())
     return [native if one.name == "native" else fitting[one.annotation] for one in wanted]
 

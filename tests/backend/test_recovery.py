@@ -9,7 +9,7 @@ from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
-from backend.errors import CacheLostError, Cancelled, CloudError, UnsureError
+from backend.errors import CacheLostError, Cancelled, CloudError, OutcomeUnknownError
 from backend.journal.recovery import ASKED_FOR, FOREIGN, Recovered, recover
 from backend.providers.registry import connect
 from tests.backend.cache_support import VM, ago
@@ -169,7 +169,7 @@ def test_an_offline_start_leaves_it_unknown_and_a_later_one_finds_it(
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         proxy.cut("RunInstances")
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(replace(session, backoff=()), BOOT)
         stop = abandoned(session, f"vm stop {running}", running, age=9)
         offline = replace(session, cloud=replace(session.cloud, endpoint="http://127.0.0.1:1"))
@@ -221,7 +221,7 @@ def test_a_reboot_is_told_of_once(cache: Cache, cloud: Cloud, tmp_path: Path) ->
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         proxy.cut("RebootInstances")
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(session, f"vm reboot {native}")
         assert recover(session).failures == (
             f"The outcome of vm reboot {native} is unknown: No state shows whether {native} was rebooted; "
@@ -237,7 +237,7 @@ def test_a_default_that_is_gone_since_is_not_missed(memory: Cache, cloud: Cloud,
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         with_image = replace(session, cloud=replace(session.cloud, default=replace(session.cloud.default, image=AMI)))
         proxy.cut("RunInstances")
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(replace(with_image, backoff=()), "vm boot --name web")
         (native,) = states(cloud)
         assert recover(session) == Recovered((f"vm boot --name web: web ({native}) is booting from {AMI}.",))

@@ -130,7 +130,7 @@ def test_what_looks_like_a_secret_is_hidden_whosever_it_is(text: str, left: str)
     [
         "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud aws (temporary keys need EC2_SESSION_TOKEN too).",
         "Put EC2_ACCESS_KEY into it, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the environment.",
-        "the signature does not fit: the secret key is wrong or this computer's clock is",
+        "the signature does not match: the secret key or this computer's clock is wrong",
         "The cache (MongoDB at 127.0.0.1:27017, /tmp/m.sock) refuses the user name or the password.",
         "http://127.0.0.1:5000 cannot be reached; me@example.org, i-0abc, ami-0183d861 and key-0123456789abcdef0 can.",
         "cloudmesh.clouds.aws.credentials.EC2_SECRET_KEY must be text, not a list.",

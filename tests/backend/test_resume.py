@@ -11,7 +11,7 @@ from backend.commands.model import Context, Parsed
 from backend.commands.run import execute
 from backend.commands.table import command
 from backend.config import Cloud
-from backend.errors import RefusedError, UnsureError
+from backend.errors import OutcomeUnknownError, RefusedError
 from backend.journal import recovery
 from backend.journal.entry import plan
 from backend.journal.model import JOURNAL
@@ -146,7 +146,7 @@ def test_what_was_sent_before_is_resumed_by_its_id(memory: Cache, cloud: Cloud, 
     ec2.of("vm").tag(native, "Name", "web")
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("StopInstances", after=False)
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(replace(session, backoff=()), "vm stop web")
         assert recover(session) == Recovered(left=1)
         ec2.of("vm").tag(native, "Name", "old")
@@ -172,7 +172,7 @@ def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path:
     volume = ec2.of("volume").create("data", 1, "us-east-1a", "t")["id"]
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("AttachVolume", after=False)
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(replace(session, backoff=()), "volume attach data web --device /dev/sdh")
         assert recover(session) == Recovered(left=1)
         ec2.of("vm").tag(volume, "Name", "old")

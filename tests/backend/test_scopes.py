@@ -104,7 +104,7 @@ def test_a_session_in_another_scope(session: Session) -> None:
     assert session.at(session.scope) is session
     west = session.at(WEST)
     assert (west.scope, west.cloud.name, west.cache) == (WEST, "east", session.cache)
-    assert west.at(session.scope).cloud == session.cloud
+    assert west.at(session.scope).scope == session.scope
     locked = session.at(Scope("locked", "us-east-1"))
     assert (locked.locked, session.locked) == (True, False)
     with pytest.raises(ConfigError, match="no cloud 'gone'"):

@@ -168,7 +168,7 @@ def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) ->
 
 
 def test_without_a_user_and_a_password(team: TeamServer) -> None:
-    with pytest.raises(CacheError, match="wants a user and a password") as caught:
+    with pytest.raises(CacheError, match="requires a user and a password") as caught:
         opened(team.uri("", "replicaSet=rs"))
     assert "mongodb.uri" in caught.value.cure
 

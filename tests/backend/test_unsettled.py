@@ -16,7 +16,7 @@ from backend.commands.model import Context
 from backend.commands.preview import Preview, Target
 from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
-from backend.errors import CacheLostError, CloudError, NotFoundError, UnsureError
+from backend.errors import CacheLostError, CloudError, NotFoundError, OutcomeUnknownError
 from backend.journal import recovery
 from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, left, recover
@@ -91,7 +91,7 @@ def test_a_mistake_of_ours_after_the_cloud_has_acted_is_looked_into(
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "done")]
             assert memory.journal.newest()[0]["objects"] == list(states(cloud))
         else:
-            with pytest.raises(UnsureError, match="KeyError"):
+            with pytest.raises(OutcomeUnknownError, match="KeyError"):
                 run(mistaken, f"vm boot {AMI} --name web")
             assert outcomes(memory) == [(f"vm boot {AMI} --name web", "unknown")]
             assert states(cloud) == {}
@@ -177,7 +177,7 @@ def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> No
         with pytest.raises(CloudError) as caught:
             run(replace(session, connector=connecting), f"vm stop {native}")
         assert states(cloud) == {native: "stopped"}
-        assert isinstance(caught.value, UnsureError)
+        assert isinstance(caught.value, OutcomeUnknownError)
 
 
 def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_what_the_user_has_repeated_is_not_repeated_at_the_next_start(
     line = f"vm boot {AMI} --name web"
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=1 + len(session.backoff), after=False)
-        with pytest.raises(UnsureError):
+        with pytest.raises(OutcomeUnknownError):
             run(session, line)
         run(session, "vm refresh")
         assert states(cloud) == {}

@@ -357,5 +357,14 @@ FEW = {
             for number in range(10)
         ],
     ),
+    "DescribeSecurityGroups": (
+        "securityGroupInfo",
+        [
+            f"<groupId>sg-0{number:016x}</groupId><groupName>group-{number}</groupName><groupDescription>of the bench"
+            "</groupDescription><vpcId>vpc-1</vpcId><ipPermissions><item><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort>"
+            "<toPort>22</toPort><ipRanges><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges></item></ipPermissions>"
+            for number in range(10)
+        ],
+    ),
 }
 """What the small listings answer: the set, and the insides of its items."""

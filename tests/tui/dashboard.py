@@ -41,11 +41,10 @@ AT_ONCE = Pace(stands=0, apart=0)
 DELAY = 4.0
 """Seconds of the demo's clock for which a VM is pending, stopping or shutting down."""
 
+LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
+"""What is asked of a provider that changes nothing."""
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
 """The kinds that always have a tab."""
-
-LOOKING = frozenset({"list", "addresses", "protected", "booted"})
-"""The calls of a provider that change nothing."""
 
 
 class Clock:

@@ -84,7 +84,7 @@ def test_a_certificate_of_an_unknown_authority_is_explained(bare: Shell, over_tl
         result = listed(bare, over_tls, **environ)
         assert result.returncode == 1
         assert re.search(r"no trusted TLS connection to 127\.0\.0\.1:\d+: unable to get local issuer", sentence(result))
-        assert "Name a file with the certificates of your own authority in AWS_CA_BUNDLE." in result.stderr
+        assert "For an authority of your own, set AWS_CA_BUNDLE to a file with its certificates." in result.stderr
     assert over_tls.asked == []
 
 
@@ -109,8 +109,8 @@ def test_a_file_that_cannot_be_used_is_named_over_tls_and_no_matter_without(
         name = BUNDLES[-1 - number % len(BUNDLES)] if number else "SSL_CERT_FILE"
         result = listed(bare, over_tls, **{name: file})
         assert result.returncode == 1
-        said = f"{name} names {file} as the file of certificates to trust, which cannot be used: {why}."
-        assert sentence(result) == f"{said} Mend or unset {name}.\n"
+        said = f"{name} names {file} as the file of certificates to trust, but it cannot be used: {why}."
+        assert sentence(result) == f"{said} Correct or unset {name}.\n"
         assert works(listed(bare, plain, **{name: file, "SSL_CERT_FILE": file}))
     assert works(listed(bare, plain, SSL_CERT_FILE=""))
 
@@ -132,7 +132,7 @@ def test_a_socks_proxy_without_its_library_names_the_extra(bare: Shell, plain: F
         pytest.skip("PySocks is installed")
     result = listed(bare, plain, HTTPS_PROXY="http://127.0.0.1:1", **{name: f"{scheme}://me:hush-hush@127.0.0.1:1"})
     assert result.returncode == 1
-    assert f": {name} names a SOCKS proxy, and Python finds no PySocks to use it" in sentence(result)
+    assert f": {name} names a SOCKS proxy, but PySocks is not installed" in sentence(result)
     assert "pip install 'cloudmesh-tui[socks]'" in result.stderr
     assert "hush" not in result.stderr
     assert plain.asked == []
@@ -144,7 +144,9 @@ def test_a_socks_proxy_without_its_library_names_the_extra(bare: Shell, plain: F
 def test_a_proxy_that_is_no_address_is_named(bare: Shell, plain: Faults, proxy: str) -> None:
     result = listed(bare, plain, HTTP_PROXY=proxy)
     assert result.returncode == 1
-    assert re.search(r"the proxy does not lead to 127\.0\.0\.1:\d+\. Check HTTP_PROXY and NO_PROXY", sentence(result))
+    assert re.search(
+        r"the proxy does not connect to 127\.0\.0\.1:\d+\. Check HTTP_PROXY and NO_PROXY", sentence(result)
+    )
     assert "hush" not in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from backend.commands.model import Command, Context, Param, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.kinds.model import Column, Kind, Scope
-from backend.providers.ec2.entry import ec2_keys
+from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
 from tests.tui.dashboard import AT_ONCE, Launch, User, World, driven, palette
@@ -34,7 +35,8 @@ class Buckets:
 
     def __init__(self, home: Path) -> None:
         keys = ec2_keys(Secret("none"), Secret("none"))
-        cloud = Cloud(SCOPE.cloud, endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
+        known = replace(EC2, kinds=frozenset(KNOWN))
+        cloud = Cloud(SCOPE.cloud, known, "http://127.0.0.1:9", credentials=keys, default=Defaults(SCOPE.region))
         settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
         self.cache = open_cache(settings.mongodb, home, KNOWN.values())
         self.world = World(settings, self.cache, home)

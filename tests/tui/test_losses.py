@@ -51,7 +51,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
         await user.sees(f"Its public address {address} of before the stop does not come back")
         clock.now += DELAY
         await user.until(lambda: user.named("web-2", "state") == "running")
-        await user.press("escape", "z")  # what takes a start back is a stop, which loses something again
+        await user.press("escape", "z")  # a stop undoes a start, and loses something again
         await user.dialog("vm stop")
         await user.sees(f"public address {item(world, native)['public_ip']} is not elastic")
         await user.press("escape")
@@ -73,14 +73,14 @@ async def test_an_undo_of_several_commands_undoes_each(world: World, clock: Cloc
         await user.dialog("journal resume")
         await user.type("2", "enter")
         await user.back()
-        await user.until(lambda: sorted(world.changing) == ["start", "stop"])
+        await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
         await user.sees("2 done.")
         await user.press("escape", "z")
         await choosing(user)
         await user.sees(f"vm stop {rests}", f"vm start {runs}")
         await user.press("escape")
         await user.back()
-    assert sorted(world.changing) == ["start", "stop"]
+    assert sorted(world.changing) == ["vm start", "vm stop"]
 
 
 @pytest.mark.parametrize("asked", ["key", "line"])

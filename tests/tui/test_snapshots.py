@@ -447,7 +447,7 @@ async def palette(user: User) -> None:
     await user.until(lambda: user.app.screen is not user.app.main and user.app.screen.focused is not None)
     await user.type("quoted")
     found = user.app.screen.query_one(CommandList)
-    await user.until(lambda: found.option_count == 6 and found.highlighted is not None)
+    await user.until(lambda: found.option_count == 7 and found.highlighted is not None)
 
 
 async def error(user: User) -> None:

@@ -11,10 +11,10 @@ from backend.errors import (
     Cancelled,
     CloudmeshError,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RefusedError,
-    UnsureError,
-    UntoldError,
+    UnknowableError,
 )
 from backend.format import flight_text
 from backend.kinds.vm import VM
@@ -61,7 +61,7 @@ def do(action: Action) -> Callable[[Context], Result]:
             )
         try:
             now = _SEND[action.verb](provider, native)
-        except UnsureError:
+        except OutcomeUnknownError:
             raise  # it may be under way
         except (CloudmeshError, Cancelled):
             claim(before, flight)
@@ -85,7 +85,7 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
             return Result(f"VM {native} is gone.")
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
-            raise UntoldError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
+            raise UnknowableError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb

@@ -1,6 +1,7 @@
 """What the commands on VMs need of a provider."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from backend.kinds.vm import VM
@@ -17,6 +18,10 @@ class VMs(Protocol):
 
     def list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         """List VMs, or those of `ids` or those booted with a keypair; ids that no longer exist are absent."""
+        ...
+
+    def console(self, vm: str) -> tuple[str, datetime | None]:
+        """Return the last output of a VM's console, "" for none, as the VM wrote it, and when it was kept."""
         ...
 
     def addresses(self, vms: Sequence[str]) -> Mapping[str, Sequence[str]]:

@@ -1,1 +1,1 @@
-"""Amazon EC2 and everything that speaks its API."""
+"""The provider for Amazon EC2 and compatible clouds."""

@@ -1,4 +1,4 @@
-"""Reads a vast EC2 answer item by item, cut out of its bytes: known ones are passed over, the others parsed alone."""
+"""Reads a large EC2 answer by cutting its bytes into items. Known items are skipped, the others parsed one by one."""
 
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -10,21 +10,20 @@ from backend.providers.ec2.xml import DEEPEST, ENDLESS, LONGEST, TOO_DEEP, Reade
 from backend.providers.failures import Malformed
 
 FORMAT = b"2"
-"""Part of every digest: change it when other things are made of the same bytes, and all items are read again."""
+"""Part of every digest. Change it when the same bytes give different items: then all items are read again."""
 
 OPEN, CLOSE = b"<item>", b"</item>"
 _OTHER_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*['\"](?!utf-?8\b)", re.IGNORECASE)
 
 
 class Cutter:
-    """A Reader for listings, of which most may be known already: its feed() returns (digest, item) pairs.
+    """A Reader for listings in which most items may be known. Its feed() returns (digest, item) pairs.
 
-    The digest is a signed 64-bit one of the item's bytes; the item of one that is in `known` is None and was not
-    parsed: to tell that two runs of bytes are the same takes a fraction of the time. `make` makes the others.
+    The digest is a signed 64-bit hash of the item's bytes. For a digest in `known`, the item is None and is not parsed:
+    comparing bytes takes a fraction of the time. `make` makes the other items.
 
-    Everything around the items goes through an ordinary Reader, which checks it as ever. Where the answer is not
-    written the way EC2 writes (prefixes, comments, CDATA, another encoding, a set of one of the `other` names), all of
-    it goes there.
+    Everything around the items goes through an ordinary Reader, which checks it. If the answer is not written as EC2
+    writes (prefixes, comments, CDATA, another encoding, a set with one of the `other` names), all of it goes there.
     """
 
     def __init__(
@@ -40,14 +39,14 @@ class Cutter:
         self._known = known
         self._make = make or value
         self._parts: list[bytes] = []
-        """What has no end yet; the first of them was looked through for it."""
+        """The pieces of an incomplete item; the first piece has been searched for its end."""
         self._size = self._enough = 0
-        """The bytes in the parts, and how many they must be to be looked through once more."""
+        """The bytes in `_parts`, and how many they must be before the next search."""
         self._cutting: bool | None = None  # None: the set has not begun; False: all goes to the reader
 
     @property
     def rest(self) -> dict[str, Any]:
-        """All but the items, after close()."""
+        """Everything except the items; after close()."""
         return self._reader.rest
 
     @property
@@ -56,7 +55,7 @@ class Cutter:
         return self._reader.request
 
     def feed(self, data: bytes) -> list[tuple[int | None, Any]]:
-        """Return the items that `data` completes; those without a digest were not cut. Raises Malformed."""
+        """Return the items that `data` completes; items without a digest came from the Reader. Raises Malformed."""
         self._parts.append(data)
         self._size += len(data)
         if self._size < self._enough:
@@ -74,20 +73,20 @@ class Cutter:
         return pairs
 
     def close(self) -> list[tuple[int | None, Any]]:
-        """Return the items that were held back, and check that the answer was whole. Raises Malformed."""
+        """Return the remaining items, and check that the answer is complete. Raises Malformed."""
         items = self._reader.feed(self._kept())
         return _uncut([*items, *self._reader.close()])
 
     def _kept(self) -> bytes:
-        """Return what was kept, and keep it no more."""
+        """Return the kept pieces, and clear them."""
         kept = b"".join(self._parts)
         self._parts, self._size, self._enough = [], 0, 0
         return kept
 
     def _keep(self, rest: bytes) -> None:
-        """Keep what has no end yet; where it is long, look again when it is half as long again, and not at each piece.
+        """Keep an incomplete item. If it is long, search again only after it has grown by half, not at each piece.
 
-        Raises Malformed when it is so long that no end is to be expected.
+        Raises Malformed if it is too long to be an item.
         """
         self._parts, self._size = [rest], len(rest)
         if self._size > _LONG:
@@ -96,7 +95,7 @@ class Cutter:
                 raise Malformed(ENDLESS)
 
     def _head(self, data: bytes, pairs: list[tuple[int | None, Any]]) -> bytes:
-        """Pass on what stands before the first item and return what follows; nothing while the set has not begun."""
+        """Pass on what is before the first item and return the rest; b"" until the set begins."""
         begin = data.find(self._begin)
         if begin < 0:
             if len(data) > _LONGEST_HEAD:
@@ -108,7 +107,7 @@ class Cutter:
         head = data[:end]
         plain = b"<!" not in head and not _OTHER_ENCODING.match(head)
         pairs += _uncut(self._reader.feed(data[:begin]))
-        within = self._reader.collecting  # then this is in an item, or no tag at all
+        within = self._reader.collecting  # then it is within an item, or not a tag
         pairs += _uncut(self._reader.feed(self._begin))
         self._cutting = plain and not within and self._reader.collecting
         return data[end:]
@@ -125,12 +124,12 @@ class Cutter:
             digest = int.from_bytes(blake2b(item, digest_size=8, key=FORMAT).digest(), "little", signed=True)
             try:
                 pairs.append((digest, None if digest in known else make(item) or {}))
-            except Malformed:  # cut in the wrong place, if it is not wrong indeed: the reader tells
+            except Malformed:  # cut at a wrong position, or really malformed: the reader decides
                 self._cutting = False
                 break
             position = end
         if not self._cutting or (len(data) - start >= len(OPEN) and not data.startswith(OPEN, start)):
-            self._cutting = False  # the set has ended, or goes on in another way
+            self._cutting = False  # the set has ended, or continues in another form
             pairs += _uncut(self._reader.feed(data[position:]))
         else:
             self._keep(data[position:])
@@ -138,14 +137,14 @@ class Cutter:
 
 
 def _uncut(items: Iterable[Any]) -> list[tuple[int | None, Any]]:
-    """Return items that were not cut as pairs; an empty one is {}, for None says that one is known."""
+    """Return items from the Reader as pairs. An empty item becomes {}, because None means known."""
     return [(None, {} if item is None else item) for item in items]
 
 
 _LONGEST_HEAD = 65_536
-"""Bytes in which the set must have begun; EC2 takes 200."""
+"""Bytes within which the set must begin; EC2 needs 200."""
 _LONG = 65_536
-"""Bytes from which looking through an item again takes long."""
+"""Bytes from which searching an item again takes long."""
 
 
 _BLANKS = re.compile(rb"[ \t\r\n]*")
@@ -157,7 +156,7 @@ def _past_blanks(data: bytes, position: int) -> int:
 
 
 def _end(data: bytes, start: int) -> int:
-    """Return where the item that starts at `start` ends, -1 when its end has not come; items may hold items."""
+    """Return where the item at `start` ends, or -1 if its end has not arrived; items may contain items."""
     depth, position = 1, start + len(OPEN)
     while depth:
         close = data.find(CLOSE, position)
@@ -171,9 +170,9 @@ def _end(data: bytes, start: int) -> int:
 def value(item: bytes) -> Any:
     """Return the value of one element as Reader does: None (empty), str, list (all its children are `item`) or dict.
 
-    An element written as EC2 writes, which is without attributes, numeric references and carriage returns, is taken
-    apart at its tags: faster than expat, and no slower than lxml, whose events or nodes are handled in Python.
-    One that is not, or that does not come out even, goes to the parser. Raises Malformed.
+    An element written as EC2 writes (without attributes, numeric references and carriage returns) is split at its tags.
+    That is faster than expat, and not slower than lxml, whose events or nodes are handled in Python. Any other element,
+    or one whose tags do not match, goes to the parser. Raises Malformed.
     """
     try:
         text = item.decode()
@@ -189,7 +188,7 @@ def value(item: bytes) -> Any:
     for name, inside, tag in tokens:
         if name:
             if referring and "&" in inside:
-                inside = unescape(inside, QUOTES)  # noqa: PLW2901 - it is what stood there
+                inside = unescape(inside, QUOTES)  # noqa: PLW2901 - the same text, decoded
             children.append((name, None if not inside or inside.isspace() else inside))
             continue
         tags -= 1
@@ -212,20 +211,20 @@ def value(item: bytes) -> Any:
 
 
 _DEEPEST = DEEPEST - 2
-"""For the root and the set that an element is in."""
+"""DEEPEST without the root and the set that contain the element."""
 
 _TOKEN = re.compile(r"<([A-Za-z_]\w*)>([^<]*)</\1>|<(/?[A-Za-z_]\w*|[A-Za-z_]\w*/)>", re.ASCII)
-"""An element with nothing but text, or one tag."""
+"""An element that has only text, or one tag."""
 
 
 def _parsed(item: bytes) -> Any:
-    inside = whole(b"<x><x>" + item + b"</x></x>")["x"]  # whole() alone would make {} of a text or a list
+    inside = whole(b"<x><x>" + item + b"</x></x>")["x"]  # whole() alone would return {} for a text or a list
     if len(inside) != 1:
         raise Malformed("it is not one element")
     return inside[0] if isinstance(inside, list) else next(iter(inside.values()))
 
 
 OTHER_REFERENCE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
-"""A reference that is none of the five which need no table."""
+"""A reference other than the five predefined ones."""
 QUOTES = {"&quot;": '"', "&apos;": "'"}
-"""What `unescape` does not know by itself."""
+"""The predefined references that `unescape` does not know by itself."""

@@ -1,6 +1,6 @@
-"""The libcloud driver that signs and sends our EC2 calls and hands back the answer as a stream of bytes."""
+"""The libcloud driver: signs and sends EC2 requests, and returns each answer as a stream of bytes."""
 
-from backend.providers.transport import Answer, Transport  # before libcloud, whose trust it sets up
+from backend.providers.transport import Answer, Transport  # before libcloud: it prepares libcloud's certificates
 
 # isort: split
 from collections.abc import Mapping
@@ -20,26 +20,26 @@ from backend.providers.failures import Malformed, Refusal
 from backend.providers.retry import RetryPolicy
 
 VERSION = "2016-11-15"
-"""Of the EC2 API; libcloud's own is older and lacks tags at creation."""
+"""The version of the EC2 API; libcloud's default is older and lacks tags at creation."""
 
 
 class EC2Answer(Answer):
-    """An answer of EC2, whose errors have a code and a message."""
+    """An answer of EC2; its errors have a code and a message."""
 
     @staticmethod
     def refusal(status: int, body: bytes) -> Refusal:
-        """Return the error that an answer of `status` describes; its code is "" where the body is not EC2's."""
+        """Return the error for an answer with `status`; its code is "" if the body is not EC2's."""
         try:
             said = whole(body)
         except Malformed:
             said = {}
         error = _with_code(said) or {}
-        request = said.get("RequestID") or said.get("RequestId")  # EC2's word, and moto's
+        request = said.get("RequestID") or said.get("RequestId")  # EC2's name, and moto's
         return Refusal(status, *(str(found or "") for found in (error.get("Code"), error.get("Message"), request)))
 
 
 class Connection(EC2Connection):  # type: ignore[misc]
-    """Signs with V4 and answers with streams."""
+    """A libcloud connection that signs with V4 and returns streams."""
 
     version = VERSION
     responseCls = EC2Answer
@@ -47,21 +47,21 @@ class Connection(EC2Connection):  # type: ignore[misc]
 
 
 class Driver(EC2NodeDriver):  # type: ignore[misc]
-    """An EC2NodeDriver for any region and endpoint, always with signature V4. One thread only, as libcloud's are.
+    """An EC2NodeDriver for any region and endpoint, always with signature V4. For one thread, as all libcloud drivers.
 
-    It is used through `send` alone: libcloud's own list_… and create_… read whole answers and leave pages out.
+    Use only `send`: libcloud's own list_… and create_… methods read whole answers and skip pages.
     """
 
     connectionCls = Connection
 
     def __init__(self, cloud: Cloud, silence: float = RetryPolicy.silence) -> None:
-        """`silence`: seconds to connect, and between two pieces of an answer, after which a call fails.
+        """Create a driver; `silence` is the timeout in seconds to connect, and between two pieces of an answer.
 
-        Raises ConfigError for a region without a host, and for certificates that cannot be used where TLS is.
+        Raises ConfigError for a region without a host, and for unusable certificates if TLS is used.
         """
         secure, host, port, path = _endpoint(cloud)
         keys = cloud.credentials
-        # What EC2NodeDriver.__init__ sets from its table of 23 regions, most of them with signature V2.
+        # EC2NodeDriver.__init__ would set these from its table of 23 regions, most of them with signature V2.
         self.region_name = cloud.region if cloud.endpoint else signed_as(cloud.region)
         self.api_name = "ec2"
         self.country = ""
@@ -74,14 +74,14 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
 
     @property
     def host(self) -> str:
-        """The endpoint's host, with its port where that is not the usual one."""
+        """The endpoint's host, with its port unless that is 80 or 443."""
         connection = self.connection
         return f"{connection.host}:{connection.port}" if connection.port not in (80, 443) else str(connection.host)
 
     def send(self, action: str, params: Mapping[str, str]) -> Answer:
-        """POST one call, once, and return its answer; close() it.
+        """POST one request, once, and return its answer. The caller must close() it.
 
-        Everything is in the signed body: nothing of it ends in URLs and proxies' logs. Raises Refusal, and whatever
+        All parameters are in the signed body, so that none gets into URLs or logs of proxies. Raises Refusal, and what
         requests and urllib3 raise.
         """
         return self.connection.request(  # type: ignore[no-any-return]
@@ -90,16 +90,16 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
             data=urlencode({"Action": action, "Version": VERSION, **params}),
             headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
             stream=True,
-            retry_failed=False,  # whatever LIBCLOUD_RETRY_FAILED_HTTP_REQUESTS says: not every call may be repeated
+            retry_failed=False,  # overrides LIBCLOUD_RETRY_FAILED_HTTP_REQUESTS: not every request may be repeated
         )
 
     def hang_up(self) -> None:
-        """Cut off, from another thread, the answer that is being received."""
+        """Abort the answer that is being received; called from another thread."""
         self.connection.connection.hang_up()
 
 
 def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
-    """Return whether to use TLS, host, port and path. Raises ConfigError for a region that no host can be made of."""
+    """Return whether to use TLS, host, port and path. Raises ConfigError for a region that cannot be a host name."""
     if cloud.endpoint:
         parts = urlsplit(cloud.endpoint)
         secure = parts.scheme == "https"
@@ -109,13 +109,13 @@ def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
     if not is_region(cloud.region):
         raise ConfigError(
             f"Cloud {cloud.name} has {cloud.region!r} as its location, which is not a region or an availability zone.",
-            "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml, or in AWS_REGION where that names none.",
+            "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml, or set AWS_REGION.",
         )
     return True, host_of(cloud.region), 443, "/"
 
 
 def _with_code(value: Any) -> dict[str, Any] | None:
-    """Return the element that has a Code: Response/Errors/Error, ErrorResponse/Error, or Error alone."""
+    """Return the element that has a Code: Response/Errors/Error, ErrorResponse/Error or Error."""
     if isinstance(value, dict):
         return value if "Code" in value else next(filter(None, map(_with_code, value.values())), None)
     return None

@@ -1,7 +1,8 @@
-"""EC2's entry in the registry: all that is known of EC2 without importing libcloud."""
+"""EC2's entry in the registry: everything that can be known about EC2 without importing libcloud."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backend.providers.entry import ProviderEntry
 from backend.providers.protocol import Provider, Waiting
@@ -13,26 +14,39 @@ if TYPE_CHECKING:
 KEY, SECRET, TOKEN = "EC2_ACCESS_KEY", "EC2_SECRET_KEY", "EC2_SESSION_TOKEN"
 
 OWNERS = ("self", "amazon")
-"""The owners whose images are listed where the configuration names none."""
+"""The owners of the images to list, if the configuration names none."""
+
+
+class FaceOf(NamedTuple):
+    """How EC2 works with one kind."""
+
+    path: str
+    """The module of this package, and the class in it."""
+    ids: str = ""
+    """What the kind's ids begin with, before a dash and hexadecimal digits; "": they look otherwise."""
+    can: tuple[str, ...] = ()
+    """The capabilities that it adds."""
+
 
 FACES = {
-    "image": "images.Images",
-    "flavor": "flavors.Flavors",
-    "vm": "vms.VMs",
-    "keypair": "keypairs.Keypairs",
-    "location": "locations.Locations",
-    "volume": "volumes.Volumes",
+    "image": FaceOf("images.Images", "ami"),
+    "flavor": FaceOf("flavors.Flavors"),
+    "vm": FaceOf("vms.VMs", "i", ("console output", "elastic addresses", "tags of VMs", "termination protection")),
+    "keypair": FaceOf("keypairs.Keypairs", "key"),
+    "location": FaceOf("locations.Locations"),
+    "volume": FaceOf("volumes.Volumes", "vol", ("tags of volumes",)),
+    "secgroup": FaceOf("secgroups.SecurityGroups", "sg", ("tags of security groups",)),
 }
-"""The kinds that EC2 has, each with the module of this package and the class that work with it."""
+"""The kinds that EC2 has."""
 
 
 def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> dict[str, "Secret"]:
-    """Return the credentials of a cloud at EC2, those that are not empty."""
+    """Return the credentials of an EC2 cloud, without the empty ones."""
     return {name: said for name, said in ((KEY, key), (SECRET, secret), (TOKEN, token)) if said}
 
 
 def _connect(cloud: "Cloud", check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-    from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: load it late
+    from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: import it late
 
     return EC2Provider(cloud, check, waits=waits)
 
@@ -50,24 +64,15 @@ EC2 = ProviderEntry(
     "EC2",
     _connect,
     frozenset(FACES),
-    capabilities=frozenset(
-        {
-            "dry runs",
-            "elastic addresses",
-            "request tokens",
-            "tags of VMs",
-            "tags of volumes",
-            "termination protection",
-        }
-    ),
-    ids=r"(i|vol|ami|key)-[0-9a-f]{8,}",
+    capabilities=frozenset({"dry runs", "request tokens", *chain.from_iterable(face.can for face in FACES.values())}),
+    ids=f"({'|'.join(face.ids for face in FACES.values() if face.ids)})-[0-9a-f]{{8,}}",
     credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
     required=(KEY, SECRET),
     region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),  # in the order of AWS's SDKs
     # A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number.
     zone=r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)",
     locations="a region or an availability zone, such as us-west-1 or us-west-1b",
-    endpoint_region="us-east-1",  # most such clouds have one region, by any name
+    endpoint_region="us-east-1",  # most such clouds have one region and accept any name
     owners=("self", "amazon", "aws-marketplace", "aws-backup-vault", "all"),
     owner_id=r"\d{12}",
     owner_form="a 12-digit account id",

@@ -28,20 +28,20 @@ OFFERINGS = Listing(
 
 
 class Flavors:
-    """What can be done with flavors."""
+    """The operations on flavors."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
     def list(self, ids: Sequence[str] = ()) -> Iterator[Page]:
-        """List flavors, or those of `ids`, then without their prices and locations."""
+        """List all flavors; or those of `ids`, without their prices and locations."""
         if ids:
             yield from self._requests.of(FLAVORS, "instance-type", ids)
             return
         zones: Mapping[str, Sequence[str]] | None = None
         price, date = prices(signed_as(self._requests.cloud.region))
         for number, page in enumerate(self._requests.pages(FLAVORS)):
-            if number == 0:  # only when flavors are there: else the error is that of listing them
+            if number == 0:  # after the first page: if listing flavors fails, that is the error to raise
                 zones = self._zones()
             for item in page:
                 item["price"] = price.get(item["id"])
@@ -50,11 +50,11 @@ class Flavors:
             yield page
 
     def _zones(self) -> Mapping[str, Sequence[str]] | None:
-        """Return the availability zones that offer each flavor; None where the endpoint does not tell.
+        """Return the availability zones that offer each flavor, or None if they are not known.
 
-        That costs no flavor: these keys may not ask, the endpoint lacks the request, or its answer is lost.
+        Flavors are listed all the same if the keys lack the permission, the endpoint lacks the request, or it fails.
         """
-        zones: dict[str, set[str]] = {}  # sets: a listing that began again says things twice
+        zones: dict[str, set[str]] = {}  # sets: a listing that restarts lists things twice
         try:
             for page in self._requests.pages(OFFERINGS, {"LocationType": "availability-zone"}):
                 for offer in page:

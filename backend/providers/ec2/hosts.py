@@ -1,4 +1,4 @@
-"""Says at which host EC2 answers for a region, in each of AWS's partitions."""
+"""The host of EC2 in a region, for each of AWS's partitions."""
 
 import re
 
@@ -11,18 +11,18 @@ _SUFFIXES = (
     ("eusc-", "amazonaws.eu"),
     ("", "amazonaws.com"),
 )
-"""How the regions of a partition begin, and the domain of its endpoints.
+"""The prefix of the regions of a partition, and the domain of its endpoints.
 
-A test holds this table to all of botocore's endpoint data. botocore itself would cost each start 0.16 s and 90 MB of
-disk for these seven lines. A region that is newer than the table has the domain of its partition, as in botocore.
+A test compares this table with botocore's endpoint data. To use botocore itself would cost 0.16 s at each start and
+90 MB of disk. A region that is newer than the table gets the domain of its partition, as in botocore.
 """
 
 _FIPS = "fips-"
-"""How a location begins that means a region's endpoint with validated cryptography, as the AWS tools have it."""
+"""The prefix of a region for its endpoint with validated cryptography, as in the AWS tools."""
 
 
 def is_region(region: str) -> bool:
-    """Return whether a host can be made of a region's name."""
+    """Return whether the name of a region can be a part of a host name."""
     return re.fullmatch(r"[a-z0-9-]+", region) is not None
 
 
@@ -34,5 +34,5 @@ def host(region: str) -> str:
 
 
 def signed_as(region: str) -> str:
-    """Return the region that a request's signature names."""
+    """Return the region for the signature of a request."""
     return region.removeprefix(_FIPS)

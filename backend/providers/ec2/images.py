@@ -13,15 +13,15 @@ IMAGES = Listing(Request("DescribeImages", "Listing images"), "imagesSet", rows.
 
 
 class Images:
-    """What can be done with images."""
+    """The operations on images."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
     def list(self, ids: Sequence[str] = (), known: Container[int] = ()) -> Iterator[Page]:
-        """List the images of the owners that the configuration names, or those of `ids`.
+        """List the images of the owners in the configuration, or those of `ids`.
 
-        One whose digest is in `known` may come as {"digest": …} alone.
+        An image whose digest is in `known` may be listed as only {"digest": …}.
         """
         if ids:
             return self._requests.of(IMAGES, "image-id", ids)

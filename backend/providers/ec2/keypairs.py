@@ -12,7 +12,7 @@ KEYPAIRS = Listing(Request("DescribeKeyPairs", "Listing keypairs"), "keySet", ro
 
 
 class Keypairs:
-    """What can be done with keypairs."""
+    """The operations on keypairs."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
@@ -24,8 +24,8 @@ class Keypairs:
     def create(self, name: str) -> tuple[Item, str]:
         request = Request("CreateKeyPair", f"Creating keypair {name}", changes=True)
         answer = self._requests.change(request, {"KeyName": name})
-        pem = answer.pop("keyMaterial", None)  # out of the answer before anything is made of it: extra is cached
-        # EC2 says neither type (RSA is its default) nor time here; the next listing does.
+        pem = answer.pop("keyMaterial", None)  # removed first, because the rest of the answer is cached
+        # This answer has no type (the default is RSA) and no time; the next listing has both.
         item = self._requests.made(request, rows.KEYPAIR.item({"keyType": "rsa", **answer}))
         if not isinstance(pem, str):
             raise self._requests.explained(Malformed("it has no private key"), request)
@@ -33,15 +33,15 @@ class Keypairs:
 
     def delete(self, name: str, native: str) -> None:
         request = Request("DeleteKeyPair", f"Deleting keypair {name}", changes=True)
-        # EC2 calls deleting what is not there a success.
+        # EC2 reports success when the keypair does not exist.
         if not self._has(name, native):
             raise self._requests.explained(Refusal(400, "InvalidKeyPair.NotFound"), request)
-        if native == name:  # the endpoint gives no ids
+        if native == name:  # the endpoint has no ids
             self._requests.change(request, {"KeyName": name})
             return
-        # By its id: under its name another may have been created since.
+        # By id: another keypair may have the name by now.
         answer = self._requests.change(request, {"KeyPairId": native})
-        if answer.get("keyPairId") != native and self._has(name, native):  # moto passes over the id
+        if answer.get("keyPairId") != native and self._has(name, native):  # moto ignores the id
             self._requests.change(request, {"KeyName": name})
 
     def _has(self, name: str, native: str) -> bool:

@@ -13,7 +13,7 @@ LOCATIONS = Listing(
 
 
 class Locations:
-    """What can be done with locations."""
+    """The operations on locations."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests

@@ -1,4 +1,4 @@
-"""Looks for the texts directly in one element of EC2's XML, and leaves all else of it as it is written."""
+"""Reads only the texts directly below one XML element of EC2, and keeps the rest as written."""
 
 import re
 from typing import Any, NamedTuple
@@ -8,14 +8,14 @@ from backend.providers.ec2.cut import CLOSE, OPEN, OTHER_REFERENCE, QUOTES, valu
 
 
 class Outline(NamedTuple):
-    """An element of which only the texts directly below it were looked for."""
+    """An element of which only the texts directly below it are parsed."""
 
     texts: dict[str, str]
     xml: str
-    """All of the element, as it was written."""
+    """The whole element, as written."""
 
     def get(self, name: str) -> str | None:
-        """Return the text of the element `name`, None where there is none."""
+        """Return the text of the child `name`, or None."""
         text = self.texts.get(name)
         if not text or text.isspace():
             return None
@@ -23,11 +23,10 @@ class Outline(NamedTuple):
 
 
 def outline(item: bytes) -> Any:
-    """Return the Outline of one element, or its value where that is not written as EC2 writes, or has tags.
+    """Return the Outline of one element; or its value, if it is not written as EC2 writes or has tags.
 
-    Of 100,000 images nobody looks at more than the columns of most, and the rest of one takes three times as long to
-    be taken apart as its columns: that waits until somebody does. Tags are taken apart, because they come in any order.
-    Raises Malformed.
+    Of most of 100,000 images, users only see the columns. To parse the rest takes three times as long, so that waits
+    until a user opens the details. Tags are parsed at once, because they come in any order. Raises Malformed.
     """
     try:
         text = item.decode()
@@ -41,9 +40,9 @@ def outline(item: bytes) -> Any:
 
 
 _OTHER = frozenset({"", "item", "tagSet"})
-"""Names of what makes it another element than one of fields: no child, a list's, tags."""
+"""Names of children that need a full parse: "" (not a child), list items, tags."""
 
 
-# Possessive quantifiers would be a tenth faster, and are wrong before Python 3.11.5.
+# Possessive quantifiers would be 10 % faster, but are broken before Python 3.11.5.
 _CHILD = re.compile(r"<([A-Za-z_]\w*)(?:/>|>(?:([^<]*)</\1>|\s*(?:<(?!/\1>)[^<]*)+</\1>))\s*|\S[\s\S]*", re.ASCII)
-"""A child with its text, which is empty where others are in it; anything else and all after it, without a name."""
+"""A child and its text ("" if it has children); or anything else up to the end, without a name."""

@@ -1,4 +1,4 @@
-"""Writes what is asked for in the notation of EC2's parameters."""
+"""Writes the parameters of requests in EC2's notation."""
 
 from collections.abc import Iterable
 
@@ -20,17 +20,17 @@ def booting(boot: Boot) -> dict[str, str | None]:
 
 
 def numbered(name: str, values: Iterable[str]) -> dict[str, str]:
-    """Return EC2's notation of a list: Owner.1, Owner.2 …; it counts from 1."""
+    """Return a list in EC2's notation, which counts from 1: Owner.1, Owner.2 …"""
     return {f"{name}.{number}": value for number, value in enumerate(values, 1)}
 
 
 def filtered(name: str, values: Iterable[str]) -> dict[str, str]:
-    """Return the filter that leaves what has one of `values` in the field `name`."""
+    """Return the filter for objects that have one of `values` in the field `name`."""
     return {"Filter.1.Name": name, **numbered("Filter.1.Value", values)}
 
 
 def named(name: str | None, *resources: str) -> dict[str, str]:
-    """Return the Name tag given at creation: no moment, and no failure, leaves the thing without it."""
+    """Return the Name tag to set at creation: the object never exists without it, not even after a failure."""
     if not name:
         return {}
     params: dict[str, str] = {}

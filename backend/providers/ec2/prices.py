@@ -1,4 +1,4 @@
-"""Finds the hourly prices of EC2 flavors in the price list that libcloud carries."""
+"""Finds the hourly prices of EC2 flavors in the price list of libcloud."""
 
 import json
 import logging
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 @cache
 def prices(region: str) -> tuple[dict[str, float], str | None]:
-    """Return USD an hour by flavor (on demand, Linux) in `region`, and the list's date (ISO).
+    """Return USD per hour by flavor (on demand, Linux) in `region`, and the date of the list (ISO).
 
-    A price of 0.0, of which libcloud's scraper left many, counts as unknown and is left out. A list that cannot be
-    read means no prices, not an error. ~/.libcloud/pricing.json, where there is one, goes before libcloud's own.
+    A price of 0.0, which libcloud's scraper often leaves, counts as unknown and is left out. If the list cannot be
+    read, there are no prices; that is not an error. ~/.libcloud/pricing.json, if it exists, overrides libcloud's list.
     """
     try:
-        # libcloud.pricing.get_pricing hides the date, and would parse the 4.5 MB a second time.
+        # libcloud.pricing.get_pricing hides the date, and would parse the 4.5 MB again.
         with open(get_pricing_file_path(), encoding="utf-8") as file:
             document: dict[str, Any] = json.load(file)
         flavors = document["compute"]["ec2_linux"]

@@ -1,4 +1,4 @@
-"""The provider for Amazon EC2 and everything that speaks its API."""
+"""The provider for Amazon EC2 and compatible clouds: one connection."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -31,5 +31,5 @@ class EC2Provider:
         return f"EC2Provider({self._cloud.name!r}, {self._cloud.region!r})"
 
     def of(self, kind: str) -> Any:
-        module, _, face = FACES[kind].partition(".")
+        module, _, face = FACES[kind].path.partition(".")
         return getattr(import_module(f"backend.providers.ec2.{module}"), face)(self._requests)

@@ -1,4 +1,4 @@
-"""The requests of one connection to EC2: listings page by page, changes, and questions about one thing."""
+"""The requests of one connection to EC2: listings page by page, changes, and queries about one object."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from backend.config import Cloud
 
 RESTARTS = 3
-"""How often a listing whose position was lost restarts."""
+"""How often a listing may restart after EC2 has lost its position."""
 VALUES = 200
 """The most values that EC2 takes in one filter."""
 DRY_RUN = "DryRunOperation"
-"""What EC2 refuses a dry run with when the request would have been carried out."""
+"""EC2's error code for a dry run that would have succeeded."""
 LOST_POSITION = frozenset({"InvalidNextToken", "InvalidPaginationToken"})
-"""What EC2 answers to the token of a page that has expired (EC2 API reference, error codes)."""
+"""EC2's error codes for an expired page token (EC2 API reference, error codes)."""
 
 
 class Listing(NamedTuple):
-    """A Describe… request: the set its items are in, what makes our items of one, the largest page (0: never paged).
+    """A Describe… request: the set with its items, the converter to our items, and the largest page (0: not paged).
 
-    Each item of a `vast` one has a digest, by which it can be told that it is known, and all its columns are made of
-    the texts directly in it; the rest is stored as EC2 wrote it.
+    Each item of a `vast` listing has a digest, to recognize known items. Its columns come only from the texts directly
+    below the item; the rest is stored as EC2 wrote it.
     """
 
     request: Request
@@ -43,11 +43,11 @@ class Listing(NamedTuple):
     page: int = 1000
     vast: bool = False
     other: tuple[str, ...] = ()
-    """What else endpoints call the set."""
+    """Other names of the set at some endpoints."""
 
 
 class LostPositionError(Exception):
-    """EC2 no longer knows the token of the next page; `error` is what to raise when restarting is no use."""
+    """EC2 no longer knows the token of the next page; `error` is to be raised if restarting does not help."""
 
     def __init__(self, error: CloudError) -> None:
         super().__init__()
@@ -77,8 +77,8 @@ class Requests:
     ) -> Iterator[Page]:
         """Yield a listing's pages, one for each answer.
 
-        A page that fails is repeated, and earlier ones are not. Only when EC2 no longer knows the position of the
-        listing does it restart.
+        A page that fails is requested again, earlier pages are not. The listing restarts only if EC2 has lost its
+        position.
         """
         first = dict(params or {})
         if listing.page:
@@ -96,7 +96,7 @@ class Requests:
                 if not following:
                     return
                 if following == token:
-                    raise self.explained(Malformed("it gives the same page again"), listing.request)
+                    raise self.explained(Malformed("it repeats the same page"), listing.request)
                 token = following
                 continue
             restarts += 1
@@ -105,7 +105,7 @@ class Requests:
             token = None
 
     def of(self, listing: Listing, name: str, values: Sequence[str]) -> Iterator[Page]:
-        """Yield the pages of what has one of these values in the filter `name`, at most 200 values a request."""
+        """Yield the pages of objects with one of these values in the filter `name`, at most 200 values per request."""
         for start in range(0, len(values), VALUES):
             yield from self.pages(listing, filtered(name, values[start : start + VALUES]))
 
@@ -140,15 +140,15 @@ class Requests:
         return page, rows.text(cutter.rest.get("nextToken"))
 
     def change(self, request: Request, params: Mapping[str, str | None]) -> dict[str, Any]:
-        """Send a request that changes something and return its answer; {} where a dry run says that it could be done.
+        """Send a request that changes something and return its answer; {} for a successful dry run.
 
-        It is sent again only when EC2 refused it unread, and is not cancelled once it is sent.
+        It is sent again only if EC2 refused it unread, and is not cancelled once it is sent.
         """
         self._sender.check_writable(request)
         return self.asked(request, {name: value for name, value in params.items() if value is not None})
 
     def asked(self, request: Request, params: Mapping[str, str]) -> dict[str, Any]:
-        """Send a request whose answer is one thing and return that; see `change` for those that change something."""
+        """Send a request and return its whole answer; see `change` for requests that change something."""
 
         def once(began: float, tries: int) -> dict[str, Any]:
             reader = Reader(f"{request.action}Response")
@@ -159,17 +159,17 @@ class Requests:
                 if refusal.code == DRY_RUN and "DryRun" in params:
                     return {}
                 raise
-            reader.rest.pop("requestId", None)  # else it would be cached with what was made
+            reader.rest.pop("requestId", None)  # else it would be cached with the new object
             return reader.rest
 
         return self._sender.repeated(request, once)
 
     def made(self, request: Request, items: Iterable[Item]) -> Item:
-        """Return the one item that a change has made."""
+        """Return the one item that a change created."""
         for item in items:
             return item
-        raise self.explained(Malformed("it does not say what was made"), request)
+        raise self.explained(Malformed("it does not contain the new object"), request)
 
     def explained(self, failure: Exception, request: Request, tries: int = 1) -> CloudError:
-        """Return the error to raise, outside the handler of the failure: that may hold headers and keys."""
+        """Return the error for a failure. Raise it outside the handler: the failure may hold headers and keys."""
         return self._sender.explained(failure, request, tries)

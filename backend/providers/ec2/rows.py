@@ -1,4 +1,4 @@
-"""Says, field by field, how what EC2 lists becomes our items."""
+"""Converts what EC2 lists into our items, field by field."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +14,13 @@ from backend.providers.protocol import Item
 log = logging.getLogger(__name__)
 
 AS_WRITTEN = "as written"
-"""The one key of an "extra" that holds the element itself instead of what is in it; no element has such a name."""
+"""The only key of an "extra" that holds the unparsed element; no element has this name."""
 
-# --- one converter a type: what does not fit is None, so that one odd field never costs a row ------------------------
+# --- one converter for each type: invalid values become None, so that they never cost a row ---------------------------
 
 
 def text(value: Any) -> str | None:
-    """Return a str as it is."""
+    """Return a str unchanged."""
     return value if isinstance(value, str) else None
 
 
@@ -34,7 +34,7 @@ def integer(value: Any) -> int | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return an aware UTC time, cut to the milliseconds that MongoDB keeps: else each refresh would see a change."""
+    """Return a UTC time, cut to the milliseconds that MongoDB keeps; else each refresh would see a change."""
     try:
         parsed = datetime.fromisoformat(value)
         if parsed.tzinfo is not UTC:
@@ -46,12 +46,12 @@ def moment(value: Any) -> datetime | None:
 
 
 def joined(value: Any) -> str | None:
-    """Return the texts of a list as one."""
+    """Return the texts of a list as one text."""
     return ", ".join(part for part in entries(value) if isinstance(part, str)) or None
 
 
 def texts(value: Any) -> list[str] | None:
-    """Return the texts of a list, of lists in a list too, each once; a single text is a list of one."""
+    """Return the distinct texts of a list and of lists within it; a single text is a list of one."""
     return list(dict.fromkeys(_texts(value))) or None
 
 
@@ -63,7 +63,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def entries(value: Any) -> list[Any]:
-    """Return a list as it is, and the items of one that holds something else too; EC2's empty sets arrive as None."""
+    """Return a list, or the items of a set that has other elements too; [] for an empty set, which is None."""
     found = value.get("item") if isinstance(value, dict) else value
     return found if isinstance(found, list) else []
 
@@ -77,12 +77,12 @@ def is_spot(value: Any) -> bool | None:
 
 
 def is_elastic(owners: Any) -> bool | None:
-    """Return False where EC2 says that a VM's public address is Amazon's own; None where it does not say."""
+    """Return False if EC2 says that a VM's public address belongs to Amazon; None if it does not say."""
     return False if "amazon" in entries(owners) else None
 
 
 def volumes(mapping: Any) -> list[dict[str, Any]]:
-    """Return the volumes of a VM's block devices: id, and `dies`, whether they are deleted with it (None: not said)."""
+    """Return the volumes of a VM: id, and `dies`, whether it is deleted with the VM (None: not known)."""
     disks = [one.get("ebs") for one in entries(mapping) if isinstance(one, dict)]
     return [{"id": text(one.get("volumeId")), "dies": _dies(one)} for one in disks if isinstance(one, dict)]
 
@@ -102,21 +102,23 @@ def _dies(one: dict[str, Any]) -> bool | None:
     return str(said).lower() != "false" if said else None
 
 
-# --- one table a kind: column to the paths tried in turn, and the converter ------------------------------------------
+# --- one table for each kind: by column, the paths to try in turn, and the converter ----------------------------------
 
 
 class Field:
-    """Where a column's value is: paths like "instanceState/name", "instancesSet/0/currentState/name" or, for one value
-    of each item, "attachmentSet/*/instanceId".
+    """The paths to a column's value.
+
+    Examples: "instanceState/name", "instancesSet/0/currentState/name", and for one value of each item
+    "attachmentSet/*/instanceId".
     """
 
     def __init__(self, *paths: str, to: Callable[[Any], Any] = text) -> None:
         self.paths = tuple(tuple(path.split("/")) for path in paths)
         self._to = to
-        self._direct = () if any("/" in path for path in paths) else paths  # as most are: no search then
+        self._direct = () if any("/" in path for path in paths) else paths  # the fast way, for most fields
 
     def of(self, raw: dict[str, Any] | Outline) -> Any:
-        """Return the first value found that converts, else None."""
+        """Return the first value that can be converted, or None."""
         found: Any
         for key in self._direct:
             if (found := raw.get(key)) is not None and (made := self._to(found)) is not None:
@@ -130,7 +132,7 @@ class Field:
 
 
 def _at(raw: Any, path: tuple[str, ...]) -> Any:
-    """Return what is at a path; where it leads through `*`, a list of what is there in each item."""
+    """Return the value at a path; for a path with `*`, a list with the value of each item."""
     for number, step in enumerate(path, 1):
         if step == "*":
             return [_at(entry, path[number:]) for entry in entries(raw)]
@@ -142,9 +144,9 @@ def _at(raw: Any, path: tuple[str, ...]) -> Any:
 
 
 class Fields:
-    """The columns of a kind and, in our words, the facts that commands ask for.
+    """The columns of a kind, and the facts that its commands need, in our words.
 
-    What the columns do not take goes to "extra" under EC2's own names; tags are a fact of everything.
+    Everything that is not in a column goes to "extra" under EC2's own names. Tags are a fact of every kind.
     """
 
     def __init__(self, facts: Mapping[str, Field] | None = None, **columns: Field) -> None:
@@ -153,9 +155,9 @@ class Fields:
         self._taken = {field.paths[0][0] for field in columns.values() if len(field.paths[0]) == 1} | {"tags", "tagSet"}
 
     def item(self, raw: Any) -> Iterator[Item]:
-        """Yield the item that `raw`, which is used up, describes; nothing when it has no id to be referred to by."""
+        """Yield the item of `raw`, which is modified; yield nothing if it has no id."""
         if isinstance(raw, dict):
-            raw["tags"] = _tags(raw.get("tagSet"))  # where "tags/Name" finds them
+            raw["tags"] = _tags(raw.get("tagSet"))  # for the path "tags/Name"
         if isinstance(raw, (dict, Outline)):
             item: Item = {column: field.of(raw) for column, field in self._columns}
             if item["id"] is not None:
@@ -173,7 +175,7 @@ class Fields:
         return {key: found for key, found in raw.items() if found is not None and key not in self._taken}
 
     def opened(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return an "extra" with what it holds as it was written taken apart; what cannot be stays as it is."""
+        """Return an "extra" with its unparsed element parsed; unchanged if that is not possible."""
         try:
             raw = value(str(extra[AS_WRITTEN]).encode()) if AS_WRITTEN in extra else None
         except (Malformed, UnicodeEncodeError):
@@ -263,7 +265,7 @@ ADDRESS = Fields(id=Field("publicIp"), vm=Field("instanceId"))
 
 
 def instances(reservation: Any) -> Iterator[Item]:
-    """Yield the VMs of a reservation, the wrapper that EC2 puts around those that were booted together."""
+    """Yield the VMs of a reservation, which groups the VMs that were booted together."""
     if isinstance(reservation, dict):
         for raw in entries(reservation.get("instancesSet")):
             yield from VM.item(raw)

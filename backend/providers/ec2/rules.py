@@ -1,4 +1,4 @@
-"""The table of what can go wrong with an EC2 call: what each failure means and what to do about it."""
+"""The failures of EC2 requests: what each one means and what to do about it."""
 
 import re
 
@@ -12,7 +12,7 @@ from backend.errors import (
 from backend.providers.rules import LATER, ON_THE_WAY, Rule, Rules
 
 _EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
-"""A policy forbids it; else none allows it. The second form is that of a decoded authorization message."""
+"""A policy forbids the action; else none allows it. The second form is from a decoded authorization message."""
 _IMPLICIT = r"because no(?: \w[\w-]*){1,5}? (?:policy|boundary) allows"
 
 _KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
@@ -21,12 +21,12 @@ _UNKNOWN_KEYS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClient*", "
 _SIGNATURE = ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*")
 _ITS_OWN = ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "HTTP 5??")
 
-_ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {place}.")
-_CLOCK = Rule(CredentialsError, "EC2 finds the request's time wrong", "Set this computer's clock.")
+_ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {setting}.")
+_CLOCK = Rule(CredentialsError, "EC2 says that the time of the request is wrong", "Set this computer's clock.")
 _EXPIRED = Rule(
     CredentialsError,
     "the session token has expired",
-    "Get new temporary keys and put EC2_ACCESS_KEY, EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into "
+    "Get new temporary keys and write EC2_ACCESS_KEY, EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into "
     "cloudmesh.yaml or the environment.",
 )
 _SKEW = r"signature (?:has )?expired|signature not yet current|too skewed|skewed time|clock"
@@ -36,11 +36,11 @@ RULES: Rules = (
     ((*_UNKNOWN_KEYS, *_SIGNATURE), _CLOCK._replace(words=_SKEW)),
     (("RequestTimeTooSkewed", "InvalidRequestTime"), _CLOCK),
     (
-        ("RequestExpired",),  # EC2's word for both
+        ("RequestExpired",),  # EC2's code for both
         Rule(
             CredentialsError,
-            "EC2 finds the request, or the session token, expired",
-            "Set this computer's clock. Where the keys are temporary, get new ones and put EC2_ACCESS_KEY, "
+            "EC2 says that the request or the session token has expired",
+            "Set this computer's clock. If the keys are temporary, get new ones and write EC2_ACCESS_KEY, "
             "EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into cloudmesh.yaml or the environment.",
         ),
     ),
@@ -59,8 +59,8 @@ RULES: Rules = (
         ("AuthFailure",),
         Rule(
             PermissionDeniedError,
-            "this account may not use something that it names",
-            "Ask its owner to share it with the account, or name another one.",
+            "this account may not use an object in the request",
+            "Ask the owner to share it with the account, or choose another one.",
             words=r"not authorized|unauthorized|permission|do(?:es)? not own|not (?:the|its) owner|owned by"
             r"|cannot access|may not access|not shared",
         ),
@@ -78,7 +78,7 @@ RULES: Rules = (
         _SIGNATURE,
         Rule(
             CredentialsError,
-            "the signature does not fit: the secret key is wrong or this computer's clock is",
+            "the signature does not match: the secret key or this computer's clock is wrong",
             _KEYS + ", and the clock.",
         ),
     ),
@@ -87,8 +87,8 @@ RULES: Rules = (
         _DENIED,
         Rule(
             PermissionDeniedError,
-            "the keys are good, but an explicit deny in {policy} forbids {denied}",
-            "What is allowed elsewhere does not help: ask {who} to change that.",
+            "the keys are valid, but an explicit deny in {policy} forbids {denied}",
+            "Another policy cannot override this: ask {who} to change it.",
             words=_EXPLICIT,
         ),
     ),
@@ -96,7 +96,7 @@ RULES: Rules = (
         _DENIED,
         Rule(
             PermissionDeniedError,
-            "the keys are good, but {policy} allows {denied}",
+            "the keys are valid, but {policy} allows {denied}",
             "Ask {who} to allow {denied} there.",
             words=_IMPLICIT,
         ),
@@ -105,7 +105,7 @@ RULES: Rules = (
         _DENIED,
         Rule(
             PermissionDeniedError,
-            "the keys are good but may not do {denied}",
+            "the keys are valid but may not do {denied}",
             "Ask the account's administrator to allow {denied}.",
         ),
     ),
@@ -123,7 +123,7 @@ RULES: Rules = (
         Rule(
             PermissionDeniedError,
             "the account has not enabled this service or the region {region}",
-            "Enable it in the account's settings at AWS; that takes effect within minutes.",
+            "Enable it in the account settings at AWS; it takes effect within minutes.",
         ),
     ),
     (
@@ -131,7 +131,7 @@ RULES: Rules = (
         Rule(
             PermissionDeniedError,
             "AWS is still verifying the account in {region}",
-            "Repeat this when AWS has written that it is verified; after four hours, ask AWS.",
+            "Wait for AWS's message that it is verified, then try again; after four hours, contact AWS.",
         ),
     ),
     (
@@ -139,7 +139,7 @@ RULES: Rules = (
         Rule(
             PermissionDeniedError,
             "AWS has blocked the account",
-            "Only AWS can lift that: its owner has to write to AWS.",
+            "Only AWS can unblock it: the owner of the account must contact AWS.",
         ),
     ),
     (
@@ -147,7 +147,7 @@ RULES: Rules = (
         Rule(
             PermissionDeniedError,
             "it is protected from being stopped",
-            "Set its disableApiStop to false first, which this program cannot do.",
+            "Set its disableApiStop to false first; this program cannot do that.",
             words="disableApiStop|stop protection",
         ),
     ),
@@ -156,21 +156,48 @@ RULES: Rules = (
         Rule(
             PermissionDeniedError,
             "it is protected",
-            "Lift the protection first: vm unprotect.",
+            "Remove the protection first: vm unprotect.",
             words="disableApiTermination|termination protection|may not be terminated",
         ),
     ),
     (
         ("OperationNotPermitted",),
-        Rule(PermissionDeniedError, "EC2 does not permit that of it", "Do what EC2 asks for."),
+        Rule(PermissionDeniedError, "EC2 does not permit that for this object", "Follow EC2's message."),
     ),
     (
         ("HTTP 403",),
         Rule(PermissionDeniedError, "{host} refuses without saying why (HTTP 403)", _KEYS + ", and any proxy."),
     ),
     (
+        ("InvalidPermission.Duplicate",),
+        Rule(CloudError, "the security group has that rule already", "Refresh to see its rules."),
+    ),
+    (
+        ("InvalidPermission.NotFound",),
+        Rule(CloudError, "the security group has no such rule", "Refresh to see its rules."),
+    ),
+    (
+        ("DependencyViolation", "InvalidGroup.InUse"),
+        Rule(
+            CloudError,
+            "something still uses it",
+            "For a security group that is a VM, another network interface, such as a load balancer's, or a rule of "
+            "another group: take it from there first.",
+        ),
+    ),
+    (("CannotDelete",), Rule(CloudError, "EC2 never deletes the default group of a network", "Leave it as it is.")),
+    (("InvalidGroup.Reserved",), Rule(CloudError, "EC2 keeps that name for itself", "Choose another name.")),
+    (
+        ("VPCIdNotSpecified",),
+        Rule(CloudError, "there is no default network (VPC) here", "Name one with --network VPC."),
+    ),
+    (
+        ("RulesPerSecurityGroupLimitExceeded",),
+        Rule(CloudError, "the security group has as many rules as it may have", "Close a port, or ask AWS for more."),
+    ),
+    (
         ("*.NotFound", "*.Malformed", "InvalidAMIID.Unavailable", "InvalidZone*"),
-        Rule(NotFoundError, "something it names does not exist here", "Refresh to see what there is."),
+        Rule(NotFoundError, "an object in the request does not exist here", "Refresh to see what there is."),
     ),
     (("*.Duplicate",), Rule(CloudError, "the name is taken", "Choose another name.")),
     (
@@ -183,7 +210,7 @@ RULES: Rules = (
     ),
     (
         ("RequestLimitExceeded", "*Throttl*", "SlowDown", "BandwidthLimitExceeded", "RequestResourceCountExceeded"),
-        Rule(TransientError, "EC2 limits how often it is asked (throttling)", LATER, brief="throttled", quote=False),
+        Rule(TransientError, "EC2 limits the number of requests (throttling)", LATER, brief="throttled", quote=False),
     ),
     (
         ("*LimitExceeded", "MaxSpotInstanceCountExceeded"),
@@ -204,48 +231,48 @@ RULES: Rules = (
         ("UnsupportedOperation", "InvalidOperation", "Unsupported?*"),
         Rule(
             CloudError,
-            "EC2 does not do that with this object as it is",
-            "What EC2 says names the reason; act on that, or choose another way.",
+            "EC2 does not support that for this object in its current state",
+            "EC2's message says why: change that, or choose another way.",
         ),
     ),
     (
         ("HTTP 429",),
-        Rule(TransientError, "{host} limits how often it is asked (throttling)", LATER, brief="throttled"),
+        Rule(TransientError, "{host} limits the number of requests (throttling)", LATER, brief="throttled"),
     ),
     (
         _ITS_OWN,
         Rule(
             TransientError,
-            "{host} has a problem of its own (HTTP {status})",
+            "{host} has an internal error (HTTP {status})",
             LATER,
-            brief="EC2 has a problem of its own",
-            unsure=True,
+            brief="EC2 has an internal error",
+            maybe_done=True,
         ),
     ),
     (
         ("HTTP 404", "HTTP 405", "HTTP 3??"),
-        Rule(CloudError, "{host} does not answer as EC2 does", "Check {place}."),
+        Rule(CloudError, "{host} does not answer as EC2 does", "Check {setting}."),
     ),
-    (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check what was asked for.")),
+    (("HTTP *",), Rule(CloudError, "EC2 refuses ({name})", "Check the request.")),
     *ON_THE_WAY,
 )
-"""The first rule with a pattern that fits a failure's name, and whose words are among the cloud's, is the one."""
+"""The first rule counts whose pattern matches the name of a failure, and whose words match the cloud's message."""
 
 _WHO = {
     "service control policy": "the administrator of the AWS organization",
     "resource control policy": "the administrator of the AWS organization",
     "permissions boundary": "the account's administrator, who sets the boundary of this user or role,",
-    "session policy": "the one who issues these temporary keys",
+    "session policy": "the issuer of these temporary keys",
     "vpc endpoint policy": "the administrator of the VPC endpoint",
-    "resource-based policy": "the owner of what it names",
+    "resource-based policy": "the owner of the resource",
 }
-"""Who can change each kind of policy; all others the account's administrator."""
+"""Who can change each kind of policy; for all others, the account's administrator."""
 
 _POLICY = re.compile(r"(explicit deny in|because no)((?: \w[\w-]*){1,5}? (?:policy|boundary))", re.IGNORECASE)
 
 
 def policy(words: str) -> tuple[str, str]:
-    """Return which kind of policy denies a call, as part of a sentence, and who can change it."""
+    """Return the kind of policy that denies a request, as part of a sentence, and who can change it."""
     found = _POLICY.search(words)
     if not found:
         return "a policy", "the account's administrator"

@@ -1,11 +1,13 @@
-"""Tags of EC2: what everything that has an id may have."""
+"""Tags of EC2: every object with an id can have them."""
 
 from backend.providers.ec2.requests import Requests
 from backend.providers.failures import Request
 
 
 class Tags:
-    """What can be done with the tags of a VM or a volume."""
+    """The operations on the tags of one kind."""
+
+    name_tag = "Name"
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests

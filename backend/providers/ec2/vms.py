@@ -1,6 +1,8 @@
 """VMs of EC2, which calls them instances."""
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from backend.errors import Cancelled, CloudError
 from backend.providers.ec2 import rows
@@ -15,7 +17,7 @@ ADDRESSES = Listing(Request("DescribeAddresses", "Listing elastic IPs"), "addres
 
 
 class VMs(Tags):
-    """What can be done with VMs."""
+    """The operations on VMs."""
 
     def list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         if keypair:
@@ -31,16 +33,25 @@ class VMs(Tags):
         return found
 
     def protected(self, vm: str) -> bool:
-        # The one attribute that DescribeInstances does not tell: a call for each VM.
-        request = Request("DescribeInstanceAttribute", f"Looking whether VM {vm} is protected")
+        # DescribeInstances does not return this attribute, so each VM needs a request of its own.
+        request = Request("DescribeInstanceAttribute", f"Checking whether VM {vm} is protected")
         answer = self._requests.asked(request, {"InstanceId": vm, "Attribute": "disableApiTermination"})
         said: str | None = rows.Field("disableApiTermination/value").of(answer)
         if said is None:
             raise self._requests.explained(Malformed("it does not say"), request)
         return said.lower() == "true"
 
+    def console(self, vm: str) -> tuple[str, datetime | None]:
+        request = Request("GetConsoleOutput", f"Reading the console of VM {vm}")
+        answer = self._requests.asked(request, {"InstanceId": vm})
+        try:  # with line ends in it, and without any output where there is none
+            output = b64decode(rows.text(answer.get("output")) or "")
+        except ValueError:
+            raise self._requests.explained(Malformed("its text is not in base64"), request) from None
+        return output.decode(errors="replace"), rows.moment(answer.get("timestamp"))
+
     def booted(self, boot: Boot) -> Item | None:
-        # By image, and the token compared here: not every endpoint knows the filter client-token.
+        # Filter by image and compare the token here: not every endpoint has the filter client-token.
         for page in self._requests.pages(VMS, filtered("image-id", [boot.image])):
             for item in page:
                 if item["token"] == boot.token:
@@ -58,11 +69,11 @@ class VMs(Tags):
             "RunInstances", f"A dry run of booting a {boot.flavor} VM from {boot.image}", changes=True, trial=True
         )
         answer = self._requests.change(request, booting(boot) | {"DryRun": "true"})
-        if answer:  # EC2 answers a dry run with a refusal, which _change knows
+        if answer:  # EC2 refuses every dry run, and `change` returns {} for that refusal
             made = ", ".join(item["id"] for item in rows.instances(answer))
             raise CloudError(
-                f"{self._requests.host} does not know dry runs and has booted {made or 'a VM'}.",
-                "Delete it, if it was not wanted.",
+                f"{self._requests.host} does not support dry runs and has booted {made or 'a VM'}.",
+                "Delete it if you do not want it.",
             )
 
     def start(self, vm: str) -> str:
@@ -75,10 +86,10 @@ class VMs(Tags):
         return self._switch("TerminateInstances", "Deleting", vm)
 
     def reboot(self, vm: str) -> str | None:
-        """Reboot the VM and return its state, which EC2 keeps calling running while a VM reboots.
+        """Reboot the VM and return its state; EC2 lists a rebooting VM as running.
 
-        RebootInstances answers with no state, so the VM is listed again. None where that fails or is cancelled: the
-        reboot has been accepted all the same.
+        The answer of RebootInstances has no state, so the VM is listed afterwards. Returns None if that fails or is
+        cancelled: EC2 has already accepted the reboot.
         """
         self._requests.change(Request("RebootInstances", f"Rebooting VM {vm}", changes=True), {"InstanceId.1": vm})
         try:
@@ -93,7 +104,7 @@ class VMs(Tags):
         self._requests.change(request, {"InstanceId": vm, "DisableApiTermination.Value": "true" if on else "false"})
 
     def _switch(self, action: str, doing: str, vm: str) -> str:
-        """Send a call about one VM whose answer is its new state."""
+        """Send a request about one VM and return its new state."""
         request = Request(action, f"{doing} VM {vm}", changes=True)
         answer = self._requests.change(request, {"InstanceId.1": vm})
         state: str | None = rows.Field("instancesSet/0/currentState/name").of(answer)

@@ -10,13 +10,13 @@ from backend.providers.failures import Request
 from backend.providers.protocol import Item, Page
 
 TYPE = "gp3"
-"""EC2's API still defaults to gp2, which costs a quarter more and is slower when small; its console makes gp3."""
+"""EC2's console creates gp3. Its API still defaults to gp2, which costs 25 % more and is slower for small volumes."""
 
 VOLUMES = Listing(Request("DescribeVolumes", "Listing volumes"), "volumeSet", rows.VOLUME.item)
 
 
 class Volumes(Tags):
-    """What can be done with volumes."""
+    """The operations on volumes."""
 
     def list(self, ids: Sequence[str] = (), vms: Sequence[str] = ()) -> Iterator[Page]:
         if ids or vms:
@@ -43,4 +43,6 @@ class Volumes(Tags):
 
     def detach(self, volume: str, vm: str) -> None:
         request = Request("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
-        self._requests.change(request, {"VolumeId": volume, "InstanceId": vm})  # EC2 can do without the VM, moto cannot
+        self._requests.change(
+            request, {"VolumeId": volume, "InstanceId": vm}
+        )  # EC2 does not need the VM, but moto does

@@ -1,4 +1,4 @@
-"""Reads what EC2 says about a failure: what was signed is dropped, and encoded messages and policies are understood."""
+"""Reads EC2's message about a failure: removes the signed text, and interprets encoded messages and policies."""
 
 import base64
 import logging
@@ -6,26 +6,26 @@ import re
 from urllib.parse import unquote
 
 from backend.providers.ec2 import rules
-from backend.providers.failures import Dialect, Request, Said, short
+from backend.providers.failures import CloudMessage, Dialect, Request, short
 
 log = logging.getLogger(__name__)
 
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*(\S+)", re.IGNORECASE)
-"""What EC2 says to administrators alone: hundreds of characters that only STS can read."""
+"""EC2's message for administrators: hundreds of characters that only STS can decode."""
 
 _SIGNED = re.compile(
     r"\s*(?:The Canonical String|The String-to-Sign|\S*Authorization['\"]?\s*[=:]|'?AWS4-HMAC).*", re.DOTALL
 )
-"""Where an answer goes on with what was signed, the session token included."""
+"""The part of a message that repeats the signed text, which includes the session token."""
 
 _DENIED = re.compile(r"not authorized to perform: ([\w:*-]+)|\"action\"\s*:\s*\"([\w:*-]+)\"")
 
 
-def read(words: str, request: Request) -> Said:
-    """Return what EC2's words say.
+def read(words: str, request: Request) -> CloudMessage:
+    """Return EC2's message, interpreted.
 
-    The fields: denied (the permission that is missing), policy and who (the kind of policy that denies it, and who can
-    change that).
+    Its template fields: denied (the missing permission), policy (the kind of policy that denies it) and who (who can
+    change that policy).
     """
     words = _SIGNED.sub("", words)
     encoded = _ENCODED.search(words)
@@ -37,17 +37,17 @@ def read(words: str, request: Request) -> Said:
     if encoded:
         kept = "journal and the log keep" if request.changes and not request.trial else "log keeps"
         more = f"The {kept} EC2's encoded message; aws sts decode-authorization-message explains it."
-        log.warning("%s was refused, and EC2 says: %s", request.action, whole)
+        log.warning("%s was refused; EC2 says: %s", request.action, whole)
     fields = {
         "denied": short(denied[1] or denied[2]) if denied else f"ec2:{request.action}",
         "policy": short(policy),
         "who": who,
     }
-    return Said(said, whole, fields, more)
+    return CloudMessage(said, whole, fields, more)
 
 
 def _decoded(encoded: str) -> str:
-    """Return what an encoded message says where it is plain text in base64; "" where it is encrypted, as AWS's are."""
+    """Return an encoded message decoded from base64; "" if it is encrypted, as AWS's messages are."""
     text = unquote(encoded).rstrip(".").replace("-", "+").replace("_", "/")
     try:
         found = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()

@@ -1,4 +1,4 @@
-"""Reads an EC2 answer as its bytes arrive and hands out each item of its set as soon as that is complete."""
+"""Reads an EC2 answer as its bytes arrive, and returns each item of its set as soon as it is complete."""
 
 from typing import Any
 from xml.parsers import expat
@@ -7,21 +7,21 @@ from backend.providers.failures import Malformed
 from backend.redact import redacted
 
 DEEPEST = 64
-"""Elements within elements: EC2 has a dozen, and what they are made into is gone through by functions that recurse."""
+"""The deepest nesting of elements: EC2 uses 12, and recursive functions process the result."""
 LONGEST = 16 << 20
-"""Bytes of an answer in which no item is complete: room for a reservation of 1,000 VMs with all their tags."""
-TOO_DEEP, ENDLESS = "its elements are too deep in each other", "it does not come to an end"
+"""The most bytes without a complete item: enough for a reservation of 1,000 VMs with all their tags."""
+TOO_DEEP, ENDLESS = "its elements are nested too deeply", "it does not end"
 
 
 class Reader:
     """An incremental parser of one answer: feed() it bytes, then close() it.
 
-    An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else; "item" is
-    the list of all that are called so, for the sake of those in a set that holds something else too).
-    Namespaces are ignored, prefixes dropped: moto, LocalStack, Eucalyptus and EC2 disagree about them. Bytes without
-    a declaration are UTF-8. `root` is the name that the outermost element must have, "" for any; Eucalyptus may put
-    "Type" behind it. `collections` are the names of the set below it whose items feed() returns: one for each form of
-    the answer that endpoints use, none where there is no set. All else is in `rest` after close().
+    An element becomes None (empty), str (text), list (all its children are `item`) or dict (anything else). In a dict,
+    "item" is the list of all children with that name, for sets that contain other elements too.
+    Namespaces and prefixes are ignored: moto, LocalStack, Eucalyptus and EC2 disagree about them. Bytes without a
+    declaration are UTF-8. `root` is the required name of the outermost element, "" for any; Eucalyptus may append
+    "Type" to it. `collections` are the possible names of the set whose items feed() returns: one for each form of the
+    answer, none if there is no set. All else is in `rest` after close().
     """
 
     def __init__(self, root: str = "", *collections: str) -> None:
@@ -32,7 +32,7 @@ class Reader:
         self._text = ""
         self._items: list[Any] = []
         self._unfinished = 0
-        """Bytes since the last item."""
+        """Bytes since the last complete item."""
         self._found = not collections
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
@@ -46,29 +46,29 @@ class Reader:
         return self._parse(data, last=False)
 
     def close(self) -> list[Any]:
-        """Check that the answer was whole and return the items that were held back. Raises Malformed."""
-        items = self._parse(b"", last=True)  # expat 2.6 may put off what came in small pieces until now
+        """Check that the answer is complete and return the remaining items. Raises Malformed."""
+        items = self._parse(b"", last=True)  # expat 2.6 may defer small pieces until now
         if not self._found:
             raise Malformed(f"it has no {' or '.join(self._collections)}")
         return items
 
     @property
     def request(self) -> str:
-        """EC2's id of the request, "" where it has not said it; after close()."""
+        """EC2's id of the request, or ""; after close()."""
         said = self.rest.get("requestId")
         return said if isinstance(said, str) else ""
 
     @property
     def collecting(self) -> bool:
-        """Whether the set has begun and not ended, and no item of it has."""
+        """Whether the parser is in the set, but not in an item."""
         return len(self._stack) == 2 and self._stack[1][0] in self._collections
 
     def _parse(self, data: bytes, last: bool) -> list[Any]:
         try:
             self._parser.Parse(data, last)
         except expat.ExpatError as error:
-            raise Malformed(f"it is not whole XML: {expat.ErrorString(error.code)}") from None
-        except (LookupError, ValueError):  # Python's, about an encoding that it does not know or that expat cannot read
+            raise Malformed(f"it is not complete XML: {expat.ErrorString(error.code)}") from None
+        except (LookupError, ValueError):  # raised by Python for an encoding that it or expat does not know
             raise Malformed("it is in an unknown encoding") from None
         items, self._items = self._items, []
         self._unfinished = 0 if items else self._unfinished + len(data)
@@ -106,11 +106,11 @@ class Reader:
             stack[-1][1].append((name, value))
 
     def _doctype(self, *_declaration: object) -> None:
-        raise Malformed("it is HTML or declares a document type")  # EC2 never does; entities could be a trap
+        raise Malformed("it is HTML or declares a document type")  # EC2 never does; entities could be an attack
 
 
 def composed(children: list[tuple[str, Any]]) -> list[Any] | dict[str, Any]:
-    """Return the value of an element that has these children."""
+    """Return the value of an element with these children."""
     if children[0][0] == "item" and all(name == "item" for name, _ in children):
         return [child for _, child in children]
     value: dict[str, Any] = dict(children)
@@ -120,7 +120,7 @@ def composed(children: list[tuple[str, Any]]) -> list[Any] | dict[str, Any]:
 
 
 def whole(data: bytes) -> dict[str, Any]:
-    """Return all of a small answer, whatever it is called. Raises Malformed."""
+    """Return a whole small answer, with any root. Raises Malformed."""
     reader = Reader()
     reader.feed(data)
     reader.close()
