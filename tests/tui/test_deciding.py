@@ -39,7 +39,7 @@ ROWS: dict[str, list[Asked]] = {
         ("volume list", {}, "palette", False, Step.SHOW),
         ("journal list", {}, "key", False, Step.SHOW),
     ],
-    "a key, on rows, for more than a look at one": [
+    "a key, on rows, of a command that does more than show one": [
         ("vm delete", {}, "key", True, Step.ASK_ON_ROWS),
         ("vm start", {}, "key", True, Step.ASK_ON_ROWS),
         ("vm export", {}, "key", True, Step.ASK_ON_ROWS),
@@ -59,7 +59,7 @@ ROWS: dict[str, list[Asked]] = {
         ("vm delete", {"vm": "web"}, "line", False, Step.CONFIRM),
         ("keypair delete", {"keypair": "laptop"}, "palette", False, Step.CONFIRM),
     ],
-    "destroys what it finds by itself": [("journal resume", {}, "line", False, Step.ASK)],
+    "destroys something and names nothing": [("journal resume", {}, "line", False, Step.ASK)],
     "changes what it names, but was not typed": [
         ("vm start", {"vm": "web"}, "palette", False, Step.CONFIRM),
         ("volume detach", {"volume": "data"}, "palette", False, Step.CONFIRM),
