@@ -188,7 +188,12 @@ async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
             ("vm", "gpu-train-02", "t", "gpu-train-02 is stopped, so there is nothing for t to stop."),
             ("volume", "db-primary-data", "a", "db-primary-data is in use by db-primary; A detaches it."),
             ("volume", "scratch", "A", "scratch is available, so there is nothing for A to detach."),
-            ("image", "", "d", "d does nothing on images: it is vm delete, keypair delete, volume delete."),
+            (
+                "image",
+                "",
+                "d",
+                "d does nothing on images: it is vm delete, keypair delete, volume delete, secgroup delete.",
+            ),
         ):
             await user.show(kind)
             if name:
