@@ -1,7 +1,9 @@
-"""What is written for people says what the program does."""
+"""The documentation agrees with the program."""
 
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tui.ending import status
 
 TREE = Path(__file__).parents[1]
 README = TREE / "README.md"
+CONTRIBUTING = TREE / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((TREE / "docs").glob("*.md"))]
 
 
 def options_in(text: str) -> set[str]:
@@ -70,8 +74,34 @@ def test_the_readme_leads_to_the_page_and_names_no_option_that_is_not_there() ->
     assert options_in(text) <= known
 
 
-@pytest.mark.parametrize("page", [README, *sorted((TREE / "docs").glob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    named = re.findall(r"(?<![\w/.-])(?:backend|tui|tests)/[\w/]+\.py", text)
+    assert [name for name in named if not (TREE / name).exists()] == []
+
+
+def test_the_kind_that_is_shown_to_contributors_works(tmp_path: Path) -> None:
+    room, face = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(encoding="utf-8"), re.S)[:2]
+    for folder, text in (("rooms", room), ("faces", face)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "network.py").write_text(text)
+    program = f"""
+import backend.kinds, runpy
+backend.kinds.__path__.append({str(tmp_path / "rooms")!r})
+from backend.catalog import KINDS
+face = runpy.run_path({str(tmp_path / "faces" / "network.py")!r})
+(item,) = face["NETWORKS"].items({{"vpcId": "vpc-1", "cidrBlock": "10.0.0.0/8", "state": "available"}})
+print(KINDS["network"].plural, *[item[column.name] for column in KINDS["network"].columns])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=TREE, timeout=60
+    )
+    assert done.stdout == "networks None vpc-1 10.0.0.0/8 available {}\n", done.stderr

@@ -1,4 +1,4 @@
-"""What EC2's errors mean: one code may have several meanings, and its own words are always beside ours."""
+"""The meaning of EC2's errors: one code may have several meanings, and EC2's own words are shown too."""
 
 import base64
 import html
@@ -51,16 +51,16 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         ("AuthFailure", "You do not have permission to access the snapshot snap-1",
          PermissionDeniedError, "may not use an object in the request", "share it"),
         ("AuthFailure", "Signature expired: 20240101T000000Z is now earlier than 20240101T001000Z",
-         CredentialsError, "time wrong", "clock"),
+         CredentialsError, "time of the request is wrong", "clock"),
         ("InvalidClientTokenId", "The security token included in the request is invalid",
          CredentialsError, "does not know these keys", "EC2_SESSION_TOKEN"),
         ("InvalidClientTokenId", "The security token included in the request is expired",
          CredentialsError, "the session token has expired", "new temporary keys"),
-        ("RequestExpired", "Request has expired.", CredentialsError, "or the session token, expired", "clock"),
+        ("RequestExpired", "Request has expired.", CredentialsError, "or the session token has expired", "clock"),
         ("SignatureDoesNotMatch", "Signature not yet current: 20240101T001000Z is still later than 20240101T000000Z",
-         CredentialsError, "time wrong", "clock"),
+         CredentialsError, "time of the request is wrong", "clock"),
         ("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.",
-         CredentialsError, "the secret key is wrong", "EC2_SECRET_KEY"),
+         CredentialsError, "the signature does not match: the secret key", "EC2_SECRET_KEY"),
         # denials
         ("UnauthorizedOperation", f"{ON} with an explicit deny in a service control policy",
          PermissionDeniedError, "an explicit deny in a service control policy forbids ec2:StopInstances",
@@ -92,18 +92,18 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         ("OptInRequired", "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe.",
          PermissionDeniedError, "has not enabled this service or the region us-east-1", "Enable it"),
         ("PendingVerification", "Your account is currently being verified.", PermissionDeniedError, "still verifying",
-         "Repeat this"),
+         "try again"),
         ("Blocked", "This account is currently blocked and not recognized as a valid account.",
          PermissionDeniedError, "AWS has blocked the account", "Only AWS"),
         # an object, or the endpoint
         ("UnsupportedOperation", "You can't stop the Spot Instance 'i-1' because it is associated with a one-time Spot "
-         "Instance request.", CloudError, "does not do that with this object", "names the reason"),
+         "Instance request.", CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The instance 'i-1' does not have an 'ebs' root device type and cannot be stopped.",
-         CloudError, "does not do that with this object", "names the reason"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The operation is not valid for an instance with a hibernation agent.",
-         CloudError, "does not do that with this object", "names the reason"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedHibernationConfiguration", "The instance is not configured for hibernation.",
-         CloudError, "does not do that with this object", "names the reason"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The action StopInstances is not valid for this web service.",
          CloudError, "does not offer StopInstances", "`endpoint` of cloud aws"),
         ("UnsupportedOperation", "StopInstances is not implemented", CloudError, "does not offer StopIn", "`endpoint`"),
@@ -126,7 +126,7 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
          NotFoundError, "does not exist here", "R"),
         ("Unsupported", "Your requested instance type (t3.micro) is not supported in your requested Availability Zone.",
          CloudError, "cannot offer that here", "another location"),
-        ("Whatever", "Something new.", CloudError, r"EC2 refuses (Whatever)", "what was asked for"),
+        ("Whatever", "Something new.", CloudError, r"EC2 refuses (Whatever)", "the request"),
     ],
 )  # fmt: skip
 def test_what_a_refusal_means(code: str, words: str, kind: type[CloudError], says: str, cure: str) -> None:
@@ -179,7 +179,7 @@ def test_the_kind_of_a_policy(words: str, expected: tuple[str, str]) -> None:
     assert found[1].startswith(expected[1])
 
 
-# --- encoded messages ------------------------------------------------------------------------------------------------
+# --- encoded messages -------------------------------------------------------------------------------------------------
 
 
 ENCODED = "4Zx_AKIA-" + "aB3-_" * 150

@@ -1,4 +1,4 @@
-"""Where private keys are kept, and what is remembered between runs."""
+"""The files of private keys, and the settings that are kept between runs."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from backend.state import recall, remember
 SCOPE = Scope("aws", "us-west-1")
 TREE = Path(__file__).parents[2]
 
-# --- private keys ----------------------------------------------------------------------------------------------------
+# --- private keys -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_a_kill_leaves_is_empty_and_the_next_says_so(tmp_path: Path) -> Non
     with pytest.raises(CloudmeshError, match="exists already and is not overwritten") as caught, reserved(path):
         pytest.fail("the cloud would be asked")
     assert "It is empty" in caught.value.cure
-    assert "Remove it" in caught.value.cure
+    assert "remove the file" in caught.value.cure
     path.unlink()
     with reserved(path) as file:
         file.write("pem")
@@ -238,7 +238,7 @@ def test_of_two_at_once_one_has_the_file(tmp_path: Path) -> None:
     assert path.read_text() == sorted(ended)[0]
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
+# --- what is remembered -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

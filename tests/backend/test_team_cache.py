@@ -36,7 +36,7 @@ def session_on(cache: Cache, home: Path) -> Session:
     return Session(Settings({"aws": cloud}, "aws"), cloud, cache, home, connector=untouched)
 
 
-# --- who may write ---------------------------------------------------------------------------------------------------
+# --- who may write ----------------------------------------------------------------------------------------------------
 
 
 def test_an_ordinary_user_starts_on_an_empty_database(team: TeamServer) -> None:
@@ -61,7 +61,7 @@ def test_an_ordinary_user_goes_on_with_the_validators_of_another_version(
         assert cache.refusal is None
         assert cache.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
         assert cache.store.database["vms"].options()["validator"] == old
-    assert "may not set the validator of vms, which takes the privilege collMod of the role dbAdmin" in caplog.text
+    assert "may not set the validator of vms, which needs the privilege collMod of the role dbAdmin" in caplog.text
 
 
 def test_an_ordinary_user_refreshes_what_an_earlier_version_took_for_one_text(team: TeamServer) -> None:
@@ -96,7 +96,7 @@ def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.Log
         assert f"may not {what}" in caplog.text
 
 
-# --- who may only read -----------------------------------------------------------------------------------------------
+# --- who may only read ------------------------------------------------------------------------------------------------
 
 
 def test_a_user_who_may_only_read_looks_at_everything(team: TeamServer) -> None:
@@ -153,7 +153,7 @@ def test_a_readers_lists_are_the_caches(team: TeamServer, tmp_path: Path, refres
         assert recover(session) == Recovered()
 
 
-# --- who may do neither ----------------------------------------------------------------------------------------------
+# --- who may do neither -----------------------------------------------------------------------------------------------
 
 
 def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) -> None:
@@ -163,7 +163,7 @@ def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) ->
         f"The user nobody of the cache (MongoDB at 127.0.0.1:{team.port}) may not read it: it lacks the privileges "
         f"find on database {DATABASE}."
     )
-    assert "The role readWrite on the database" in caught.value.cure
+    assert "a user needs the role readWrite on the database" in caught.value.cure
     assert "the role read" in caught.value.cure
 
 
@@ -194,7 +194,7 @@ def test_a_right_that_is_taken_away_is_named(team: TeamServer) -> None:
     assert "readWrite" in caught.value.cure
 
 
-# --- TLS -------------------------------------------------------------------------------------------------------------
+# --- TLS --------------------------------------------------------------------------------------------------------------
 
 
 def test_an_authority_that_is_not_known_is_named_as_the_reason(team: TeamServer) -> None:

@@ -20,11 +20,11 @@ _INTRODUCTION = """\
 
 <!-- Written by `make bench`. Measure again instead of changing this. -->
 
-`make bench` measures the real program against an EC2 endpoint of its own (tests/bench/endpoint.py): another process on
-the loopback interface that lists images of about 2,140 bytes of XML each, compressed, a thousand a page. The cache is
-the embedded `mongod`. What is compared runs in turn with ours, so that noise meets both: the ratios carry to other
-machines, the seconds do not. A figure is the median of {runs} runs unless its note says otherwise; the smallest and the
-largest are in brackets. MB are millions of bytes."""
+`make bench` measures the real program against its own EC2 endpoint (tests/bench/endpoint.py): another process on the
+loopback interface that lists images of about 2,140 bytes of XML each, compressed, a thousand a page. The cache is the
+embedded `mongod`. The program and what it is compared with run in turn, so that noise meets both: the ratios hold on
+other machines, the seconds do not. A figure is the median of {runs} runs unless its note says otherwise; the smallest
+and the largest are in brackets. MB are millions of bytes."""
 
 _LIBRARIES = ("textual", "apache-libcloud", "pymongo", "boto3", "lxml", "requests")
 

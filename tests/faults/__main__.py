@@ -26,9 +26,9 @@ _INTRODUCTION = """\
 
 <!-- Written by `make faults`. Run it again instead of changing this. -->
 
-`make faults` tries on the real program what goes wrong on a bad day: a simulated EC2 (moto) behind a proxy that fails,
-a real `mongod` that is stopped, killed or filled up, processes that are killed, text that strangers wrote, bytes that
-nobody typed, secrets that are planted and then searched for. A short form of all of it is part of `make test`."""
+`make faults` runs the real program while things fail: a simulated EC2 (moto) behind a proxy that fails, a real `mongod`
+that is stopped, killed or out of disk space, and processes that are killed. It also feeds hostile text and random bytes
+to the program, and plants secrets and searches for them. A short form of it is part of `make test`."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Faults of the cache, before the eyes of a dashboard that nobody touches: what it says, and how it comes back."""
+"""Faults of the cache under an idle dashboard: what it shows, and how it recovers."""
 
 import asyncio
 import time
@@ -233,10 +233,10 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Try each fault on a dashboard of its own."""
     table = Section(
         "Faults of the cache",
-        "A dashboard shows the volumes of a simulated EC2. Its cache's server is hurt; a volume is created behind its "
-        "back, and another by a command that is given at that moment. Nobody touches it until it shows both. Then it "
-        "is quit, and after one more refresh cache, cloud and journal are compared. Seconds are those from when the "
-        "screen has told of it, and nothing hurts the server any more, until the new volume is on screen.",
+        "A dashboard shows the volumes of a simulated EC2. Its cache's server fails. Meanwhile one volume is created "
+        "directly in the cloud, and another by a command in the dashboard. No key is pressed until the dashboard "
+        "shows both. Then it quits, and after one more refresh cache, cloud and journal are compared. Seconds count "
+        "from when the screen has reported the fault, and the server works again, until the new volume is on screen.",
         ("Fault", "Lost", "Wrong", "Seconds to recover", "What the screen said"),
     )
     with staged(ground) as scene:

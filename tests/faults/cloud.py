@@ -140,13 +140,13 @@ class Bench:
     def behind(self) -> Cloud:
         return replace(self.cloud, endpoint=self.proxy.endpoint)
 
-    def refresh(self, cloud: Cloud, waits: Callable[[Waiting], None]) -> list[Difference]:
+    def refresh(self, cloud: Cloud, on_wait: Callable[[Waiting], None]) -> list[Difference]:
         """Refresh everything with the retry policy that faults are met with."""
 
         def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
             return EC2Provider(cloud, check, self.policy, told)
 
-        return refresh_many(LISTED, connect, self.cache, self.scope, waits=waits)
+        return refresh_many(LISTED, connect, self.cache, self.scope, on_wait=on_wait)
 
     def refreshed(self, cache: Cache) -> list[str]:
         """Refresh everything with a policy that gives a busy machine time, and return why what failed did."""
@@ -199,9 +199,9 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Yield the outcome of each trouble, and how soon a wait for the cloud ends."""
     section = Section(
         "Faults of the cloud",
-        "All kinds but flavors are refreshed while the fault is on, and once more after it; the account has changed in "
-        "between. Lost: objects that a failed listing took out of the cache. Wrong: rows that are not as the cloud's "
-        "after the fault. Seconds: of the refresh with the fault on, and from its end until all is right again.",
+        "All kinds but flavors are refreshed during the fault and once after it; the account has changed in between. "
+        "Lost: objects that a failed listing removed from the cache. Wrong: rows that differ from the cloud after the"
+        " fault. Seconds: of the refresh during the fault, and from its end until all is right again.",
         ("Fault", "Refresh", "Lost", "Wrong", "Seconds", "Right again after", "What the user saw"),
     )
     with bench(ground) as at:
@@ -316,7 +316,7 @@ def _quitting(at: Bench, ground: Ground) -> Section:
     """Quit the real dashboard, in a terminal, while something is in flight."""
     section = Section(
         "Quitting",
-        "The dashboard is quit with `q` in a terminal of its own while something is in flight. Seconds are until its "
+        "`q` quits the dashboard, in a terminal of its own, while requests are under way. Seconds are until its "
         "process has ended.",
         ("What was in flight", "Seconds"),
     )

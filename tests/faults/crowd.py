@@ -1,4 +1,4 @@
-"""Eight processes at once on one embedded cache and one account, of which some are killed all the time."""
+"""Eight processes at once on one embedded cache and one account; some are killed all the time."""
 
 import json
 import random
@@ -124,10 +124,10 @@ def sections(ground: Ground) -> Iterator[Section]:
     seconds = 60 if ground.long else 7
     table = Section(
         "Eight processes on one cache",
-        "Three run `--refresh` over and over, two of them one after the other without leaving; three give commands "
-        "(volume create, vm tag); two are dashboards. Each second one that is no dashboard is killed with kill -9 and "
-        "started again. Afterwards what a killed one left is recovered, all is refreshed once more, and cache, cloud "
-        "and journal are compared. Shared are the refreshes that waited for another's instead of listing.",
+        "Three processes run `--refresh` again and again, two of them without exiting in between; three give commands"
+        " (volume create, vm tag); two are dashboards. Every second process, except the dashboards, is killed with "
+        "kill -9 and restarted. At the end the next start recovers what was left, everything is refreshed once more, "
+        "and cache, cloud and journal are compared. Shared: refreshes that waited for another process's listing.",
         ("Processes", "Seconds", "Killed", "Commands done", "Refreshes listed", "Shared", "Lost", "Wrong"),
     )
     home, user = ground.folder / "home", ground.folder / "user"

@@ -1,4 +1,4 @@
-"""Text that strangers write, and items that are not as they should be: what of it got through, and what it cost."""
+"""Hostile text and malformed items: what got through, and what it cost."""
 
 import asyncio
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ def sections(ground: Ground) -> Iterator[Section]:
 def _text(ground: Ground) -> Section:
     section = Section(
         "Hostile text",
-        "Escape sequences, markup, formulas, line ends, bidi overrides, characters that nobody sees, piles of marks, "
-        "emoji and letters of the world, in ever other orders, as every text of every kind. Widths are counted by "
-        "wcwidth's table.",
+        "Escape sequences, markup, formulas, line ends, bidi overrides, invisible characters, stacked marks, emoji "
+        "and letters of many scripts, in many orders, as every text of every kind. Widths are those of wcwidth's "
+        "table.",
         ("where it was shown", "strings tried", "escapes got through", "markup acted", "widths wrong", "else wrong"),
     )
     tallies = [_in_one_place(place, ground) for place in PLACES]
@@ -78,9 +78,9 @@ def _in_one_place(place: str, ground: Ground) -> Tally:
 def _decoding(ground: Ground) -> Section:
     section = Section(
         "Brittle decoding",
-        "Of an item of each kind every element was left out, renamed, doubled, wrapped, emptied, or made a number, "
-        "another word, a list, a structure; then several of them at once. Each damaged item was listed among good ones "
-        "through the provider into the cache, whose schema refuses what is of a wrong type.",
+        "In an item of each kind, every element was removed, renamed, doubled, wrapped, emptied, or replaced by a "
+        "number, another word, a list or a structure; then several of them at once. Each damaged item was listed "
+        "among good ones, through the provider into the cache, whose schema refuses wrong types.",
         ("kind", "items damaged", "rows of others wrong", "rows missing"),
     )
     for kind in KINDS.values():

@@ -1,4 +1,4 @@
-"""Plants secrets, lets everything go wrong that can, and searches all that the program has written for them."""
+"""Plants secrets, causes every fault, and searches everything that the program has written for them."""
 
 import asyncio
 import html
@@ -42,10 +42,9 @@ from tui.app import CloudmeshApp
 from tui.widgets.commandline import CommandLine
 
 HOW = (
-    "Keys, a session token, the passwords of a MongoDB and of a proxy and a private key, each one of a kind, are "
-    "planted in the configuration and in the environment; endpoints repeat them in every answer, in every form. "
-    "All that is written is searched for them: as they are, percent-encoded, with escapes, as XML, in base64 and in "
-    "hexadecimal."
+    "Unique keys, a session token, passwords of MongoDB and of a proxy, and a private key are planted in the "
+    "configuration and the environment. Endpoints repeat them in every answer, in every form. Everything that is "
+    "written is searched for them: as they are, percent-encoded, escaped, as XML, in base64 and in hexadecimal."
 )
 
 
@@ -114,7 +113,7 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
         pile.add("log file at debug level", *(one.read_bytes() for one in path.parent.glob(f"{path.name}*")))
 
 
-# --- what the cloud says ---------------------------------------------------------------------------------------------
+# --- what the cloud says ----------------------------------------------------------------------------------------------
 
 
 def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
@@ -173,7 +172,7 @@ def _fail(pile: Pile, call: Callable[[], object]) -> None:
         raise AssertionError("It was to fail.")
 
 
-# --- objects ---------------------------------------------------------------------------------------------------------
+# --- objects ----------------------------------------------------------------------------------------------------------
 
 
 def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
@@ -213,7 +212,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     cache.close()
 
 
-# --- the dashboard ---------------------------------------------------------------------------------------------------
+# --- the dashboard ----------------------------------------------------------------------------------------------------
 
 
 async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
@@ -239,7 +238,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
         cache.close()
 
 
-# --- the program -----------------------------------------------------------------------------------------------------
+# --- the program ------------------------------------------------------------------------------------------------------
 
 KEEPING = """
 import sys

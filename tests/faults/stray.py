@@ -1,4 +1,4 @@
-"""Bytes that nobody has typed, sent to the dashboard in a real terminal: what became of it, and of the cloud."""
+"""Stray bytes, which no user typed, sent to the dashboard in a real terminal: their effect on it and on the cloud."""
 
 import random
 import signal
@@ -45,9 +45,9 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Yield what became of each kind of stray input."""
     section = Section(
         "Stray input",
-        "Written to the terminal of a dashboard on a simulated EC2, whose VM has the cursor. After each of them the "
-        "help is asked for by its key, which must appear. At the end SIGTERM comes while nobody reads the terminal: "
-        "the dashboard must end with 143 and restore it.",
+        "Bytes are written to the terminal of a dashboard whose cursor is on a VM. After each of them `?` must open "
+        "the help. At the end SIGTERM comes while the terminal is not read: the dashboard must exit with 143 and "
+        "restore the terminal.",
         ("input", "times", "answered a key afterwards", "calls that changed something"),
     )
     with staged(ground) as scene:

@@ -1,4 +1,4 @@
-"""What a command returns as text: a window in the dashboard, lines in the shell, a field in JSON."""
+"""A command's text: a window in the dashboard, lines in the shell, a field in JSON."""
 
 import io
 import json
@@ -17,12 +17,12 @@ TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {numb
 
 
 def speaks(text: str) -> Parsed:
-    """Return a command whose outcome is a text."""
+    """Return a command whose result is a text."""
     return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Result("It was read.", text=text)), {})
 
 
 class Terminal(io.StringIO):
-    """What stdout is on a terminal."""
+    """A stdout that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -79,14 +79,14 @@ async def test_long_lines_are_folded_to_the_window_and_blank_ones_stay(world: Wo
             assert user.window.count("漢") == 200
 
 
-def test_a_terminal_gets_it_escaped() -> None:
+def test_text_goes_to_a_terminal_escaped() -> None:
     out, errors = printed(Terminal())
     assert out.splitlines()[:3] == ["[    0.1] Linux", "␛[2Jdevil       login: �", "line 0"]
     assert out == safe_lines(TEXT) + "\n"
     assert errors == "It was read.\n"
 
 
-def test_a_file_gets_it_as_it_is() -> None:
+def test_text_goes_to_a_file_unchanged() -> None:
     assert printed(io.StringIO())[0] == TEXT
 
 

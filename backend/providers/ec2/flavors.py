@@ -1,4 +1,4 @@
-"""Flavors of EC2, with their prices and the zones that offer them."""
+"""The EC2 face of flavors: lists them with their prices and the zones that offer them."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Images of EC2."""
+"""The EC2 face of images: lists them."""
 
 from collections.abc import Container, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Keypairs of EC2."""
+"""The EC2 face of keypairs: lists, creates and deletes them."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Locations of EC2: availability zones, local zones and wavelength zones."""
+"""The EC2 face of locations: lists availability zones, local zones and wavelength zones."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Security groups of EC2."""
+"""The EC2 face of security groups: lists, creates and deletes them, opens and closes ports."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""VMs of EC2, which calls them instances."""
+"""The EC2 face of VMs, which EC2 calls instances: lists them and acts on them."""
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Volumes of EC2."""
+"""The EC2 face of volumes: lists, creates, attaches, detaches and deletes them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -43,6 +43,5 @@ class Volumes(Tags):
 
     def detach(self, volume: str, vm: str) -> None:
         request = Request("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
-        self._requests.change(
-            request, {"VolumeId": volume, "InstanceId": vm}
-        )  # EC2 does not need the VM, but moto does
+        # EC2 does not need the VM, but moto does.
+        self._requests.change(request, {"VolumeId": volume, "InstanceId": vm})
