@@ -108,8 +108,9 @@ _KEYS = """\
 _KINDS = """\
 ## Kinds
 
-`KIND list --json` prints an array of objects with these members, `null` where the cloud said nothing; a list is always
-an array and tags are always an object. CSV joins the entries of both by commas, as tables do.
+`KIND list --json` prints an array of objects with these members, then the `cloud` and `region` of the object. A member
+is `null` where the cloud said nothing; a list is always an array and tags are always an object. CSV joins the entries
+of both by commas, as tables do.
 
 A table fits the terminal: the widest texts are cut with `…`, never ids and addresses. Where that is not enough, columns
 are left out; those of them that say something are named on stderr. In a pipe or a file nothing is cut, and a text of

@@ -148,7 +148,7 @@ def _show(result: Result, as_json: bool) -> None:
     if result.rows is not None and result.kind is not None:
         kind = result.kind
         if as_json:
-            _print_array(as_object(kind, row) for row in result.rows)
+            _print_array(as_object(kind, row) | kind.scope(row)._asdict() for row in result.rows)
         else:
             _print_rows(kind, result.rows)
     elif as_json and result.differences:

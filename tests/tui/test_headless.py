@@ -25,14 +25,15 @@ from tests.tui.shell import TREE, Shell, booted, by_kind, control_characters, re
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_is_an_array_of_objects_with_the_columns_as_members(
+def test_a_list_is_an_array_of_objects_with_the_columns_and_the_scope_as_members(
     shell: Shell, cloud: Cloud, provider: EC2Provider
 ) -> None:
     assert json.loads(shell.done("vm", "list", "--json")) == []
     assert shell.done("vm", "list") == "No VMs.\n"
     ids = {booted(cloud, provider, name) for name in ("web", "db-東京")}
     rows = json.loads(shell.done("vm", "list", "--json"))
-    assert all(list(row) == list(KINDS["vm"].index) for row in rows)
+    assert all(list(row) == [*KINDS["vm"].index, "cloud", "region"] for row in rows)
+    assert {(row["cloud"], row["region"]) for row in rows} == {("east", "us-east-1")}
     assert {row["id"] for row in rows} == ids
     assert {(row["name"], row["state"], row["flight"]) for row in rows} == {
         ("web", "running", None),
