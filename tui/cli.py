@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     resource.setrlimit(
         resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
     )  # a core dump would contain keys
-    redact.know_environment(os.environ)
+    redact.add_environment(os.environ)
     log.keep_off_screen()
     bugs.report_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
