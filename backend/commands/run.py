@@ -138,12 +138,12 @@ def execute(
     waits: Callable[[Waiting], None] = ignore,
     entry: Entry | None = None,
 ) -> Result:
-    """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
+    """Run a parsed command on the calling thread and return its result; journal it if it changes a cloud.
 
-    `entry` is its entry in the journal where it has one already. When the cloud's answer is lost the cloud is asked for
-    the outcome. What acts on an object that was made a moment ago waits a little until the cloud lists it.
+    `entry` is its entry in the journal, if it has one already. If the cloud's answer is lost, the cloud is probed for
+    the outcome. A command on an object that was created a moment ago waits until the cloud lists the object.
 
-    Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
+    Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError if the command failed.
     """
     command, session = parsed.command, parsed.at(session)
     _check_allowed(command, session)
@@ -177,28 +177,28 @@ def execute(
 
 
 def _run(command: Command, context: Context) -> Result:
-    """Run a command; run it again in a moment where the cloud does not list a new object yet."""
-    looks = iter(context.session.backoff)
+    """Run a command; while the cloud does not list a new object yet, wait a moment and run it again."""
+    delays = iter(context.session.backoff)
     while True:
         try:
             return command.run(context)
         except NotListedError as error:
-            early = error
+            not_listed = error
         except NotFoundError as error:
-            if (found := _just_made(command, context, error)) is None:
+            if (found := _just_created(command, context, error)) is None:
                 raise
-            early = found
+            not_listed = found
             logger.info("%s: %s", command.name, safe(str(error)))
-        if (seconds := next(looks, None)) is None:
-            raise early
+        if (seconds := next(delays, None)) is None:
+            raise not_listed
         context.waits(Waiting(command.name, "not listed yet", monotonic() + seconds))
         _pause(seconds, context.check)
 
 
-def _just_made(command: Command, context: Context, error: NotFoundError) -> NotListedError | None:
-    """Return the error for an object of a command that was made a moment ago, None where it is another that is missing.
+def _just_created(command: Command, context: Context, error: NotFoundError) -> NotListedError | None:
+    """Return an error if the object that was not found was created a moment ago, None for any other object.
 
-    A listing may have it before the rest of the cloud knows it.
+    A listing may have a new object before the rest of the cloud knows it.
     """
     since = datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
     given = [
@@ -211,8 +211,8 @@ def _just_made(command: Command, context: Context, error: NotFoundError) -> NotL
     for kind, _, native in meant or objects:  # the cloud may not say which
         if context.session.cache.rows.made_since(kind, context.session.scope, native, since):
             title = context.session.cloud.provider.title
-            early = f"{kind.titled} {safe(native)} was made a moment ago, and {title} may not know it everywhere yet."
-            return NotListedError(f"{error.message} {early}", "Try again in a moment.")
+            why = f"{kind.titled} {safe(native)} was created a moment ago, and {title} may not know it everywhere yet."
+            return NotListedError(f"{error.message} {why}", "Try again in a moment.")
     return None
 
 
