@@ -1,4 +1,4 @@
-"""Shared by the commands that change a cloud: label an object, read it from the cloud, write its change to the cache."""
+"""Shared by commands that change a cloud: label an object, read it from the cloud, write its change to the cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

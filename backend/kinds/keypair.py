@@ -200,8 +200,8 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
         if production:
             warnings.append("It is tagged as production.")
         targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
-    going = sum(not one.left_out for one in targets)
-    return Preview(tuple(targets), (f"{counted(going, 'keypair')} would be deleted.",) if going else ())
+    acted_on = sum(not one.left_out for one in targets)
+    return Preview(tuple(targets), (f"{counted(acted_on, 'keypair')} would be deleted.",) if acted_on else ())
 
 
 COMMANDS: tuple[Command, ...] = (

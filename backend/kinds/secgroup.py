@@ -174,9 +174,9 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
             targets.append(_target(context, provider, items[native], items))
         else:
             targets.append(absent(context, SECGROUP, native))
-    going = sum(not one.left_out for one in targets)
-    total = f"{counted(going, 'security group')} would be deleted, with all rules."
-    return Preview(tuple(targets), (total,) if going else ())
+    acted_on = sum(not one.left_out for one in targets)
+    total = f"{counted(acted_on, 'security group')} would be deleted, with all rules."
+    return Preview(tuple(targets), (total,) if acted_on else ())
 
 
 def _target(context: Context, provider: Provider, group: Item, groups: Mapping[str, Item]) -> Target:

@@ -110,7 +110,9 @@ def test_a_volume_that_is_production_and_goes_with_its_vm_is_named_too(
         tag(cloud, root)
         preview = vms(Context(session, {}), [native])
         assert preview.typed == name
-        assert f"Volume data ({root}) goes with it: tagged as production." in preview.targets[0].warnings
+        assert (
+            f"Volume data ({root}), which is deleted with it, is tagged as production." in preview.targets[0].warnings
+        )
         assert "1 tagged as production, or with a volume that is." in preview.totals
         with pytest.raises(UsageError, match=rf"volume data \({root}\) goes with core \({native}\), is tagged as"):
             run(session, f"vm delete {native}")

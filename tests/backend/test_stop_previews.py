@@ -115,7 +115,7 @@ def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cl
     assert [one.left_out for one in preview.targets] == ["it is stopped already", "", "it is terminated already"]
     assert [one.id for one in preview.acted_on] == [running]
     assert "1 instance store lost." in preview.totals
-    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert "1 deleted and replaced by Auto Scaling groups." in preview.totals
     assert not shown(session, stopped).is_final
 
 
@@ -124,7 +124,7 @@ def test_an_auto_scaling_group_deletes_what_is_stopped(both: tuple[Session, Prox
     (native,) = boot_many(cloud, 1, **GROUP)
     preview = shown(session, native)
     assert only(preview).warnings == ("Auto Scaling group workers deletes a stopped VM and boots another.",)
-    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert "1 deleted and replaced by Auto Scaling groups." in preview.totals
     assert preview.is_final
 
 
