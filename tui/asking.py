@@ -42,7 +42,7 @@ class Asking:
         """Rows of kinds that are not open, each with the time when they were requested."""
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once. The name of a kind alone shows its tab."""
+        """Run a typed line; return False if it is refused at once. The name of a kind alone shows its tab."""
         try:
             words = split(line)
             if (kind := self._kind_named(words)) is not None:
@@ -91,7 +91,7 @@ class Asking:
         return rows
 
     def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
-        """Take the first step towards a command; see tui.deciding. Return False where it is refused at once."""
+        """Take the first step towards a command; see tui.deciding. Return False if it is refused at once."""
         session, one, target = self._runner.session, parsed.command, parsed.command.object
         if why := refusal(one, session):
             self._host.show_error(why)
@@ -144,7 +144,7 @@ class Asking:
         self._host.start(Job(f"Looking for {word}", find_rows, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
-        """Run a typed command that changes something; where it loses something for good, open its dialog."""
+        """Run a typed command that changes something; if it loses something for good, open its dialog."""
         session = self._runner.session
 
         def then(found: Preview | None) -> None:
@@ -251,7 +251,7 @@ class Asking:
     def again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview again: the user sees again what is lost, and confirms again.
 
-        Return False where all objects are gone.
+        Return False if all objects are gone.
         """
         one = commands[0].command
         target = one.object

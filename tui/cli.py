@@ -295,5 +295,5 @@ def _need_terminal() -> None:
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # None where the program was started with its output closed
+    if sys.stdout is not None:  # None if the program was started with its output closed
         sys.stdout.flush()

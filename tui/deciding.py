@@ -32,7 +32,7 @@ class Chosen:
     """The parameter that gets the rows."""
     refs: Sequence[Ref]
     which: str = ""
-    """Which rows these are, for a dialog; "" where that is obvious."""
+    """Which rows these are, for a dialog; "" if that is obvious."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Following:
         self.session: Session | None = None
         self.parts: Parts | None = None
         self.lost: CloudmeshError | None = None
-        """Why the cache is unreachable now; None where it is not."""
+        """Why the cache is unreachable now; None if it is not."""
         self._until_back: CloudmeshError | None = None
         """The last error that becomes untrue when the cache is back."""
 
@@ -113,7 +113,7 @@ class Following:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the cache on a job; do nothing where that job is running."""
+        """Open the cache on a job; do nothing if that job is running."""
 
         def opened(_job: Job) -> Session:
             return self._launch.open()
@@ -121,7 +121,7 @@ class Following:
         self._host.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
 
     def ready(self) -> Parts | None:
-        """Return the parts of the session; where the cache is not open, say so, open it and return None."""
+        """Return the parts of the session; if the cache is not open, say so, open it and return None."""
         if self.parts is None:
             self.open()  # the user may have cancelled the job
             self._host.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))

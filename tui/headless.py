@@ -44,7 +44,7 @@ def task(
     yes: bool,
     production: Sequence[str] = (),
 ) -> Task:
-    """Return the task that the arguments ask for; raise UsageError where they are wrong.
+    """Return the task that the arguments ask for; raise UsageError if they are wrong.
 
     `production` has the names or ids of production objects that may be destroyed, or several joined by commas.
     """

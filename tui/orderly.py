@@ -27,7 +27,7 @@ class Orderly(Guarded):
         """The last key, and the screen that got it."""
 
     def opening(self) -> float | None:
-        """Return when the job started that opens a window at its end; None where there is none."""
+        """Return when the job started that opens a window at its end; None if there is none."""
         return None
 
     def on_mount(self) -> None:

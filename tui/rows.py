@@ -50,7 +50,7 @@ class Rows:
         self._slots: dict[Scope, dict[str, int]] = {}  # by scope: a Ref of each of 200,000 rows would cost 15 MB
         self._marked: set[int] = set()  # slots
         self._rows: list[Row] = []  # () in the slot of a removed row
-        self._texts: list[str] = []  # what the filter searches; "" where not made so far
+        self._texts: list[str] = []  # what the filter searches; "" if not made so far
         self._texted = 0  # all texts below this slot are made
         # The texts of common values are made once; in the other columns nearly every value is different.
         self._known: list[dict[Any, str] | None] = [
@@ -97,7 +97,7 @@ class Rows:
         return self.kind.ref(self._rows[self._order[position]])
 
     def position(self, ref: Ref) -> int | None:
-        """Return the position of the row of this name among the visible ones; None where it is not visible."""
+        """Return the position of the row of this name among the visible ones; None if it is not visible."""
         slot = self._slot(ref)
         if slot is None:
             return None

@@ -86,7 +86,7 @@ class Context:
     waits: Callable[[Waiting], None] = ignore
     """Called when a request to the cloud waits to be sent again."""
     entry: Entry | None = None
-    """Its entry in the journal; None where it changes nothing."""
+    """Its entry in the journal; None if it changes nothing."""
     production: frozenset[str] = frozenset()
     """Names or ids of production objects that may be destroyed; see Parsed."""
 
@@ -160,7 +160,7 @@ class Command:
     impossible_in: frozenset[str] = frozenset()
     """The states of the cursor's row in which the command cannot work; in all others the cloud decides."""
     hindrance: Callable[[Row, Callable[[str, Ref], str]], str] | None = None
-    """Says why the command cannot act on a row, "" where only the row's state says so: "is in use by web".
+    """Says why the command cannot act on a row, "" if only the row's state says so: "is in use by web".
 
     Takes the row and what returns the name of an object for its kind, and its scope and id.
     """
@@ -188,7 +188,7 @@ class Command:
     resend: Callable[[Context], Result] | None = None
     """Sends the request of its journal entry again, where its token makes it the same request."""
     journalled: bool = True
-    """A change has an entry of its own; False where the command only continues others."""
+    """A change has an entry of its own; False if the command only continues others."""
 
     @property
     def name(self) -> str:
@@ -222,7 +222,7 @@ class Parsed:
     """The cloud and region that it acts in, which are those of its row; None: those of the session."""
 
     def at(self, session: Session) -> Session:
-        """Return the session in the cloud and region that it acts in. Raises ConfigError where that is configured no
+        """Return the session in the cloud and region that it acts in. Raises ConfigError if that is configured no
         more.
         """
         return session if self.scope is None else session.at(self.scope)
@@ -232,7 +232,7 @@ class Parsed:
         return [param for param in self.command.params if param.required and not self._value(param, session)]
 
     def bind(self, session: Session) -> dict[str, Any]:
-        """Return all arguments, typed, with the configuration's defaults; None where nobody says anything.
+        """Return all arguments, typed, with the configuration's defaults; None if nobody says anything.
 
         Raises UsageError when a required one is missing or one is not of its type.
         """

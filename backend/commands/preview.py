@@ -23,7 +23,7 @@ class Target:
     """What it leaves behind."""
     warnings: tuple[str, ...] = ()
     left_out: str = ""
-    """Why the command does not touch it; "" where it does."""
+    """Why the command does not touch it; "" if it does."""
     production: bool = False
     scope: Scope | None = None
     """The cloud and region that it is in; None: those of the session that looked at it."""

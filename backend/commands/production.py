@@ -13,7 +13,7 @@ from backend.text import safe
 
 
 def production_tag(tags: Mapping[str, str], rules: Iterable[str]) -> str:
-    """Return the first tag, as TAG=VALUE, that marks an object as production; "" where none does."""
+    """Return the first tag, as TAG=VALUE, that marks an object as production; "" if none does."""
     pairs = [f"{key}={value}" for key, value in tags.items()]
     marking = (one for rule in rules for one in pairs if fnmatchcase(one.casefold(), rule.casefold()))
     return next(marking, "")
@@ -31,7 +31,7 @@ def is_production(item: Item, rules: Iterable[str]) -> bool:
 
 
 def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
-    """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
+    """Raise UsageError if one of these, by the tags that the cloud lists now, is production and not confirmed.
 
     What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every
     destroying command calls this right before it sends a request.

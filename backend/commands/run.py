@@ -53,7 +53,7 @@ def allowed(command: Command, session: Session) -> bool:
 
 
 def refusal(command: Command, session: Session) -> CloudmeshError | None:
-    """Return why the session may not run the command, None where it may.
+    """Return why the session may not run the command, None if it may.
 
     A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
     """
@@ -71,7 +71,7 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
 
 
 def lacking(command: Command, session: Session, args: Mapping[str, Any] | None = None) -> str:
-    """Return what a command, or one of its arguments, needs and the cloud has not; "" where it has everything."""
+    """Return what a command, or one of its arguments, needs and the cloud has not; "" if it has everything."""
     kind = KINDS.get(command.words[0])
     if kind and not session.has(kind.name):
         return kind.nouns
@@ -105,9 +105,9 @@ def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
 
 
 def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
-    """Return what a command that does not destroy would still lose, None where it loses nothing.
+    """Return what a command that does not destroy would still lose, None if it loses nothing.
 
-    What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
+    What it acts on is found as the command finds it; if that fails the command itself says why. Raises RefusedError
     where the cloud does not say what would be lost: then the command should not be run unseen.
     """
     command, session = parsed.command, parsed.at(session)
@@ -233,7 +233,7 @@ def may_resend(command: Command, entry: Entry, session: Session) -> bool:
 
 
 def _sent_before(command: Command, context: Context) -> Result | None:
-    """Return the outcome of a command that an earlier run has sent; None where it was not sent, or not done.
+    """Return the outcome of a command that an earlier run has sent; None if it was not sent, or not done.
 
     A request with a token is sent again as it was, so that it never does its work twice.
     """

@@ -64,7 +64,7 @@ class Entry:
         self._taken_from: dict[str, Any] = {}
 
     def taken(self) -> bool:
-        """Take over an entry whose process has ended; return False where another process was quicker."""
+        """Take over an entry whose process has ended; return False if another process was quicker."""
         mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
         # No longer unknown, for then others would take it too; waiting it stays.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome

@@ -47,7 +47,7 @@ class Recovered:
 
     @property
     def offer(self) -> str:
-        """A sentence that says how many are left, "" where none is."""
+        """A sentence that says how many are left, "" if none is."""
         if not self.left:
             return ""
         are = "is" if self.left == 1 else "are"
@@ -199,7 +199,7 @@ def resume(context: Context) -> Result:
 
 
 def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
-    """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
+    """Raise UsageError if something of it would destroy what is production and not confirmed: none of it is begun.
 
     Each command checks its own object once more before it sends anything.
     """

@@ -22,7 +22,7 @@ _known: dict[Path, bytes] = {}
 def seal(home: Path, parts: Sequence[object]) -> str:
     """Return what only somebody with this data directory can make of these values, which JSON has words for.
 
-    Raises OSError where its key can neither be read nor made.
+    Raises OSError if its key can neither be read nor made.
     """
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hmac.new(_key(home), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -63,7 +63,7 @@ class Keypairs(Protocol):
         ...
 
     def delete(self, name: str, native: str) -> None:
-        """Delete a keypair; NotFoundError where the one of that name is not the one of that id."""
+        """Delete a keypair; NotFoundError if the one of that name is not the one of that id."""
         ...
 
 

@@ -12,7 +12,7 @@ Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "fli
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns, None where the cloud does not say; then its Scope.
+"""The values of one object in the order of its kind's columns, None if the cloud does not say; then its Scope.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """

@@ -329,7 +329,7 @@ def _rule(context: Context, ports: str, group: Item) -> Rule:
 def _peer(context: Context, group: Item) -> str:
     """Return the network that a word writes, an address being a network of its own; else the id of the group it names.
 
-    Raises UsageError where it can only be meant as a network, and is none.
+    Raises UsageError if it can only be meant as a network, and is none.
     """
     word = context.args["from"]
     try:
@@ -355,7 +355,7 @@ def _peer(context: Context, group: Item) -> str:
 
 
 def _of(group: Item, rule: Rule) -> Rule | None:
-    """Return the rule of a group that is the same, None where it has none."""
+    """Return the rule of a group that is the same, None if it has none."""
     return next((one for one in group["rules"] if _key(one) == _key(rule)), None)
 
 

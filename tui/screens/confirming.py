@@ -110,7 +110,7 @@ class Confirming(Window[Answer]):
         self.shown.refresh()
 
     def refusal(self, word_since: float | None = None) -> str:
-        """Return why the last key does not confirm; "" where it does.
+        """Return why the last key does not confirm; "" if it does.
 
         `word_since`: when the first letter of the confirming word was typed. Such a word may be typed fast.
         """

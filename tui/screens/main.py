@@ -244,7 +244,7 @@ class MainScreen(Steady[None]):
             self._owner.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
-        """Return why a key does nothing now; "" where it does something or is the key of no command."""
+        """Return why a key does nothing now; "" if it does something or is the key of no command."""
         here = [one for one in COMMANDS if one.key == key and (not one.on or self.kind in one.on)]
         if not here:
             return elsewhere(key, self.table.kind)

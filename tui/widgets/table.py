@@ -119,7 +119,7 @@ class ResourceTable(TableView):
 
     @property
     def selected_rows(self) -> Iterator[Row]:
-        """The rows that a command acts on: the marked ones that are shown; where none is marked, the cursor's.
+        """The rows that a command acts on: the marked ones that are shown; if none is marked, the cursor's.
 
         There are none where the filter hides all marked rows: the user has not chosen the cursor's row.
         """

@@ -36,7 +36,7 @@ def group_of(vm: Item) -> str:
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
-    """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
+    """Return the public address that a VM loses when it stops; "" if it has none, or an elastic one."""
     address = str(vm.get("public_ip") or "")
     if not address or vm.get("elastic") is False:
         return address
@@ -64,7 +64,7 @@ def lost_by_stop(context: Context, vm: Item, address: str) -> str:
 
 
 def dies(volume: Item, vm: Item) -> bool:
-    """Return whether a volume is marked as deleted with a VM that it is attached to; where nothing says so it is."""
+    """Return whether a volume is marked as deleted with a VM that it is attached to; if nothing says so it is."""
     disks: list[dict[str, Any]] = [one for one in vm.get("volumes") or () if one["id"] == volume["id"]]
     for one in (*disks, attachment(volume, vm["id"])):
         if (said := one.get("dies")) is not None:
@@ -89,7 +89,7 @@ class Facts:
     volumes: Mapping[str, Sequence[Item]]
     """A volume that is attached to several of them is with each."""
     addresses: Mapping[str, Sequence[str]] | None
-    """Elastic ones; None where they are not known."""
+    """Elastic ones; None if they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
@@ -98,7 +98,7 @@ class Facts:
     """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
-        """Return USD an hour of a VM while it runs, None where it is not known."""
+        """Return USD an hour of a VM while it runs, None if it is not known."""
         price: float | None = self._flavor(native).get("price")
         return price
 
@@ -107,7 +107,7 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
+        """Return how a VM's instance store is called among what it loses, "" if it has none, or none now."""
         if self.items[native].get("state") == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
@@ -120,14 +120,14 @@ class Facts:
         return self.addresses.get(native, ()) if self.addresses else ()
 
     def lost_address(self, native: str) -> str | None:
-        """Return the public address that is not elastic, "" where there is none, None where that is not known."""
+        """Return the public address that is not elastic, "" if there is none, None if that is not known."""
         address = str(self.items[native].get("public_ip") or "")
         if address and self.addresses is None and self.items[native].get("elastic") is not False:
             return None
         return "" if address in self.elastic(native) else safe(address)
 
     def dies(self, volume: Item, native: str) -> bool:
-        """Return whether a volume is deleted with a VM; where nothing says so it counts as lost.
+        """Return whether a volume is deleted with a VM; if nothing says so it counts as lost.
 
         One that is attached to other VMs too stays while any of them does, as one that is protected does.
         """
