@@ -14,7 +14,7 @@ SHORTEST = 6
 """Shorter secrets are not redacted: they would match parts of ordinary sentences."""
 
 _SHORTEST_IN_WORDS = 8
-"""Shorter secrets are redacted only where they are a whole word."""
+"""Shorter secrets are redacted only if they are a whole word."""
 
 _NOT_SECRET = frozenset({"embedded", "memory"})
 """Values of the setting mongodb.uri that are no secrets, though the setting is a `Secret`."""

@@ -1,4 +1,4 @@
-"""Asks before a command runs: opens its dialog where one is needed, with a preview of what it destroys or loses."""
+"""Asks before a command runs: opens its dialog if one is needed, with a preview of what it destroys or loses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -76,7 +76,7 @@ class Asking:
         return (str(value) for row in self.rows_of(kind.name) for name in columns if (value := kind.value(row, name)))
 
     def rows_of(self, kind: str) -> Iterable[Row]:
-        """Return the known rows of a kind; where its tab is not open, a job reads them for a later call."""
+        """Return the known rows of a kind; if its tab is not open, a job reads them for a later call."""
         if self._tables.is_open(kind):
             return self._tables.table_of(kind).rows.all()
         asked, rows = self._read.get(kind, (-inf, ()))
@@ -172,7 +172,7 @@ class Asking:
     ) -> None:
         """Open a command's dialog; `then` gets the command after it has succeeded.
 
-        The command acts in the scope of each target; without targets in `scope`, or in the session's where it is None.
+        The command acts in the scope of each target; without targets in `scope`, or in the session's if it is None.
         """
         scopes = {row[-1] for row in targets}
         if len(scopes) == 1:

@@ -91,7 +91,7 @@ class Launch:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def prestart(self) -> None:
-        """Start the embedded server, where it is the cache, while the screen is still being made."""
+        """Start the embedded server, if it is the cache, while the screen is still being made."""
         if self.settings is not None and self.settings.mongodb.uri.reveal() == "embedded":
             threading.Thread(target=self._start_server, name="server", daemon=True).start()
 

@@ -63,7 +63,7 @@ class TerminalDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
-        """Wait until all is written; leave the screen even where the terminal has not read all of it."""
+        """Wait until all is written; leave the screen even if the terminal has not read all of it."""
         super().close()
         if self._output.dropped:
             self._output.insist(_LEAVING)

@@ -80,10 +80,10 @@ class Tables(Protocol):
         """Return whether a kind has a tab now."""
 
     def table_of(self, kind: str) -> ResourceTable:
-        """Return the table of a kind; it has no rows where the kind is not open."""
+        """Return the table of a kind; it has no rows if the kind is not open."""
 
     def count(self, kind: str) -> None:
-        """Show how many rows the filter of a kind leaves, where that kind is on screen."""
+        """Show how many rows the filter of a kind leaves, if that kind is on screen."""
 
     def label(self, labels: Mapping[str, Label]) -> None:
         """Set the labels of the tabs."""

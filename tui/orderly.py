@@ -18,7 +18,7 @@ _TWICE = 0.4
 
 
 class Orderly(Guarded):
-    """Sends all keys through `inputs`; covers every screen, textual's too, where the terminal is too small."""
+    """Sends all keys through `inputs`; covers every screen, textual's too, while the terminal is too small."""
 
     def __init__(self) -> None:
         super().__init__()

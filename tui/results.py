@@ -31,7 +31,7 @@ _NOTHING_DONE = (UsageError, RefusedError, NotFoundError)
 """The errors after which a dialog is offered again: only these say that the cloud is unchanged."""
 
 _LONGEST = 400
-"""At most N characters of the reasons are shown where several commands failed; the list has all of them."""
+"""At most N characters of the reasons are shown when several commands failed; the list has all of them."""
 
 
 class Results:
@@ -43,7 +43,7 @@ class Results:
         self._runner = runner
         self._asking = asking
         self.last: list[Finished] = []
-        """The results of the last commands, where these were several or one failed."""
+        """The results of the last commands, if these were several or one failed."""
         self._undo: list[Parsed] = []
         """The commands that undo the last ones."""
         self._lost: list[str] = []
@@ -52,7 +52,7 @@ class Results:
         """The errors of automatic refreshes, by their line, until the same refresh succeeds."""
 
     def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
-        """Show the results of commands; call `then` where all succeeded, `again` where a single one was refused."""
+        """Show the results of commands; call `then` if all succeeded, `again` if a single one was refused."""
         results = [part for one in results for part in _parts(one)]
         done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Result)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]

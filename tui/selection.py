@@ -1,4 +1,4 @@
-"""Selects the rows that a command acts on when its key is pressed; explains where there are none."""
+"""Selects the rows that a command acts on when its key is pressed; explains if there are none."""
 
 from collections.abc import Callable, Iterator
 

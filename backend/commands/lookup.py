@@ -13,7 +13,7 @@ from backend.text import safe
 def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row:
     """Return the row that `word` names.
 
-    A listing that does not have it and is stale is fetched first; so is, where it must be `fresh`, one that has it as a
+    A listing that does not have it and is stale is fetched first; so is, if it must be `fresh`, one that has it as a
     name, which may be another's by now. Raises NotFoundError, with the nearest match, and
     RefusedError, with the ids, when several share the name.
     """
@@ -38,7 +38,7 @@ def fetch(context: Context, kind: Kind) -> Difference:
 
 
 def known(context: Context, kind: Kind, word: str) -> list[Row]:
-    """Return the rows of the cache that `word` names: several where they share it as their name."""
+    """Return the rows of the cache that `word` names: several if they share it as their name."""
     rows = context.session.cache.rows.named(kind, context.session.scope, word)
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
@@ -48,7 +48,7 @@ def known(context: Context, kind: Kind, word: str) -> list[Row]:
 
 
 def id_of(context: Context, kind: Kind, word: str) -> str:
-    """Return the id of what a word names; the word itself where the cache knows no such thing, or several."""
+    """Return the id of what a word names; the word itself if the cache knows no such thing, or several."""
     rows = known(context, kind, word)
     return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
 

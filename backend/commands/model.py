@@ -32,10 +32,10 @@ class Param:
     """The kind of resource that the value names, for completion, pickers and keys on a row."""
     required: bool = False
     default: Callable[[Session], str | None] = lambda _session: None
-    """What the configuration says where the user says nothing."""
+    """What the configuration says if the user says nothing."""
     minimum: int | None = None
     word: str = ""
-    """The value in a usage line, where that is not the name of the parameter."""
+    """The value in a usage line, if that is not the name of the parameter."""
     needs: str = ""
     """What the cloud must be able to do; see Command."""
     dry: bool = False
@@ -116,11 +116,11 @@ class Result:
     setting: SettingChange | None = None
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
-    """A sentence where the command did something but not all; it then counts as failed."""
+    """A sentence if the command did something but not all; it then counts as failed."""
     shows_fields: bool = False
     """The shell prints the fields too, not the message alone."""
     undo: str = ""
-    """The command that reverses what was done, as it would be typed, where there is one."""
+    """The command that reverses what was done, as it would be typed, if there is one."""
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
     parts: tuple["Finished", ...] = ()
@@ -173,7 +173,7 @@ class Command:
     lifts_guard: bool = False
     """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""
-    """What the dialog's button says, where that is not the last word."""
+    """What the dialog's button says, if that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
     sets: bool = False
@@ -181,12 +181,12 @@ class Command:
     preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
     probe: Callable[[Context], Result | None] | None = None
-    """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
+    """Finds the outcome if the answer was lost: a result when it was done, None when it was not.
 
     It sends nothing that changes anything, and raises OutcomeUnknownError when the outcome cannot be known.
     """
     resend: Callable[[Context], Result] | None = None
-    """Sends the request of its journal entry again, where its token makes it the same request."""
+    """Sends the request of its journal entry again, if its token makes it the same request."""
     journalled: bool = True
     """A change has an entry of its own; False if the command only continues others."""
 

@@ -26,7 +26,7 @@ def named(parsed: Parsed, context: Context) -> Iterator[None]:
 
 
 def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> None:
-    """Put into an error which action has failed, and on what, where it does not say so itself."""
+    """Put into an error which action has failed, and on what, if it does not say so itself."""
     if isinstance(error, (NotFoundError, UnusableError)) and not error.doing:
         return
     if context.entry is None and not error.reading:  # a dry run; its error names the action
@@ -40,7 +40,7 @@ def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> N
 
 
 def _object(parsed: Parsed, kind: Kind | None, context: Context | None) -> tuple[str, str]:
-    """Return the name of what a command acts on, or makes, and how a sentence calls it; as given where none is known.
+    """Return the name of what a command acts on, or makes, and how a sentence calls it; as given if none is known.
 
     Without a context the cache is not read: it may be what failed.
     """

@@ -108,7 +108,7 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
     """Return what a command that does not destroy would still lose, None if it loses nothing.
 
     What it acts on is found as the command finds it; if that fails the command itself says why. Raises RefusedError
-    where the cloud does not say what would be lost: then the command should not be run unseen.
+    if the cloud does not say what would be lost: then the command should not be run unseen.
     """
     command, session = parsed.command, parsed.at(session)
     if command.preview is None or command.effect == "destroys" or not allowed(command, session):
@@ -258,7 +258,7 @@ def _sent_before(command: Command, context: Context) -> Result | None:
 
 
 def _found_out(command: Command, context: Context, lost: OutcomeUnknownError) -> Result:
-    """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` where it stays unknown."""
+    """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` if it stays unknown."""
     undone, why = False, ""
     for seconds in context.session.backoff:
         try:

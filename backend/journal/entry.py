@@ -95,7 +95,7 @@ class Entry:
     ) -> None:
         """Write how it ended; `settled` says that no later probe can find out more.
 
-        `details` is all that the cloud said, where `error` has a part of it.
+        `details` is all that the cloud said, if `error` has a part of it.
         """
         self.outcome = outcome
         fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}

@@ -299,7 +299,7 @@ def preview(context: Context, _ids: Sequence[str]) -> Preview:
 
 
 def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview:
-    """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
+    """Show commands that destroy nothing, each by its line, with what it loses if it has a preview."""
     if one.preview is None:
         return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
     words = [_target(context, parsed) for parsed in group]
@@ -313,7 +313,7 @@ def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview
 
 
 def _target(context: Context, parsed: Parsed) -> str:
-    """Return the id of what a command acts on, its name where nothing has it, or several."""
+    """Return the id of what a command acts on, its name if nothing has it, or several."""
     kind, param = _object_of(parsed)
     return id_of(context, kind, parsed.given[param.name])
 

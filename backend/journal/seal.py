@@ -51,7 +51,7 @@ def _key(home: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Make a key, whole or not at all; where another process is quicker, its key stays."""
+    """Make a key, whole or not at all; if another process is quicker, its key stays."""
     make_private(path.parent)
     handle, draft = tempfile.mkstemp(prefix=f".{_NAME}-", dir=path.parent)  # 0600
     try:

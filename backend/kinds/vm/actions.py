@@ -66,7 +66,7 @@ def do(action: Action) -> Callable[[Context], Result]:
         except (CloudmeshError, Cancelled):
             claim(before, flight)
             raise
-        # Where the VM is in another flight by now, that one is newer than this answer.
+        # If the VM is in another flight by now, that one is newer than this answer.
         return _done(context, action, native, named, lambda: claim(flight, flight, state=now))
 
     return run

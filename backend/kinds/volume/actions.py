@@ -115,7 +115,7 @@ DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 
 
 def attach(context: Context) -> Result:
-    """Attach a volume to a VM of its zone, as the first free device where none is named."""
+    """Attach a volume to a VM of its zone, as the first free device if none is named."""
     provider, volume = present(context, VOLUME, context.args["volume"])
     _, vm = present(context, VM, context.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
