@@ -137,7 +137,7 @@ class Asking:
                     if len(commands) == 1:
                         raise
             if not rows:
-                raise NotFoundError("None of them is there any more.")
+                raise NotFoundError("None of them exists any more.")
             return rows
 
         word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
@@ -268,19 +268,19 @@ class Asking:
         if rows:
             self.dialog(one, targets=rows, target=target)
         else:
-            self._host.say("None of them is there any more.")
+            self._host.say("None of them exists any more.")
         return bool(rows)
 
     def offer_missing(self, parsed: Parsed, error: MissingError) -> bool:
         """Offer to create the object that a command lacks, then run it; return whether a parameter has an offer."""
-        lacking = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
-        if lacking is None or lacking.offer is None:
+        missing = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
+        if missing is None or missing.offer is None:
             return False
-        creating, sentence = command(lacking.offer[0]), lacking.offer[1]
+        creating, sentence = command(missing.offer[0]), missing.offer[1]
         name = next(param.name for param in creating.params if param.required)
 
         def run_with(created: Parsed) -> None:
-            self._runner.run([replace(parsed, given={**parsed.given, lacking.name: created.given[name]})])
+            self._runner.run([replace(parsed, given={**parsed.given, missing.name: created.given[name]})])
 
         error_text = f"{error.message} {sentence}"
         self.dialog(creating, given={name: error.name}, error=error_text, scope=parsed.scope, then=run_with)

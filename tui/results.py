@@ -126,11 +126,11 @@ class Results:
         if not self.last:
             self._host.say("There are no results to list: J shows the journal.")
             return False
-        unsure = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
+        unknown = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
         partly = [one for one in self.last if isinstance(one.outcome, Result | UnusableError) and one.error]
-        failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
+        failed = [one for one in self.last if one.error and one not in (*unknown, *partly)]
         done = [one for one in self.last if not one.error]
-        lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
+        lines = [("?", one.parsed.line, str(one.error)) for one in unknown]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
         said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Result)]
@@ -147,7 +147,7 @@ class Results:
                 self.last = []
                 self._runner.run(commands)
 
-        counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
+        counts = (len(failed), "failed"), (len(unknown), "unknown"), (len(partly), "done in part"), (len(done), "done")
         counted = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self.last[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # not the others: they are done, or may be

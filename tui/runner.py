@@ -83,7 +83,7 @@ class Runner:
                 check=job.check,
                 progress=job.report if len(commands) == 1 else ignore,
                 waits=job.waits,
-                told=ended_one if len(commands) > 1 else ignore,
+                on_result=ended_one if len(commands) > 1 else ignore,
             )
 
         def ended(results: list[Finished]) -> None:

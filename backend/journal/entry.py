@@ -28,8 +28,8 @@ did not find the outcome. Every other one is final.
 """
 
 
-_PATIENCE = 10.0
-"""Seconds for which the end of a command is written again while the cache is lost."""
+_RETRY_FOR = 10.0
+"""Seconds for which writing the end of a command is retried while the cache is lost."""
 
 
 class Entry:
@@ -39,7 +39,7 @@ class Entry:
         self._cache = cache
         self._home = home
         self._unwritten = None if written else dict(document)
-        """All of it, as long as it is not in the journal."""
+        """The whole document, until it is in the journal."""
         self.token = str(document["_id"])
         self.command = str(document["command"])
         self.at: datetime = document.get("sent") or document["at"]
@@ -48,19 +48,19 @@ class Entry:
         """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
         self.owner_host = str(document.get("owner_host", ""))
-        """The host of the process that has taken it over; `host` stays that of the command."""
+        """The host of the process that has taken it over; `host` stays that of the process that ran the command."""
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
-        self.told = self.outcome == "unknown"
+        self.reported_unknown = self.outcome == "unknown"
         """The user has read that it may have been done, and may have repeated it."""
         self.batch: str | None = document.get("batch")
         """The same for all commands that were started together."""
         self.objects: list[str] = list(document["objects"])
         """Ids of what it acts on."""
         self.request: dict[str, Any] = dict(document.get("request") or {})
-        """What was sent, as far as it is needed to find out the outcome."""
+        """The part of the request that a probe needs to find out the outcome."""
         self.vouched = fits(home, sealed(document), document.get("seal"))
-        """This data directory has written what it says was asked for: no other's is ever sent to a cloud from here."""
+        """Whether this data directory wrote the request: requests of others are never sent from here."""
         self._taken_from: dict[str, Any] = {}
 
     def taken(self) -> bool:
@@ -149,7 +149,7 @@ class Entry:
 
     def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
         """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + _RETRY_FOR
         while True:
             try:
                 return self.end(outcome, error, seconds, details=details)

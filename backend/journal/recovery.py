@@ -79,7 +79,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
             entry.end("unknown", str(error), settled=isinstance(error, UnknowableError))
             failures.append(f"The outcome of {entry.command} is unknown: {error}")
         except Cancelled:
-            entry.end("unknown", "Looking for its outcome was cancelled.")
+            entry.end("unknown", "The check of its outcome was cancelled.")
             raise
         except CloudmeshError:  # of the cache or the configuration: the others would fail too
             raise
@@ -103,7 +103,7 @@ def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend:
     parsed = _parsed(entry)
     command = parsed.command
     if command.probe is None:
-        raise UnknowableError("Nothing tells.")
+        raise UnknowableError("The command has no probe.")
     context = Context(session, parsed.given, check, entry=entry)
     outcome = command.probe(context)
     if outcome is None and resend and command.resend and may_resend(command, entry, session):
@@ -135,7 +135,7 @@ def _parsed(entry: Entry) -> Parsed:
 def left(session: Session) -> list[Entry]:
     """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
-    They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
+    They were planned but not started, or sent with a token and can be sent again. Not the commands of other data
     directories: any user of the cache could have written them.
     """
     return [entry for entry in _not_done(session) if entry.vouched]

@@ -143,7 +143,7 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
             assert outcomes(memory) == [(one.on(stage), "unknown")]
             return
         assert not isinstance(caught.value, OutcomeUnknownError)
-        assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
+        assert "A check of the cloud shows that it was not done. You can run it again." in str(caught.value)
         assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows.snapshot(KINDS["vm"], session.scope))
         run(session, one.on(stage))
         assert one.done(before, account(cloud), stage)

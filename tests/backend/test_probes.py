@@ -81,7 +81,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
                 replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
                 check=cancelled_once(lambda: one.action in proxy.asked and len(looks) == looked),
             )
-        assert "Looking for its outcome was cancelled" in caught.value.message
+        assert "The check of its outcome was cancelled" in caught.value.message
         assert "has not been done" not in str(caught.value)
         assert outcomes(memory) == [(one.on(stage), "unknown")]
         assert one.done(before, account(cloud), stage)

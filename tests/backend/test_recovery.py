@@ -258,7 +258,7 @@ def test_looking_can_be_cancelled(memory: Cache, cloud: Cloud, tmp_path: Path) -
         with pytest.raises(Cancelled):
             recover(session, cancelled)
         assert entry_of(session, first)["outcome"] == "unknown"
-        assert entry_of(session, first)["error"] == "Looking for its outcome was cancelled."
+        assert entry_of(session, first)["error"] == "The check of its outcome was cancelled."
         assert entry_of(session, second) == before
         assert len(recover(session).messages) == 2
         assert {outcome for _, outcome in outcomes(memory)} == {"done"}
