@@ -67,7 +67,7 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]
     """
     kind, verb = table.kind, one.words[-1]
     if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
-        return f"The filter is still looking at all {kind.nouns}: try again in a moment."
+        return f"The filter is still searching all {kind.nouns}: try again in a moment."
     rows = list(selected(one, table))
     if not rows and table.rows.marks:
         return f"{marks_text(table)}: Esc drops the filter that hides them, and then the marks."
@@ -85,7 +85,7 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]
 
 
 def elsewhere(key: str, kind: Kind) -> str:
-    """Return what a key does on other tabs; "" if it is the key of no command."""
+    """Return a sentence that says what a key does on other tabs; "" if no command has that key."""
     names = [one.name for one in COMMANDS if one.key == key and kind.name not in one.on]
     return f"{key} does nothing on {kind.plural}: it is {', '.join(names)}." if names else ""
 

@@ -31,10 +31,10 @@ def is_production(item: Item, rules: Iterable[str]) -> bool:
 
 
 def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
-    """Raise UsageError if one of these, by the tags that the cloud lists now, is production and not confirmed.
+    """Raise UsageError if the tags that the cloud lists now mark an item as production and it was not confirmed.
 
-    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every
-    destroying command calls this right before it sends a request.
+    The name of `goes_with`, the object that the items are deleted with, confirms them too. Every command that destroys
+    calls this right before it sends a request.
     """
     for item in items:
         tag = production_tag(tags_of(item), context.session.settings.production)
@@ -50,6 +50,6 @@ def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item
 
 
 def _words(item: Item) -> set[str]:
-    """Return the words that confirm an object: its name, as it is and as it is shown, and its id."""
+    """Return the words that confirm an object: its name, its name with control characters escaped, and its id."""
     name = str(item.get("name") or "")
     return {name, safe(name), str(item["id"])} - {""}

@@ -48,7 +48,7 @@ class Column:
     width: int = 12
     help: str = ""
     whole: bool = False
-    """A part of a text is of no use, as of an id or an address: if the width is short, it is never cut."""
+    """Never cut the text, however narrow the column is: a part of it, such as of an id or an address, is of no use."""
     ours: bool = False
     """No listing has it, and none overwrites it."""
     field: str = ""
@@ -143,7 +143,7 @@ class Kind:
 
     @cached_property
     def common(self) -> frozenset[int]:
-        """The positions of the columns of which many rows have the same value."""
+        """The positions of the columns that have the same value in many rows."""
         return frozenset(
             at
             for at, column in enumerate(self.columns)

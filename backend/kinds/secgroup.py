@@ -50,8 +50,8 @@ WORLD = ("0.0.0.0/0", "::/0")
 class SecurityGroups(Protocol):
     """What the commands on security groups need of a provider.
 
-    Facts of an item: tags; rules, of which `ports` has those that let in, in words; default, whether its network gives
-    it to VMs for which nobody names one.
+    Facts of an item: tags; rules; ports, the inbound rules in words; default, whether it is the group that its network
+    gives to a VM without another.
     """
 
     def list(self, ids: Sequence[str] = (), name: str = "") -> Iterator[Page]:
@@ -63,16 +63,16 @@ class SecurityGroups(Protocol):
         ...
 
     def create(self, name: str, description: str, network: str | None) -> Item:
-        """Create a group in a network, None for the default one; the item may lack what the cloud gives it."""
+        """Create a group in a network, None for the default one. The item may lack what the cloud adds to it."""
         ...
 
     def delete(self, group: str) -> None: ...
     def allow(self, group: Item, rule: Rule) -> Item:
-        """Add a rule to a group and return the group as it is then."""
+        """Add a rule to a group and return the changed group."""
         ...
 
     def revoke(self, group: Item, rule: Rule) -> Item:
-        """Remove a rule from a group and return the group as it is then."""
+        """Remove a rule from a group and return the changed group."""
         ...
 
 

@@ -292,7 +292,7 @@ def test_what_the_cloud_will_not_tell_is_said(
         proxy.answers[action] = DENIED
         preview = shown(session, *ids)
         (note,) = preview.notes
-        assert note.startswith(f"{what} could not be looked at: ")
+        assert note.startswith(f"{what} could not be read: ")
         assert f"may not do ec2:{action}" in note
         assert preview.typed == "2"
         assert all(bool(one.losses) == (what != "Volumes") for one in preview.targets)

@@ -134,7 +134,7 @@ def test_a_volume_that_stays_or_is_not_for_these_keys_needs_no_name(
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, f"vm delete {first}")
         proxy.answers["DescribeVolumes"] = DENIED
-        assert any("Volumes could not be looked at" in note for note in vms(Context(session, {}), [second]).notes)
+        assert any("Volumes could not be read" in note for note in vms(Context(session, {}), [second]).notes)
         run(session, f"vm delete {second}")
     assert states(cloud) == {first: "terminated", second: "terminated"}
 

@@ -23,7 +23,7 @@ class FaceOf(NamedTuple):
     path: str
     """The module of this package, and the class in it."""
     ids: str = ""
-    """What the kind's ids begin with, before a dash and hexadecimal digits; "": they look otherwise."""
+    """What the kind's ids begin with, before a dash and hexadecimal digits; "" if they have another form."""
     can: tuple[str, ...] = ()
     """The capabilities that it adds."""
 
