@@ -33,9 +33,8 @@ class CloudmeshError(Exception):
         nothing was done.
         """
         is_step = bool(self.doing) and self.message.startswith(f"{self.doing} failed")
-        said = (
-            self.doing if is_step else self.message
-        )  # the rest names clouds and regions, which may look like the object
+        # The rest of the message names clouds and regions, which may look like the object.
+        said = self.doing if is_step else self.message
         if action in self.message or (called and re.search(rf"(?<!\w){re.escape(called)}(?!\w)", said)):
             return
         if is_step and not self.reading:  # the action itself

@@ -65,9 +65,8 @@ class Lease:
 
     def hold(self) -> None:
         """Raise RestartNeeded if another refresh has the lease; ask the server only if this process may have slept."""
-        if (
-            abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2
-        ):  # the wall's clock: others stop in sleep
+        # By the wall clock: a monotonic clock stops while the computer sleeps.
+        if abs(time.time() - self._kept) > self._cache.refreshes.lease_seconds / 2:
             self._renew()
         if self._lost:
             raise RestartNeeded(_LOST)
@@ -95,12 +94,12 @@ class Lease:
 
 
 def take(
-    cache: "Cache", kind: Kind, scope: Scope, check: Callable[[], None], waits: Callable[[RefreshRecord], object]
+    cache: "Cache", kind: Kind, scope: Scope, check: Callable[[], None], on_wait: Callable[[RefreshRecord], object]
 ) -> Lease | RefreshRecord:
     """Return the lease of a kind; or, if another refresh held it and succeeded, the record of that refresh.
 
-    While another refresh holds the lease, `waits` gets its record at each poll. If that refresh fails, is cancelled or
-    stops renewing the lease, this call takes it.
+    While another refresh holds the lease, `on_wait` gets its record at each poll. If that refresh fails, is cancelled
+    or stops renewing the lease, this call takes it.
     """
     name, by = uuid4().hex, f"{here()}:{os.getpid()}"
     _live.add(name)
@@ -108,7 +107,7 @@ def take(
         taken = cache.refreshes.begin(kind, scope, name, by)
         seen = taken or cache.refreshes.of(kind, scope)
         while taken is None:
-            waits(seen)
+            on_wait(seen)
             check()
             threading.Event().wait(POLL_EVERY)
             found = cache.refreshes.of(kind, scope)

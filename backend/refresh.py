@@ -78,11 +78,11 @@ def refresh(
     """
     began = time.monotonic()
 
-    def waits(other: RefreshRecord) -> None:
+    def on_wait(other: RefreshRecord) -> None:
         progress(Progress(kind.name, other.batch, 0, other.count, time.monotonic() - began, elsewhere=True))
 
     while True:
-        taken = take(cache, kind, scope, check, waits)
+        taken = take(cache, kind, scope, check, on_wait)
         if isinstance(taken, RefreshRecord):
             figures = {name: getattr(taken, name) for name in _FIGURES}
             return Difference(scope.cloud, scope.region, kind.name, **figures, shared=True)
@@ -158,12 +158,12 @@ def refresh_many(
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
-    waits: Callable[[Waiting], None] = ignore,
+    on_wait: Callable[[Waiting], None] = ignore,
     done: Callable[[Difference], None] = ignore,
 ) -> list[Difference]:
     """Refresh several kinds at the same time and return their differences in the order of `kinds`.
 
-    A kind that fails does not stop the others; its difference says why. `progress` and `waits` are called on other
+    A kind that fails does not stop the others; its difference says why. `progress` and `on_wait` are called on other
     threads, `done` on this one. If `check`, a signal or a bug raises, the threads are asked to end, and this function
     waits for them for at most 0.5 s.
     """
@@ -184,7 +184,7 @@ def refresh_many(
             except queue.Empty:
                 return
             try:
-                results.put(refresh(kind, connect(stopped, waits), cache, scope, check=stopped, progress=progress))
+                results.put(refresh(kind, connect(stopped, on_wait), cache, scope, check=stopped, progress=progress))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
             except BaseException as error:  # noqa: BLE001 - cancelled, or a bug: raised in the waiting thread

@@ -76,9 +76,9 @@ class Session:
         """Return whether the cloud has a kind or a capability; see ProviderEntry."""
         return what in self.cloud.provider.kinds or what in self.cloud.provider.capabilities
 
-    def connect(self, check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
+    def connect(self, check: Callable[[], None] = ignore, on_wait: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread only; read-only if `locked`."""
-        return self.connector(replace(self.cloud, read_only=self.locked), check, waits)
+        return self.connector(replace(self.cloud, read_only=self.locked), check, on_wait)
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has about one object, for people to read; None if it is not there."""

@@ -101,8 +101,8 @@ _KEYS = """\
 - **A dim key** says why it cannot be used. Letters typed right after it, at most half a second apart, were meant
   for its dialog and run nothing; `Esc`, `Enter` and a pause end that.
 - **The cursor** goes to the object that `b` or `c` has created, on its own tab.
-- **Settings** (`refresh on|off`, `set default`) take effect in the order in which you give them. After `refresh on|off`,
-  `z` can still undo the last command."""
+- **Settings** (`refresh on|off`, `set default`) take effect in the order in which you give them. `refresh on|off` keeps
+  what `z` undoes."""
 
 _KINDS = """\
 ## Kinds

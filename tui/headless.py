@@ -80,7 +80,7 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         nullcontext() if parsed.command.effect == "reads" else interrupt.changing(),
     ):
         _show_losses(parsed, session, interrupt)
-        result = execute(parsed, session, check=interrupt.check, progress=bars.update, waits=bars.waits)
+        result = execute(parsed, session, check=interrupt.check, progress=bars.update, on_wait=bars.waits)
     logger.info("%s: %s", safe(parsed.line), safe(result.failure or result.message or "done"))
     _show(result, as_json)
     for text in (result.lost, result.failure):
@@ -129,7 +129,7 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
             session.cache,
             session.scope,
             progress=bars.update,
-            waits=bars.waits,
+            on_wait=bars.waits,
             done=_print_json if as_json else bars.done,
         )
     for one in done:

@@ -82,8 +82,8 @@ class Runner:
                 session,
                 check=job.check,
                 progress=job.report if len(commands) == 1 else ignore,
-                waits=job.waits,
-                on_result=ended_one if len(commands) > 1 else ignore,
+                on_wait=job.waits,
+                on_finished=ended_one if len(commands) > 1 else ignore,
             )
 
         def ended(results: list[Finished]) -> None:

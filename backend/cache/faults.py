@@ -28,8 +28,8 @@ LONGEST = 200
 """The most characters of the driver's or the server's message that a sentence quotes."""
 
 _CODES = {
-    18: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
-    8000: ("refuses the user name or the password", "Mend mongodb.uri in the configuration, then start again."),
+    18: ("refuses the user name or the password", "Correct mongodb.uri in the configuration, then start again."),
+    8000: ("refuses the user name or the password", "Correct mongodb.uri in the configuration, then start again."),
     121: (
         "refuses a document that does not fit the schema",
         "Another program changed its validator. Start once as a user with the role dbAdmin, or drop the collection.",

@@ -53,9 +53,8 @@ def _embedded(settings: MongoDB, home: Path, kinds: Collection[Kind], binary: st
     server = EmbeddedServer(home, binary)
     try:
         uri = server.start()
-    except (
-        NoAnswerError
-    ) as error:  # not in memory: others may have it open, and what is done would not be in its journal
+    except NoAnswerError as error:
+        # No cache in memory: other dashboards may use the server, and its journal would lack what is done here.
         raise CacheLostError(error.message, error.cure) from None
     except MongodError as error:
         return _memory(

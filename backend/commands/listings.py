@@ -81,7 +81,7 @@ def refresh_all(context: Context) -> Result:
         session.scope,
         check=context.check,
         progress=context.progress,
-        waits=context.waits,
+        on_wait=context.on_wait,
     )
     failures = [one.error for one in done if one.error]
     message = "; ".join(summary(one) for one in done if not one.error)

@@ -83,7 +83,7 @@ class Context:
     check: Callable[[], None] = ignore
     """Raises Cancelled when the user has cancelled."""
     progress: Callable[[Progress], None] = ignore
-    waits: Callable[[Waiting], None] = ignore
+    on_wait: Callable[[Waiting], None] = ignore
     """Called when a request to the cloud waits to be sent again."""
     entry: Entry | None = None
     """Its entry in the journal; None if it changes nothing."""
@@ -92,7 +92,7 @@ class Context:
 
     def connect(self) -> Provider:
         """Return a new provider for the cloud, for the calling thread alone."""
-        return self.session.connect(self.check, self.waits)
+        return self.session.connect(self.check, self.on_wait)
 
     @property
     def journal(self) -> Entry:

@@ -37,7 +37,7 @@ from backend.refresh import LISTING_DELAY, Progress
 from backend.session import Session
 from backend.text import safe
 
-OnResult = Callable[[int, Finished], object]
+OnFinished = Callable[[int, Finished], object]
 """Called with the index of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
@@ -135,7 +135,7 @@ def execute(
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
-    waits: Callable[[Waiting], None] = ignore,
+    on_wait: Callable[[Waiting], None] = ignore,
     entry: Entry | None = None,
 ) -> Result:
     """Run a parsed command on the calling thread and return its result; journal it if it changes a cloud.
@@ -151,12 +151,12 @@ def execute(
     if what := missing_capability(command, session, args):
         raise cannot(session, what)
     if not is_journalled(command, args):
-        context = Context(session, args, check, progress, waits, production=parsed.production)
+        context = Context(session, args, check, progress, on_wait, production=parsed.production)
         with named(parsed, context) if command.effect != "reads" else nullcontext():
             return _run(command, context)
     if entry is None:
         (entry,) = plan(session.cache, session.home, [(session.scope, parsed.lasting)])
-    context = Context(session, args, check, progress, waits, entry, parsed.production)
+    context = Context(session, args, check, progress, on_wait, entry, parsed.production)
     with entry.recorded(), named(parsed, context):
         try:
             return _sent_before(command, context) or _run(command, context)
@@ -191,7 +191,7 @@ def _run(command: Command, context: Context) -> Result:
             logger.info("%s: %s", command.name, safe(str(error)))
         if (seconds := next(delays, None)) is None:
             raise not_listed
-        context.waits(Waiting(command.name, "not listed yet", monotonic() + seconds))
+        context.on_wait(Waiting(command.name, "not listed yet", monotonic() + seconds))
         _pause(seconds, context.check)
 
 
@@ -314,13 +314,13 @@ def execute_all(
     *,
     check: Callable[[], None] = ignore,
     progress: Callable[[Progress], None] = ignore,
-    waits: Callable[[Waiting], None] = ignore,
-    on_result: OnResult = ignore,
+    on_wait: Callable[[Waiting], None] = ignore,
+    on_finished: OnFinished = ignore,
     entries: Sequence[Entry] | None = None,
 ) -> list[Finished]:
     """Run commands side by side and return their results, in order; if one fails, the others still run.
 
-    All are journalled before the first one starts. `on_result` and `waits` are called on other threads. If `check`
+    All are journalled before the first one starts. `on_finished` and `on_wait` are called on other threads. If `check`
     raises, the commands that have not started are cancelled; a single command raises Cancelled instead. Only a single
     command calls `progress`.
 
@@ -329,7 +329,9 @@ def execute_all(
     if len(commands) == 1 and entries is None:
         # One command alone: that it was cancelled, or that it is a bug, is raised at once.
         try:
-            return [Finished(commands[0], execute(commands[0], session, check=check, progress=progress, waits=waits))]
+            return [
+                Finished(commands[0], execute(commands[0], session, check=check, progress=progress, on_wait=on_wait))
+            ]
         except CloudmeshError as error:
             return [Finished(commands[0], error)]
     written: dict[int, tuple[Scope, str]] = {}
@@ -353,8 +355,8 @@ def execute_all(
                 place = waiting.get_nowait()
             except queue.Empty:
                 return
-            found[place] = _result(commands[place], mine, check, waits, entry_of.get(place))
-            on_result(place, found[place])
+            found[place] = _result(commands[place], mine, check, on_wait, entry_of.get(place))
+            on_finished(place, found[place])
 
     threads = [threading.Thread(target=work, name="commands", daemon=True) for _ in range(min(AT_ONCE, len(commands)))]
     for thread in threads:
@@ -368,11 +370,11 @@ def _result(
     parsed: Parsed,
     session: Session,
     check: Callable[[], None],
-    waits: Callable[[Waiting], None],
+    on_wait: Callable[[Waiting], None],
     entry: Entry | None,
 ) -> Finished:
     try:
-        return Finished(parsed, execute(parsed, session, check=check, waits=waits, entry=entry))
+        return Finished(parsed, execute(parsed, session, check=check, on_wait=on_wait, entry=entry))
     except CloudmeshError as error:
         return Finished(parsed, error)
     except Cancelled:
@@ -389,8 +391,8 @@ class _Kept:
         self._connector = connector
         self._providers: dict[tuple[str, str], Provider] = {}
 
-    def __call__(self, cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
+    def __call__(self, cloud: Cloud, check: Callable[[], None], on_wait: Callable[[Waiting], None]) -> Provider:
         scope = cloud.name, cloud.region
         if scope not in self._providers:  # all commands of a bulk share one check
-            self._providers[scope] = self._connector(cloud, check, waits)
+            self._providers[scope] = self._connector(cloud, check, on_wait)
         return self._providers[scope]

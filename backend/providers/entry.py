@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from backend.providers.protocol import Provider, Waiting
 
 Connect = Callable[["Cloud", Callable[[], None], Callable[["Waiting"], None]], "Provider"]
-"""Creates a provider for a cloud; the other arguments are `check` and `waits` of `registry.connect`."""
+"""Creates a provider for a cloud; the other arguments are `check` and `on_wait` of `registry.connect`."""
 
 
 def as_it_is(_kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:

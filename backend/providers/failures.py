@@ -150,9 +150,8 @@ def _reduced(failure: Exception) -> tuple[str, int, str]:
         return name, 0, f": {reasons[0]}" if reasons else ""
     if isinstance(failure, http.InvalidSchema) and "SOCKS" in str(failure):
         return "socks", 0, ""
-    if (
-        name == "dns" and isinstance(failure, http.InvalidURL) and _proxies()
-    ):  # our own URL is valid, so the proxy's is not
+    # Our own URL is valid, so the URL of the proxy is not.
+    if name == "dns" and isinstance(failure, http.InvalidURL) and _proxies():
         return "proxy", 0, ""
     return name or type(failure).__name__, 0, ""
 

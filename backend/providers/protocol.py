@@ -61,7 +61,7 @@ class Tagged(Protocol):
     """The operations on the tags of one kind."""
 
     name_tag: str
-    """The tag that is an object's name; "": its name is no tag."""
+    """The tag that holds the name of an object; "" if the name is not a tag."""
 
     def tag(self, native: str, key: str, value: str) -> None:
         """Set a tag of an object."""

@@ -32,10 +32,12 @@ def meaning(state: str) -> str:
     return _STATES.get(state, state)
 
 
-def connect(cloud: "Cloud", check: Callable[[], None] = ignore, waits: Callable[[Waiting], None] = ignore) -> Provider:
+def connect(
+    cloud: "Cloud", check: Callable[[], None] = ignore, on_wait: Callable[[Waiting], None] = ignore
+) -> Provider:
     """Return a provider for `cloud`, for one thread at a time; nothing is sent.
 
-    `check` is called during every wait and may end it by raising; `waits` is called when a request waits to be sent
+    `check` is called during every wait and may end it by raising; `on_wait` is called when a request waits to be sent
     again.
     """
-    return cloud.provider.connect(cloud, check, waits)
+    return cloud.provider.connect(cloud, check, on_wait)

@@ -40,8 +40,8 @@ class Reader(Protocol):
 class Sender:
     """The requests of one thread to one cloud and region.
 
-    `check` may end any wait for a read by raising; `waits` is called before each wait between two tries. `dial` creates
-    a driver. An aborted request may still use the old driver, so the next request gets a new one.
+    `check` may end any wait for a read by raising; `on_wait` is called before each wait between two tries. `dial`
+    creates a driver. An aborted request may still use the old driver, so the next request gets a new one.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Sender:
         cloud: "Cloud",
         check: Callable[[], None],
         policy: RetryPolicy | None,
-        waits: Callable[[Waiting], None],
+        on_wait: Callable[[Waiting], None],
         *,
         dial: Callable[["Cloud", float], Driver],
         dialect: Dialect,
     ) -> None:
         self.cloud = cloud
         self._check = check
-        self._waits = waits
+        self._on_wait = on_wait
         self._policy = policy or RetryPolicy()
         self._dial = dial
         self._dialect = dialect
@@ -102,7 +102,7 @@ class Sender:
         if late or tries >= most or not isinstance(error, TransientError):
             raise error
         log.info("%s: %s, retrying in %.1f s after try %d", request.doing, error.brief, delay, tries)
-        self._waits(Waiting(request.doing, error.brief, policy.clock() + delay))
+        self._on_wait(Waiting(request.doing, error.brief, policy.clock() + delay))
         policy.wait(delay, self._check)
 
     def received(

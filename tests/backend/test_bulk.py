@@ -120,7 +120,7 @@ def test_part_failures_leave_the_others_done(cache: Cache, cloud: Cloud, tmp_pat
         run(session, "vm refresh")
         told: list[int] = []
         commands = [parse(["vm", "delete", native]) for native in (*ids, "i-0123456789abcdef0")]
-        results = execute_all(commands, session, on_result=lambda place, _result: told.append(place))
+        results = execute_all(commands, session, on_finished=lambda place, _result: told.append(place))
         assert [one.parsed for one in results] == commands
         assert sorted(told) == list(range(7))
         errors = [str(one.error or "") for one in results]
@@ -148,7 +148,9 @@ def test_one_that_makes_no_sense_keeps_all_from_being_planned(
         told: list[int] = []
         with pytest.raises(UsageError, match=message):
             execute_all(
-                [parse(["vm", "stop", "x"]), parse(wrong)], session, on_result=lambda place, _result: told.append(place)
+                [parse(["vm", "stop", "x"]), parse(wrong)],
+                session,
+                on_finished=lambda place, _result: told.append(place),
             )
         assert (told, proxy.calls, memory.journal.newest()) == ([], [], [])
         (alone,) = execute_all([parse(wrong)], session)
@@ -199,7 +201,7 @@ def test_what_is_not_begun_when_it_is_cancelled_is_not_done(cache: Cache, cloud:
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         run(session, "vm refresh")
         results = execute_all(
-            [parse(["vm", "stop", native]) for native in ids], session, check=check, on_result=lambda *_: stop.set()
+            [parse(["vm", "stop", native]) for native in ids], session, check=check, on_finished=lambda *_: stop.set()
         )
         done = [one for one in results if isinstance(one.outcome, Result)]
         assert 1 <= len(done) < 20

@@ -81,7 +81,7 @@ def test_the_address_may_set_how_long_a_server_is_waited_for() -> None:
         ("mongodb+srv://user:hush@a.example.org,b.example.org/", "takes one host", "mongodb://"),
         ("mongodb+srv://user:hush@a.example.org:27017/", "takes no port", "Remove the port"),
         ("mongodb+srv://user:hush@h/?srvMaxHosts=x", "its option srvMaxHosts is wrong: The value", "value"),
-        ("mongodb://user:hush@db/a/b", "the name of the database", "mongodb.database"),
+        ("mongodb://user:hush@db/a/b", "the database name after its host", "mongodb.database"),
         ("mongodb://user:hush@db/?tsl=true", "it has no option tsl", "Did you mean one of tls"),
         ("mongodb+srv://user:hush@db/?tsl=true", "it has no option tsl", "Did you mean one of tls"),
         (

@@ -123,7 +123,7 @@ def test_a_place_in_which_others_may_put_another_is_warned_about(tmp_path: Path)
     for mode, warned in ((0o777, True), (0o1777, False), (0o775, False)):
         folder.chmod(mode)
         warnings = read(file, one("provider: ec2")).warnings
-        assert ["everybody may put another one" in warning for warning in warnings] == [True] * warned
+        assert ["everybody may replace it" in warning for warning in warnings] == [True] * warned
     link = tmp_path / "cloudmesh.yaml"
     link.symlink_to(file)
     folder.chmod(0o777)

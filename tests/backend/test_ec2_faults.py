@@ -48,7 +48,7 @@ def test_a_senseless_answer_is_an_error_and_not_an_empty_list(reply: Reply) -> N
     ("reply", "error", "says", "cure"),
     [
         (refusal(401, "AuthFailure"), CredentialsError, "not know these keys", "EC2_ACCESS_KEY and EC2_SECRET_KEY"),
-        (refusal(403, "SignatureDoesNotMatch"), CredentialsError, "secret key is wrong", "EC2_SECRET_KEY"),
+        (refusal(403, "SignatureDoesNotMatch"), CredentialsError, "signature does not match", "EC2_SECRET_KEY"),
         (refusal(400, "RequestExpired"), CredentialsError, "expired", "clock"),
         (refusal(400, "ExpiredToken"), CredentialsError, "token has expired", "EC2_SESSION_TOKEN"),
         (refusal(403, "UnauthorizedOperation"), PermissionDeniedError, "ec2:DescribeImages", "administrator"),

@@ -64,7 +64,7 @@ def test_a_region_that_is_newer_has_the_domain_of_its_partition(region: str, exp
 def test_what_is_no_region_makes_no_host(location: str) -> None:
     with pytest.raises(ConfigError, match="which is not a region or an availability zone") as caught:
         Driver(Cloud("aws", default=Defaults(location=location)))
-    assert "in cloudmesh.yaml, or in AWS_REGION" in caught.value.cure
+    assert "in cloudmesh.yaml, or set AWS_REGION" in caught.value.cure
 
 
 def test_an_endpoint_takes_any_region() -> None:

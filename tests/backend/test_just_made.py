@@ -91,7 +91,7 @@ def test_it_is_acted_on_as_soon_as_ec2_knows_it(memory: Cache, cloud: Cloud, tmp
 
         waits: list[str] = []
         result = run(
-            replace(session, connector=connecting), f"vm tag {native} a=b", waits=lambda one: waits.append(one.why)
+            replace(session, connector=connecting), f"vm tag {native} a=b", on_wait=lambda one: waits.append(one.why)
         )
         assert result.message == f"web ({native}) is tagged a=b."
         assert waits == ["not listed yet"] * 2

@@ -147,7 +147,7 @@ def test_what_a_kill_leaves_is_empty_and_the_next_says_so(tmp_path: Path) -> Non
     with pytest.raises(CloudmeshError, match="exists already and is not overwritten") as caught, reserved(path):
         pytest.fail("the cloud would be asked")
     assert "It is empty" in caught.value.cure
-    assert "Remove it" in caught.value.cure
+    assert "remove the file" in caught.value.cure
     path.unlink()
     with reserved(path) as file:
         file.write("pem")

@@ -476,7 +476,7 @@ def test_spoilt_data(home: Path) -> None:
     home.joinpath("mongod", "db", "WiredTiger.turtle").write_bytes(b"spoilt" * 1000)
     with pytest.raises(MongodError) as caught:
         EmbeddedServer(home).start()
-    assert f"move {home}/mongod/db away" in caught.value.cure
+    assert f"move {home}/mongod/db elsewhere" in caught.value.cure
     assert len(str(caught.value)) < 600
     eventually(lambda: not processes(home))
 

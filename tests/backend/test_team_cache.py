@@ -61,7 +61,7 @@ def test_an_ordinary_user_goes_on_with_the_validators_of_another_version(
         assert cache.refusal is None
         assert cache.rows.put(VM, HERE, items(VM, "a")) == (1, 0)
         assert cache.store.database["vms"].options()["validator"] == old
-    assert "may not set the validator of vms, which takes the privilege collMod of the role dbAdmin" in caplog.text
+    assert "may not set the validator of vms, which needs the privilege collMod of the role dbAdmin" in caplog.text
 
 
 def test_an_ordinary_user_refreshes_what_an_earlier_version_took_for_one_text(team: TeamServer) -> None:
@@ -163,7 +163,7 @@ def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) ->
         f"The user nobody of the cache (MongoDB at 127.0.0.1:{team.port}) may not read it: it lacks the privileges "
         f"find on database {DATABASE}."
     )
-    assert "The role readWrite on the database" in caught.value.cure
+    assert "a user needs the role readWrite on the database" in caught.value.cure
     assert "the role read" in caught.value.cure
 
 

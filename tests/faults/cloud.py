@@ -140,13 +140,13 @@ class Bench:
     def behind(self) -> Cloud:
         return replace(self.cloud, endpoint=self.proxy.endpoint)
 
-    def refresh(self, cloud: Cloud, waits: Callable[[Waiting], None]) -> list[Difference]:
+    def refresh(self, cloud: Cloud, on_wait: Callable[[Waiting], None]) -> list[Difference]:
         """Refresh everything with the retry policy that faults are met with."""
 
         def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
             return EC2Provider(cloud, check, self.policy, told)
 
-        return refresh_many(LISTED, connect, self.cache, self.scope, waits=waits)
+        return refresh_many(LISTED, connect, self.cache, self.scope, on_wait=on_wait)
 
     def refreshed(self, cache: Cache) -> list[str]:
         """Refresh everything with a policy that gives a busy machine time, and return why what failed did."""

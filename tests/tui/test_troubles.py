@@ -144,8 +144,8 @@ async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world:
         await user.until(lambda: world.cache.refreshes.of(KINDS["vm"], world.scope).error == "Cancelled.")
 
 
-def patient(cloud: Cloud, check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
-    return EC2Provider(cloud, check, RetryPolicy(first=100, longest=100, deadline=1_000, random=lambda: 1.0), waits)
+def patient(cloud: Cloud, check: Callable[[], None], on_wait: Callable[[Waiting], None]) -> Provider:
+    return EC2Provider(cloud, check, RetryPolicy(first=100, longest=100, deadline=1_000, random=lambda: 1.0), on_wait)
 
 
 async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:

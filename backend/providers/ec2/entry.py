@@ -23,7 +23,7 @@ class FaceOf(NamedTuple):
     path: str
     """The module of this package, and the class in it."""
     ids: str = ""
-    """What the kind's ids begin with, before a dash and hexadecimal digits; "" if they have another form."""
+    """The prefix of the kind's ids, before a dash and hexadecimal digits; "" if they have another form."""
     can: tuple[str, ...] = ()
     """The capabilities that it adds."""
 
@@ -45,10 +45,10 @@ def ec2_keys(key: "Secret", secret: "Secret", token: "Secret | None" = None) -> 
     return {name: said for name, said in ((KEY, key), (SECRET, secret), (TOKEN, token)) if said}
 
 
-def _connect(cloud: "Cloud", check: Callable[[], None], waits: Callable[[Waiting], None]) -> Provider:
+def _connect(cloud: "Cloud", check: Callable[[], None], on_wait: Callable[[Waiting], None]) -> Provider:
     from backend.providers.ec2.provider import EC2Provider  # libcloud takes a third of start-up: import it late
 
-    return EC2Provider(cloud, check, waits=waits)
+    return EC2Provider(cloud, check, on_wait=on_wait)
 
 
 def _opened(kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:

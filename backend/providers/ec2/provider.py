@@ -22,10 +22,10 @@ class EC2Provider:
         cloud: "Cloud",
         check: Callable[[], None] = ignore,
         policy: RetryPolicy | None = None,
-        waits: Callable[[Waiting], None] = ignore,
+        on_wait: Callable[[Waiting], None] = ignore,
     ) -> None:
         self._cloud = cloud
-        self._requests = Requests(cloud, check, policy, waits)
+        self._requests = Requests(cloud, check, policy, on_wait)
 
     def __repr__(self) -> str:
         return f"EC2Provider({self._cloud.name!r}, {self._cloud.region!r})"

@@ -62,10 +62,10 @@ class Requests:
         cloud: "Cloud",
         check: Callable[[], None] = ignore,
         policy: RetryPolicy | None = None,
-        waits: Callable[[Waiting], None] = ignore,
+        on_wait: Callable[[Waiting], None] = ignore,
     ) -> None:
         self.cloud = cloud
-        self._sender = Sender(cloud, check, policy, waits, dial=Driver, dialect=DIALECT)
+        self._sender = Sender(cloud, check, policy, on_wait, dial=Driver, dialect=DIALECT)
 
     @property
     def host(self) -> str:

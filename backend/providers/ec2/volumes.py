@@ -43,6 +43,5 @@ class Volumes(Tags):
 
     def detach(self, volume: str, vm: str) -> None:
         request = Request("DetachVolume", f"Detaching volume {volume} from VM {vm}", changes=True)
-        self._requests.change(
-            request, {"VolumeId": volume, "InstanceId": vm}
-        )  # EC2 does not need the VM, but moto does
+        # EC2 does not need the VM, but moto does.
+        self._requests.change(request, {"VolumeId": volume, "InstanceId": vm})
