@@ -1,4 +1,4 @@
-"""Items of EC2's listings that are not as they should be, among others that are: what becomes of the rows."""
+"""Malformed items in EC2's listings, among valid ones."""
 
 import copy
 import itertools
@@ -131,7 +131,7 @@ LISTED = {
 }  # fmt: skip
 
 
-# --- what is done to an item -----------------------------------------------------------------------------------------
+# --- what is done to an item ------------------------------------------------------------------------------------------
 
 
 def _parsed(text: str) -> Element:
@@ -228,7 +228,7 @@ def every_damage(kind: str, first: int) -> Iterator[Damaged]:
         yield damaged(kind, number, (position, what))
 
 
-# --- what becomes of it ----------------------------------------------------------------------------------------------
+# --- what becomes of it -----------------------------------------------------------------------------------------------
 
 
 @dataclass

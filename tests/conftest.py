@@ -1,4 +1,4 @@
-"""A simulated EC2 for every test that wants one: moto behind a real port of this process."""
+"""A simulated EC2 for every test that needs one: moto behind a real port of this process."""
 
 import gc
 import logging
@@ -35,14 +35,14 @@ settings.load_profile("short")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests first, so that none of them is what everything waits for at the end."""
+    """Run the longest tests first, so that no worker runs one alone at the end."""
     items.sort(key=lambda item: "faults" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking through all the modules and tests again and again: a fifth of the time.
+    """Keep the garbage collector from examining all modules and tests again and again: that takes a fifth of the time.
 
-    It still looks at what tests leave, at longer intervals.
+    It still examines what tests leave, at longer intervals.
     """
     gc.collect()
     gc.freeze()

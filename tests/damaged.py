@@ -1,4 +1,4 @@
-"""Documents of the cache as another version, another client or an enemy may have left them, beside good ones."""
+"""Documents that another version, another client or an attacker may have left in the cache, beside valid ones."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from tests.backend.cache_support import SAMPLES, FakeCloud, item, items
 
 COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes", "journal")
 GOOD = ("good-1", "good-2", "good-3")
-"""Ids of the good objects of every kind and of the good entries."""
+"""Ids of the valid objects of every kind and of the valid journal entries."""
 
 
 def _nested(depth: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ ODD: dict[str, Any] = {
     "bytes": b"\xff\0",
     "an object id": ObjectId(b"123456789012"),
 }
-"""Values of which few columns can make anything."""
+"""Values that few columns can use."""
 
 BEYOND: dict[str, Any] = {
     "a time that Python has not": DatetimeMS(2**62),
@@ -61,7 +61,7 @@ BEYOND: dict[str, Any] = {
     "an expression": Regex("(", "i"),
     "a decimal": Decimal128("NaN"),
 }
-"""The same of which mongomock knows nothing."""
+"""More such values, which mongomock does not support."""
 
 
 def _good_rows(kind: Kind) -> list[dict[str, Any]]:
@@ -75,14 +75,14 @@ OTHERS = tuple(f"other-{number}" for number in range(20))
 
 
 class Listing(FakeCloud):
-    """A cloud that can be looked at, and fails to do anything."""
+    """A cloud that can be listed; every action on it fails."""
 
     def vm_addresses(self, vms: Sequence[str]) -> dict[str, list[str]]:
         return {vm: [] for vm in vms}
 
 
 def cloud() -> FakeCloud:
-    """Return a cloud that has the good objects."""
+    """Return a cloud with the valid objects."""
     pages = {kind.plural: [*LISTED[kind.plural], *items(kind, *OTHERS)] for kind in KINDS.values()}
     return Listing(**{name: (lambda _ids, page=page: [page]) for name, page in pages.items()})
 
@@ -121,10 +121,10 @@ class Damage:
         self.what = what
 
     def __repr__(self) -> str:
-        return f"{self.collection}: {', '.join(self.what)}"  # all of it is too much for hypothesis to show
+        return f"{self.collection}: {', '.join(self.what)}"  # the whole is too long for hypothesis to show
 
     def write(self, cache: Cache) -> None:
-        """Write it as it is, whatever a validator says."""
+        """Write it unchanged, without the validator."""
         collection = cache.store.database[self.collection]
         if cache.mode == "memory":
             collection.replace_one({"_id": self.document["_id"]}, self.document, upsert=True)

@@ -1,4 +1,4 @@
-"""A proxy in front of a simulated EC2 that refuses, holds up or cuts off single calls, and keeps what it was asked."""
+"""A proxy in front of a simulated EC2 that refuses, delays or cuts off single calls, and records all."""
 
 import random
 import re

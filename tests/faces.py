@@ -1,10 +1,10 @@
-"""Providers of the tests' making: one object with a method for each kind and verb, such as `vm_stop`."""
+"""Fake providers: one object with a method for each kind and verb, such as `vm_stop`."""
 
 from typing import Any
 
 
 class Faces:
-    """A provider whose methods are called KIND_VERB; what it has not is asked of the real one behind it, if any."""
+    """A provider with methods called KIND_VERB; other calls go to the real provider behind it, if any."""
 
     def __init__(self, real: Any = None) -> None:
         self.real = real
@@ -13,11 +13,11 @@ class Faces:
         return Face(self, kind)
 
     def passes(self, kind: str, verb: str) -> None:
-        """Called before something is asked of the real provider."""
+        """Called before a call goes to the real provider."""
 
 
 class Face:
-    """What such a provider can do with one kind."""
+    """The face of one kind of such a provider."""
 
     def __init__(self, provider: Faces, kind: str) -> None:
         self._provider, self._kind = provider, kind

@@ -1,4 +1,4 @@
-"""Text that strangers write, of every sort that has done harm somewhere, and how to tell that it has done none here."""
+"""Hostile text of every sort, and checks that it does no harm."""
 
 import re
 import unicodedata
@@ -77,7 +77,7 @@ def tried(strategy: st.SearchStrategy[_T], count: int, use: Callable[[_T], None]
     once()
 
 
-# --- rows of it ------------------------------------------------------------------------------------------------------
+# --- rows of it -------------------------------------------------------------------------------------------------------
 
 
 def row_of(kind: Kind, text: Callable[[], str]) -> Row:
@@ -115,7 +115,7 @@ def _in_turn(some: list[str]) -> Callable[[], str]:
     return following
 
 
-# --- what must not have come of it -----------------------------------------------------------------------------------
+# --- what must not have come of it ------------------------------------------------------------------------------------
 
 
 def spaced(text: str) -> bool:

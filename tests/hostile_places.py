@@ -1,4 +1,4 @@
-"""Every place where one object's text is shown or written, each by itself: what `tests/hostile.py` tries on them."""
+"""Every function that shows or writes an object's text, each tried alone with the texts of tests/hostile.py."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A second provider for the tests: few kinds, few capabilities, one VM, and its own words."""
+"""A second provider for tests: few kinds, few capabilities, one VM, and its own words."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Secrets that are planted in order to be searched for, in whatever form they may have been written."""
+"""Planted secrets, and the search for them in every form in which they may be written."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""What is written for people says what the program does."""
+"""The documentation agrees with the program."""
 
 import re
 import signal

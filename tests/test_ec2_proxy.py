@@ -1,4 +1,4 @@
-"""The proxy does to calls what tests rely on it to do: what moto has in the end is what tells."""
+"""The proxy does to calls what tests rely on; the state of moto at the end shows it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +50,7 @@ def booted(cloud: Cloud) -> list[str]:
     return [item["id"] for item in every(connect(cloud).of("vm").list())]
 
 
-def test_what_came_is_kept(proxy: Proxy) -> None:
+def test_the_proxy_keeps_the_calls(proxy: Proxy) -> None:
     proxy.answers["DescribeVolumes"] = refusal(403, "UnauthorizedOperation")
     assert ask(proxy, "DescribeVolumes")[0] == 403
     assert ask(proxy, "DescribeKeyPairs", MaxResults="5")[0] == 200

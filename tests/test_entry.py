@@ -1,4 +1,4 @@
-"""What the program says at its start where it cannot run: on Windows, or where another package hides one of ours."""
+"""The sentences at the start where the program cannot run: on Windows, or where a foreign package hides ours."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is built and installed is the program, whole and without its tests."""
+"""The built and installed package is the whole program without its tests."""
 
 import os
 import re
@@ -84,7 +84,7 @@ for path in paths:
     assert table.split()[:2] == ["Name", "Region"]
 
 
-def test_the_metadata_are_of_one_mind(wheel: Path) -> None:
+def test_the_metadata_agree(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
         assert any(name.endswith("/LICENSE") for name in archive.namelist())

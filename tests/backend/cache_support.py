@@ -1,4 +1,4 @@
-"""What the tests of the cache share: objects of every kind, a cloud of the test's making, a listener to wait on."""
+"""Shared by the tests of the cache: objects of every kind, a fake cloud, and a listener to wait on."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ SAMPLES: dict[Type, Any] = {
     "time": datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC),
     "list": ["x-1", "na\u00efve \u2603"],
 }
-"""A value of every type that a cloud says."""
+"""One value of every type that a cloud returns."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 
@@ -59,18 +59,18 @@ def many(kind: Kind, count: int, **values: Any) -> Page:
 
 
 def entry(native: str, **fields: Any) -> dict[str, Any]:
-    """A journal entry that waits, as far as its row needs it."""
+    """A waiting journal entry with the fields that its row needs."""
     waiting = {"at": SAMPLES["time"], "command": "vm stop i-1", "objects": [], "outcome": "waiting"}
     return {"_id": native, "cloud": HERE.cloud, "region": HERE.region, **waiting, **fields}
 
 
 def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
-    """The ids that the cache holds, in order."""
+    """The ids in the cache, in order."""
     return sorted(kind.value(row, "id") for row in cache.rows.snapshot(kind, scope))
 
 
 def set_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
-    """Set or, with None, end the flight of a VM whatever it is now, with the state that a cloud's answer told."""
+    """Set the flight of a VM, or end it (None), whatever it is now; `state` is that of the cloud's reply."""
     before = next((VM.value(row, "flight") for row in cache.rows.named(VM, scope, vm)), None)
     assert cache.flights.claim(VM, scope, vm, flight, before, state=state)
 
@@ -86,12 +86,12 @@ def ago(seconds: float) -> datetime:
 
 
 def fly(cache: Cache, native: str, action: str, seconds: float = 0, state: str | None = None) -> None:
-    """Begin a flight some seconds ago."""
+    """Begin a flight that started some seconds ago."""
     set_flight(cache, HERE, native, Flight(action, ago(seconds)), state)
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
-    """Look again until something is true, and answer it."""
+    """Poll until the value is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, f"still not true after {seconds} s"
@@ -100,7 +100,7 @@ def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 class Heard:
-    """A callback that keeps what it was called with, and when, for a test to wait on."""
+    """A callback that keeps each argument and its time; a test can wait for one."""
 
     def __init__(self) -> None:
         self._news = threading.Condition()
@@ -114,25 +114,25 @@ class Heard:
             self._news.notify_all()
 
     def until(self, check: Callable[[list[Any]], Any], seconds: float = 10) -> Any:
-        """Wait until `check` finds what it looks for in what was heard, and answer it."""
+        """Wait until `check` returns something for what was received, and return that."""
         with self._news:
             assert self._news.wait_for(lambda: check(self.all), seconds), f"heard in {seconds} s only {self.all}"
             return check(self.all)
 
     def upserts(self, kind: Kind) -> list[Any]:
-        """The rows of a kind that were told of, in the order of the telling."""
+        """The received rows of a kind, in order."""
         with self._news:
             told = [change for change in self.all if isinstance(change, Change) and change.kind == kind.name]
         return [row for change in told for row in change.upserts]
 
     def wait_upserts(self, kind: Kind, *natives: str) -> float:
-        """Wait until rows of all these ids were told of, and answer when the last was."""
+        """Wait until rows of all these ids are received; return the time of the last one."""
         want = set(natives)
         self.until(lambda _: want <= {kind.value(row, "id") for row in self.upserts(kind)})
         return self.times[-1]
 
     def wait_removed(self, kind: Kind, native: str) -> None:
-        """Wait until a row was told to be gone."""
+        """Wait until the removal of a row is received."""
         self.until(lambda all_: any(native == ref.id for one in all_ if one.kind == kind.name for ref in one.removed))
 
 
@@ -153,7 +153,7 @@ class following_locally:
 
 @contextmanager
 def following(cache: Cache, **options: Any) -> Iterator[Heard]:
-    """A feed of a cache, whose changes and connection sentences are heard in one list."""
+    """A feed of a cache; its changes and connection messages go to one list."""
     heard = Heard()
     feed = Feed(cache, KINDS.values(), heard, heard, **options)
     try:
@@ -164,11 +164,11 @@ def following(cache: Cache, **options: Any) -> Iterator[Heard]:
 
 
 Listing = Iterable[Page | Exception | Callable[[], Page]]
-"""The pages that come in turn: a page, an error instead of it, or what makes it (which may wait)."""
+"""The pages in order: each is a page, an error, or a function that returns the page (and may wait)."""
 
 
 class FakeCloud(Faces):
-    """A provider whose listings are what the test says; a listing may depend on the ids that are asked for."""
+    """A provider with the listings of the test; a listing may depend on the requested ids."""
 
     def __init__(self, **listings: Listing | Callable[[Sequence[str]], Listing]) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ class Standalone:
             self._process.wait()
 
     def make_users(self) -> None:
-        """The first user may be made without being one."""
+        """The first user can be created without a login."""
         with MongoClient[dict[str, Any]](f"mongodb://{quote(self.socket, safe='')}") as client:
             client.admin.command("createUser", "boss", pwd=PASSWORD, roles=["root"])
 

@@ -1,4 +1,4 @@
-"""What tests of commands against moto share: a session behind the fault-injecting proxy, VMs by the dozen."""
+"""Shared by the tests of commands against moto: a session behind the fault-injecting proxy, and many VMs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ STOCK: dict[str, list[Item]] = {
     "flavor": [{"id": "t2.micro", "name": "t2.micro", "architecture": "x86_64", "price": 0.0116}],
     "location": [{"id": "us-east-1a", "name": "us-east-1a", "region": "us-east-1", "state": "available"}],
 }
-"""What moto takes seconds to list."""
+"""The kinds that moto takes seconds to list."""
 
 
 def stocked(cache: Cache, scope: Scope, stock: Mapping[str, list[Item]] = STOCK) -> None:
@@ -66,7 +66,7 @@ def run(session: Session, line: str, **more: Any) -> Result:
 
 
 def boot_many(cloud: Cloud, count: int, **more: str) -> list[str]:
-    """Boot VMs without a word to anybody and return their ids."""
+    """Boot VMs without the program and return their ids."""
     params = {"ImageId": AMI, "InstanceType": "t2.micro", "MinCount": str(count), "MaxCount": str(count), **more}
     answer = Driver(cloud).send("RunInstances", params)
     for _ in answer.chunks():
@@ -76,7 +76,7 @@ def boot_many(cloud: Cloud, count: int, **more: str) -> list[str]:
 
 
 def volume_in(cloud: Cloud, name: str = "data", zone: str = "us-east-1a") -> str:
-    """Create a volume without a word to anybody and return its id."""
+    """Create a volume without the program and return its id."""
     return str(connect(cloud).of("volume").create(name, 1, zone, name)["id"])
 
 
@@ -102,11 +102,11 @@ def outcomes(cache: Cache) -> list[tuple[str, str]]:
 def abandoned(
     session: Session, line: str, *objects: str, outcome: str = "unfinished", age: float = 0, **fields: Any
 ) -> Entry:
-    """Write an entry as a process has left it that ended `age` seconds ago, when it had planned or sent it."""
+    """Write the journal entry of a process that ended `age` seconds ago, before or after it sent the request."""
     (entry,) = plan(session.cache, session.home, [(session.scope, line)])
     entry.end("waiting")
     dead = uuid4().hex
-    (session.home / "running" / dead).touch()  # whose lock nobody holds
+    (session.home / "running" / dead).touch()  # no process holds its lock
     at = ago(age)
     written = {"owner": dead, "outcome": outcome, "objects": list(objects), "at": at, **fields}
     written.setdefault("sent", None if outcome == "waiting" else at)
@@ -116,19 +116,19 @@ def abandoned(
 
 
 def vouch(session: Session, token: str) -> None:
-    """Seal an entry as it is now, as the process that has written it did."""
+    """Seal an entry as its process did."""
     found = session.cache.journal.entry(token) or {}
     assert session.cache.journal.set(token, {"seal": seal(session.home, sealed(found))})
 
 
 def abandoned_boot(session: Session, age: float = 0, **fields: Any) -> Entry:
-    """An entry of a boot that was sent, or not, by a process that has ended since."""
+    """The journal entry of a boot whose process has ended, before or after it sent the request."""
     sent = {"image": AMI, "flavor": "t2.micro", "location": None, "keypair": None, "name": "web"}
     return abandoned(session, BOOT, age=age, request=sent, **fields)
 
 
 def booted(cloud: Cloud, entry: Entry) -> str:
-    """Boot what an abandoned boot has sent."""
+    """Boot the VM of an abandoned boot."""
     return str(connect(cloud).of("vm").boot(Boot(**entry.request, token=entry.token))["id"])
 
 
@@ -142,7 +142,7 @@ def entry_of(session: Session, entry: Entry) -> dict[str, Any]:
 
 
 def sent(proxy: Proxy) -> list[str]:
-    """The actions that change something, passed on or not."""
+    """The changing actions that the proxy got, passed on or not."""
     return [action for action in proxy.asked if not action.startswith("Describe")]
 
 
@@ -150,7 +150,7 @@ def sent(proxy: Proxy) -> list[str]:
 
 
 def told(cloud: Cloud, action: str, params: Mapping[str, str]) -> str:
-    """Ask moto itself for something that no command of ours does, and return its answer."""
+    """Send a request to moto that no command of ours sends; return the reply."""
     answer = Driver(cloud).send(action, params)
     body = b"".join(answer.chunks()).decode()
     answer.close()
@@ -159,7 +159,7 @@ def told(cloud: Cloud, action: str, params: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Account:
-    """All that moto has, to compare with what it had before."""
+    """The content of moto, to compare with an earlier one."""
 
     vms: dict[str, tuple[str, dict[str, str], bool]]
     """Id to state, tags, whether it is protected."""
@@ -186,7 +186,7 @@ def account(cloud: Cloud) -> Account:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the examples act on."""
+    """The objects that the examples act on."""
 
     vm: str
     """Running, with the tag old=1."""
@@ -195,13 +195,13 @@ class Stage:
     free: str
     """A volume that is not attached, with the tag old=1."""
     held: str
-    """One that is, to `vm` as /dev/sdf."""
+    """A volume that is attached to `vm` as /dev/sdf."""
     group: str
     """A security group, `open`, which lets in OPEN and has the tag old=1."""
 
 
 def staged(cloud: Cloud) -> Stage:
-    """Make what the examples act on, and the keypair `mine`."""
+    """Make the objects that the examples act on, and the keypair `mine`."""
     ec2 = connect(cloud)
     vm, stopped, protected = boot_many(cloud, 3)
     free, held = (ec2.of("volume").create(name, 1, "us-east-1a", name)["id"] for name in ("free", "held"))
@@ -222,13 +222,13 @@ OPEN = "tcp 22 from 10.0.0.0/8"
 
 @dataclass(frozen=True)
 class Example:
-    """A command that changes something, the call by which it does, and how to see that it has been done once."""
+    """A changing command, the call that it makes, and a check that it was done once."""
 
     line: str
     """A format string of the fields of Stage."""
     action: str
     done: Callable[[Account, Account, Stage], bool]
-    """Told what the account was, what it is, and what it acted on."""
+    """Takes the account before, the account after, and the stage; returns whether it was done once."""
     undone: bool = False
     """Its result has a command that undoes it."""
 

@@ -1,4 +1,4 @@
-"""What the tests of single commands share: what their cache knows beforehand, and looks at cloud and cache."""
+"""Shared by the tests of single commands: fills their cache beforehand, and reads cloud and cache."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ STOCK: dict[str, list[Item]] = {
         for number, zone in enumerate(ZONES)
     ],
 }
-"""What a test's cache has been told of what never changes; moto takes seconds to list all of it."""
+"""Rows that never change, written to a test's cache beforehand: moto takes seconds to list them."""
 
 
 def defaulting(session: Session, **defaults: str) -> Session:
@@ -52,7 +52,7 @@ def booted(session: Session, line: str = f"vm boot {AMI}") -> str:
 
 
 def row(session: Session, kind: str, word: str) -> dict[str, Any]:
-    """What the cache says of one object."""
+    """The row of one object in the cache."""
     (found,) = session.cache.rows.named(KINDS[kind], session.scope, word)
     return {column.name: value for column, value in KINDS[kind].cells(found)}
 
@@ -69,7 +69,7 @@ def untouched(_cloud: Cloud, *_hooks: Any) -> NoReturn:
 
 
 def full(one: Command) -> Parsed:
-    """Return a call of the command with something in every required place."""
+    """Return a line of the command with a value for every required parameter."""
     fitting = {"cloud": "other", "image": AMI, "tag": "key=value", "file": "/nowhere/x.csv"}
     fitting |= {"port": "22", "from": "10.0.0.0/8"}
     return Parsed(one, {param.name: fitting.get(param.name, "x") for param in one.params if param.required})

@@ -1,4 +1,4 @@
-"""What the tests of the configuration share: how one is written, read, and refused."""
+"""Shared by the tests of the configuration: writes one, reads it, and expects its errors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ def read(path: Path, text: str, environ: Mapping[str, str] | None = None) -> Set
 
 
 def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> ConfigError:
-    """Read a configuration that is wrong: the error names the file and is one sentence and a cure."""
+    """Read a wrong configuration: the error names the file and has one sentence and a cure."""
     with pytest.raises(ConfigError) as caught:
         read(path, text, environ)
     assert str(path) in caught.value.message
@@ -30,7 +30,7 @@ def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> 
 
 
 def document(keys: str, value: Any) -> str:
-    """Return a configuration that is good but for the value at a dotted path; the cloud is called aws."""
+    """Return a valid configuration with another value at a dotted path; the cloud is called aws."""
     whole: dict[str, Any] = {"cloudmesh": {"clouds": {"aws": {"endpoint": "http://127.0.0.1:5000"}}}}
     place = whole
     *above, last = keys.split(".")

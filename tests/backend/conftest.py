@@ -1,4 +1,4 @@
-"""What the tests of commands share: a cache in memory, and a session on an empty account that fills it."""
+"""Shared by the tests of commands: a cache in memory, and a session on an empty account."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.ec2_proxy import Proxy
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Cache]:
-    """What does not hang on the cache's server is tried on the one that is quickly there."""
+    """Tests that do not depend on the cache's server use the one that starts fastest."""
     opened = open_cache(MongoDB(Secret("memory")), tmp_path, KINDS.values())
     yield opened
     opened.close()
@@ -38,7 +38,7 @@ def session(cloud: Cloud, memory: Cache, tmp_path: Path) -> Session:
 
 @pytest.fixture
 def offline(memory: Cache, tmp_path: Path) -> Session:
-    """A session whose test fails when the cloud is asked anything."""
+    """A session that fails the test when a request goes to the cloud."""
     cloud = Cloud("aws")
     made = Session(Settings({"aws": cloud}, "aws"), cloud, memory, tmp_path / "home", connector=untouched)
     stocked(memory, made.scope, STOCK)
@@ -47,7 +47,7 @@ def offline(memory: Cache, tmp_path: Path) -> Session:
 
 @pytest.fixture
 def ec2(session: Session) -> Provider:
-    """The cloud itself, to look behind the cache."""
+    """The cloud itself, without the cache."""
     return connect(session.cloud)
 
 

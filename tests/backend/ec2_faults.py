@@ -1,4 +1,4 @@
-"""An EC2 endpoint that gives the answers it was told to, faults included, and keeps what it was asked."""
+"""An EC2 endpoint that sends the replies of the test, faults included, and records the requests."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""MongoDB as a team scales it out: a replica set of three members on ports of this machine, one of which is killed."""
+"""A MongoDB replica set of three members on ports of this machine; a test kills one."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""MongoDB servers of a test's own, and what befalls them: killed, frozen, deposed, out of disk space."""
+"""MongoDB servers of a test, and their faults: killed, frozen, stepped down, out of disk space."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from backend.mongod import find_binary
 from tests.backend.cache_support import eventually
 
 DISK_FULL = 14031
-"""What a server answers that has no disk space left."""
+"""The reply of a server without disk space."""
 
 
 def processes(home: Path) -> dict[int, str]:
@@ -49,7 +49,7 @@ def kill(number: int | None) -> None:
 
 @contextmanager
 def frozen(number: int | None) -> Iterator[None]:
-    """Stop a process, which goes on listening, for as long as the block runs."""
+    """Stop a process while the block runs; its sockets keep listening."""
     assert number is not None
     os.kill(number, signal.SIGSTOP)
     try:
@@ -59,7 +59,7 @@ def frozen(number: int | None) -> Iterator[None]:
 
 
 class Server:
-    """A mongod of one's own: a replica set of one, which can be told to fail."""
+    """A mongod of a test: a replica set of one, with faults on demand."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -117,13 +117,13 @@ class Server:
             self._process.wait()
 
     def step_down(self, seconds: int = 1) -> None:
-        """Let it be the primary no longer, once it is; after some seconds it elects itself again."""
+        """Make the primary step down; after some seconds it elects itself again."""
         eventually(lambda: self.ask({"hello": 1})["isWritablePrimary"])
         self.ask({"replSetStepDown": seconds, "force": True})
 
     @contextmanager
     def failing(self, *commands: str, code: int = DISK_FULL, unconfirmed: bool = False) -> Iterator[None]:
-        """Let it answer some of the commands with an error as long as the block runs.
+        """Let it reply to some commands with an error while the block runs.
 
         `unconfirmed`: they are carried out, and the error is that other members have not written it in time.
         """
@@ -139,7 +139,7 @@ class Server:
 
 @contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[Path | None]:
-    """Mount a small disk in memory until nothing runs on it any more; None where only root could."""
+    """Mount a small disk in memory until no process uses it; None where that needs root."""
     folder.mkdir(exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     root = os.geteuid() == 0 and shutil.which("mount")
@@ -150,12 +150,12 @@ def small_disk(folder: Path, options: str) -> Iterator[Path | None]:
         yield folder
     finally:
         eventually(lambda: not processes(folder))
-        # A process that is ending has no command line any more before it has closed its files.
+        # An ending process loses its command line before it closes its files.
         eventually(lambda: not subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode)
 
 
 def fill_up(folder: Path) -> Path:
-    """Leave no room on the disk of a folder; return the file to remove."""
+    """Fill the disk of a folder; return the file to remove."""
     ballast = folder / "ballast"
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:

@@ -1,4 +1,4 @@
-"""A team's MongoDB: a replica set of one that wants a user and a password, over TLS, with its own authority."""
+"""A team's MongoDB: a replica set of one with users and passwords, over TLS, with its own authority."""
 
 import datetime
 import os

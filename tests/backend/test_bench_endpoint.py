@@ -1,4 +1,4 @@
-"""What the benchmark measures against: its EC2 lists what it should, in pages of any size, and always the same."""
+"""The EC2 endpoint of the benchmark: it lists what it should, in pages of any size, and always the same."""
 
 import gzip
 import re
@@ -65,7 +65,7 @@ def listed(world: World, **form: str) -> list[str]:
         token = following[1]
 
 
-# --- images ----------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 def test_our_provider_finds_every_image_once(url: str) -> None:
@@ -136,7 +136,7 @@ def test_there_may_be_no_images() -> None:
     assert listed(World(0, 0, changing=0, changed=0)) == []
 
 
-# --- VMs and the rest ------------------------------------------------------------------------------------------------
+# --- VMs and the rest -------------------------------------------------------------------------------------------------
 
 
 def states(items: list[Item]) -> list[str]:

@@ -1,4 +1,4 @@
-"""An item that is not as it should be costs its row nothing that is known, and no other row anything."""
+"""A malformed item of a listing loses no value that is known, and spoils no other row."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Many commands at once: each acts once and is journalled once, whatever is throttled, cut off or killed."""
+"""Many commands at once: each acts once and is journalled once, even when throttled, cut off or killed."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Rows of the cache on a real server and on mongomock: what goes in comes out, what does not fit stays out."""
+"""Rows of the cache on a real server and on mongomock: valid rows are kept, invalid ones are refused."""
 
 import threading
 from datetime import UTC, datetime, timedelta, timezone
@@ -30,7 +30,7 @@ from tests.backend.cache_support import (
 
 VOLUME = KINDS["volume"]
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def by_column(kind: Kind, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def test_a_location_of_an_earlier_version_is_in_the_region_it_was_listed_in(cach
     assert [kind.value(row, "region") for row in cache.rows.snapshot(kind, HERE)] == ["us-east-1"]
 
 
-# --- lists and tags --------------------------------------------------------------------------------------------------
+# --- lists and tags ---------------------------------------------------------------------------------------------------
 
 
 def test_a_volume_has_every_vm_that_it_is_attached_to(cache: Cache) -> None:
@@ -274,7 +274,7 @@ def test_damaged_tags_are_none(damaged: Any) -> None:
     assert VM.value(row, "tags") is None
 
 
-# --- put -------------------------------------------------------------------------------------------------------------
+# --- put --------------------------------------------------------------------------------------------------------------
 
 
 @every_kind

@@ -1,4 +1,4 @@
-"""A server that steps down, has no disk space left or does not answer, under a refresh and under a command."""
+"""A server that steps down, has a full disk or does not reply, during a refresh and during a command."""
 
 import threading
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server
         before = len(written)
 
         def followed() -> bool:
-            """Whether changes are told of again: what was written while the stream was away has been read anew."""
+            """Whether changes are announced again: what was written without the stream is read again."""
             with suppress(CacheLostError):
                 write(f"after-{uuid4().hex}")
             after = set(written[before:])
@@ -115,7 +115,7 @@ def test_what_was_done_is_told_though_it_cannot_be_written_down(
     with behind_proxy(cloud, cache, tmp_path) as (session, _), server.failing("update"):
         result = run(session, "volume create data --size 1")
     assert "data" in result.message
-    assert outcomes(cache) == [("volume create data --size 1", "unfinished")]  # which the next start looks into
+    assert outcomes(cache) == [("volume create data --size 1", "unfinished")]  # the next start probes for it
 
 
 def test_a_refresh_without_room_leaves_what_was_there(server: Server, cache: Cache) -> None:

@@ -1,4 +1,4 @@
-"""What the cache keeps of a VM that no listing says: its flight, who claims it, and its protection."""
+"""Facts of a VM that only the cache has: its flight, who claims it, and its protection."""
 
 import threading
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The cache's schema and indexes on a real server: what does not fit is refused, in a sentence."""
+"""The cache's schema and indexes on a real server: a wrong document is refused with a sentence."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A cloud that can do less than EC2: what it has not is not offered, and is refused in one sentence."""
+"""A cloud that can do less than EC2: what it cannot do is not offered, and is refused in one sentence."""
 
 from collections.abc import Mapping
 from dataclasses import replace

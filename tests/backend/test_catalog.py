@@ -1,4 +1,4 @@
-"""The catalog: a room is all that a kind needs in the backend."""
+"""The catalog: one room is all that a kind needs in the backend."""
 
 import subprocess
 import sys

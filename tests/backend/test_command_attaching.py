@@ -1,4 +1,4 @@
-"""Volumes on VMs: attached and detached as it was said, and undone as they were before."""
+"""Volumes on VMs: attached and detached as asked, and undone to the state before."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Booting a VM: by options or configuration alone, and refused before anything is made."""
+"""Booting a VM, by options or by configuration; refused before anything is created."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_what_the_cache_never_listed_is_fetched_first(session: Session, ec2: Pro
     fresh.close()
 
 
-def test_refresh_off_takes_the_word_of_the_cache(session: Session, ec2: Provider) -> None:
+def test_with_refresh_off_the_cache_counts(session: Session, ec2: Provider) -> None:
     run(session, "keypair list")
     ec2.of("keypair").create("me")
     session = replace(session, refresh=False)

@@ -1,4 +1,4 @@
-"""What a command leaves in the journal: one entry for each change, whatever comes of it."""
+"""The journal entries of commands: one for each change, with any outcome."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

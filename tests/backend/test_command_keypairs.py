@@ -1,4 +1,4 @@
-"""Keypairs: a private key is saved once, for its owner alone, where it was said to be."""
+"""Keypairs: a private key is saved once, only for its owner, at the path that was given."""
 
 import contextlib
 import os
@@ -137,11 +137,11 @@ def test_a_keypair_deleted_meanwhile(session: Session, ec2: Provider) -> None:
         run(session, "keypair delete me")
 
 
-def test_a_keypair_created_anew_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
+def test_a_keypair_created_again_under_the_same_name_is_another(session: Session, ec2: Provider) -> None:
     first = dict(run(session, "keypair create shared").fields)["id"]
     ec2.of("keypair").delete("shared", first)
     other, _ = ec2.of("keypair").create("shared")
-    for word in (first, "shared"):  # the cache has the first yet
+    for word in (first, "shared"):  # the cache still has the first
         with pytest.raises(NotFoundError, match=r"Keypair shared \(key-\w+\) is not listed in cloud aws"):
             run(session, f"keypair delete {word}")
     run(session, "keypair refresh")
@@ -165,7 +165,7 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
     assert listed(ec2.of("keypair").list()) == []
 
 
-# --- deleted by its id -----------------------------------------------------------------------------------------------
+# --- deleted by its id ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ids", [True, False])
@@ -192,7 +192,7 @@ def test_a_keypair_of_an_endpoint_without_ids_is_deleted_by_its_name(cloud: Clou
         assert (sent["Action"], sent["KeyName"], "KeyPairId" in sent) == ("DeleteKeyPair", "mine", False)
 
 
-# --- where the key is ------------------------------------------------------------------------------------------------
+# --- where the key is -------------------------------------------------------------------------------------------------
 
 
 def sent_by_a_killed_process(session: Session, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Tags of VMs and volumes: set and removed as it was said, and undone as they were before."""
+"""Tags of VMs and volumes: set and removed as asked, and undone to the state before."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Starting, stopping, rebooting, deleting and protecting a VM: once, when it fits, and with nobody else at it."""
+"""Starting, stopping, rebooting, deleting and protecting a VM: once, in a state that allows it, by one user."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -85,7 +85,7 @@ def test_a_vm_terminated_meanwhile(session: Session, ec2: Provider) -> None:
     with pytest.raises(CloudmeshError) as caught:
         run(session, "vm stop web")
     assert caught.value.message == f"web ({vm}) is terminated, so there is nothing to stop; nothing was done."
-    assert row(session, "vm", vm)["state"] == "terminated"  # the look that refused is in the cache
+    assert row(session, "vm", vm)["state"] == "terminated"  # the state that caused the refusal is in the cache
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ DURING = {"stop": "stopping", "reboot": "rebooting", "delete": "shutting-down"}
 
 
 def flying(session: Session, action: str, seconds: float = 3, **more: Any) -> str:
-    """Boot a VM, which has come to rest, and begin an action some seconds ago that EC2 does not show yet."""
+    """Boot a VM, wait until it is settled, and begin an action some seconds ago that EC2 does not show."""
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
     since = datetime.now(UTC) - timedelta(seconds=seconds)
@@ -166,7 +166,7 @@ def test_an_action_that_is_over_or_was_given_up_on_is_in_nobody_s_way(
 
 
 def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
-    """Somebody else's action begins between the look and the claim."""
+    """Another user's action begins between the read and the claim."""
     vm = booted(session, f"vm boot {AMI} --name web")
     run(session, "vm refresh")
     theirs = Flight("reboot", datetime.now(UTC).replace(microsecond=0), before="running")
@@ -269,7 +269,7 @@ def test_a_reboot_whose_vm_cannot_be_listed_says_nothing_of_its_state(session: S
     assert (row(session, "vm", vm)["state"], row(session, "vm", vm)["flight"].action) == ("running", "reboot")
 
 
-# --- protection ------------------------------------------------------------------------------------------------------
+# --- protection -------------------------------------------------------------------------------------------------------
 
 
 def test_protection_and_undo(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Creating and deleting volumes: their size, their zone, and those that are attached."""
+"""Creating and deleting volumes: size, zone, and attached volumes."""
 
 from dataclasses import replace
 
@@ -92,5 +92,5 @@ def test_an_attached_volume_is_refused_by_what_the_cloud_says_now(session: Sessi
     assert row(session, "volume", root["id"])["vm"] == (vm,)
     made = ec2.of("volume").create("data", 1, "us-east-1a", "token")
     session.cache.rows.put(KINDS["volume"], session.scope, [{**made, "vm": [vm], "state": "in-use"}])
-    run(session, "volume delete data")  # it was attached when the cache was told, and is no longer
+    run(session, "volume delete data")  # in the cache it is attached, in the cloud no longer
     assert listed(ec2.of("volume").list()) == [root]

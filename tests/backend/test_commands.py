@@ -1,4 +1,4 @@
-"""What holds for all commands: settings, who may run them, and a day's work on a real server."""
+"""Rules of all commands: settings, who may run them, and a long run on a real server."""
 
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.backend.cloud_support import AMI, run, stocked
 from tests.backend.command_support import STOCK, booted, everything, full, listed, row, untouched, vms
 from tests.backend.test_grammar import HOSTILE
 
-# --- settings --------------------------------------------------------------------------------------------------------
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 def test_refresh_on_and_off_are_remembered(session: Session) -> None:
@@ -62,7 +62,7 @@ def test_a_choice_that_cannot_be_remembered(session: Session, tmp_path: Path) ->
                 run(replace(session, home=home), line)
 
 
-# --- who may what ----------------------------------------------------------------------------------------------------
+# --- who may what -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", COMMANDS, ids=lambda one: one.name)
@@ -90,7 +90,7 @@ def test_a_read_only_session_reads(session: Session, ec2: Provider) -> None:
     assert run(session, "refresh off").setting == SettingChange(refresh=False)
 
 
-# --- on a real server ------------------------------------------------------------------------------------------------
+# --- on a real server -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

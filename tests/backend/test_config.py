@@ -1,4 +1,4 @@
-"""What cloudmesh.yaml may say, and how every mistake in it is told."""
+"""The content of cloudmesh.yaml, and the error for every mistake in it."""
 
 import math
 from dataclasses import replace
@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cloudmesh.yaml"
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- what it says -----------------------------------------------------------------------------------------------------
 
 
 def test_the_example_loads_and_says_the_defaults() -> None:
@@ -204,7 +204,7 @@ def test_region_of_a_zone(path: Path, location: str, region: str) -> None:
     assert (cloud.location, cloud.region) == (location, region)
 
 
-# --- the environment -------------------------------------------------------------------------------------------------
+# --- the environment --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "EC2_SECRET_KEY"])
@@ -306,7 +306,7 @@ def test_a_cloud_without_a_region_cannot_be_worked_on(path: Path) -> None:
     assert caught.value.cure == "Write default.location of cloud bare in cloudmesh.yaml, or set AWS_REGION."
 
 
-# --- mistakes --------------------------------------------------------------------------------------------------------
+# --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_a_merge_may_be_overridden_and_a_key_may_not(path: Path) -> None:
     assert "line 6, column 5: this key is here already" in refused(path, f"{text}    a: \n").message
 
 
-# --- secrets ---------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_repr_holds_a_secret(path: Path) -> None:
@@ -534,7 +534,7 @@ def test_no_repr_holds_a_secret(path: Path) -> None:
         assert "***" in repr(thing)
 
 
-# --- choosing a cloud ------------------------------------------------------------------------------------------------
+# --- choosing a cloud -------------------------------------------------------------------------------------------------
 
 
 def test_cloud_named(path: Path) -> None:

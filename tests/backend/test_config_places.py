@@ -1,4 +1,4 @@
-"""Where cloudmesh.yaml is found, who may read and change it, and what it sends in clear."""
+"""Where cloudmesh.yaml is found, who may read and change it, and what it sends unencrypted."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What another version, another client or an enemy has left in the cache costs nothing but itself."""
+"""Damaged documents in the cache, by another version, client or attacker, do no harm to others."""
 
 import logging
 import os
@@ -375,7 +375,7 @@ def test_without_change_streams_nothing_odd_ends_the_feed(plain: Cache) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_who_listens_is_told_when_nothing_is_followed_any_more(embedded: Cache) -> None:
+def test_listeners_are_notified_when_the_feed_stops(embedded: Cache) -> None:
     heard, lost = Heard(), Heard()
 
     def fails(change: Change) -> None:

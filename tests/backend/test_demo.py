@@ -110,7 +110,7 @@ def east(demo: DemoCloud) -> Cloud:
     return demo.settings().clouds["demo"]
 
 
-# --- the content -----------------------------------------------------------------------------------------------------
+# --- the content ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-west"])
@@ -186,7 +186,7 @@ def test_the_settings(demo: DemoCloud) -> None:
     assert settings.poll.in_flight == 1.0
 
 
-# --- states ----------------------------------------------------------------------------------------------------------
+# --- states -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_booted_vm_is_pending_then_running(east: Cloud, clock: Clock) -> None:
@@ -251,7 +251,7 @@ def test_what_does_not_fit_the_state_is_refused(east: Cloud, action: str, name: 
     assert states(east) == before
 
 
-# --- wrong input -----------------------------------------------------------------------------------------------------
+# --- wrong input ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_vm_needs_no_keypair(east: Cloud) -> None:
     assert boot(east, KeyName="") in states(east)
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 def test_it_listens_on_loopback_alone(demo: DemoCloud) -> None:

@@ -1,4 +1,4 @@
-"""Dry runs: the cloud says whether a VM may be booted, and none is."""
+"""Dry runs: the cloud says whether a VM may be booted, and boots none."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the EC2 provider does, over HTTP against moto."""
+"""The EC2 provider over HTTP against moto."""
 
 import re
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def boot(ec2: Provider) -> Callable[..., Item]:
     return run
 
 
-# --- what it does, on moto -------------------------------------------------------------------------------------------
+# --- what it does, on moto --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)

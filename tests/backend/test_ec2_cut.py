@@ -1,4 +1,4 @@
-"""Cutting an EC2 answer into its items: never other than what the parser makes of the same bytes."""
+"""Cutting an EC2 reply into items always agrees with the parser."""
 
 import os
 import random
@@ -75,7 +75,7 @@ def answer(*items: str, tail: bytes = TAIL) -> bytes:
     return HEAD + "".join(f"<item>{item}</item>" for item in items).encode() + tail
 
 
-# --- against the parser ----------------------------------------------------------------------------------------------
+# --- against the parser -----------------------------------------------------------------------------------------------
 
 WORDS = (
     "ami-0a1b",

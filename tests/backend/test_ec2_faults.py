@@ -1,4 +1,4 @@
-"""What the EC2 provider survives: answers that are wrong, refused, throttled or lost."""
+"""Faults that the EC2 provider survives: replies that are wrong, refused, throttled or lost."""
 
 import re
 import socket
@@ -21,7 +21,7 @@ from backend.providers.ec2.provider import EC2Provider
 from backend.secret import Secret
 from tests.backend.ec2_faults import Faults, Reply, Time, at, every, images, impatient, listing, refusal
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
 BROKEN = {
@@ -124,7 +124,7 @@ def test_an_unknown_host_names_the_region() -> None:
         every(impatient(cloud).of("image").list())
 
 
-# --- trying again ----------------------------------------------------------------------------------------------------
+# --- trying again -----------------------------------------------------------------------------------------------------
 
 
 THROTTLED = refusal(503, "RequestLimitExceeded", "Request limit exceeded.")

@@ -1,4 +1,4 @@
-"""The host of every region, held to botocore's endpoint data."""
+"""The host of every region agrees with botocore's endpoint data."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is seen of an image before anybody looks at it, and what when somebody does."""
+"""The facts of an image that are read at once, and those that are read when needed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How the EC2 provider reads listings: page by page, in filters that EC2 takes, whatever is odd in them."""
+"""How the EC2 provider reads listings: by page, with filters of EC2, with odd items in them."""
 
 import gzip
 import re

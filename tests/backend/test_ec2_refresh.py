@@ -1,4 +1,4 @@
-"""Refreshing from an EC2 that fails, repeats itself or changes: what is in the cache afterwards."""
+"""Refreshing from an EC2 that fails, repeats itself or changes: the rows in the cache afterwards."""
 
 from collections.abc import Callable
 from pathlib import Path

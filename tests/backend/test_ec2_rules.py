@@ -1,4 +1,4 @@
-"""What EC2's errors mean: one code may have several meanings, and its own words are always beside ours."""
+"""The meaning of EC2's errors: one code may have several meanings, and EC2's own words are shown too."""
 
 import base64
 import html
@@ -179,7 +179,7 @@ def test_the_kind_of_a_policy(words: str, expected: tuple[str, str]) -> None:
     assert found[1].startswith(expected[1])
 
 
-# --- encoded messages ------------------------------------------------------------------------------------------------
+# --- encoded messages -------------------------------------------------------------------------------------------------
 
 
 ENCODED = "4Zx_AKIA-" + "aB3-_" * 150

@@ -1,4 +1,4 @@
-"""What the EC2 provider sends: signed as AWS wants it, to the right host, with everything in one call."""
+"""The requests of the EC2 provider: correctly signed, to the right host, with everything in one call."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What the EC2 provider does while it waits: it can be cancelled, ends what only trickles, and says that it waits."""
+"""Waits of the EC2 provider: they can be cancelled, are reported, and end when a reply only trickles."""
 
 import logging
 import threading
@@ -137,7 +137,7 @@ def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
         assert len(faults.asked) == 2
 
 
-# --- what is said meanwhile ------------------------------------------------------------------------------------------
+# --- what is said meanwhile -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_is_not_tried_again_does_not_wait() -> None:
     assert told == []
 
 
-# --- what the log says -----------------------------------------------------------------------------------------------
+# --- what the log says ------------------------------------------------------------------------------------------------
 
 
 def test_every_request_is_logged_with_what_a_maintainer_needs(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What an exported file holds, and what becomes of one that cannot be written."""
+"""The content of an exported file, and files that cannot be written."""
 
 import csv
 import errno
@@ -103,7 +103,7 @@ def as_csv(column: Column, value: Any, text: Callable[[str], str] = str) -> str:
     return text(value) if isinstance(value, str) else repr(value)
 
 
-# --- what is in it ---------------------------------------------------------------------------------------------------
+# --- what is in it ----------------------------------------------------------------------------------------------------
 
 
 @every_kind
@@ -210,7 +210,7 @@ def test_many_rows_are_never_held_at_once(tmp_path: Path, suffix: str) -> None:
     assert peak < 500_000
 
 
-# --- where it is -----------------------------------------------------------------------------------------------------
+# --- where it is ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["x.CSV", "x.Json", "a.json.csv", " é=.csv"])
@@ -283,7 +283,7 @@ def test_what_cannot_be_made_is_told(tmp_path: Path, name: str, reason: str) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-# --- when it fails ---------------------------------------------------------------------------------------------------
+# --- when it fails ----------------------------------------------------------------------------------------------------
 
 
 class Breaking(list[Row]):

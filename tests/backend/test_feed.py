@@ -1,4 +1,4 @@
-"""Following the cache: changes of any process, by row or as a reread, and a server that goes and comes."""
+"""The feed: changes by any process, by row or as a reread, and a server that is lost and comes back."""
 
 import os
 import signal
@@ -112,7 +112,7 @@ def changes_of(heard: list[Any], kind: Kind) -> list[Change]:
     return [change for change in heard if isinstance(change, Change) and change.kind == kind.name]
 
 
-# --- with change streams ---------------------------------------------------------------------------------------------
+# --- with change streams ----------------------------------------------------------------------------------------------
 
 
 def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> None:
@@ -131,7 +131,7 @@ def test_another_process_is_followed_by_row(embedded: Cache, writer: Writer) -> 
             assert not any(change.reread for change in found)
             assert {change.scope for change in found if change.upserts[:1] and "z" in change.upserts[0]} == {ELSEWHERE}
             assert found[-1].scope == HERE
-        # A flight is told of as a row with it.
+        # A flight is announced as a row.
         writer.do("fly(cache, 'b', 'stop', state='stopping')")
         heard.until(lambda _: heard.upserts(VM)[-1][VM.index["flight"]])
         row = heard.upserts(VM)[-1]
@@ -176,7 +176,7 @@ def test_another_process_refreshing_images_is_reread(embedded: Cache, writer: Wr
         assert found[-1].record == embedded.refreshes.of(IMAGE, HERE)
         assert found[-1].record is not None
         assert (found[-1].record.count, found[-1].record.batch) == (700, 0)
-        # The next one finds nothing new: it is told of, but nothing is read again.
+        # The next one finds nothing new: it is announced, but nothing is read again.
         told = len(found)
         first = found[-1].record.finished
         writer.do(line)
@@ -300,7 +300,7 @@ def test_kill_9_of_mongod_while_following(tmp_path: Path) -> None:
         eventually(lambda: mongod_of(tmp_path) is None)
 
 
-# --- in memory -------------------------------------------------------------------------------------------------------
+# --- in memory --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cache", ["memory"], indirect=True)
@@ -326,7 +326,7 @@ def test_memory_announces_its_own_writes_at_once(cache: Cache) -> None:
     assert len(heard.all) == told  # closed
 
 
-# --- without change streams ------------------------------------------------------------------------------------------
+# --- without change streams -------------------------------------------------------------------------------------------
 
 
 def test_without_change_streams_own_writes_are_told_at_once(plain: Cache) -> None:
@@ -382,7 +382,7 @@ def test_without_change_streams_a_server_that_goes_and_comes(tmp_path: Path) -> 
         server.kill()
 
 
-# --- the journal -----------------------------------------------------------------------------------------------------
+# --- the journal ------------------------------------------------------------------------------------------------------
 
 
 def test_many_entries_are_few_changes(embedded: Cache) -> None:
@@ -399,7 +399,7 @@ def test_a_journal_that_is_dropped_is_read_again(embedded: Cache) -> None:
         heard.until(lambda all_: Change(JOURNAL.name, EVERYWHERE, reread=True) in all_)
 
 
-# --- closing ---------------------------------------------------------------------------------------------------------
+# --- closing ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_closed_feed_says_nothing(cache: Cache) -> None:

@@ -1,4 +1,4 @@
-"""How the words of every command are read, written back and completed."""
+"""Parsing, writing and completing the words of every command."""
 
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -46,7 +46,7 @@ def refused(line: str) -> UsageError:
     return caught.value
 
 
-# --- every command of the design -------------------------------------------------------------------------------------
+# --- every command of the design --------------------------------------------------------------------------------------
 
 GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     *((f"{kind} {verb}", f"{kind} {verb}", {}) for kind in KINDS for verb in ("refresh", "list")),
@@ -226,7 +226,7 @@ def test_words_that_make_no_command(line: str, message: str, cure: str) -> None:
     assert error.exit_status == 2
 
 
-# --- back to a line --------------------------------------------------------------------------------------------------
+# --- back to a line ---------------------------------------------------------------------------------------------------
 
 HOSTILE = [
     "a b", "'", '"', "\\", "''", "a'b\"c", "--", "--name", "--name=x", "-n", "=", "a=b", "cloud=x", "$(x)", "*", ";",
@@ -245,7 +245,7 @@ def test_a_line_reads_back_as_what_it_was_written_from(one: Command) -> None:
         parsed = Parsed(one, given)
         assert parse(split(parsed.line)) == parsed
         for param in one.params:
-            # A place is known by those before it.
+            # A positional parameter is found by those before it.
             needed = places[: places.index(param)] if param in places else []
             alone = Parsed(one, {some.name: given[some.name] for some in (*needed, param)})
             assert parse(split(alone.line)) == alone
@@ -268,7 +268,7 @@ def test_an_empty_value_is_said_and_means_none(session: Session) -> None:
     assert [param.name for param in parse(split("vm boot ''")).missing(session)] == ["image"]
 
 
-# --- arguments -------------------------------------------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------------------------------------
 
 
 def test_bind_takes_the_configuration_where_the_user_says_nothing(session: Session) -> None:
@@ -343,7 +343,7 @@ def test_usage_lines() -> None:
     assert command("set default").usage == "set default cloud=NAME"
 
 
-# --- completion ------------------------------------------------------------------------------------------------------
+# --- completion -------------------------------------------------------------------------------------------------------
 
 
 OPTIONS = ("--name", "--flavor", "--location", "--keypair", "--dry-run")
@@ -441,7 +441,7 @@ def test_what_is_completed_is_parsed() -> None:
                 assert parse(split(line)).line == line
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", COMMANDS, ids=lambda one: one.name)

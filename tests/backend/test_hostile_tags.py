@@ -1,4 +1,4 @@
-"""Tags with keys that MongoDB takes for paths and operators, or that no screen should be given, live in the cache."""
+"""Tags with keys that look like paths or operators of MongoDB, or control a terminal, live in the cache."""
 
 import shlex
 from pathlib import Path

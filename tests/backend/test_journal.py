@@ -1,4 +1,4 @@
-"""The journal: an entry before the act, on disk, never lost, and an owner whose death others can see."""
+"""The journal: the entry is on disk before the act and is never lost; others can see that its owner is dead."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""An object that was made a moment ago and that EC2 does not list yet: waited for, said so, and kept for everybody."""
+"""A new object that EC2 does not list so far: the program waits for it, says so, and keeps it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def lagging(proxy: Proxy, kind: str) -> None:
 
 @contextmanager
 def made(cloud: Cloud, cache: Cache, home: Path, kind: str) -> Iterator[tuple[Session, Proxy, str]]:
-    """Yield a session that has just made something which EC2 does not list yet, the proxy and its id."""
+    """Yield a session that has just made an object that EC2 does not list so far, the proxy and its id."""
     with behind_proxy(cloud, cache, home) as (session, proxy):
         lagging(proxy, kind)
         native = str(dict(run(session, MAKES[kind]).fields)["id"])
@@ -157,7 +157,7 @@ def test_what_a_listing_has_had_is_gone_when_it_is_gone(memory: Cache, cloud: Cl
 
 
 def test_a_lost_answer_about_it_stays_unknown(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """That it is not listed yet says nothing of what was done to it."""
+    """A missing listing says nothing about what was done to it."""
     with made(cloud, memory, tmp_path, "vm") as (session, proxy, native):
         proxy.answers.clear()
 

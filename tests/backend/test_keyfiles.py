@@ -1,4 +1,4 @@
-"""Where private keys are kept, and what is remembered between runs."""
+"""The files of private keys, and the settings that are kept between runs."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from backend.state import recall, remember
 SCOPE = Scope("aws", "us-west-1")
 TREE = Path(__file__).parents[2]
 
-# --- private keys ----------------------------------------------------------------------------------------------------
+# --- private keys -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_of_two_at_once_one_has_the_file(tmp_path: Path) -> None:
     assert path.read_text() == sorted(ended)[0]
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
+# --- what is remembered -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A command whose process is killed between the journal and the answer: done once, and left to one that lives."""
+"""A command whose process is killed between the journal and the reply: done once; a living owner keeps it."""
 
 import signal
 import subprocess

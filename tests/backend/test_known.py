@@ -1,4 +1,4 @@
-"""What a refresh remembers of the rows that there were."""
+"""What a refresh remembers of the known rows."""
 
 import random
 import sys

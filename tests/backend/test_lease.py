@@ -1,4 +1,4 @@
-"""One refresh of a kind at a time: who waits for whom, who takes over, and what an overtaken one leaves alone."""
+"""One refresh of a kind at a time: who waits, who takes over, and what a process without the lease leaves alone."""
 
 import os
 import subprocess

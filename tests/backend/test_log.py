@@ -1,4 +1,4 @@
-"""The log file: what a line is, whose it is, how it is put away, and that it never hurts the program."""
+"""The log file: its lines, its owner, its rotation; it never harms the program."""
 
 import logging
 import os
@@ -44,7 +44,7 @@ def opened() -> Iterator[Open]:
         handler.close()
 
 
-# --- lines -----------------------------------------------------------------------------------------------------------
+# --- lines ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_line_says_when_how_grave_which_thread_and_module_and_what(opened: Open, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ warnings.warn("careful", stacklevel=1)
         assert "careful" in path.read_text()
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -206,7 +206,7 @@ def test_a_line_longer_than_a_file_is_written_all_the_same(opened: Open, tmp_pat
     assert (tmp_path / "log.1").read_text().count("a") >= 1000
 
 
-def test_a_file_that_was_moved_or_removed_is_made_anew(opened: Open, tmp_path: Path) -> None:
+def test_a_moved_or_removed_log_file_is_made_again(opened: Open, tmp_path: Path) -> None:
     path = tmp_path / "log"
     opened(path)
     log.logger.info("one")
@@ -265,11 +265,11 @@ def test_processes_share_a_file_and_put_it_away_once(tmp_path: Path) -> None:
     for name in names:
         mine = [int(number) for who, number in found if who == name]
         assert mine == sorted(mine)  # nobody's lines are out of their order
-    # Put away by one at a time: a file put away half empty would be another's, put away once more.
+    # One process rotates at a time: a half empty rotated file would be one that another has rotated again.
     assert min(file.stat().st_size for file in files[:-1]) > 19_000
 
 
-# --- what must not hurt the program ----------------------------------------------------------------------------------
+# --- what must not hurt the program -----------------------------------------------------------------------------------
 
 
 def test_a_full_disk_neither_raises_nor_prints(opened: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

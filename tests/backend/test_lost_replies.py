@@ -48,7 +48,7 @@ def test_of_every_change_it_can_be_found_out_what_came_of_it(one: Command) -> No
     assert [example.name for example in EXAMPLES].count(one.name) == 1  # those below are all there are
 
 
-# --- lost after the cloud has acted ----------------------------------------------------------------------------------
+# --- lost after the cloud has acted -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
@@ -103,7 +103,7 @@ def test_what_was_done_without_a_reply_can_be_taken_back(
         assert account(cloud) == before
 
 
-# --- lost before the cloud has acted ---------------------------------------------------------------------------------
+# --- lost before the cloud has acted ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one", [one for one in EXAMPLES if one.name in REPEATED], ids=lambda one: one.name)
@@ -152,7 +152,7 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
 
 
 def test_a_boot_that_never_arrives(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """It is sent at each look, and told of as not known: a request may be on its way for long."""
+    """Each probe sends it, and the outcome is reported as unknown: a request may be on its way for long."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances", times=4, after=False)
         with pytest.raises(OutcomeUnknownError, match=r"Booting a t2\.micro VM"):
@@ -172,11 +172,11 @@ def test_a_boot_whose_repetition_is_lost_too(memory: Cache, cloud: Cloud, tmp_pa
         assert proxy.count("RunInstances") == 1
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- probing ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_listing_that_lags_behind_makes_no_second_vm(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """EC2 may not list yet what it has just made; the token tells it that it has."""
+    """EC2 may not list a new object so far; by the token it recognizes the request."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.cut("RunInstances")
         proxy.answers["DescribeInstances"] = listing("DescribeInstances", "reservationSet", [])
@@ -198,7 +198,7 @@ def test_an_endpoint_without_tokens_is_asked_before_it_is_told_again(
 
 @pytest.mark.parametrize("why", ["denied", "unreachable", "keys"])
 def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud, tmp_path: Path, why: str) -> None:
-    """That these keys may not look now says nothing of what was done: it would be booted again, and there were two."""
+    """A refused probe says nothing about the boot: sent again, it would make a second VM."""
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         refusals = {
             "denied": refusal(403, "UnauthorizedOperation"),
@@ -265,7 +265,7 @@ def cache_error(cache: Cache) -> str:
     return str(entry["error"])
 
 
-def test_a_look_that_fails_is_followed_by_others(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+def test_a_failed_probe_is_repeated(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")

@@ -1,4 +1,4 @@
-"""The private server with real processes: who starts it, who stops it, and what a kill -9 of each leaves behind."""
+"""The embedded server with real processes: who starts and stops it, and what a kill -9 of each leaves behind."""
 
 import contextlib
 import fcntl
@@ -113,7 +113,7 @@ def test_the_first_starts_the_last_stops_and_the_data_stay(home: Path) -> None:
 
 def test_a_start_right_after_a_stop(home: Path) -> None:
     server = EmbeddedServer(home)
-    for number in range(4):  # falls before, into and after the keeper's own look
+    for number in range(4):  # before, during and after the keeper's own check
         write(server.start(), str(number))
         server.stop()
         time.sleep(number * 0.1)  # the moment is the point
@@ -129,7 +129,7 @@ def test_two_dashboards_share_one(home: Path) -> None:
         assert second.stdin is not None
         second.stdin.close()
         assert second.wait(10) == 0
-        # Two looks of the keeper later it still runs: the second's leaving was not taken for the last's.
+        # Two checks of the keeper later it still runs: the end of the second did not count as that of the last.
         with pytest.raises(subprocess.TimeoutExpired):
             first.wait(0.6)
         assert mongod_of(home) == pid

@@ -1,4 +1,4 @@
-"""Prefetching: everything in order, never more than one too many, and no thread left behind."""
+"""Prefetching: in order, at most one too many, and no thread left behind."""
 
 import threading
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a destroying command shows before it does anything: all that it would take along, as the cloud says it now."""
+"""Previews of destroying commands: all that goes with an object, by the present state of the cloud."""
 
 import re
 from dataclasses import fields, replace
@@ -66,7 +66,7 @@ def test_every_destroying_command_shows_what_it_destroys() -> None:
     assert {one.name for one in COMMANDS if one.preview} == {*destroying, "vm stop"}
 
 
-# --- VMs -------------------------------------------------------------------------------------------------------------
+# --- VMs --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_word_that_names_nothing_is_left_out(both: tuple[Session, Proxy], clou
         assert preview.acted_on == ()
 
 
-# --- production ------------------------------------------------------------------------------------------------------
+# --- production -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_of_several_each_that_is_production_wants_its_name_or_its_id(both: tuple
         assert preview.confirmed_by(text) == confirms, text
 
 
-# --- what may not be looked at ---------------------------------------------------------------------------------------
+# --- what may not be listed -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_all_that_a_target_has_is_looked_at_above() -> None:
     assert {one.name for one in fields(Preview)} == {"targets", "totals", "notes", "given", "destroys"}
 
 
-# --- volumes and keypairs --------------------------------------------------------------------------------------------
+# --- volumes and keypairs ---------------------------------------------------------------------------------------------
 
 
 def test_volumes(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:

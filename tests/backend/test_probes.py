@@ -1,4 +1,4 @@
-"""Looking for the outcome of what was sent: cut short it stays unknown, and nothing is sent again unasked."""
+"""Probing for the outcome of a lost call: cancelled, it stays unknown, and nothing is sent again unasked."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ from tui.interrupt import Interrupt
 
 every_example = pytest.mark.parametrize("one", EXAMPLES, ids=lambda one: one.name)
 
-# --- cancelled -------------------------------------------------------------------------------------------------------
+# --- cancelled --------------------------------------------------------------------------------------------------------
 
 
 def cancelled_once(happened: Callable[[], object]) -> Callable[[], None]:
@@ -62,7 +62,7 @@ def settled(cache: Cache, one: Example) -> None:
 def test_a_look_that_is_cancelled_leaves_it_unknown(
     memory: Cache, cloud: Cloud, tmp_path: Path, one: Example, looked: int
 ) -> None:
-    """Before the first look, or after one that saw nothing yet: EC2's listings lag behind."""
+    """Before the first probe, or after one that found nothing: EC2's listings lag behind."""
     stage = staged(cloud)
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
@@ -133,7 +133,7 @@ def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(
         assert {outcome for _, outcome in outcomes(memory)} <= {"done", "cancelled"}
 
 
-# --- a read sends nothing --------------------------------------------------------------------------------------------
+# --- a read sends nothing ---------------------------------------------------------------------------------------------
 
 
 def headlessly(session: Session, line: str) -> int:

@@ -1,4 +1,4 @@
-"""The production guard: what is tagged as production now is destroyed only when its name or id confirms it."""
+"""The production guard: an object that is tagged as production is destroyed only with its name or id."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_production_is_destroyed_only_when_it_was_named(memory: Cache, cloud: Cl
     name, native, is_there = MADE[kind](cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, f"{kind} refresh")
-        tag(cloud, native)  # the cache does not have it yet: what the cloud says now counts
+        tag(cloud, native)  # the cache does not have it: the present state of the cloud counts
         for parsed in (parse([kind, "delete", name]), confirmed(f"{kind} delete {name}", "other", "")):
             with pytest.raises(UsageError, match=r"core.* is tagged as production \(env=prod\)") as refused:
                 execute(parsed, session)

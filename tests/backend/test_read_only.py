@@ -1,4 +1,4 @@
-"""A session or a cloud that is read-only: no face, no command and no provider sends anything that changes it."""
+"""A read-only session or cloud: no front end, command or provider sends a change."""
 
 import inspect
 from dataclasses import replace
@@ -44,7 +44,7 @@ def locked(session: Session, by: str) -> Session:
     return replace(session, cloud=replace(session.cloud, read_only=True))
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["--read-only", "read_only"])
@@ -125,7 +125,7 @@ def test_resuming_past_the_check(memory: Cache, cloud: Cloud, tmp_path: Path) ->
         assert (memory.journal.entry(entry.token) or {})["outcome"] == "waiting"
 
 
-# --- the provider ----------------------------------------------------------------------------------------------------
+# --- the provider -----------------------------------------------------------------------------------------------------
 
 
 def arguments(method: Any, native: str) -> list[Any]:
@@ -156,7 +156,7 @@ def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
         assert account(cloud) == before
 
 
-def test_the_provider_of_a_read_only_cloud_looks(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
+def test_the_provider_of_a_read_only_cloud_only_reads(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     stage = staged(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         ec2 = locked(session, "--read-only").connect()

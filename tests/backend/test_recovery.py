@@ -1,4 +1,4 @@
-"""Commands whose process has ended: their outcomes are found, and nothing is done twice or to another object."""
+"""Commands whose process has ended: their outcomes are found; nothing is done twice or to another object."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from tests.backend.cloud_support import (
 )
 from tests.backend.ec2_faults import Reply, refusal
 
-# --- what is found ---------------------------------------------------------------------------------------------------
+# --- what is found ----------------------------------------------------------------------------------------------------
 
 
 def test_a_boot_is_found_or_repeated_as_long_as_ec2_knows_its_token(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_cache_that_is_lost_says_nothing_of_what_was_done(
         assert len(recover(session).messages) == 1
 
 
-# --- a session that is read-only -------------------------------------------------------------------------------------
+# --- a session that is read-only --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("of", ["session", "cloud"])

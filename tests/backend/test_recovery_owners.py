@@ -1,4 +1,4 @@
-"""Whose an unsettled command is: one session alone takes it, and only when its process has ended."""
+"""The owner of an unsettled command: one session takes it, and only after its process has ended."""
 
 import fcntl
 import threading

@@ -1,4 +1,4 @@
-"""What is taken out of text before it leaves the program, and what is left in it."""
+"""What is redacted from text before it leaves the program, and what stays."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Refreshing from a cloud of the test's making: never less than was known."""
+"""Refreshing from a fake cloud: no known row is lost."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ def counts(difference: Difference | RefreshRecord) -> tuple[int, int, int, int]:
     return difference.count, difference.added, difference.changed, difference.removed
 
 
-# --- one kind --------------------------------------------------------------------------------------------------------
+# --- one kind ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
@@ -193,7 +193,7 @@ def test_an_object_for_json() -> None:
     assert made["seconds"] == 1.235
 
 
-# --- several ---------------------------------------------------------------------------------------------------------
+# --- several ----------------------------------------------------------------------------------------------------------
 
 
 def test_several_kinds_at_once(cache: Cache) -> None:
@@ -304,7 +304,7 @@ def test_a_listing_does_not_ask_what_is_protected(cache: Cache) -> None:
     assert {VM.value(row, "protected") for row in cache.rows.snapshot(VM, HERE)} == {None}
 
 
-# --- settling --------------------------------------------------------------------------------------------------------
+# --- settling ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

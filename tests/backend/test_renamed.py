@@ -1,4 +1,4 @@
-"""A name that was another's when the cache was filled: nothing is done to what has it no longer."""
+"""A name that now belongs to another object than in the cache: nothing is done to the wrong object."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -51,7 +51,7 @@ def test_a_vm_that_is_called_otherwise_by_now_is_not_meant(
             run(unrefreshed, line)
         assert sent(proxy) == []
         assert account(cloud) == before
-        # Now that it has been looked at, the cache says so too.
+        # The check has also written it to the cache.
         assert KINDS["vm"].value(memory.rows.named(KINDS["vm"], session.scope, first)[0], "name") == "prod-db"
         with pytest.raises(NotFoundError):
             run(unrefreshed, line)

@@ -1,4 +1,4 @@
-"""Commands that were planned and not begun: shown, resumed or dropped, and never done unasked."""
+"""Commands that were planned and not begun: shown, resumed or dropped, never run unasked."""
 
 from dataclasses import replace
 from pathlib import Path

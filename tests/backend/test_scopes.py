@@ -88,7 +88,7 @@ def test_a_watcher_follows_its_own_scope_alone(twins: Cache) -> None:
     assert (VM.value(row, "state"), VM.value(row, "flight").action) == ("stopping", "stop")
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 WEST = Scope("east", "us-west-2")

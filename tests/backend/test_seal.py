@@ -1,4 +1,4 @@
-"""What a journal that others may write to can have this user's keys do: nothing that was not asked for here."""
+"""The seal of journal entries: a forged entry does nothing with this user's keys."""
 
 import stat
 import subprocess
@@ -58,7 +58,7 @@ def test_a_key_that_is_none_vouches_for_nothing(tmp_path: Path) -> None:
         seal(tmp_path, PARTS)
 
 
-# --- what a stranger has written -------------------------------------------------------------------------------------
+# --- what a stranger has written --------------------------------------------------------------------------------------
 
 
 def forged(entry: Entry, cache: Cache, **fields: object) -> None:

@@ -1,4 +1,4 @@
-"""A volume that is attached to several VMs: every attachment counts in previews, export and what a name means."""
+"""A volume that is attached to several VMs: each attachment counts in previews, exports and names."""
 
 import json
 from pathlib import Path

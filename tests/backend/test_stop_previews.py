@@ -1,4 +1,4 @@
-"""What stopping a VM loses: said before by its preview, and after by its outcome and by that of the start after it."""
+"""What stopping a VM loses: in its preview, in its result, and in the result of the next start."""
 
 import re
 
@@ -163,7 +163,7 @@ def test_several_want_no_number_for_nothing_is_destroyed(both: tuple[Session, Pr
     assert preview.typed == ""
 
 
-# --- afterwards ------------------------------------------------------------------------------------------------------
+# --- afterwards -------------------------------------------------------------------------------------------------------
 
 
 def test_the_outcome_of_a_stop_and_of_its_undo_says_that_the_address_is_gone(
@@ -195,7 +195,7 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
     assert recovery.preview(Context(session, {}), []).typed == ""
 
 
-# --- a stopped VM bills no compute -----------------------------------------------------------------------------------
+# --- a stopped VM bills no compute ------------------------------------------------------------------------------------
 
 
 def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Session, Proxy], cloud: Cloud) -> None:
@@ -213,7 +213,7 @@ def test_the_preview_of_deleting_does_not_price_what_is_stopped(both: tuple[Sess
     assert alone.totals[0] == "1 VM: stopped: no compute is billed, its volumes are."
 
 
-# --- attached to several ---------------------------------------------------------------------------------------------
+# --- attached to several ----------------------------------------------------------------------------------------------
 
 
 def attached(volume: str, *vms: tuple[str, str]) -> str:

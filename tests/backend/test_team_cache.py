@@ -36,7 +36,7 @@ def session_on(cache: Cache, home: Path) -> Session:
     return Session(Settings({"aws": cloud}, "aws"), cloud, cache, home, connector=untouched)
 
 
-# --- who may write ---------------------------------------------------------------------------------------------------
+# --- who may write ----------------------------------------------------------------------------------------------------
 
 
 def test_an_ordinary_user_starts_on_an_empty_database(team: TeamServer) -> None:
@@ -96,7 +96,7 @@ def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.Log
         assert f"may not {what}" in caplog.text
 
 
-# --- who may only read -----------------------------------------------------------------------------------------------
+# --- who may only read ------------------------------------------------------------------------------------------------
 
 
 def test_a_user_who_may_only_read_looks_at_everything(team: TeamServer) -> None:
@@ -153,7 +153,7 @@ def test_a_readers_lists_are_the_caches(team: TeamServer, tmp_path: Path, refres
         assert recover(session) == Recovered()
 
 
-# --- who may do neither ----------------------------------------------------------------------------------------------
+# --- who may do neither -----------------------------------------------------------------------------------------------
 
 
 def test_a_user_without_a_role_is_told_which_one_is_missing(team: TeamServer) -> None:
@@ -194,7 +194,7 @@ def test_a_right_that_is_taken_away_is_named(team: TeamServer) -> None:
     assert "readWrite" in caught.value.cure
 
 
-# --- TLS -------------------------------------------------------------------------------------------------------------
+# --- TLS --------------------------------------------------------------------------------------------------------------
 
 
 def test_an_authority_that_is_not_known_is_named_as_the_reason(team: TeamServer) -> None:

@@ -1,4 +1,4 @@
-"""What a stranger's text and a column's value look like on a terminal, in JSON and in a sort."""
+"""Untrusted text and column values on a terminal, in JSON and in a sort."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -21,7 +21,7 @@ from tests.hostile import cells, spaced, texts
 
 NOW = datetime(2026, 11, 23, 12, 30, 59, tzinfo=UTC)
 
-# --- safe ------------------------------------------------------------------------------------------------------------
+# --- safe -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [*range(0x20), 0x7F])
@@ -150,7 +150,7 @@ def test_ascii_is_shown_character_for_character(text: str) -> None:
     assert len(safe(plain)) == len(plain)
 
 
-# --- cell ------------------------------------------------------------------------------------------------------------
+# --- cell -------------------------------------------------------------------------------------------------------------
 
 
 def column(kind: Type) -> Column:
@@ -248,7 +248,7 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-# --- plain, as_object, sort_key --------------------------------------------------------------------------------------
+# --- plain, as_object, sort_key ---------------------------------------------------------------------------------------
 
 
 def test_plain_is_what_json_has() -> None:
@@ -307,7 +307,7 @@ def test_sort_key_orders_each_type(kind: Type, values: list[Any]) -> None:
     assert sorted(shuffled, key=lambda value: sort_key(value, column(kind))) == values
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What becomes of commands that cannot be settled at once: the last look decides, and nothing is settled unseen."""
+"""Commands that cannot be settled at once: the last probe decides."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_volume_that_another_command_made_is_not_the_one_whose_answer_was_lost
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         abandoned(session, VOLUME, outcome="unknown", request=request)
         run(session, VOLUME)
-        assert recover(session, resend=True) == Recovered(left=1)  # its user was told, and has repeated it
+        assert recover(session, resend=True) == Recovered(left=1)  # its user was informed, and has repeated it
         assert sorted(outcomes(memory)) == [(VOLUME, "done"), (VOLUME, "waiting")]
 
 
@@ -154,7 +154,7 @@ def test_a_cache_that_is_lost_while_looking(cloud: Cloud, tmp_path: Path) -> Non
 
 
 def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
-    """The first look does not see it yet, the others may not look: nothing tells that it has not been done."""
+    """The first probe finds nothing, the others are refused: nothing shows that it was not done."""
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")

@@ -1,4 +1,4 @@
-"""VMs in flight, followed on a cloud of the test's making until they settle, vanish or are given up."""
+"""VMs in flight on a fake cloud, followed until they settle, vanish or are given up."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ class Account:
 
     @property
     def asked(self) -> list[tuple[str, ...]]:
-        """The ids that were asked for, look by look."""
+        """The requested ids, poll by poll."""
         return [tuple(sorted(natives)) for _, natives in self.cloud.asked.all]
 
     def wait_asked(self, times: int) -> None:
@@ -64,7 +64,7 @@ def watcher_of(cache: Cache, account: Account, poll: Poll = POLL) -> tuple[Watch
     return Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said.append), said
 
 
-# --- one look at a time ----------------------------------------------------------------------------------------------
+# --- one poll at a time -----------------------------------------------------------------------------------------------
 
 
 def test_nothing_in_flight_asks_nothing(cache: Cache) -> None:
@@ -103,7 +103,7 @@ def test_looks_grow_apart(cache: Cache) -> None:
     assert pauses == sorted(pauses)
     assert pauses[1] == pytest.approx(2.6)
     assert pauses[-1] == 15
-    # Another one takes off: the looks are as close as at first.
+    # Another flight begins: the polls are as close as at first.
     account.states["b"] = "running"
     account.into(cache)
     fly(cache, "b", "stop", 1, state="stopping")
@@ -155,7 +155,7 @@ def test_a_vm_that_does_not_settle_is_given_up_once(cache: Cache) -> None:
     assert watcher.step() == 30
     assert said == ["vm a did not settle within 600 s of its stop; it is stopping."]
     assert vm_of(cache, "a")["flight"].overdue is True
-    assert watcher.step() == 30  # still looked after, more slowly
+    assert watcher.step() == 30  # still polled, more slowly
     assert len(said) == 1
     account.states["a"] = "stopped"
     assert watcher.step() is None
@@ -248,7 +248,7 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
     assert said == []
 
 
-# --- what a listing of all VMs has told ------------------------------------------------------------------------------
+# --- what a listing of all VMs has told -------------------------------------------------------------------------------
 
 
 def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:
@@ -304,7 +304,7 @@ def test_a_listing_under_way_is_waited_for(cache: Cache) -> None:
     watcher, _ = watcher_of(cache, account)
     assert watcher.step() == pytest.approx(2, abs=0.2)
     assert account.asked == []
-    listed(cache, ended=30, started=ago(4))  # it takes long, or whose it was is dead
+    listed(cache, ended=30, started=ago(4))  # it takes long, or its owner is dead
     assert watcher.step() == 2
     assert account.asked == [("a", "b")]
 
@@ -370,12 +370,12 @@ def test_an_overdue_vm_is_given_up_though_listed(cache: Cache) -> None:
     assert account.asked == []
 
 
-# --- by itself -------------------------------------------------------------------------------------------------------
+# --- by itself --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watcher, Heard]]:
-    """A watcher that runs, and that is told of the rows that this process writes."""
+    """A running watcher that gets the rows that this process writes."""
     said = Heard()
     watcher = Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said)
 
@@ -427,7 +427,7 @@ def test_what_it_writes_itself_does_not_wake_it(cache: Cache) -> None:
     with watching(cache, account, Poll(in_flight=first, settled=600)):
         account.wait_asked(6)
         looks = account.cloud.asked.times[:6]
-    # It told itself of every row that it wrote, and still the looks grew apart.
+    # It got every row that it wrote, and still the intervals grew.
     assert looks[-1] - looks[0] >= sum(first * 1.3**number for number in range(5)) * 0.98
 
 
@@ -446,7 +446,7 @@ def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
 
 
 def rest(account: Account, seconds: float = 0.3) -> None:
-    """Wait until no look has been taken for a while: there is no event of a thread that sleeps."""
+    """Wait until no poll comes for a while: a thread that sleeps has no event."""
     while True:
         looks = len(account.asked)
         until = time.monotonic() + seconds

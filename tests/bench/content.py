@@ -194,7 +194,7 @@ def images(start: int, end: int, changed: Iterable[int] = ()) -> bytes:
     return b"".join(image(index, state).encode() for index, state in enumerate(states, start))
 
 
-# --- VMs -------------------------------------------------------------------------------------------------------------
+# --- VMs --------------------------------------------------------------------------------------------------------------
 
 STATES = (("pending", 0), ("running", 16), ("stopping", 64), ("stopped", 80))
 """The states that a VM walks through, with EC2's codes."""
@@ -307,7 +307,7 @@ def _vm(index: int, step: int | None) -> str:
     )
 
 
-# --- the rest, a handful of each -------------------------------------------------------------------------------------
+# --- the rest, a handful of each --------------------------------------------------------------------------------------
 
 KEYPAIRS = 5
 

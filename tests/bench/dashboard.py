@@ -101,7 +101,7 @@ def _cache(home: Path, database: str) -> Cache:
     return open_cache(MongoDB(database=database), home, KINDS.values())
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 _SCREEN = f"a terminal of {SIZE[0]} × {SIZE[1]} cells"
 

@@ -138,7 +138,7 @@ def _answer(action: str, collection: str, items: Iterable[bytes], token: str = "
     yield _member(f"    </{collection}>\n{following}</{action}Response>\n".encode())
 
 
-# --- HTTP ------------------------------------------------------------------------------------------------------------
+# --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
 class Server(ThreadingHTTPServer):
@@ -216,7 +216,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-# --- the process -----------------------------------------------------------------------------------------------------
+# --- the process ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

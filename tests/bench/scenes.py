@@ -69,7 +69,7 @@ def launch(given: Given) -> Gated:
     return Gated(settings, Path(given["home"]))
 
 
-# --- the scenes ------------------------------------------------------------------------------------------------------
+# --- the scenes -------------------------------------------------------------------------------------------------------
 
 
 async def refreshing(dashboard: Dashboard, given: Given) -> Given:
@@ -133,7 +133,7 @@ async def browsing(dashboard: Dashboard, given: Given) -> Given:
 
 
 async def watching(dashboard: Dashboard, given: Given) -> Given:
-    """Look at the VMs for a while, touching nothing."""
+    """Show the VMs for a while without a key."""
     await dashboard.until(lambda: dashboard.app.session is not None)
     await dashboard.press("3")
     await dashboard.until(lambda: dashboard.table.total == given["rows"])
@@ -155,7 +155,7 @@ SCENES: dict[str, Scene] = {"refreshing": refreshing, "browsing": browsing, "wat
 
 
 def main(name: str, given: Given) -> None:
-    """Open the dashboard, do what the scene says, and print what came of it."""
+    """Open the dashboard, run the scene, and print its figures."""
     scene = SCENES[name]
     started = launch(given)
     if name == "browsing":

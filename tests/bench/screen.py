@@ -66,7 +66,7 @@ class Terminal(HeadlessDriver):
         self.written.set()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all that was written."""
         self.began = 0.0
         self.writes.clear()
         self.written.clear()
@@ -104,7 +104,7 @@ class Ticker:
 
 
 class Dashboard:
-    """The dashboard that runs, for whoever sits at it."""
+    """The running dashboard, for its user."""
 
     def __init__(self, app: CloudmeshApp, terminal: Terminal) -> None:
         self.app = app

@@ -1,1 +1,1 @@
-"""What goes wrong on a bad day, tried on the real program: `make faults` writes docs/reliability.md from it."""
+"""Faults, tried on the real program: `make faults` writes docs/reliability.md from them."""

@@ -1,4 +1,4 @@
-"""Faults of the cache, before the eyes of a dashboard that nobody touches: what it says, and how it comes back."""
+"""Faults of the cache under an idle dashboard: what it shows, and how it recovers."""
 
 import asyncio
 import time

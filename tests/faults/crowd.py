@@ -1,4 +1,4 @@
-"""Eight processes at once on one embedded cache and one account, of which some are killed all the time."""
+"""Eight processes at once on one embedded cache and one account; some are killed all the time."""
 
 import json
 import random

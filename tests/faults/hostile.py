@@ -1,4 +1,4 @@
-"""Text that strangers write, and items that are not as they should be: what of it got through, and what it cost."""
+"""Hostile text and malformed items: what got through, and what it cost."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""kill -9 of what refreshes, at any moment of a refresh, and of the server that it writes to."""
+"""kill -9 of a refresh at any moment, and of the server that it writes to."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ from tests.tui.terminal import Terminal
 TREE = Path(__file__).parents[2]
 IMAGE = KINDS["image"]
 AT_ONCE = 10.0
-"""Seconds within which the next refresh must be done, whoever was killed with the lease: far less than one lasts."""
+"""Seconds within which the next refresh must end, whichever owner of the lease was killed: far less than a lease."""
 
 ACTIONS = (
     "DescribeVolumes",
@@ -75,7 +75,7 @@ class Killing:
         self.rows.append((what, str(times), moments, checked, str(len(broken))))
         self.bad += [f"{what}: {one}" for one in broken]
 
-    # --- what refreshes ----------------------------------------------------------------------------------------------
+    # --- what refreshes -----------------------------------------------------------------------------------------------
 
     def refreshes(
         self, what: str, start: Callable[[], Iterator[subprocess.Popen[str] | subprocess.Popen[bytes]]]
@@ -150,7 +150,7 @@ class Killing:
         self.note("A refresh of many pages", len(kinds) * len(numbers), "after each page", checked, broken)
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 Victim = Callable[[Path], int | None]
 

@@ -1,4 +1,4 @@
-"""What the fault suites share: the ground they are run on, and the sections of docs/reliability.md that they yield."""
+"""Shared by the fault suites: the surroundings of a run, and the sections of docs/reliability.md."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the suites on the cache share: a small account behind a proxy, a dashboard on it, and what must hold after."""
+"""Shared by the cache's fault suites: a small account behind a proxy, a dashboard, and what must hold after."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

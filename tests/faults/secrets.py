@@ -1,4 +1,4 @@
-"""Plants secrets, lets everything go wrong that can, and searches all that the program has written for them."""
+"""Plants secrets, causes every fault, and searches everything that the program has written for them."""
 
 import asyncio
 import html
@@ -114,7 +114,7 @@ def _logged(path: Path, pile: Pile) -> Iterator[None]:
         pile.add("log file at debug level", *(one.read_bytes() for one in path.parent.glob(f"{path.name}*")))
 
 
-# --- what the cloud says ---------------------------------------------------------------------------------------------
+# --- what the cloud says ----------------------------------------------------------------------------------------------
 
 
 def _replies(planted: Planted, *, long: bool) -> Iterator[Reply]:
@@ -173,7 +173,7 @@ def _fail(pile: Pile, call: Callable[[], object]) -> None:
         raise AssertionError("It was to fail.")
 
 
-# --- objects ---------------------------------------------------------------------------------------------------------
+# --- objects ----------------------------------------------------------------------------------------------------------
 
 
 def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
@@ -213,7 +213,7 @@ def _objects(ground: Ground, planted: Planted, pile: Pile) -> None:
     cache.close()
 
 
-# --- the dashboard ---------------------------------------------------------------------------------------------------
+# --- the dashboard ----------------------------------------------------------------------------------------------------
 
 
 async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
@@ -239,7 +239,7 @@ async def _dashboard(ground: Ground, planted: Planted, pile: Pile) -> None:
         cache.close()
 
 
-# --- the program -----------------------------------------------------------------------------------------------------
+# --- the program ------------------------------------------------------------------------------------------------------
 
 KEEPING = """
 import sys

@@ -1,4 +1,4 @@
-"""Bytes that nobody has typed, sent to the dashboard in a real terminal: what became of it, and of the cloud."""
+"""Stray bytes, which no user typed, sent to the dashboard in a real terminal: their effect on it and on the cloud."""
 
 import random
 import signal

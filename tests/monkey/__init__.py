@@ -1,1 +1,1 @@
-"""A monkey at the keyboard: random keys, bursts, mouse, resizes and faults, and a judge of what they did."""
+"""A monkey test: random keys, bursts, mouse, resizes and faults, and a judge of their effects."""

@@ -1,4 +1,4 @@
-"""Lets the monkey play: python -m tests.monkey [--seed 7] [--minutes 10]."""
+"""Runs the monkey test: python -m tests.monkey [--seed 7] [--minutes 10]."""
 
 import argparse
 import random

@@ -1,4 +1,4 @@
-"""A dashboard in the monkey's hands: sends it groups of input, and keeps what was on its screen meanwhile."""
+"""A dashboard under the monkey test: sends it groups of input, and records its screen."""
 
 import fcntl
 import os
@@ -18,11 +18,11 @@ REST = 1.0
 """Seconds without a window and without input, after which what is sent is sent in a calm."""
 
 CHUNK = 4096
-"""Bytes that are written at once at most: what a terminal's input buffer takes without blocking."""
+"""At most N bytes are written at once: a terminal's input buffer takes these without blocking."""
 
 
 class Caged(Terminal):
-    """A program in a terminal, whose size changes. What is to be shown on it is read, whoever is being driven."""
+    """A program in a terminal of changing size. Its output is always read, also while another gets input."""
 
     def __init__(self, home: Path, *words: str, **options: Any) -> None:
         self.log = home / f"log-{time.monotonic_ns()}"
@@ -49,7 +49,7 @@ class Caged(Terminal):
 
     @property
     def waiting(self) -> int:
-        """How many bytes that were typed the program has not read yet."""
+        """The number of typed bytes that the program has not read."""
         return int(struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4))[0])
 
     def look(self, seconds: float = 0.0) -> None:
@@ -141,7 +141,7 @@ class Caged(Terminal):
         return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0)
 
     def owner(self, running: Path) -> str:
-        """Return the name by which the journal knows the process, "" where it has sent nothing yet."""
+        """Return the name of the process in the journal; "" where it has sent nothing."""
         for entry in Path(f"/proc/{self.process.pid}/fd").glob("*"):
             try:
                 if entry.readlink().parent == running:

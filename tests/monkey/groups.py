@@ -1,4 +1,4 @@
-"""What the monkey does: an endless sequence of groups of input, the same for the same seed."""
+"""The input of the monkey test: an endless sequence of groups, the same for the same seed."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Judges what was done to the cloud: whether each command was confirmed on a dialog that could be read, or typed."""
+"""Judges each change of the cloud: was it confirmed on a readable dialog, or typed?"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from tests.ec2_proxy import Call
 
 READY_FOR = 0.8
-"""Seconds that a destroying dialog stands before a key may confirm it."""
+"""Seconds from the painting of a destroying dialog to a key that may confirm it."""
 
 LATE = 0.3
 """Seconds after a key was read by the program, within which it may count as typed later: a busy machine is slow."""
@@ -32,14 +32,14 @@ _ON_ROWS = frozenset(
         "volume detach",
     ]
 )
-"""The commands whose dialogs must show the name or the id of what they act on."""
+"""The commands whose dialogs must show the name or the id of their objects."""
 
 _DESTROYS = frozenset(("vm delete", "keypair delete", "volume delete", "journal resume"))
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window as it stands on the screen."""
+    """A window on the screen."""
 
     title: str
     body: str
@@ -51,7 +51,7 @@ class Window:
 
     @property
     def many(self) -> bool:
-        """Whether it is about several objects, whose list may be longer than what is shown of it."""
+        """Whether it has several objects, which may be more than it shows."""
         return re.search(r"\b(?:\w+) \d+\s*$", self.body.strip().splitlines()[-1]) is not None if self.body else False
 
 
@@ -73,11 +73,11 @@ def window_on(cells: Sequence[Sequence[str]]) -> Window | None:
 
 @dataclass
 class Shown:
-    """A window for as long as it was seen without a break."""
+    """A window during the time that it was seen without a break."""
 
     window: Window
     not_before: float
-    """The last moment at which it surely did not stand there."""
+    """The last moment at which it was certainly not on the screen."""
     carried: set[str] = field(default_factory=set)
     """The commands that it has confirmed."""
 
@@ -94,11 +94,11 @@ class Sent:
     shown: Shown | None
     size: tuple[int, int]
     line: str = ""
-    """What stood in the command line."""
+    """The text in the command line."""
     calm: bool = False
-    """No window stood there, and nothing was typed, for long before it."""
+    """For long before it, no window was open and nothing was typed."""
     read_by: float | None = None
-    """When the program had surely read all of it."""
+    """When the program had certainly read all of it."""
     next: Shown | None = None
     """The first window that was seen after it, where none was before."""
     carried: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Lets the monkey at two dashboards on one cache and a cloud that fails, and compares all of it afterwards."""
+"""Runs the monkey test on two dashboards with one cache and a failing cloud, and compares all afterwards."""
 
 import time
 from collections import deque
@@ -119,7 +119,7 @@ class _Play:
     def _ready(self, cage: Caged) -> None:
         cage.sees("images", "? help", "east", seconds=60)
 
-    # --- playing -----------------------------------------------------------------------------------------------------
+    # --- playing ------------------------------------------------------------------------------------------------------
 
     def _play(self, cage: Caged, other: Caged, group: Group) -> None:
         data = group.data.replace(b"{image}", self.image.encode())
@@ -141,7 +141,7 @@ class _Play:
                 one.memory.append((self.found.groups, one.resident()))
 
     def _know(self, cage: Caged) -> None:
-        """Find out by which name the journal knows a dashboard; it has one from its first command on."""
+        """Find the name of a dashboard in the journal; it has one after its first command."""
         if cage not in self.owners.values() and (name := cage.owner(self.shell.home / "running")):
             self.owners[name] = cage
 
@@ -160,7 +160,7 @@ class _Play:
                 proxy.cut(action, after=name == "lost")
 
     def _leave(self, cage: Caged) -> None:
-        """Leave a dashboard as a user does, whatever is open on it."""
+        """Quit a dashboard as a user does, with any window open."""
         cage.resize(*SIZES[0])
         end = time.monotonic() + LEFT_BY
         while cage.running and time.monotonic() < end:
@@ -191,7 +191,7 @@ class _Play:
         if "Traceback" in log:
             self.found.crashes.append(f"A log has a traceback: …{log[log.index('Traceback') - 300 :][:3000]}")
 
-    # --- judging -----------------------------------------------------------------------------------------------------
+    # --- judging ------------------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
         """Judge the commands that are in the journal since the last time."""
@@ -222,7 +222,7 @@ class _Play:
         found.wrong += [*scene.refreshed(cache), *scene.wrong(cache), *self._states()]
 
     def _states(self) -> list[str]:
-        """Return the VMs whose state in the cache is not that in the cloud."""
+        """Return the VMs with different states in the cache and in the cloud."""
         there = {item["id"]: item["state"] for page in self.scene.provider.of("vm").list() for item in page}
         rows = self.cache.store.database["vms"].find({"cloud": self.scope.cloud})
         kept = {row["id"]: row["state"] for row in rows}

@@ -1,4 +1,4 @@
-"""The monkey's judge calls unasked what no dialog has confirmed that could be read, and nothing else."""
+"""The judge of the monkey test rejects a change that no readable dialog has confirmed, and nothing else."""
 
 from datetime import UTC, datetime
 from itertools import islice

@@ -1,1 +1,1 @@
-"""Tests of the faces."""
+"""Tests of the front ends."""

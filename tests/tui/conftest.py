@@ -1,4 +1,4 @@
-"""What the tests of the program share: a demo with its clock in the test's hand, and a shell before a real cache."""
+"""Shared by the tests of the program: a demo whose clock the test moves, and a shell with a real cache."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,7 +32,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="module")
 def demo(clock: Clock) -> Iterator[DemoCloud]:
     with DemoCloud(DELAY, clock=clock) as demo:
-        clock.now += 3 * DELAY  # what it starts with has come to rest
+        clock.now += 3 * DELAY  # its first VMs are settled
         yield demo
 
 
@@ -45,7 +45,7 @@ def configured(demo: DemoCloud) -> Settings:
 
 @pytest.fixture(scope="module")
 def listed(demo: DemoCloud, tmp_path_factory: pytest.TempPathFactory) -> Documents:
-    """What is in a cache with all that the demo's first cloud has, listed once."""
+    """The documents of a cache after one listing of the demo's first cloud."""
     settings = configured(demo)
     cache = open_cache(settings.mongodb, tmp_path_factory.mktemp("home"), KINDS.values())
     session = Session(settings, settings.clouds["demo"], cache, tmp_path_factory.mktemp("home"))
@@ -60,7 +60,7 @@ def world(demo: DemoCloud, listed: Documents, tmp_path: Path) -> World:
     return World(settings, filled(open_cache(settings.mongodb, tmp_path, KINDS.values()), listed), tmp_path)
 
 
-# --- the program without a screen ------------------------------------------------------------------------------------
+# --- the program without a screen -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def proxy(cloud: Cloud) -> Iterator[Proxy]:
 
 @pytest.fixture
 def provider(cloud: Cloud) -> EC2Provider:
-    """A way to the same cloud that is not the program's."""
+    """Another client of the same cloud."""
     return EC2Provider(replace(cloud, images=("self",)))
 
 
@@ -100,13 +100,13 @@ def database(mongodb: str) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture
 def shell(bare: Shell, proxy: Proxy, mongodb: str, database: Database[dict[str, Any]]) -> Shell:
-    """A shell whose cache is on a server that outlives each run."""
+    """A shell with a cache on a server that outlives each run."""
     bare.configure(proxy.endpoint, mongodb, database.name)
     return bare
 
 
 @pytest.fixture
 def forgetful(bare: Shell, proxy: Proxy) -> Shell:
-    """A shell whose cache is in memory: for what a single run shows."""
+    """A shell with a cache in memory, for tests of a single run."""
     bare.configure(proxy.endpoint, "memory")
     return bare

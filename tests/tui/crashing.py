@@ -1,4 +1,4 @@
-"""The program with a part that fails as only a bug can: python -m tests.tui.crashing WHERE [OPTION ...]."""
+"""The program with a part that fails like a bug: python -m tests.tui.crashing WHERE [OPTION ...]."""
 
 import argparse
 import sys
@@ -32,7 +32,7 @@ def in_a_thread() -> int:
 
 
 class Unusable:
-    """A session of which nothing can be had."""
+    """A session without content."""
 
     def __getattr__(self, name: str) -> Any:
         crash()

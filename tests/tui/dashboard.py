@@ -1,4 +1,4 @@
-"""Drives the dashboard in tests: what opens it, keys as fast as they come, waiting for what is to be seen."""
+"""Runs the dashboard in tests: opens it, presses keys, and waits for what the screen shows."""
 
 import asyncio
 import threading
@@ -36,19 +36,19 @@ from tui.widgets.table import ResourceTable
 SIZE = (160, 40)
 
 AT_ONCE = Pace(stands=0, apart=0)
-"""A dialog is confirmed as soon as it has been painted, by keys as fast as they come."""
+"""A dialog can be confirmed as soon as it is painted, by keys of any speed."""
 
 DELAY = 4.0
-"""Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
+"""Seconds of the demo's clock for which a VM is pending, stopping or shutting down."""
 
 LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
 """What is asked of a provider that changes nothing."""
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
-"""The kinds that have a tab always."""
+"""The kinds that always have a tab."""
 
 
 class Clock:
-    """The clock of a demo: a VM changes its state when the test says so."""
+    """The clock of a demo: a VM changes its state when the test moves the clock."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -59,7 +59,7 @@ class Clock:
 
 @dataclass
 class Launch:
-    """What the tests start the dashboard with."""
+    """Starts the dashboard in tests."""
 
     opening: Callable[[], Session]
     read_only: bool = False
@@ -69,7 +69,7 @@ class Launch:
 
 
 class Noting(Faces):
-    """A provider that notes everything that changes the cloud before it is done: "vm delete"."""
+    """A provider that records each changing call before it is made, such as "vm delete"."""
 
     def __init__(self, provider: Provider, changing: list[str]) -> None:
         super().__init__(provider)
@@ -81,7 +81,7 @@ class Noting(Faces):
 
 
 class Held(Noting):
-    """A provider that does not look for elastic IPs before a gate is open, so that no preview is complete before."""
+    """A provider that waits for a gate before it lists elastic IPs, so that no preview is complete before."""
 
     def __init__(self, provider: Provider, changing: list[str], gate: threading.Event) -> None:
         super().__init__(provider, changing)
@@ -93,7 +93,7 @@ class Held(Noting):
 
 
 class World:
-    """What a test of the dashboard works on: a demo's clouds, a cache and a data directory of its own."""
+    """The surroundings of a dashboard in a test: a demo's clouds, a cache and a data directory."""
 
     def __init__(self, settings: Settings, cache: Cache, home: Path) -> None:
         self.settings = settings
@@ -104,29 +104,29 @@ class World:
 
     @property
     def cloud(self) -> Cloud:
-        """The cloud that the dashboard begins with."""
+        """The first cloud of the dashboard."""
         return self.settings.clouds[self.settings.cloud]
 
     @property
     def scope(self) -> Scope:
-        """Where that cloud's rows are."""
+        """The scope of that cloud's rows."""
         return Scope(self.cloud.name, self.cloud.region)
 
     def connect(self, cloud: Cloud, *hooks: Any) -> Provider:
-        """Return the real provider, whose changing calls are noted."""
+        """Return the real provider; its changing calls are recorded."""
         return cast(Provider, Noting(registry.connect(cloud, *hooks), self.changing))
 
     def held(self, gate: threading.Event) -> Connect:
-        """Return what connects as `connect` does, and completes no preview before the gate is open."""
+        """Return a connect function whose providers complete no preview before the gate is open."""
         return lambda cloud, *hooks: cast(Provider, Held(registry.connect(cloud, *hooks), self.changing, gate))
 
     @property
     def provider(self) -> Provider:
-        """Another client of the same cloud, whose calls are not noted."""
+        """Another client of the same cloud; its calls are not recorded."""
         return registry.connect(self.cloud)
 
     def session(self, connector: Connect | None = None, *, refresh: bool = True, read_only: bool = False) -> Session:
-        """Return a session on it."""
+        """Return a session on these."""
         connector = connector or self.connect
         return Session(self.settings, self.cloud, self.cache, self.home, refresh, read_only, connector)
 
@@ -138,7 +138,7 @@ class World:
         read_only: bool = False,
         pace: Pace = AT_ONCE,
     ) -> CloudmeshApp:
-        """Return a dashboard on it."""
+        """Return a dashboard on these."""
         session = self.session(connector, refresh=refresh, read_only=read_only)
         return CloudmeshApp(Launch(lambda: session, read_only), pace=pace)
 
@@ -164,7 +164,7 @@ def documents(cache: Cache) -> Documents:
 
 
 def filled(cache: Cache, found: Documents) -> Cache:
-    """Return a cache after all that was found in another has been written to it."""
+    """Return a cache with the documents of another."""
     for name, rows in found.items():
         if rows:
             cache.store.database[name].insert_many(rows)
@@ -172,12 +172,12 @@ def filled(cache: Cache, found: Documents) -> Cache:
 
 
 def copied(source: Cache, target: Cache) -> Cache:
-    """Return `target` with all that is in `source`."""
+    """Return `target` with all documents of `source`."""
     return filled(target, documents(source))
 
 
 def lines(screen: Screen[Any]) -> list[str]:
-    """Return the lines of a screen as they are painted."""
+    """Return the painted lines of a screen."""
     return [strip.text.rstrip() for strip in _strips(screen)]
 
 
@@ -186,45 +186,45 @@ def _strips(screen: Screen[Any]) -> list[Strip]:
 
 
 class User:
-    """Somebody at the dashboard."""
+    """The user of a dashboard."""
 
     def __init__(self, app: CloudmeshApp, pilot: Pilot[int]) -> None:
         self.app = app
         self.pilot = pilot
 
-    # --- seeing ------------------------------------------------------------------------------------------------------
+    # --- seeing -------------------------------------------------------------------------------------------------------
 
     @property
     def screen(self) -> str:
-        """What stands on the topmost screen."""
+        """The text of the screen in front."""
         return "\n".join(lines(self.app.screen))
 
     @property
     def window(self) -> str:
-        """What stands in the window in front, without what shows around it."""
+        """The text of the window in front, without the screen around it."""
         region = self.app.screen.query_one(".window").region
         shown = [strip.crop(region.x, region.right).text for strip in _strips(self.app.screen)]
         return "\n".join(shown[region.y : region.bottom])
 
     @property
     def body(self) -> str:
-        """What the window in front holds, with what is scrolled out of sight."""
+        """The text of the window in front, with the part that is scrolled out of sight."""
         static = self.app.screen.query_one(".window--body Static", Static)
         return "\n".join(static.render_line(y).text for y in range(static.size.height))
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Let the dashboard work until the condition holds; fail, showing the screen, when it does not in time."""
+        """Let the dashboard run until the condition holds; fail with the screen where it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.screen}"
             await self.pilot.pause(0.01)
 
     async def sees(self, *texts: str, seconds: float = 10.0) -> None:
-        """Wait until all of the texts stand on the topmost screen."""
+        """Wait until all of the texts are on the screen in front."""
         await self.until(lambda: all(text in self.screen for text in texts), seconds)
 
     async def loses(self, *texts: str, seconds: float = 10.0) -> None:
-        """Wait until none of the texts stands on the topmost screen."""
+        """Wait until none of the texts is on the screen in front."""
         await self.until(lambda: not any(text in self.screen for text in texts), seconds)
 
     @property
@@ -268,42 +268,42 @@ class User:
         return [table.kind.value(table.rows.row_at(n), column) for n in range(table.visible_count)]
 
     def named(self, name: str, column: str, kind: str = "vm") -> Any:
-        """Return what stands in a column of the newest row of that name, None when there is none."""
+        """Return the value of a column in the newest row of that name; None where there is no such row."""
         found = [row for row in self.rows(kind) if KINDS[kind].value(row, "name") == name]
         return KINDS[kind].value(found[-1], column) if found else None
 
     def line(self, text: str) -> str:
-        """Return the first line of the screen that holds `text`."""
+        """Return the first line of the screen with `text` in it."""
         return next((line for line in lines(self.app.screen) if text in line), "")
 
-    # --- doing -------------------------------------------------------------------------------------------------------
+    # --- doing --------------------------------------------------------------------------------------------------------
 
     def send(self, keys: Iterable[str]) -> None:
-        """Press keys faster than the dashboard can act on any."""
+        """Press keys faster than the dashboard can handle one."""
         for key in keys:
             name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
             character = key if len(key) == 1 else {"enter": "\r", "tab": "\t", "space": " "}.get(key)
             self.app.post_message(Key(name, character))
 
     async def press(self, *keys: str) -> None:
-        """Press keys one after the other, each when the one before has been acted on."""
+        """Press keys one by one, each after the one before is handled."""
         for key in keys:
             self.send([key])
             await self.acted()
 
     async def type(self, text: str, *keys: str) -> None:
-        """Type text into the field that has the focus, all at once, and then press keys."""
+        """Type text into the focused field at once, then press keys."""
         self.send(text)
         await self.press(*keys) if keys else await self.acted()
 
     async def acted(self, seconds: float = 10.0) -> None:
-        """Wait until all that was typed has acted, and what it posted has been handled."""
+        """Wait until all keys, and the messages that they posted, are handled."""
         await self.pilot.pause(0)
         await self.until(lambda: self.app.inputs.idle, seconds)
         await self.pilot.pause(0)
 
     async def show(self, kind: str) -> None:
-        """Go to the tab of a kind by its number; one that has none is opened by its name."""
+        """Go to the tab of a kind by its number key, or by its name where it has none."""
         if (number := KINDS[kind].tab) is not None:
             await self.press(str(number))
         else:
@@ -319,7 +319,7 @@ class User:
         return str(native)
 
     async def run(self, line: str) -> None:
-        """Run a command by the `:` line."""
+        """Run a command on the `:` line."""
         await self.type(f":{line}", "enter")
 
     async def dialog(self, name: str) -> CommandDialog:
@@ -338,7 +338,7 @@ class User:
         return dialog
 
     async def back(self) -> None:
-        """Wait until the dashboard is in front."""
+        """Wait until no window is open."""
         await self.until(lambda: self.app.screen is self.app.main)
 
     def field(self, name: str) -> Input:
@@ -346,19 +346,19 @@ class User:
         return self.app.screen.query_one(f"#param-{name}", Input)
 
     async def click_tab(self, word: str) -> None:
-        """Click the tab that says `word`."""
+        """Click the tab with `word` in it."""
         bar = self.app.main.query_one(TabBar)
         await self.pilot.click(TabBar, offset=(bar.render().plain.index(word), 0))
 
 
 @asynccontextmanager
 async def driven(app: CloudmeshApp, size: tuple[int, int] = SIZE) -> AsyncIterator[User]:
-    """Open the dashboard as it is before its cache is open."""
+    """Open the dashboard; its cache may not be open."""
     async with app.run_test(size=size, notifications=True) as pilot:
         try:
             yield User(app, pilot)
         finally:
-            # As a user leaves it: run_test alone takes the widgets away while the app still acts on messages.
+            # Quit as a user does: run_test alone removes the widgets while the app still handles messages.
             if app.return_code is None:
                 app.exit()
             async with asyncio.timeout(10):
@@ -370,7 +370,7 @@ async def driven(app: CloudmeshApp, size: tuple[int, int] = SIZE) -> AsyncIterat
 async def opened(
     world: World, app: CloudmeshApp | None = None, size: tuple[int, int] = SIZE, kinds: Sequence[str] = tuple(TABS)
 ) -> AsyncIterator[User]:
-    """Open the dashboard and wait until it shows what is in the cache, of VMs first."""
+    """Open the dashboard and wait until it shows the rows of the cache, the VMs first."""
     app = app or world.app()
     counts = {kind: world.cache.rows.count(KINDS[kind], world.scope) for kind in kinds}
     async with driven(app, size) as user:
@@ -381,14 +381,14 @@ async def opened(
 
 
 def booted(world: World, name: str) -> str:
-    """Boot a VM behind the dashboard's back and return its id."""
+    """Boot a VM without the dashboard and return its id."""
     default = world.cloud.default
     boot = Boot(image=default.image or "", flavor=world.cloud.flavor, token=name, keypair=default.keypair, name=name)
     return str(world.provider.of("vm").boot(boot)["id"])
 
 
 async def palette(user: User, query: str, wanted: str) -> None:
-    """Search in the palette until an entry that holds `wanted` is the first."""
+    """Search in the palette until the first entry has `wanted` in it."""
     await user.press("ctrl+p")
     await user.until(lambda: isinstance(user.app.screen, CommandPalette) and user.app.screen.focused is not None)
     await user.type(query)

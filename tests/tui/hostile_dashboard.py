@@ -1,4 +1,4 @@
-"""A dashboard over a cache full of hostile text, and a walk through all that it shows."""
+"""A dashboard over a cache full of hostile text, and a tour of all that it shows."""
 
 import unicodedata
 from collections.abc import Callable, Sequence

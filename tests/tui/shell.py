@@ -1,4 +1,4 @@
-"""Runs the program without a screen, as a user in a shell does, and reads what it prints."""
+"""Runs the program without a screen, as in a shell, and reads its output."""
 
 import json
 import os
@@ -81,7 +81,7 @@ cloudmesh:
         return Result(process.args, process.returncode, out, error)
 
     def done(self, *words: str) -> str:
-        """Run what must work without a word of complaint, and return what it prints."""
+        """Run a command that must succeed with nothing on stderr, and return its output."""
         result = self.run(*words)
         assert (result.returncode, result.stderr) == (0, ""), result
         return result.stdout
@@ -98,7 +98,7 @@ def by_kind(out: str) -> dict[str, dict[str, Any]]:
 
 
 def sentence(result: Result) -> str:
-    """Return the one line that a run complained with."""
+    """Return the one line that a run wrote on stderr."""
     assert result.stderr.count("\n") == 1, result.stderr
     assert result.stderr.strip() != ""
     return result.stderr

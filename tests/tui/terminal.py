@@ -1,4 +1,4 @@
-"""Runs the whole program in a real terminal: a pseudo-terminal whose screen pyte keeps, driven by keys alone."""
+"""Runs the whole program in a pseudo-terminal, with pyte as its screen and keys as its only input."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ class Terminal:
 
     module = "tui"
     controls = False
-    """Whether it is the terminal that controls its processes: one with a shell in it is."""
+    """Whether it is the controlling terminal of its processes, as that of a shell is."""
 
     def __init__(self, home: Path, *words: str, cwd: Path = ROOT, **environment: str) -> None:
         self.output = b""
@@ -60,7 +60,7 @@ class Terminal:
         os.close(self._slave)
 
     def command(self) -> list[str]:
-        """Return what runs in it."""
+        """Return the command that runs in it."""
         return [sys.executable, "-m", self.module, *self._words]
 
     def _take_terminal(self) -> None:
@@ -69,11 +69,11 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What stands on the screen."""
+        """The lines of the screen."""
         return "\n".join("".join(row).rstrip() for row in self.cells())
 
     def line(self, text: str) -> str:
-        """Return the first line that holds `text`."""
+        """Return the first line with `text` in it."""
         return next((line for line in map("".join, self.cells()) if text in line), "")
 
     def cells(self) -> list[list[str]]:
@@ -84,7 +84,7 @@ class Terminal:
         return [[self._screen.buffer[y][x].data for x in range(COLUMNS)] for y in range(LINES)]
 
     def settles(self, seconds: float = 0.3) -> None:
-        """Take in what is written until nothing has been for a while."""
+        """Read until nothing is written for a while."""
         while self.read(seconds):
             pass
 
@@ -92,12 +92,12 @@ class Terminal:
         os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def read(self, seconds: float) -> bool:
-        """Take in what is written within some seconds; return whether there was anything."""
+        """Read for some seconds; return whether anything was written."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         data = os.read(self._master, 1 << 16)
         self.output += data
-        # pyte would show the kitty keyboard protocol's sequences, which terminals that do not know them swallow.
+        # pyte shows the sequences of the kitty keyboard protocol; other terminals ignore them.
         self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", data))
         return True
 
@@ -112,7 +112,7 @@ class Terminal:
         self.until(lambda: all(text in self.text for text in texts), seconds)
 
     def insist(self, key: str, condition: Callable[[], object]) -> None:
-        """Press a key until the condition holds: a dialog takes no yes in the instant in which it is painted."""
+        """Press a key until the condition holds: a dialog takes no yes at the moment when it is painted."""
         end = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < end, f"{key!r} does nothing:\n{self.text}"
@@ -122,7 +122,7 @@ class Terminal:
                 self.read(0.05)
 
     def ends(self) -> int:
-        """Wait for the end of the program, reading what it still has to say, and return its exit status."""
+        """Read until the program ends, and return its exit status."""
         end = time.monotonic() + 10
         while self.process.poll() is None:
             assert time.monotonic() < end, f"It does not end:\n{self.text}"
@@ -148,7 +148,7 @@ class Terminal:
         return "\n".join(screen.display)
 
     def stall(self, seconds: float = 1.0) -> None:
-        """Have the program write more than fits while nobody reads, until it cannot write any more."""
+        """Make the program write, without reading it, until its writes block."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.type("jjjjkkkk4444")

@@ -1,4 +1,4 @@
-"""What the dashboard does to clouds: previews, bulk, failures, taking back, the journal, what a killed run left."""
+"""Actions of the dashboard on clouds: previews, bulk, failures, undo, the journal, what a killed run left."""
 
 import asyncio
 import csv
@@ -31,7 +31,7 @@ from tui.widgets.tick import Tick
 
 
 def booted(world: World, clock: Clock, *names: str) -> list[str]:
-    """Boot VMs behind the dashboard's back, wait until they run, and return their ids."""
+    """Boot VMs without the dashboard, wait until they run, and return their ids."""
     default = world.cloud.default
     made = []
     for name in names:
@@ -47,7 +47,7 @@ def states(world: World, ids: list[str]) -> list[str]:
 
 
 async def marked(user: User, *names: str) -> None:
-    """Show the VMs as they are now, and mark some; what the refresh has to say is said before."""
+    """Refresh and show the VMs, wait for the message of the refresh, and mark some."""
     await user.press("r")
     await user.until(lambda: user.result.startswith("vms:") or "under way already" in user.result)
     for name in names:
@@ -69,7 +69,7 @@ class Failing(Noting):
         return self.real.of("vm").stop(vm)
 
 
-# --- what is confirmed is what is done -------------------------------------------------------------------------------
+# --- what is confirmed is what is done --------------------------------------------------------------------------------
 
 
 async def test_protected_vms_are_shown_and_left_out_with_the_reason(world: World, clock: Clock) -> None:
@@ -143,7 +143,7 @@ async def test_nothing_can_be_confirmed_before_the_preview_is_there(world: World
         await user.until(lambda: world.changing == ["vm delete"])
 
 
-async def test_what_cannot_be_looked_at_cannot_be_destroyed(world: World, clock: Clock) -> None:
+async def test_without_a_preview_nothing_can_be_destroyed(world: World, clock: Clock) -> None:
     booted(world, clock, "unseen")
 
     class Blind(Noting):
@@ -184,10 +184,10 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
     assert world.changing == []
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many at once -----------------------------------------------------------------------------------------------------
 
 
-async def test_part_failures_are_told_listed_and_done_again_alone(world: World, clock: Clock) -> None:
+async def test_partial_failures_are_reported_listed_and_repeated_alone(world: World, clock: Clock) -> None:
     ids = booted(world, clock, "sun-1", "sun-2", "sun-3")
     refused = set(ids[:2])
 
@@ -217,7 +217,7 @@ async def test_part_failures_are_told_listed_and_done_again_alone(world: World, 
     assert states(world, ids) == ["stopped"] * 3
 
 
-async def test_what_was_done_is_taken_back_by_a_key_and_a_yes(world: World, clock: Clock) -> None:
+async def test_a_key_and_a_yes_undo_the_last_command(world: World, clock: Clock) -> None:
     ids = booted(world, clock, "back-1", "back-2")
     async with opened(world) as user:
         await user.press("z")
@@ -268,7 +268,7 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
 
 @pytest.mark.thorough
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
-    """Of a cloud that is no moto: the loop's longest wait is of the dashboard's own making."""
+    """With a fake cloud instead of moto: the longest wait of the loop is caused by the dashboard."""
     vm = KINDS["vm"]
     items = [{"id": f"i-{number:04}", "name": f"many-{number:04}", "state": "running"} for number in range(500)]
     world.cache.rows.put(vm, world.scope, items)
@@ -322,7 +322,7 @@ class Many(Faces):
         return "stopping"
 
 
-# --- in flight -------------------------------------------------------------------------------------------------------
+# --- in flight --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_vm_in_flight_says_what_and_refuses_the_same_and_explains_others(world: World, clock: Clock) -> None:
@@ -366,7 +366,7 @@ async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock
     assert sorted("is stopping." in text for text in said) == [False, True], said
 
 
-# --- trying ----------------------------------------------------------------------------------------------------------
+# --- trying -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_dry_run_is_a_tick_and_boots_nothing(world: World) -> None:
@@ -401,7 +401,7 @@ async def test_a_read_only_cloud_is_only_read(world: World) -> None:
     assert world.changing == []
 
 
-# --- the journal -----------------------------------------------------------------------------------------------------
+# --- the journal ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_journal_shows_what_is_done_while_it_is_open(world: World, clock: Clock) -> None:
@@ -421,7 +421,7 @@ async def test_the_journal_shows_what_is_done_while_it_is_open(world: World, clo
         await user.back()
 
 
-async def test_what_a_killed_run_left_is_told_at_the_next_start_and_resumed(world: World, clock: Clock) -> None:
+async def test_what_a_killed_run_left_is_reported_at_the_next_start_and_resumed(world: World, clock: Clock) -> None:
     sent, waiting = booted(world, clock, "sent", "waiting")
     session = world.session()
     execute(parse(["vm", "refresh"]), session)

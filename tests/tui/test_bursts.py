@@ -1,4 +1,4 @@
-"""Keys that come all at once, as over a slow ssh or from a macro: each acts where the one before it has led."""
+"""Bursts of keys, as over a slow ssh or from a macro: each key acts after the one before it."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from tui.widgets.commandline import CommandLine
 
 
 async def sent(user: User, *keys: str) -> None:
-    """Send words and named keys in one burst, and let them act."""
+    """Send words and named keys in one burst, and wait until they are handled."""
     for key in keys:
         user.send([key] if key in ("enter", "escape", "down", "tab", "ctrl+p") else key)
     await user.acted()
@@ -143,8 +143,8 @@ def test_no_focus_is_moved_later_than_at_once() -> None:
     assert [source.name for source in sources if re.search(r"\.focus\(\)", source.read_text())] == []
 
 
-async def test_a_message_that_textual_has_taken_out_to_look_at_still_waits(world: World) -> None:
-    """Else a key would act before the one that stands between them, and be lost with the window that this closes."""
+async def test_a_message_that_textual_has_taken_out_of_the_queue_still_counts(world: World) -> None:
+    """Else a key would overtake the one before it, and be lost with the window that this closes."""
     async with opened(world, world.app(refresh=False)) as user:
         app, seen = user.app, list[tuple[int, bool]]()
 

@@ -1,4 +1,4 @@
-"""What confirms an action, and when: by the time at which a key was typed, and that at which the dialog was painted."""
+"""What confirms an action, by the times when a key was typed and when the dialog was painted."""
 
 import string
 import threading
@@ -21,10 +21,10 @@ READ = 0.9
 
 
 async def typed(user: User, *keys: tuple[str, float]) -> None:
-    """Type keys, each so many seconds after the window in front was painted."""
+    """Type keys, each N seconds after the window in front was painted."""
     window = user.app.screen
     assert isinstance(window, Confirming)
-    # textual's button takes no second press while it looks pressed: 0.2 s by the clock, whatever the keys' times say.
+    # textual's button takes no second press for 0.2 s by the clock, whatever the times of the keys.
     await user.until(lambda: window.painted is not None and not window.query("Button.-active"))
     assert window.painted is not None
     for key, after in keys:
@@ -56,7 +56,7 @@ def said(user: User) -> str:
     return str(line.content) if line.display else ""
 
 
-# --- what destroys ---------------------------------------------------------------------------------------------------
+# --- what destroys ----------------------------------------------------------------------------------------------------
 
 
 async def test_what_destroys_is_confirmed_by_what_was_typed_after_it_was_read(world: World) -> None:
@@ -154,7 +154,7 @@ async def test_what_was_typed_ahead_confirms_nothing_however_slow_the_screen_is(
     assert world.changing == []
 
 
-# --- what only changes -----------------------------------------------------------------------------------------------
+# --- what only changes ------------------------------------------------------------------------------------------------
 
 
 async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(world: World) -> None:
@@ -169,7 +169,7 @@ async def test_what_changes_is_confirmed_by_what_was_typed_after_it_was_painted(
 
 
 async def word(user: User, text: str, gap: float) -> None:
-    """Type the letters of a word at an even pace: the first opens a window, which is painted before the second."""
+    """Type the letters of a word at equal intervals: the first opens a window, painted before the second."""
     began = monotonic() + 3
     for number, char in enumerate(text):
         key = Key({"\r": "enter"}.get(char, char), char)
@@ -228,8 +228,8 @@ async def test_what_takes_a_guard_away_or_loses_an_address_is_read_first(world: 
         await user.until(lambda: world.changing == ["vm protect" if key == "P" else "vm stop"])
 
 
-async def test_enter_before_it_is_known_what_a_stop_loses_is_answered(world: World) -> None:
-    """It does not cancel without a word what it was typed for."""
+async def test_enter_before_the_preview_of_a_stop_gets_an_explanation(world: World) -> None:
+    """It does not cancel the dialog silently."""
     gate = threading.Event()
 
     async with opened(world, world.app(world.held(gate), pace=Pace())) as user:
@@ -287,7 +287,7 @@ async def test_a_dialog_is_read_again_after_it_was_covered_or_resized(world: Wor
     assert world.changing == []
 
 
-# --- the letter ------------------------------------------------------------------------------------------------------
+# --- the letter -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "button"), [("d", "Delete  y"), ("t", "Stop  y"), ("T", "Tag"), ("b", "Boot")])

@@ -1,4 +1,4 @@
-"""A bug ends in one sentence, wherever it is: its traceback is in the log, and no secret anywhere."""
+"""A bug ends in one sentence; its traceback is in the log, and no secret anywhere."""
 
 import asyncio
 import subprocess
@@ -44,7 +44,7 @@ def test_a_command_that_crashes_ends_with_1_and_a_sentence(tmp_path: Path) -> No
     assert crashed("headless").stderr == result.stderr  # without a log too
 
 
-def test_a_thread_that_crashes_is_told_of(tmp_path: Path) -> None:
+def test_a_thread_that_crashes_is_reported(tmp_path: Path) -> None:
     result = crashed("thread", "--log-file", str(tmp_path / "log"))
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == f"A part of the program (of a test) failed: RuntimeError. {BUG}\n"
@@ -81,7 +81,7 @@ def test_the_dashboard_says_a_sentence(tmp_path: Path, place: str, said: str, en
     check_log(path)
 
 
-async def test_what_the_event_loop_catches_is_told(world: World, tmp_path: Path) -> None:
+async def test_an_exception_that_the_event_loop_catches_is_reported(world: World, tmp_path: Path) -> None:
     handler = log.write_to(tmp_path / "log")
     try:
         async with driven(world.app()) as user:
@@ -95,7 +95,7 @@ async def test_what_the_event_loop_catches_is_told(world: World, tmp_path: Path)
     check_log(tmp_path / "log")
 
 
-async def test_what_a_thread_of_textual_panics_about_is_told(
+async def test_a_panic_of_a_textual_thread_is_reported(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handler = log.write_to(tmp_path / "log")

@@ -1,4 +1,4 @@
-"""The dashboard over a cache full of what cannot be understood: all that is good is there, and nothing crashes."""
+"""The dashboard over a cache full of damaged documents: all valid rows are shown, and nothing crashes."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from tui.screens.journal import JournalScreen
 
 
 def drawn(scope: Scope) -> list[Damage]:
-    """Return many damaged documents of every collection, but no records: each kind has one alone."""
+    """Return many damaged documents of every collection, but no records: each kind has only one."""
     found: list[Damage] = []
     collections = (*(kind.plural for kind in KINDS.values()), "journal")
 

@@ -1,4 +1,4 @@
-"""The dashboard as its user looks at it: opening, tabs, filter, order, marks, details and help."""
+"""The dashboard for its user: opening, tabs, filter, order, marks, details and help."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.keys import OWN_BINDINGS
 
-# --- opening ---------------------------------------------------------------------------------------------------------
+# --- opening ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
@@ -50,7 +50,7 @@ async def test_the_screen_is_painted_before_the_cache_is_open_and_filled_after(
     assert world.changing == []
 
 
-async def test_a_cache_that_cannot_be_opened_is_told_of_and_tried_again(world: World) -> None:
+async def test_a_cache_that_cannot_be_opened_is_reported_and_retried(world: World) -> None:
     session = world.session()
     answers: list[Session | None] = [session, None, None]
 
@@ -101,7 +101,7 @@ async def test_quitting_does_not_wait_for_what_does_not_answer(world: World, blo
         gate.set()
 
 
-# --- tabs ------------------------------------------------------------------------------------------------------------
+# --- tabs -------------------------------------------------------------------------------------------------------------
 
 
 async def test_tabs_by_number_and_by_click_with_counts_and_ages(world: World) -> None:
@@ -135,7 +135,7 @@ async def test_a_narrow_screen_says_less_and_a_tiny_one_says_why(world: World) -
         assert all(len(line) <= 80 for line in user.screen.splitlines())
 
 
-# --- filter, sort, marks, cursor -------------------------------------------------------------------------------------
+# --- filter, sort, marks, cursor --------------------------------------------------------------------------------------
 
 
 def text_of(kind: Kind, row: Row) -> str:
@@ -225,7 +225,7 @@ async def test_cursor_and_marks_stay_on_their_rows_through_a_refresh(world: Worl
         world.provider.of("volume").delete(native)
 
 
-# --- details and help ------------------------------------------------------------------------------------------------
+# --- details and help -------------------------------------------------------------------------------------------------
 
 
 async def test_enter_shows_all_fields_and_escape_goes_back(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The rule for what happens first when a command is asked for: each row of its table, with a command of each sort."""
+"""The first step towards a command: each rule of the table, with a command of each sort."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ ROW = Ref(Scope("one", "eu-central-1"), "i-1")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """A session whose configuration says what a boot takes where the user does not say it."""
+    """A session whose configuration has defaults for a boot."""
     keys = ec2_keys(Secret("none"), Secret("none"))
     cloud = Cloud("one", endpoint="http://127.0.0.1:9", credentials=keys, default=Defaults("eu-central-1", "ami-1"))
     settings = Settings({cloud.name: cloud}, cloud.name, mongodb=MongoDB(Secret("memory")))
@@ -39,7 +39,7 @@ ROWS: dict[str, list[Asked]] = {
         ("volume list", {}, "palette", False, Step.SHOW),
         ("journal list", {}, "key", False, Step.SHOW),
     ],
-    "a key, on rows, for more than a look at one": [
+    "a key, on rows, of a command that does more than show one": [
         ("vm delete", {}, "key", True, Step.ASK_ON_ROWS),
         ("vm start", {}, "key", True, Step.ASK_ON_ROWS),
         ("vm export", {}, "key", True, Step.ASK_ON_ROWS),
@@ -59,7 +59,7 @@ ROWS: dict[str, list[Asked]] = {
         ("vm delete", {"vm": "web"}, "line", False, Step.CONFIRM),
         ("keypair delete", {"keypair": "laptop"}, "palette", False, Step.CONFIRM),
     ],
-    "destroys what it finds by itself": [("journal resume", {}, "line", False, Step.ASK)],
+    "destroys something and names nothing": [("journal resume", {}, "line", False, Step.ASK)],
     "changes what it names, but was not typed": [
         ("vm start", {"vm": "web"}, "palette", False, Step.CONFIRM),
         ("volume detach", {"volume": "data"}, "palette", False, Step.CONFIRM),

@@ -60,7 +60,7 @@ def works(result: Result) -> bool:
     return (result.returncode, result.stderr, [row["name"] for row in json.loads(result.stdout)]) == (0, "", ["ops"])
 
 
-# --- certificates ----------------------------------------------------------------------------------------------------
+# --- certificates -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -70,7 +70,7 @@ def test_every_usual_variable_names_the_certificates_to_trust(
     assert works(listed(bare, over_tls, **{name: str(ours.file)}))
 
 
-def test_the_first_of_them_counts(bare: Shell, over_tls: Faults, ours: Authority, theirs: Authority) -> None:
+def test_the_first_variable_counts(bare: Shell, over_tls: Faults, ours: Authority, theirs: Authority) -> None:
     for before, after in pairwise(BUNDLES):
         assert works(listed(bare, over_tls, **{before: str(ours.file), after: "/gone"}))
         result = listed(bare, over_tls, **{before: str(theirs.file), after: str(ours.file)})
@@ -79,7 +79,7 @@ def test_the_first_of_them_counts(bare: Shell, over_tls: Faults, ours: Authority
         assert f"in the file that {before} names" in result.stderr
 
 
-def test_a_certificate_of_an_unknown_authority_is_told_why_and_what_to_set(bare: Shell, over_tls: Faults) -> None:
+def test_a_certificate_of_an_unknown_authority_is_explained(bare: Shell, over_tls: Faults) -> None:
     for environ in ({}, {"SSL_CERT_FILE": "", "AWS_CA_BUNDLE": ""}):
         result = listed(bare, over_tls, **environ)
         assert result.returncode == 1
@@ -122,7 +122,7 @@ def test_a_key_log_that_cannot_be_written_is_named(bare: Shell, over_tls: Faults
     assert works(listed(bare, plain, SSLKEYLOGFILE="/gone/keys"))
 
 
-# --- proxies ---------------------------------------------------------------------------------------------------------
+# --- proxies ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
@@ -155,7 +155,7 @@ def test_what_needs_no_proxy_goes_without(bare: Shell, plain: Faults) -> None:
         assert works(listed(bare, plain, HTTP_PROXY="http://127.0.0.1:1", NO_PROXY=without))
 
 
-# --- the demo --------------------------------------------------------------------------------------------------------
+# --- the demo ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_demo_needs_nothing_of_the_environment(bare: Shell) -> None:
@@ -193,7 +193,7 @@ def test_the_dashboard_needs_nothing_of_textuals_environment(tmp_path: Path) -> 
         assert terminal.ends() == 0
 
 
-# --- regions ---------------------------------------------------------------------------------------------------------
+# --- regions ----------------------------------------------------------------------------------------------------------
 
 
 def without_region(shell: Shell, endpoint: str) -> None:

@@ -31,7 +31,7 @@ SCOPE = Scope("one", "eu-central-1")
 
 
 class Buckets:
-    """A dashboard's world with two kinds more, whose refreshes are counted and fetch nothing."""
+    """The surroundings of a dashboard with two more kinds; their refreshes are counted and fetch nothing."""
 
     def __init__(self, home: Path) -> None:
         keys = ec2_keys(Secret("none"), Secret("none"))
@@ -50,7 +50,7 @@ class Buckets:
             self.cache.store.database[kind.plural].insert_many(documents)
 
     def app(self) -> CloudmeshApp:
-        """Return a dashboard that knows the two kinds, and commands of theirs."""
+        """Return a dashboard with the two kinds and their commands."""
         session = self.world.session()
         return CloudmeshApp(Launch(lambda: session), pace=AT_ONCE, kinds=KNOWN, commands=[*COMMANDS, *self._commands()])
 

@@ -1,4 +1,4 @@
-"""Fields that have something in them: typing replaces it, and arrow keys and clicks edit it."""
+"""Filled fields: typing replaces the text, arrow keys and clicks edit it."""
 
 from textual.widgets import Input
 

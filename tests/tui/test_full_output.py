@@ -1,4 +1,4 @@
-"""A disk behind the output that is full: one sentence, exit status 1, and no traceback, whatever is printed."""
+"""A full disk behind the output: one sentence, exit status 1, and no traceback."""
 
 import json
 import os

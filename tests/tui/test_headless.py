@@ -1,4 +1,4 @@
-"""The program without a screen: what its commands do and what it prints, run as a process."""
+"""The program without a screen: its commands and their output, run as a process."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.backend.ec2_faults import every
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import TREE, Shell, booted, by_kind, control_characters, register, sentence
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_list_is_an_array_of_objects_with_the_columns_as_members(
@@ -175,7 +175,7 @@ def test_the_default_cloud_is_remembered_and_one_run_may_take_another(shell: She
     assert "Did you mean 'east'?" in sentence(wrong)
 
 
-# --- what is printed -------------------------------------------------------------------------------------------------
+# --- what is printed --------------------------------------------------------------------------------------------------
 
 
 def test_no_name_steers_the_terminal(

@@ -1,4 +1,4 @@
-"""The program without a screen when words, configuration, cloud or cache are wrong: it says so in a sentence."""
+"""The program without a screen when words, configuration, cloud or cache are wrong: one sentence."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.backend.ec2_faults import refusal
 from tests.ec2_proxy import Proxy
 from tests.tui.shell import SECRET, TOKEN, Shell, sentence
 
-# --- wrong words and configurations ----------------------------------------------------------------------------------
+# --- wrong words and configurations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_configuration_that_others_may_read_is_warned_about(bare: Shell, proxy
     assert len(json.loads(result.stdout)) > 0
 
 
-# --- clouds and caches that do not answer ----------------------------------------------------------------------------
+# --- clouds and caches that do not answer -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [("vm", "list"), ("--refresh", "vms", "volumes"), ("volume", "create", "data")])
@@ -151,7 +151,7 @@ def test_libclouds_own_log_is_not_written(forgetful: Shell) -> None:
     assert not dump.exists()
 
 
-def test_a_cache_that_nobody_serves(bare: Shell, proxy: Proxy) -> None:
+def test_a_cache_without_a_server(bare: Shell, proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         host = f"127.0.0.1:{taken.getsockname()[1]}"
     bare.configure(proxy.endpoint, f"mongodb://me:{TOKEN.replace('/', '%2F')}@{host}/?serverSelectionTimeoutMS=100")

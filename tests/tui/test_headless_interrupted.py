@@ -1,4 +1,4 @@
-"""The program without a screen when it is interrupted, or when nobody reads its output any more."""
+"""The program without a screen when it is interrupted, or when its pipe is closed."""
 
 import signal
 import subprocess

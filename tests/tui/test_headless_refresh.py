@@ -1,4 +1,4 @@
-"""`--refresh` without a screen: what it fetches, what it tells, and what it leaves in the cache."""
+"""`--refresh` without a screen: what it fetches, prints and leaves in the cache."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""What strangers write does nothing, wherever it is shown: every place by itself, then the whole dashboard."""
+"""Hostile text does nothing: on each function that shows text, then on the whole dashboard."""
 
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_no_text_steers_hides_or_moves_anything(place: str, text: str) -> None:
     assert tally.bad == []
 
 
-async def test_a_dashboard_full_of_it_stays_what_it_is(cloud: Cloud, tmp_path: Path) -> None:
+async def test_a_dashboard_full_of_hostile_text_works(cloud: Cloud, tmp_path: Path) -> None:
     tally = Tally("the dashboard")
     await walk(world_of(cloud, tmp_path, [f"{piece}{MARK}" for piece in (*SAYABLE, *LONG)]), tally)
     assert tally.bad == []

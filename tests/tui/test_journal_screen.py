@@ -1,4 +1,4 @@
-"""The journal as its user meets it: order, filter, keys, details, and entries that come in while it is open."""
+"""The journal for its user: order, filter, keys, details, and entries that come while it is open."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -42,7 +42,7 @@ def entry(number: int, **values: Any) -> Row:
 
 
 def entries(count: int) -> list[Row]:
-    """Return so many entries as the cache tells them, newest first."""
+    """Return N entries as rows of the cache, newest first."""
     return [entry(number) for number in reversed(range(count))]
 
 
@@ -64,7 +64,7 @@ class Host(App[None]):
 
 
 class Reader:
-    """Somebody who reads the journal."""
+    """The user of the journal."""
 
     def __init__(self, app: Host, pilot: Pilot[None]) -> None:
         self.app = app
@@ -79,7 +79,7 @@ class Reader:
 
     @property
     def foot(self) -> str:
-        """What the window's lower edge says."""
+        """The text in the lower border of the window."""
         return next(line for line in reversed(self.screen) if line.startswith("╰")).strip("╰╯─ ")
 
     @property
@@ -98,21 +98,21 @@ class Reader:
         return self.app.screen is self.journal
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Let the app work until the condition holds; fail, showing the screen, when it does not in time."""
+        """Let the app run until the condition holds; fail with the screen where it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "\n".join(self.screen)
             await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        """Press keys and let them be acted on."""
+        """Press keys and wait until they are handled."""
         await self.pilot.press(*keys)
         await self.pilot.pause()
 
 
 @asynccontextmanager
 async def reading(rows: list[Row] | None = None, size: tuple[int, int] = SIZES[1]) -> AsyncIterator[Reader]:
-    """Open the journal on rows; None: they have not come yet."""
+    """Open the journal on rows; None: they have not come."""
     app = Host()
     async with app.run_test(size=size) as pilot:
         reader = Reader(app, pilot)
@@ -308,7 +308,7 @@ async def test_new_entries_come_in_on_top_and_the_cursor_stays() -> None:
         assert reader.foot == "102 entries · 2 unfinished"
 
 
-async def test_who_has_scrolled_down_is_left_there() -> None:
+async def test_a_scrolled_journal_stays_where_it_is() -> None:
     async with reading(entries(100)) as reader:
         await reader.press("pagedown", "pagedown")
         before, cursor = [line[:-2] for line in reader.screen[2:-2]], reader.at

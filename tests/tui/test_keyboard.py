@@ -1,4 +1,4 @@
-"""What a terminal sends becomes events, or nothing."""
+"""The bytes of a terminal become events, or nothing."""
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +51,7 @@ def _name(event: Message) -> str:
         (b"\x1b[200~a\x1b[Bb\ny\x1b[201~q", ["paste 'a[Bb\\ny'", "q"]),
     ],
 )
-def test_what_has_a_meaning(data: bytes, keys: list[str]) -> None:
+def test_a_sequence_with_a_meaning_becomes_an_event(data: bytes, keys: list[str]) -> None:
     assert sent(data) == keys
     assert sent(*(bytes([one]) for one in data)) == keys  # in whatever pieces
 
@@ -69,7 +69,7 @@ def test_what_has_a_meaning(data: bytes, keys: list[str]) -> None:
         (b"\x1b]11;rgb:dd/yy\x07\x1bP>|y\x1b\\q", ["q"]),
     ],
 )
-def test_what_has_none(data: bytes, keys: list[str]) -> None:
+def test_a_sequence_without_a_meaning_is_dropped(data: bytes, keys: list[str]) -> None:
     assert sent(data) == keys
 
 
@@ -123,5 +123,5 @@ _PIECES = [
 @given(
     st.lists(st.lists(st.sampled_from(_PIECES) | st.binary(max_size=3)).map(b"".join)), st.sampled_from([0, 0.2, 0.6])
 )
-def test_whatever_comes_it_goes_on(chunks: list[bytes], apart: float) -> None:
+def test_no_sequence_of_bytes_stops_the_reader(chunks: list[bytes], apart: float) -> None:
     assert sent(*chunks, b"\x07\x1b[201~", b"q", apart=apart)[-1:] == ["q"]

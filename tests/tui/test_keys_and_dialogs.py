@@ -1,4 +1,4 @@
-"""Keys that change a cloud and the dialogs that they open: nothing is done before it is said yes to."""
+"""Keys that change a cloud, and their dialogs: nothing is done before a yes."""
 
 import re
 import string
@@ -13,11 +13,11 @@ from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 from tui.widgets.status import WorkLine
 
-# --- VMs by key ------------------------------------------------------------------------------------------------------
+# --- VMs by key -------------------------------------------------------------------------------------------------------
 
 
 def listed_state(world: World, vm: str) -> str | None:
-    """Return what the cloud says of a VM."""
+    """Return a VM as it is in the cloud."""
     items = [item for page in world.provider.of("vm").list([vm]) for item in page]
     return items[0]["state"] if items else None
 
@@ -163,7 +163,7 @@ async def test_a_dialog_names_the_volumes_that_hang_on_what_is_deleted(world: Wo
     assert world.changing == []
 
 
-# --- no letter changes anything --------------------------------------------------------------------------------------
+# --- no letter changes anything ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.thorough
@@ -213,7 +213,7 @@ async def test_keys_typed_before_a_dialog_is_seen_say_yes_to_nothing(world: Worl
     assert world.changing == []
 
 
-# --- dialogs ---------------------------------------------------------------------------------------------------------
+# --- dialogs ----------------------------------------------------------------------------------------------------------
 
 
 async def test_what_a_field_names_can_be_picked(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What the tables show when the cloud is switched, a refresh is due or another process writes."""
+"""The tables when the cloud is switched, a refresh is due or another process writes."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ from tests.tui.dashboard import TABS, Launch, World, booted, copied, driven, ope
 from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 
-# --- switching -------------------------------------------------------------------------------------------------------
+# --- switching --------------------------------------------------------------------------------------------------------
 
 
 async def test_another_cloud_switches_every_table_and_the_status_bar(world: World) -> None:
@@ -82,7 +82,7 @@ async def test_what_is_stale_is_fetched_when_it_is_shown_and_refresh_is_on(world
 
 
 class HeldRows(Rows):
-    """The rows of a cache of which those of one kind of the first cloud are given out only when the test says so."""
+    """The rows of a cache; a read of one kind of the first cloud waits for the test."""
 
     def __init__(self, store: Store, held: str) -> None:
         super().__init__(store, Flights(store))
@@ -145,7 +145,7 @@ async def test_what_another_dashboard_wrote_while_its_rows_were_read_is_read_whe
         await user.until(lambda: "written elsewhere" in user.column())
 
 
-# --- other writers ---------------------------------------------------------------------------------------------------
+# --- other writers ----------------------------------------------------------------------------------------------------
 
 
 _WRITER = """
@@ -193,7 +193,7 @@ async def test_what_another_process_writes_into_the_embedded_cache_shows_within_
                 stdin.write(f"{text}\n".encode())
                 assert await asyncio.wait_for(stdout.readline(), 10) == b"written\n"
 
-            # The stream may still be opening: the first change is allowed that.
+            # The stream may still be opening: the first change may take that long.
             await writes("from-elsewhere running")
             await user.sees("from-elsewhere", "● running", seconds=5)
             await writes("from-elsewhere stopped")

@@ -1,4 +1,4 @@
-"""The dashboard says what a stop, an undo or a deletion loses before it is done, and guards what is production."""
+"""The dashboard shows what a stop, an undo or a deletion loses before it is done, and guards production."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ async def choosing(user: User) -> None:
     await user.until(lambda: isinstance(user.app.screen, ChoiceScreen) and user.app.screen.focused is not None)
 
 
-# --- stopping --------------------------------------------------------------------------------------------------------
+# --- stopping ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(world: World, clock: Clock) -> None:
@@ -51,7 +51,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
         await user.sees(f"Its public address {address} of before the stop does not come back")
         clock.now += DELAY
         await user.until(lambda: user.named("web-2", "state") == "running")
-        await user.press("escape", "z")  # what takes a start back is a stop, which loses something again
+        await user.press("escape", "z")  # a stop undoes a start, and loses something again
         await user.dialog("vm stop")
         await user.sees(f"public address {item(world, native)['public_ip']} is not elastic")
         await user.press("escape")
@@ -59,7 +59,7 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
     assert world.changing == ["vm stop", "vm start"]
 
 
-async def test_what_takes_back_several_commands_takes_back_each(world: World, clock: Clock) -> None:
+async def test_an_undo_of_several_commands_undoes_each(world: World, clock: Clock) -> None:
     """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
     runs, rests = (booted(world, name) for name in ("runs", "rests"))
     clock.now += DELAY
@@ -121,7 +121,7 @@ async def test_deleting_names_the_instance_store(world: World) -> None:
     assert world.changing == []
 
 
-# --- confirmed by what is typed --------------------------------------------------------------------------------------
+# --- confirmed by what is typed ---------------------------------------------------------------------------------------
 
 
 async def confirm(user: User, dialog: CommandDialog, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What is opened thirty times costs nothing lasting: no more objects are alive after it than before."""
+"""Windows that are opened thirty times leave no objects behind."""
 
 import gc
 from collections import Counter

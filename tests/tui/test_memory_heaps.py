@@ -1,4 +1,4 @@
-"""The heaps that the C library keeps: two, however many threads work at once."""
+"""The C library keeps two heaps, however many threads run at once."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tables without a screen: as wide as the terminal, and nobody's long name makes every line long."""
+"""Tables without a screen: as wide as the terminal; one long name does not widen all lines."""
 
 import fcntl
 import os
@@ -73,11 +73,11 @@ def test_a_long_text_moves_its_own_line_alone(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.splitlines() == ["Name  GiB", f"{NAME}    8", "db    100"]
 
 
-# --- the whole program -----------------------------------------------------------------------------------------------
+# --- the whole program ------------------------------------------------------------------------------------------------
 
 
 def in_terminal(shell: Shell, columns: int, *words: str) -> list[str]:
-    """Run a command whose output is a terminal of that many columns, and return the lines that it prints there."""
+    """Run a command on a terminal of `columns` columns, and return the printed lines."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     with subprocess.Popen(

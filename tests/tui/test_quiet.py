@@ -1,4 +1,4 @@
-"""What an open dashboard asks of EC2 by itself: a listing of VMs each interval, and nothing of each VM."""
+"""The requests of an idle dashboard: one listing of VMs each interval, and none for each VM."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PAGES = 5
 
 
 class Counting(endpoint.Server):
-    """The endpoint of the benchmark, in this process; it keeps what it was asked, and when."""
+    """The endpoint of the benchmark, in this process; it records each request and its time."""
 
     def __init__(self, vms: int) -> None:
         super().__init__(endpoint.World(0, vms, 0, 0), 0)
@@ -40,9 +40,9 @@ class Counting(endpoint.Server):
     def handle_error(self, *_: object) -> None:
         """Print nothing: a dashboard that ends resets its connections."""
 
-    def since(self, place: int) -> list[str]:
-        """The actions that were asked from that place on."""
-        return [action for action, _ in self.asked[place:]]
+    def since(self, first: int) -> list[str]:
+        """The actions from the `first` request on."""
+        return [action for action, _ in self.asked[first:]]
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def serving(vms: int) -> Iterator[Counting]:
 
 
 def world_on(server: Counting, home: Path) -> World:
-    """A dashboard's world whose cloud is that endpoint, and whose other kinds are not stale for long."""
+    """The surroundings of a dashboard with that endpoint as its cloud; the other kinds do not become stale."""
     cloud = Cloud(
         "bench",
         endpoint=f"http://127.0.0.1:{server.server_address[1]}",
@@ -95,7 +95,7 @@ async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(
 
 
 async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> None:
-    """One call, behind what is shown; and none of others."""
+    """One call in the background, and none of other kinds."""
     native = booted(world, "kept")
     world.provider.of("vm").protect(native, True)
     asked: list[str] = []
@@ -117,7 +117,7 @@ async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> 
         await user.press("escape")
         await user.back()
         assert "protected" in user.line("kept")
-        await user.press("enter", "escape")  # left before it is told
+        await user.press("enter", "escape")  # closed before the reply
         await user.back()
         await user.until(lambda: asked == [native, native])
 

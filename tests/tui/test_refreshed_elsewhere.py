@@ -1,4 +1,4 @@
-"""A dashboard whose user asks for what another is refreshing at that moment."""
+"""A dashboard whose user refreshes a kind that another dashboard is refreshing."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A replica set of three whose primary is killed: under a `--refresh`, and under a dashboard that refreshes."""
+"""A replica set of three; its primary is killed during a `--refresh`, and under a dashboard."""
 
 import threading
 from collections.abc import Callable, Container, Iterator
@@ -51,7 +51,7 @@ def database(replica_set: ReplicaSet) -> Iterator[Database[dict[str, Any]]]:
         yield client[f"test-{uuid4().hex[:12]}"]
 
 
-# --- without a screen ------------------------------------------------------------------------------------------------
+# --- without a screen -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def shell(bare: Shell, proxy: Proxy, replica_set: ReplicaSet, database: Database
 
 @dataclass(frozen=True)
 class Account:
-    """The simulated cloud, behind the program's back."""
+    """The simulated cloud, without the program."""
 
     cloud: Cloud
     provider: EC2Provider
@@ -127,7 +127,7 @@ def test_without_a_majority_a_refresh_ends_with_a_sentence_and_a_repeat_complete
     assert (line["count"], line["added"], line["error"]) == (2, 1, None)
 
 
-# --- on the screen ---------------------------------------------------------------------------------------------------
+# --- on the screen ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def scaled(world: World, replica_set: ReplicaSet, database: Database[dict[str, A
 
 
 class Striking(Noting):
-    """A provider whose images come in pages of 20; at the third page something strikes."""
+    """A provider that lists images in pages of 20; the third page triggers the fault."""
 
     def __init__(self, provider: Provider, strike: Callable[[], object]) -> None:
         super().__init__(provider, [])
@@ -209,7 +209,7 @@ def on_its_table(user: User, kind: Kind, wanted: list[str]) -> bool:
 
 
 def outcomes(world: World) -> list[str]:
-    """Return how the journal's commands ended, as far as the cache can be read now."""
+    """Return the outcomes in the journal, where the cache can be read now."""
     with suppress(CacheLostError):
         return [one["outcome"] for one in world.cache.journal.newest()]
     return []

@@ -1,4 +1,4 @@
-"""The model of a table against a slow, obvious one, and where the obvious one would say nothing."""
+"""The rows of a table against a slow, obvious model, and cases that the model does not cover."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -152,7 +152,7 @@ def test_any_history_ends_in_the_order_of_the_slow_model(seed: int, monkeypatch:
             assert rows.row_at(position) == rows.row(ref) == truth[ref]
 
 
-def test_of_the_same_id_twice_the_last_counts() -> None:
+def test_the_last_row_of_the_same_id_counts() -> None:
     rows = Rows(LOCATION)
     rows.replace([location("a", "old"), location("b"), location("a", "new")])
     assert ids(rows) == ["a", "b"]
@@ -160,7 +160,7 @@ def test_of_the_same_id_twice_the_last_counts() -> None:
     assert rows.total == rows.visible == 2
 
 
-def test_of_the_same_id_in_two_scopes_both_are_rows() -> None:
+def test_the_same_id_in_two_scopes_is_two_rows() -> None:
     rows = Rows(LOCATION)
     rows.replace([location("a", "east"), location("b"), location("a", "west", scope=THERE), location("a", "East")])
     assert refs(rows) == [here("a"), here("b"), Ref(THERE, "a")]
@@ -224,7 +224,7 @@ def test_a_reload_finds_changed_rows_by_their_new_text() -> None:
     assert ids(rows) == ["a", "c"]
 
 
-def test_apply_tells_repainting_from_moving() -> None:
+def test_apply_distinguishes_changed_rows_from_moved_ones() -> None:
     rows = Rows(LOCATION)
     rows.replace([location("a", "1"), location("b", "2"), location("c", "3")])
     assert rows.apply([location("b", "2", state="impaired")]) == (frozenset({here("b")}), False)

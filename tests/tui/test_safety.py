@@ -1,4 +1,4 @@
-"""What the dashboard must never do: act on what was not shown, do a thing twice, or lose what was typed."""
+"""What the dashboard must never do: act on what was not shown, act twice, or lose what was typed."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ from tui.app import CloudmeshApp
 
 
 class Forgetful(Rows):
-    """The rows of a cache whose server is lost just when what was done to the cloud is to be written."""
+    """The rows of a cache; its server is lost just before a change is written."""
 
     lost = False
 
@@ -40,7 +40,7 @@ class Forgetful(Rows):
 
 @pytest.fixture
 def forgetful(world: World) -> World:
-    """The same world on a forgetful cache, which holds all that the other one does."""
+    """The same world on a forgetful cache with the same documents."""
     cache = Cache(Store(mongomock.MongoClient(tz_aware=True), "forgetful", "memory", "memory"))
     cache.rows = Forgetful(cache.store, cache.flights)
     cache.prepare(KINDS.values())
@@ -53,7 +53,7 @@ def lose(world: World) -> None:
     cast(Forgetful, world.cache.rows).lost = True
 
 
-# --- done, but not written down --------------------------------------------------------------------------------------
+# --- done, but not written down ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def lose(world: World) -> None:
         ("volume create once", "volume create"),
     ],
 )
-def test_what_was_done_is_told_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
+def test_a_change_is_reported_when_it_cannot_be_written(forgetful: World, line: str, call: str) -> None:
     session = forgetful.session()
     lose(forgetful)
     result = execute(parse(split(line)), session)
@@ -90,7 +90,7 @@ async def test_a_boot_that_was_done_is_never_offered_again(forgetful: World) -> 
     assert forgetful.changing == ["vm boot"]
 
 
-# --- refused: nothing is lost ----------------------------------------------------------------------------------------
+# --- refused: nothing is lost -----------------------------------------------------------------------------------------
 
 
 async def test_a_refused_boot_gives_back_what_was_typed_with_the_reason(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_an_emptied_field_means_none_and_not_the_default(world: World) -> 
         assert user.named("keyless", "keypair") is None
 
 
-# --- nothing is destroyed unseen -------------------------------------------------------------------------------------
+# --- nothing is destroyed unseen --------------------------------------------------------------------------------------
 
 
 async def test_deleting_without_a_name_asks_for_it_and_then_shows_what_goes(world: World) -> None:
@@ -184,7 +184,7 @@ async def test_marks_that_the_filter_hides_are_not_acted_on_and_all_are_counted(
     assert world.changing == []
 
 
-# --- said, and held to -----------------------------------------------------------------------------------------------
+# --- said, and held to ------------------------------------------------------------------------------------------------
 
 
 async def test_a_result_too_long_for_its_place_is_shown_in_full(world: World) -> None:
@@ -261,7 +261,7 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
         await user.sees("The cache cannot be reached: refused.")
         await user.press("colon")
         await user.type("vm frob", "enter")
-        await user.sees("The cache is not open yet.")  # another message has taken its place
+        await user.sees("The cache is not open yet.")  # another message has replaced it
         said.set()
         await user.until(lambda: app.session is not None)
         await user.show("vm")
@@ -269,7 +269,7 @@ async def test_the_message_of_a_lost_cache_goes_when_it_is_back_and_no_other_doe
 
 
 class Halting(Rows):
-    """The rows of a cache whose images come no further than their second page until it is told to go on."""
+    """The rows of a cache; a read of the images stops after the second page until the test continues it."""
 
     halted = True
 
@@ -280,7 +280,7 @@ class Halting(Rows):
             yield page
 
 
-async def test_a_snapshot_that_was_read_in_part_is_shown_told_of_and_read_again(world: World) -> None:
+async def test_a_partly_read_snapshot_is_shown_reported_and_read_again(world: World) -> None:
     images = KINDS["image"]
     world.cache.rows.put(images, world.scope, [{"id": f"ami-{n:04}", "name": f"image {n:04}"} for n in range(1_200)])
     cache = Cache(Store(world.cache.store.client, world.cache.store.database.name, "memory", "memory"))

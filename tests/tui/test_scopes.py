@@ -1,4 +1,4 @@
-"""A table with rows of two clouds: what is marked, asked, run and undone goes to the cloud and region of each row."""
+"""A table with rows of two clouds: marks, commands and undo act in the scope of each row."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a key acts on: the row found by a filter, marks, rows in sight; and what it says where it cannot be used."""
+"""The rows that a key acts on: found by a filter, marked, in sight; and why a key cannot be used."""
 
 import csv
 from dataclasses import replace
@@ -28,7 +28,7 @@ def dim(user: User, key: str) -> bool | None:
 
 
 def typed(user: User, text: str, pause: float = 0.0) -> None:
-    """Type letters, of which each was typed `pause` seconds after the one before it, and a moment after now."""
+    """Type letters, each `pause` seconds after the one before; the first a moment after now."""
     for number, char in enumerate(text, 1):
         key = Key({"\r": "enter", " ": "space"}.get(char, char), char)
         key.time += number * pause
@@ -41,7 +41,7 @@ async def filtered(user: User, text: str, *keys: str) -> None:
     await user.until(lambda: user.table.filter_text == text or keys)
 
 
-# --- the row that was found ------------------------------------------------------------------------------------------
+# --- the row that was found -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("keys", [["enter", "escape"], ["escape"], ["enter", "escape", "escape", "escape"]])
@@ -133,7 +133,7 @@ async def test_alt_and_an_arrow_go_by_words_in_a_field_and_nowhere_else(world: W
         await user.back()
 
 
-# --- marks -----------------------------------------------------------------------------------------------------------
+# --- marks ------------------------------------------------------------------------------------------------------------
 
 
 async def test_space_marks_and_goes_down(world: World) -> None:
@@ -147,7 +147,7 @@ async def test_space_marks_and_goes_down(world: World) -> None:
         assert user.table.rows.marks == 4
 
 
-# --- exports ---------------------------------------------------------------------------------------------------------
+# --- exports ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_an_export_is_of_the_marked_rows_else_of_those_shown(
         assert sorted(row["id"] for row in csv.DictReader(file)) == sorted(wanted)
 
 
-# --- keys that cannot be used ----------------------------------------------------------------------------------------
+# --- keys that cannot be used -----------------------------------------------------------------------------------------
 
 
 async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
@@ -188,7 +188,12 @@ async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
             ("vm", "gpu-train-02", "t", "gpu-train-02 is stopped, so there is nothing for t to stop."),
             ("volume", "db-primary-data", "a", "db-primary-data is in use by db-primary; A detaches it."),
             ("volume", "scratch", "A", "scratch is available, so there is nothing for A to detach."),
-            ("image", "", "d", "d does nothing on images: it is vm delete, keypair delete, volume delete."),
+            (
+                "image",
+                "",
+                "d",
+                "d does nothing on images: it is vm delete, keypair delete, volume delete, secgroup delete.",
+            ),
         ):
             await user.show(kind)
             if name:
@@ -199,7 +204,7 @@ async def test_a_key_that_cannot_be_used_says_why(world: World) -> None:
             await user.press("escape")  # else what follows a key that cannot be used is taken for a word
 
 
-async def test_a_reason_is_no_success(world: World) -> None:
+async def test_a_reason_why_nothing_was_done_is_no_success(world: World) -> None:
     async with opened(world, size=(60, 24)) as user:
         await user.go_to("web-1")
         await user.press("u")
@@ -220,7 +225,7 @@ async def test_what_is_typed_for_a_dialog_that_does_not_open_runs_nothing(world:
     async with opened(world) as user:
         await user.show("volume")
         native = await user.go_to("db-primary-data")
-        typed(user, "adata R space \rx", pause=PAUSE / 2)  # as fast as somebody types who does not look
+        typed(user, "adata R space \rx", pause=PAUSE / 2)  # as fast as a user types who does not watch the screen
         await user.until(lambda: user.result == "Nothing is under way.")  # x, which comes after Enter, acts
         assert user.app.screen is user.app.main
         assert not user.table.rows.marks
@@ -260,7 +265,7 @@ async def test_keys_act_again_after_a_pause_escape_or_a_key_that_is_no_text(worl
         await user.until(lambda: user.table.rows.marks == 1)
 
 
-async def test_the_keys_follow_the_state_of_the_row_and_what_is_under_way(world: World, clock: Clock) -> None:
+async def test_the_keys_follow_the_state_and_the_flight_of_the_row(world: World, clock: Clock) -> None:
     native = booted(world, "followed")
     clock.now += DELAY
     async with opened(world) as user:
@@ -278,7 +283,7 @@ async def test_the_keys_follow_the_state_of_the_row_and_what_is_under_way(world:
         assert user.cursor_id == native
 
 
-# --- what was made ---------------------------------------------------------------------------------------------------
+# --- what was made ----------------------------------------------------------------------------------------------------
 
 
 async def test_the_cursor_goes_to_what_was_made(world: World) -> None:
@@ -309,7 +314,7 @@ async def test_the_cursor_stays_where_the_user_has_gone_meanwhile(world: World) 
         assert table.cursor_ref == here
 
 
-# --- what has failed -------------------------------------------------------------------------------------------------
+# --- what has failed --------------------------------------------------------------------------------------------------
 
 
 async def test_an_action_that_fails_says_which_and_a_listing_behind_it_does_not_hide_that(world: World) -> None:

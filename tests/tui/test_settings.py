@@ -1,4 +1,4 @@
-"""Settings made in the dashboard: in the order of asking, each on its own, and nothing else is lost by them."""
+"""Settings made in the dashboard: in order, and none undoes another."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from tui.screens.choice import ChoiceScreen
 
 @contextmanager
 def unremembered(world: World) -> Iterator[None]:
-    """Have every choice wait until the block ends, as it does behind another process that is making one."""
+    """Make every choice wait until the block ends, as when another process is making one."""
     handle = os.open(world.home / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -28,7 +28,7 @@ def there(world: World) -> str:
 
 
 async def ask(user: User, *lines: str) -> None:
-    """Ask for commands, each when the one before it is under way."""
+    """Ask for commands, each while the one before it runs."""
     for number, line in enumerate(lines, 1):
         await user.run(line)
         await user.until(lambda number=number: len(user.app._jobs.titled) == number)  # type: ignore[misc]
@@ -51,7 +51,7 @@ async def test_a_setting_that_takes_long_undoes_no_other(world: World, first: st
     assert recall(world.settings, world.home) == {"cloud": there(world), "refresh": False}
 
 
-async def test_of_settings_made_one_after_the_other_the_last_stands(world: World) -> None:
+async def test_the_last_of_several_settings_holds(world: World) -> None:
     async with opened(world) as user:
         with unremembered(world):
             await ask(user, *(f"set default cloud={name}" for name in (there(world), world.cloud.name) * 3))

@@ -162,7 +162,7 @@ AGES = {"image": 5400, "flavor": 259_200, "vm": 12, "keypair": 3, "volume": 95}
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """A cache filled with fixed rows, of a cloud that nobody asks."""
+    """A cache with fixed rows; no request goes to its cloud."""
     cloud = Cloud(
         SCOPE.cloud,
         endpoint="http://127.0.0.1:9",
@@ -180,7 +180,7 @@ def world(tmp_path: Path) -> World:
             finished = ago(seconds=AGES[name])
             record = RefreshRecord(SCOPE.cloud, SCOPE.region, name, finished, finished, len(items))
             cache.refreshes.write(kind, SCOPE, record)
-    # As they are after commands of ours; whose own flights have the times of this test.
+    # As after commands of the program; the flights have the times of this test.
     for number, flight in (
         (2, {"action": "boot", "since": ago(seconds=7)}),
         (6, {"action": "stop", "since": ago(minutes=14), "overdue": True}),
@@ -191,7 +191,7 @@ def world(tmp_path: Path) -> World:
 
 
 class Still(Faces):
-    """A cloud that says what the cache says; for previews. What the watcher asks, it ends without a word."""
+    """A cloud with the rows of the cache, for previews. A listing for the watcher is cancelled."""
 
     def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
         if {f"i-{number:017x}" for number in (2, 6, 7, 10)} & set(ids):  # those in flight
@@ -227,7 +227,7 @@ class Still(Faces):
 
 
 class Pictured(CloudmeshApp):
-    """A dashboard whose screenshots show a part of the screen alone, or all of it."""
+    """A dashboard whose screenshots show a part of the screen, or all of it."""
 
     CSS_PATH: ClassVar = [str(Path(app_module.__file__, "..", path).resolve()) for path in CloudmeshApp.CSS_PATH]
     part = ""
@@ -261,7 +261,7 @@ BODY = ".window--body"
 
 @pytest.fixture
 def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
-    """Return what compares a picture of the dashboard, brought where it is to be, with the accepted one."""
+    """Return a function that opens the dashboard, runs `before`, and compares its picture with the accepted one."""
     monkeypatch.delenv("NO_COLOR", raising=False)  # the pictures are in colour, whatever the terminal of the tests
 
     def compare(
@@ -300,7 +300,7 @@ def picture(world: World, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
 
 
 async def nothing(_user: User) -> None:
-    """Leave the dashboard as it is."""
+    """Do nothing."""
 
 
 async def boot(user: User) -> None:
@@ -352,7 +352,7 @@ async def delete_volume(user: User) -> None:
 
 
 async def protect(user: User) -> None:
-    """Fill the column of protection, as previews have."""
+    """Fill the column of protection, as previews do."""
     cache = user.app.session.cache if user.app.session else None
     assert cache
     for number in (1, 3, 4):

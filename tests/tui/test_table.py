@@ -1,4 +1,4 @@
-"""The table as its user meets it: keys, mouse and what stands on the screen."""
+"""The table for its user: keys, mouse and the screen."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -84,12 +84,12 @@ def cursor(table: ResourceTable) -> str | None:
 
 
 def selected(table: ResourceTable) -> list[str]:
-    """Return the ids of the rows that a command would apply to."""
+    """Return the ids of the rows that a command would act on."""
     return [table.kind.value(row, "id") for row in table.selected_rows]
 
 
 def line_of(table: ResourceTable, id: str) -> int:
-    """Return the line of the screen on which the row of this id stands."""
+    """Return the line of the screen with the row of this id."""
     return next(y for y, line in enumerate(screen(table)) if f" {id} " in line)
 
 
@@ -179,7 +179,7 @@ async def test_a_screen_scrolled_away_from_the_cursor_stays_on_its_rows() -> Non
         assert cursor(table) == "vol-000"
 
 
-async def test_the_row_that_takes_a_removed_rows_place_takes_the_cursor() -> None:
+async def test_the_cursor_goes_to_the_row_after_a_removed_one() -> None:
     app = Shown(rows=volumes(10))
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
@@ -520,7 +520,7 @@ async def test_empty_states(kind: Kind) -> None:
         assert cursor(table) == "xyz [b]"
 
 
-async def test_of_the_same_id_twice_the_last_counts() -> None:
+async def test_the_last_row_of_the_same_id_counts() -> None:
     app = Shown(rows=[row(VOLUME, "vol-1", name="old"), row(VOLUME, "vol-1", name="new")])
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
@@ -555,7 +555,7 @@ async def test_changed_cells_and_cursor_moves_paint_their_lines_alone(
         assert set(ys) == set(range(table.size.height))
 
 
-async def test_a_tick_paints_only_what_is_in_flight(painted: Callable[[ResourceTable], list[int]]) -> None:
+async def test_a_tick_paints_only_rows_in_flight(painted: Callable[[ResourceTable], list[int]]) -> None:
     flight = Flight("stop", NOW - timedelta(seconds=12))
     app = Shown(VM, [row(VM, f"i-{n}", name="vm", flight=flight if n in (2, 500) else None) for n in range(600)])
     async with app.run_test(size=(120, 24)) as pilot:
@@ -612,7 +612,7 @@ async def test_rows_are_made_ready_for_the_filter_as_they_come_and_found_as_they
     app = Shown(rows=volumes(12_000))
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.table
-        table.set_filter("name")  # at once: most rows are not ready yet, and no letter waits for them
+        table.set_filter("name")  # at once: most rows are not ready, and no letter waits for them
         assert 0 < table.visible_count < 12_000
         while not table.rows.ready:
             await pilot.pause()

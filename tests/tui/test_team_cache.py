@@ -1,4 +1,4 @@
-"""A team's MongoDB, in the shell and on the screen: what a user sees who may only read."""
+"""A team's MongoDB, in the shell and on the screen, for a user who may only read."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +30,7 @@ def read_only(world: World, team: TeamServer) -> Iterator[World]:
         yield world.with_cache(reader)
 
 
-async def test_a_reader_looks_at_everything_on_the_screen(read_only: World, team: TeamServer) -> None:
+async def test_a_read_only_user_can_see_everything(read_only: World, team: TeamServer) -> None:
     async with opened(read_only) as user:
         await user.sees("web-1", "cache read-only")
         for kind in ("image", "flavor", "keypair", "location", "volume"):
@@ -96,7 +96,7 @@ def test_a_writer_in_the_shell_begins_on_an_empty_database(bare: Shell, proxy: P
     assert "mine" in bare.done("journal", "list")
 
 
-def test_nobody_in_the_shell(bare: Shell, proxy: Proxy, team: TeamServer) -> None:
+def test_a_user_without_rights_in_the_shell(bare: Shell, proxy: Proxy, team: TeamServer) -> None:
     bare.configure(proxy.endpoint, team.uri("nobody"), DATABASE)
     result = bare.run("vm", "list")
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""The whole program in a real terminal, driven by keys alone."""
+"""The whole program in a real terminal, with keys as its only input."""
 
 import re
 import socket
@@ -70,7 +70,7 @@ def test_a_window_that_is_closed_ends_the_program_without_a_signal(tmp_path: Pat
 
 @pytest.mark.parametrize("gap", [0.06, 0.15, 0.25])
 def test_a_word_typed_on_the_list_deletes_nothing(tmp_path: Path, gap: float) -> None:
-    """The `/` before it was forgotten: its d opens the dialog of delete, and its y is no answer to that."""
+    """The `/` before it is missing: d opens the dialog of delete, and y does not answer it."""
     with Terminal(tmp_path, TERM="xterm-256color") as terminal:
         terminal.sees("images", "demo · us-east-1 · memory")
         terminal.type("3")

@@ -1,4 +1,4 @@
-"""What a command returns as text: a window in the dashboard, lines in the shell, a field in JSON."""
+"""A command's text: a window in the dashboard, lines in the shell, a field in JSON."""
 
 import io
 import json
@@ -16,12 +16,12 @@ TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {numb
 
 
 def speaks(text: str) -> Parsed:
-    """Return a command whose outcome is a text."""
+    """Return a command whose result is a text."""
     return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Result("It was read.", text=text)), {})
 
 
 class Terminal(io.StringIO):
-    """What stdout is on a terminal."""
+    """A stdout that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -50,14 +50,14 @@ async def test_the_dashboard_shows_its_end_in_a_window_that_scrolls(world: World
         assert user.result == "It was read."
 
 
-def test_a_terminal_gets_it_escaped() -> None:
+def test_text_goes_to_a_terminal_escaped() -> None:
     out, errors = printed(Terminal())
     assert out.splitlines()[:3] == ["[    0.1] Linux", "␛[2Jdevil       login: �", "line 0"]
     assert out == safe_lines(TEXT) + "\n"
     assert errors == "It was read.\n"
 
 
-def test_a_file_gets_it_as_it_is() -> None:
+def test_text_goes_to_a_file_unchanged() -> None:
     assert printed(io.StringIO())[0] == TEXT
 
 

@@ -58,7 +58,7 @@ def about(*names: str) -> Callable[[T], T]:
     return mark
 
 
-# --- the app ---------------------------------------------------------------------------------------------------------
+# --- the app ----------------------------------------------------------------------------------------------------------
 
 
 @about("_driver")
@@ -78,7 +78,7 @@ async def test_the_app_knows_that_it_ends() -> None:
 
 
 class Failing(App[int]):
-    """Fails in its first message; what tui.guarded overrides is noted."""
+    """Fails in its first message; records the calls of methods that tui.guarded overrides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Failing(App[int]):
 @about(
     "_handle_exception", "_fatal_error", "_exception", "_return_code", "_exit_renderables", "_close_messages_no_wait"
 )
-async def test_a_bug_ends_the_app_by_way_of_what_is_overridden(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_bug_ends_the_app_through_the_overridden_methods(capfd: pytest.CaptureFixture[str]) -> None:
     app = Failing()
     async with asyncio.timeout(10):
         await app.run_async(headless=True)
@@ -155,7 +155,7 @@ async def test_the_cache_of_styles_can_be_emptied() -> None:
         assert StylesCache.get_inner_outer.cache_info().currsize == 0
 
 
-# --- messages --------------------------------------------------------------------------------------------------------
+# --- messages ---------------------------------------------------------------------------------------------------------
 
 
 class Ping(Message):
@@ -196,7 +196,7 @@ async def pinged() -> AsyncIterator[tuple[Pilot[None], Pinged]]:
 
 
 @about("_message_queue", "_pending_message")
-async def test_a_widget_that_handles_a_message_is_told_from_one_that_waits() -> None:
+async def test_a_busy_widget_is_distinguished_from_a_waiting_one() -> None:
     async with pinged() as (_, widget):
         waiters = vars(widget._message_queue.ready_event)["_waiters"]
         assert len(waiters) == 1
@@ -214,7 +214,7 @@ async def test_a_widget_that_handles_a_message_is_told_from_one_that_waits() -> 
 
 
 @about("_pending_message")
-async def test_a_message_that_was_looked_at_waits_outside_of_the_queue() -> None:
+async def test_textual_keeps_the_next_message_outside_the_queue() -> None:
     async with pinged() as (_, widget):
         widget.post_message(Ping())
         widget.post_message(second := Ping())
@@ -235,7 +235,7 @@ async def test_a_message_that_is_not_dispatched_reaches_no_handler() -> None:
 
 
 @about("_closing", "_closed", "_pruning")
-async def test_what_is_taken_away_says_so() -> None:
+async def test_a_removed_widget_is_marked() -> None:
     async with pinged() as (_, widget):
         assert not any((widget._closing, widget._closed, widget._pruning))
         removing = widget.remove()
@@ -245,7 +245,7 @@ async def test_what_is_taken_away_says_so() -> None:
         assert widget._closed
 
 
-# --- widgets ---------------------------------------------------------------------------------------------------------
+# --- widgets ----------------------------------------------------------------------------------------------------------
 
 
 class Ready(Footer):
@@ -256,7 +256,7 @@ class Ready(Footer):
         self.set_reactive(Footer._bindings_ready, ready)
 
     def bindings_changed(self, screen: Screen[Any]) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
 
 class Keyed(App[None]):
@@ -295,7 +295,7 @@ class Paged(OptionList):
 
 
 @about("_move_page", "textual._widget_navigation.Direction")
-async def test_a_list_moves_by_pages_by_way_of_what_is_overridden() -> None:
+async def test_a_list_moves_by_pages_through_the_overridden_method() -> None:
     assert get_args(Direction) == (-1, 1)
 
     class Listed(App[None]):
@@ -312,7 +312,7 @@ async def test_a_list_moves_by_pages_by_way_of_what_is_overridden() -> None:
 
 
 class Noted(CommandPalette):
-    """Notes what its list is told to do."""
+    """Records the actions that its list gets."""
 
     told: tuple[str, ...] = ()
 
@@ -321,7 +321,7 @@ class Noted(CommandPalette):
 
 
 @about("_action_command_list")
-async def test_the_palette_tells_its_list_by_way_of_what_is_overridden() -> None:
+async def test_the_palette_calls_the_overridden_method_of_its_list() -> None:
     app: App[None] = App()
     async with app.run_test() as pilot:
         palette = Noted()
@@ -330,7 +330,7 @@ async def test_the_palette_tells_its_list_by_way_of_what_is_overridden() -> None
         assert palette.told == ("page_down", "page_up")
 
 
-# --- the terminal ----------------------------------------------------------------------------------------------------
+# --- the terminal -----------------------------------------------------------------------------------------------------
 
 
 class Terminal(LinuxDriver):
@@ -398,7 +398,7 @@ class Typed(App[None]):
 
 @about("_app", "_loop", "_file", "_writer_thread", "_query_in_band_window_resize", "_run_input_thread")
 @about("_sigtstp_application", "_sigcont_application")
-async def test_the_driver_works_by_way_of_what_is_overridden(terminal: int) -> None:
+async def test_the_driver_calls_the_overridden_methods(terminal: int) -> None:
     app, file = Typed(), File()
     modes = termios.tcgetattr(terminal)
     async with app.run_test(), asyncio.timeout(10):
@@ -433,7 +433,7 @@ async def test_the_driver_works_by_way_of_what_is_overridden(terminal: int) -> N
     assert [one for one in re.findall(r"\x1b[^\x1b]+", _LEAVING) if one not in left] == []
 
 
-def test_the_pace_of_painting_is_read_from_the_environment() -> None:
+def test_the_frame_rate_is_read_from_the_environment() -> None:
     program = "from textual.constants import COLOR_SYSTEM, MAX_FPS; print(MAX_FPS, COLOR_SYSTEM)"
     for environ, said in (({}, "60 auto"), ({"TEXTUAL_FPS": "120", "TEXTUAL_COLOR_SYSTEM": "256"}, "120 256")):
         printed = subprocess.run(
@@ -442,7 +442,7 @@ def test_the_pace_of_painting_is_read_from_the_environment() -> None:
         assert printed == f"{said}\n"
 
 
-# --- keys ------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 
 @about("textual._ansi_sequences.ANSI_SEQUENCES_KEYS", "textual._keyboard_protocol.FUNCTIONAL_KEYS")
@@ -485,7 +485,7 @@ def test_a_character_has_the_name_of_its_key() -> None:
     assert {char: _character_to_key(char) for char in names} == names
 
 
-# --- nothing is left out ---------------------------------------------------------------------------------------------
+# --- nothing is left out ----------------------------------------------------------------------------------------------
 
 
 def test_every_private_use_of_textual_has_a_test_here() -> None:

@@ -1,4 +1,4 @@
-"""A terminal in which nothing can be read: a notice covers every screen, and nothing that is typed acts."""
+"""A terminal that is too small: a notice covers every screen, and no key acts."""
 
 from collections.abc import Sequence
 
@@ -86,7 +86,7 @@ async def test_it_can_be_left_in_a_terminal_of_any_size(world: World) -> None:
     assert user.app.return_code == 0
 
 
-async def test_what_cannot_be_told_apart_is_not_confirmed(world: World) -> None:
+async def test_objects_that_look_the_same_are_not_confirmed(world: World) -> None:
     """The reason for asking again is so long that it pushes what is acted on out of sight."""
     async with opened(world, size=(60, 16)) as user:
         native = await user.go_to("web-1")

@@ -110,7 +110,7 @@ async def test_read_only_hides_and_refuses_whatever_changes_a_cloud(world: World
 
 
 class Slow(Noting):
-    """A provider whose VMs come, and then nothing more until the work is cancelled."""
+    """A provider that lists VMs, and then blocks until the job is cancelled."""
 
     def __init__(self, provider: Provider, changing: list[str], check: Callable[[], None]) -> None:
         super().__init__(provider, changing)
@@ -124,7 +124,7 @@ class Slow(Noting):
         raise AssertionError("nobody cancelled")
 
 
-async def test_work_under_way_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
+async def test_running_work_is_shown_with_its_progress_and_x_cancels_it(world: World) -> None:
     def slow(cloud: Cloud, check: Callable[[], None], _: Any) -> Provider:
         return cast(Provider, Slow(registry.connect(cloud, check), world.changing, check))
 
@@ -148,7 +148,7 @@ def patient(cloud: Cloud, check: Callable[[], None], on_wait: Callable[[Waiting]
     return EC2Provider(cloud, check, RetryPolicy(first=100, longest=100, deadline=1_000, random=lambda: 1.0), on_wait)
 
 
-async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: World) -> None:
+async def test_a_wait_before_a_retry_is_shown_counts_down_and_is_cancelled(world: World) -> None:
     with Faults(refusal(503, "RequestLimitExceeded")) as faults:
         away = world.with_cloud(endpoint=faults.url)
         async with opened(away, away.app(patient, refresh=False)) as user:
@@ -160,7 +160,7 @@ async def test_a_wait_to_ask_again_is_shown_counts_down_and_is_cancelled(world: 
             await user.loses("throttled")
 
 
-async def test_a_dialog_that_waits_to_ask_again_says_so(world: World) -> None:
+async def test_a_dialog_shows_a_wait_before_a_request_is_sent_again(world: World) -> None:
     with Faults(refusal(503, "RequestLimitExceeded")) as faults:
         away = world.with_cloud(endpoint=faults.url)
         async with opened(away, away.app(patient, refresh=False)) as user:
@@ -171,8 +171,8 @@ async def test_a_dialog_that_waits_to_ask_again_says_so(world: World) -> None:
             await user.back()
 
 
-async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> None:
-    """As a read of a database that is frozen."""
+async def test_a_job_that_does_not_check_for_cancelling_is_given_up_at_once(world: World) -> None:
+    """Like a read from a frozen database."""
     released = threading.Event()
 
     class Deaf(Noting):
@@ -196,7 +196,7 @@ async def test_what_hears_of_no_cancelling_is_let_go_at_once(world: World) -> No
     assert world.cache.rows.count(KINDS["vm"], world.scope) == count
 
 
-async def test_opening_the_cache_can_be_cancelled_and_begun_anew(world: World) -> None:
+async def test_opening_the_cache_can_be_cancelled_and_started_again(world: World) -> None:
     begun: list[threading.Event] = []
 
     def opening() -> Session:

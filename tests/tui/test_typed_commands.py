@@ -1,4 +1,4 @@
-"""Commands that are typed: on the `:` line, with its history and completion, and in the palette."""
+"""Typed commands: on the `:` line, with its history and completion, and in the palette."""
 
 import re
 
@@ -11,7 +11,7 @@ from tui.screens.details import DetailsScreen
 from tui.widgets.commandline import CommandLine
 from tui.widgets.status import MessageBar
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line -------------------------------------------------------------------------------------------------
 
 
 async def test_a_typed_command_runs_and_up_brings_it_back(world: World) -> None:
@@ -128,7 +128,7 @@ async def test_keypair_and_volume_by_the_command_line(world: World) -> None:
     ]
 
 
-# --- the palette -----------------------------------------------------------------------------------------------------
+# --- the palette ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: Clock) -> None:
@@ -166,7 +166,7 @@ async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World)
         await user.press("escape")
 
 
-async def test_the_palette_does_not_offer_what_is_under_way(world: World, clock: Clock) -> None:
+async def test_the_palette_does_not_offer_an_action_in_flight(world: World, clock: Clock) -> None:
     native = booted(world, "palette-vm")
     clock.now += DELAY
     async with opened(world) as user:

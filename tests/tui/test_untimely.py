@@ -1,4 +1,4 @@
-"""Keys and clicks that come before a screen is laid out, or after it was left."""
+"""Keys and clicks before a screen is laid out, or after it has closed."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.thorough
 
 
 def press(user: User, x: int, y: int) -> None:
-    """Press and release the mouse faster than the dashboard can act on it."""
+    """Press and release the mouse faster than the dashboard can handle it."""
     for kind in (MouseMove, MouseDown, MouseUp):
         user.app.post_message(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
 
@@ -60,7 +60,7 @@ async def test_two_clicks_beside_the_palette_close_it(world: World) -> None:
 async def test_the_line_of_keys_follows_after_a_window_that_was_closed_at_once(
     world: World, burst: tuple[str, ...]
 ) -> None:
-    """What it waits for is lost with a window that it waits at."""
+    """A callback that waits at a window is lost with it."""
     async with opened(world) as user:
         for _ in range(3):
             user.send(burst)
@@ -159,7 +159,7 @@ def test_every_screen_is_of_the_one_kind() -> None:
 
 
 async def test_the_mouse_may_be_pressed_where_something_has_just_gone(world: World) -> None:
-    """As on the text of a window that is left; what is selected there has nothing around it any more."""
+    """As on the text of a window that has closed: the selected widget has no parent."""
     async with opened(world) as user:
         await user.run("volume create")
         screen = await user.dialog("volume create")
@@ -167,7 +167,7 @@ async def test_the_mouse_may_be_pressed_where_something_has_just_gone(world: Wor
         await user.until(lambda: screen.get_widget_and_offset_at(*label.region.offset)[1] is not None)
         x, y = label.region.offset
         await label.remove()
-        assert screen.get_widget_at(x, y)[0] is label  # the screen is not laid out without it yet
+        assert screen.get_widget_at(x, y)[0] is label  # the screen still has the layout with it
         for kind in (MouseDown, MouseMove, MouseUp):
             screen._forward_event(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
         await user.press("escape")
