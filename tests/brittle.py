@@ -222,7 +222,7 @@ def damaged(kind: str, number: int, *done: tuple[int, str]) -> Damaged:
 
 
 def every_damage(kind: str, first: int) -> Iterator[Damaged]:
-    """Yield items to each of which one thing was done: everything to every element."""
+    """Yield damaged items: each kind of damage to each element, one at a time."""
     count = len(list(item_of(kind, 0).iter())) - 1
     for number, (position, what) in enumerate(itertools.product(range(count), DAMAGES), first):
         yield damaged(kind, number, (position, what))
@@ -233,7 +233,7 @@ def every_damage(kind: str, first: int) -> Iterator[Damaged]:
 
 @dataclass
 class Report:
-    """What became of the rows."""
+    """The rows that resulted."""
 
     kind: str
     damaged: int = 0

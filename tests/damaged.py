@@ -168,7 +168,7 @@ _NO_KEYS = frozenset({"null", "no number", "a list", "an empty list", "a list of
 def damages(
     draw: st.DrawFn, scope: Scope, odd: Mapping[str, Any] = ODD, collections: tuple[str, ...] = COLLECTIONS
 ) -> Damage:
-    """Draw a document of which one to three fields are dropped, or are of another type, or say something else."""
+    """Draw a document with one to three fields missing, of another type, or with another value."""
     collection = draw(st.sampled_from(collections))
     document = copy.deepcopy(_whole(collection, draw(st.integers(0, 50)), scope))
     if collection == "journal":

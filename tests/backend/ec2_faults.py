@@ -131,7 +131,7 @@ class Faults:
                 arrived.set()
                 try:
                     send(self, reply, over)
-                except ConnectionError:  # whoever asked has gone
+                except ConnectionError:  # the client has gone
                     self.close_connection = True
                     left.set()
 

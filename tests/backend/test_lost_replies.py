@@ -67,7 +67,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         assert [(call.action, call.passed) for call in changes(proxy)] == [(one.action, True)]
         (entry,) = cache.journal.newest()
         assert entry["command"] == one.on(stage)
-        if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
+        if one.name == "vm reboot":  # a VM does not show that it was rebooted
             assert isinstance(error, OutcomeUnknownError)
             assert "It may have been done all the same" in str(error)
             assert entry["outcome"] == "unknown"

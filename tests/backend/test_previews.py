@@ -247,7 +247,7 @@ def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     assert [preview.confirmed_by(text) for text in ("2", production, f" 2  {production} ", f"2 {plain}")] == [
         False, False, True, False,
     ]  # fmt: skip
-    assert shown(session, production, protected).typed == production  # of which one would go
+    assert shown(session, production, protected).typed == production  # only one would be deleted
     assert shown(session, plain, protected).typed == ""
     assert shown(session, protected).typed == ""
 

@@ -21,7 +21,7 @@ from tests.backend.cloud_support import abandoned, account, behind_proxy, boot_m
 from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]
-"""Name, id, and what tells whether it is still there."""
+"""Name, id, and a function that returns whether the object still exists."""
 
 
 def vm(cloud: Cloud) -> Made:

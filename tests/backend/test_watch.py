@@ -248,7 +248,7 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
     assert said == []
 
 
-# --- what a listing of all VMs has told -------------------------------------------------------------------------------
+# --- what a listing of all VMs has shown ------------------------------------------------------------------------------
 
 
 def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:

@@ -30,7 +30,7 @@ MEMORY = 120
 MB = 1_000_000
 
 LONG = 2
-"""The stock clients and the other sizes take minutes, so they run in one of so many rounds."""
+"""The stock clients and the other sizes take minutes, so they run in one of N rounds."""
 STOCK = {"libcloud": "libcloud's stock list_images", "boto3": "boto3's paginator"}
 
 Rounds = dict[int, Ran]

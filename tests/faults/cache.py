@@ -36,13 +36,13 @@ class Fault:
 
     name: str
     place: Place
-    """Yields what opens the cache, and what hurts its server; None where it cannot be tried on this machine."""
+    """Yields a function that opens the cache and one that breaks its server; None if this machine cannot try it."""
     long: bool = False
     """It takes too long for the short form."""
     told: bool = True
-    """The screen must tell of it; a shorter one the driver may wait out, and nobody sees anything."""
+    """The screen must report it. The driver may wait out a shorter fault, and then the user sees nothing."""
     looks: float = 45.0
-    """Seconds for which it is waited for that the screen tells of it."""
+    """Seconds to wait until the screen reports it."""
 
 
 def _embedded(hurt: Callable[[Path], AbstractContextManager[object]]) -> Place:
@@ -167,7 +167,7 @@ async def _tried(scene: Scene, fault: Fault, folder: Path, start: Callable[[], C
 
 
 async def _watched(user: User, fault: Fault) -> tuple[str, float]:
-    """Press keys until the screen tells of the fault; return what it says, and how long a key took at most."""
+    """Press keys until the screen reports the fault; return what it says, and the longest time of a key."""
     slowest, end = 0.0, time.monotonic() + fault.looks
     while time.monotonic() < end:
         began = time.monotonic()
@@ -233,10 +233,11 @@ def sections(ground: Ground) -> Iterator[Section]:
     """Try each fault on a dashboard of its own."""
     table = Section(
         "Faults of the cache",
-        "A dashboard shows the volumes of a simulated EC2. Its cache's server is hurt; a volume is created behind its "
-        "back, and another by a command that is given at that moment. Nobody touches it until it shows both. Then it "
-        "is quit, and after one more refresh cache, cloud and journal are compared. Seconds are those from when the "
-        "screen has told of it, and nothing hurts the server any more, until the new volume is on screen.",
+        "A dashboard shows the volumes of a simulated EC2. The cache's server is broken. Then one volume is created "
+        "outside the dashboard, and another by a command that is given at that moment. Nobody touches the dashboard "
+        "until it shows both. Then it is quit, one more refresh runs, and cache, cloud and journal are compared. "
+        "Seconds count from when the screen has reported the fault and the server works again, until the new volume "
+        "is on screen.",
         ("Fault", "Lost", "Wrong", "Seconds to recover", "What the screen said"),
     )
     with staged(ground) as scene:

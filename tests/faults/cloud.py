@@ -246,7 +246,7 @@ def _try(at: Bench, trouble: Trouble, section: Section) -> None:
 
 
 def _wrong(at: Bench) -> int:
-    """Return how many rows of the cache are not those of a cache that is filled anew."""
+    """Return how many rows of the cache differ from those of a newly filled cache."""
     fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values()))
     assert fresh.refreshed(fresh.cache) == []
     return sum(

@@ -84,7 +84,7 @@ class Told:
             self.failed.append(f"{said['failed']}: {said['why']}")
         elif said["error"]:
             self.failed.append(f"{said}")
-        elif "shared" in said:  # a line of --refresh --json does not tell
+        elif "shared" in said:  # a line of --refresh --json does not say so
             self.shared += said["shared"]
             self.listed += not said["shared"]
 
@@ -120,7 +120,7 @@ class Worker:
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Let them run, kill some, and look at what they have left."""
+    """Run the processes, kill some, and check what is left."""
     seconds = 60 if ground.long else 7
     table = Section(
         "Eight processes on one cache",
@@ -165,7 +165,7 @@ def sections(ground: Ground) -> Iterator[Section]:
 
 
 def _crowd(scene: Scene, shell: Shell, seconds: float) -> tuple[Told, int, list[str]]:
-    """Run the eight, and return what they told, how many were killed, and what is wrong with the dashboards."""
+    """Run the eight processes; return their reports, how many were killed, and what is wrong with the dashboards."""
     told, dice, killed = Told(), random.Random(5), 0  # noqa: S311 - a test's dice
     ours = [sys.executable, "-c", _WORKER, str(shell.home), scene.proxy.endpoint]
     vms = [native for native, name in scene.listed("vm").items() if name]

@@ -266,7 +266,7 @@ def sections(ground: Ground) -> Iterator[Section]:
             what = "The embedded mongod" if victim is mongod_of else "The keeper of the embedded mongod"
             own = ground.folder / victim.__name__  # of a mongod that dies four times within a minute its keeper lets go
             times, broken = batches(ground, own, victim)
-            checked = "a record that says complete tells the truth; the next refresh finds what was lost"
+            checked = "a record is complete only if all its rows are there; the next refresh finds what was lost"
             killing.note(what, times, "after each batch of images, and after the last", checked, broken)
             times, broken = commands(scene, ground.folder / f"{victim.__name__} and a command", victim)
             checked = "the journal says whether the volume was made"

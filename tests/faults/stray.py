@@ -42,7 +42,7 @@ _READS = "Describe"
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Yield what became of each kind of stray input."""
+    """Yield the result of each kind of stray input."""
     section = Section(
         "Stray input",
         "Written to the terminal of a dashboard on a simulated EC2, whose VM has the cursor. After each of them the "

@@ -354,7 +354,7 @@ async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock
             said.append(execute(parse(split(line)), sessions.pop()).message)
         except CloudError as error:
             said.append(str(error))
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - reported below
             said.append(str(error))
 
     threads = [threading.Thread(target=act, args=(f"vm stop {native}",)) for _ in range(2)]

@@ -11,7 +11,7 @@ from backend.providers.protocol import Boot, Item, Page, Provider
 class VMs(Protocol):
     """The VMs of a cloud. Those of a cloud without a capability have no methods for it.
 
-    Facts of an item: tags; token, by which its boot was asked for; group, which boots another in its place; spot, and
+    Facts of an item: tags; token, the client token of its boot; group, which boots another in its place; spot, and
     spot_request; ephemeral_root, a root disk that is lost with a stop; elastic, False if the cloud says that its
     public address is not; volumes, as [{id, dies}], where dies says whether they are deleted with it.
     """
