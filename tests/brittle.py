@@ -207,18 +207,18 @@ def item_of(kind: str, number: int) -> Element:
 def damaged(kind: str, number: int, *done: tuple[int, str]) -> Damaged:
     """Return item `number` after (position of the element, what is done to it), one after the other."""
     root, kept = item_of(kind, number), LISTED[kind]
-    told = []
+    changes = []
     for position, what in done:
         places = [(parent, child) for parent in root.iter() for child in parent]
         if not places:
             break
         parent, child = places[position % len(places)]
-        told.append(f"{child.tag} {what}")
+        changes.append(f"{child.tag} {what}")
         DAMAGES[what](parent, child)
     native = kept.native.format(n=number)
     ids = [child for child in root if child.tag == kept.id]
     usable = bool(ids) and all(len(one) == 0 and one.text == native for one in ids)
-    return Damaged(", ".join(told), native, ElementTree.tostring(root, encoding="unicode"), usable)
+    return Damaged(", ".join(changes), native, ElementTree.tostring(root, encoding="unicode"), usable)
 
 
 def every_damage(kind: str, first: int) -> Iterator[Damaged]:

@@ -89,7 +89,13 @@ def cloud() -> FakeCloud:
 
 def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:
     """Return an entry that its process, which has ended, had not begun."""
-    told = {"cloud": scope.cloud, "region": scope.region, "user": "ann", "host": "elsewhere", "owner_host": "elsewhere"}
+    described = {
+        "cloud": scope.cloud,
+        "region": scope.region,
+        "user": "ann",
+        "host": "elsewhere",
+        "owner_host": "elsewhere",
+    }
     begun: dict[str, Any] = {
         "outcome": "waiting",
         "error": None,
@@ -99,7 +105,7 @@ def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:
         "settled": False,
     }
     more = {"objects": [], "batch": "b", "place": 0, "owner": ""}
-    return {"_id": native, "at": at, "command": f"vm stop {native}", **told, **begun, **more}
+    return {"_id": native, "at": at, "command": f"vm stop {native}", **described, **begun, **more}
 
 
 def fill(cache: Cache, scope: Scope, *, kinds: bool = True) -> None:

@@ -269,18 +269,18 @@ def test_a_failed_probe_is_repeated(memory: Cache, cloud: Cloud, tmp_path: Path)
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
-        looks: list[int] = []
+        probes: list[int] = []
 
         def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
-                looks.append(1)
-            away = len(looks) in (1, 2)
+                probes.append(1)
+            away = len(probes) in (1, 2)
             return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, *hooks)
 
         proxy.cut("StopInstances")
         result = run(replace(session, connector=connecting), f"vm stop {native}")
         assert result.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
-        assert len(looks) == 3
+        assert len(probes) == 3
         assert outcomes(memory) == [(f"vm stop {native}", "done")]
 
 

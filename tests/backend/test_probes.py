@@ -66,10 +66,10 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
     stage = staged(cloud)
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        looks: list[Context] = []
+        probes: list[Context] = []
 
         def look(call: Context) -> Result | None:
-            looks.append(call)
+            probes.append(call)
             return None
 
         parsed = parse(split(one.on(stage)))
@@ -79,7 +79,7 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
             execute(
                 blind,
                 replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
-                check=cancelled_once(lambda: one.action in proxy.asked and len(looks) == looked),
+                check=cancelled_once(lambda: one.action in proxy.asked and len(probes) == looked),
             )
         assert "The check of its outcome was cancelled" in caught.value.message
         assert "has not been done" not in str(caught.value)

@@ -17,7 +17,17 @@ from backend.kinds.keypair import deleting as keypairs
 from backend.kinds.vm.preview import deleting as vms
 from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
-from tests.backend.cloud_support import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+from tests.backend.cloud_support import (
+    abandoned,
+    account,
+    behind_proxy,
+    boot_many,
+    entry_of,
+    run,
+    send_raw,
+    sent,
+    states,
+)
 from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]
@@ -44,7 +54,7 @@ MADE = {"vm": vm, "volume": volume, "keypair": keypair}
 
 
 def tag(cloud: Cloud, native: str) -> None:
-    told(cloud, "CreateTags", {"ResourceId.1": native, "Tag.1.Key": "env", "Tag.1.Value": "prod"})
+    send_raw(cloud, "CreateTags", {"ResourceId.1": native, "Tag.1.Key": "env", "Tag.1.Value": "prod"})
 
 
 def confirmed(line: str, *production: str) -> Parsed:

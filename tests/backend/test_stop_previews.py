@@ -16,7 +16,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, sent, told
+from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, send_raw, sent
 from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
 
@@ -31,9 +31,9 @@ def public_ip(cloud: Cloud, native: str) -> str:
 
 
 def made_elastic(cloud: Cloud, native: str) -> str:
-    address = told(cloud, "AllocateAddress", {"Domain": "vpc"})
+    address = send_raw(cloud, "AllocateAddress", {"Domain": "vpc"})
     allocation, ip = (re.findall(rf"<{name}>(.*?)</{name}>", address)[0] for name in ("allocationId", "publicIp"))
-    told(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
+    send_raw(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
     return str(ip)
 
 

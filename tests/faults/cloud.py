@@ -143,8 +143,8 @@ class Bench:
     def refresh(self, cloud: Cloud, on_wait: Callable[[Waiting], None]) -> list[Difference]:
         """Refresh everything with the retry policy that faults are met with."""
 
-        def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
-            return EC2Provider(cloud, check, self.policy, told)
+        def connect(check: Callable[[], None], on_wait: Callable[[Waiting], None]) -> Provider:
+            return EC2Provider(cloud, check, self.policy, on_wait)
 
         return refresh_many(LISTED, connect, self.cache, self.scope, on_wait=on_wait)
 
@@ -155,10 +155,10 @@ class Bench:
 
     def rows(self) -> dict[str, dict[str, object]]:
         """Return what the cache says of each object, of each kind by id."""
-        told = ("_id", "refreshed", "hash", "protection_asked")
+        ignored = ("_id", "refreshed", "hash", "protection_asked")
         return {
             kind.name: {
-                found["id"]: {name: value for name, value in found.items() if name not in told}
+                found["id"]: {name: value for name, value in found.items() if name not in ignored}
                 for found in self.cache.store.database[kind.plural].find({})
             }
             for kind in LISTED
