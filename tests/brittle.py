@@ -35,7 +35,7 @@ class Kept:
     """What stands in the row of an item as it should be; {n} is its number."""
     item: str
     set: str = ""
-    """The set within an item of the listing that holds the objects; "" where they are those items."""
+    """The set within an item of the listing that holds the objects; "" if they are those items."""
 
     def row(self, number: int) -> dict[str, Any]:
         """Return what stands in the row of item `number`."""

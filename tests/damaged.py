@@ -71,7 +71,7 @@ def _good_rows(kind: Kind) -> list[dict[str, Any]]:
 
 LISTED = {kind.plural: _good_rows(kind) for kind in KINDS.values()}
 OTHERS = tuple(f"other-{number}" for number in range(20))
-"""What the cloud lists as well: what is said of them in the cache is damaged, where it says anything."""
+"""What the cloud lists as well: what is said of them in the cache is damaged, if it says anything."""
 
 
 class Listing(FakeCloud):

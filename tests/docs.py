@@ -32,7 +32,7 @@ _STATUS = """\
 | status | means |
 |---|---|
 | 0 | done |
-| 1 | failed, or some kinds failed: the others were refreshed all the same |
+| 1 | failed, or some kinds failed: the others were refreshed |
 | 2 | the words or the configuration are wrong; nothing was done |
 | 129 | the dashboard's terminal went away, or SIGHUP came |
 | 130 | interrupted by Ctrl-C or SIGINT |

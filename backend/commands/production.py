@@ -43,8 +43,8 @@ def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item
             word = name if name and safe(name) == name else native
             because = f"goes with {label(goes_with.get('name'), goes_with['id'])}, " if goes_with else ""
             raise UsageError(
-                f"The {kind.noun} {label(name, native)} {because}is tagged as production ({safe(tag)}), and it was not "
-                "named to confirm that it shall be deleted; nothing was done.",
+                f"The {kind.noun} {label(name, native)} {because}is tagged as production ({safe(tag)}), and its name "
+                "was not given to confirm it; nothing was done.",
                 f"Without a screen, --production {shlex.quote(word)} confirms it.",
             )
 

@@ -174,7 +174,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
     except OSError as error:
         raise CloudmeshError(
             f"Nothing was done: the data directory {home} cannot be written: {error.strerror}.",
-            "Mend that, or choose another with $CLOUDMESH_HOME.",
+            "Fix that, or choose another with $CLOUDMESH_HOME.",
         ) from None
     now, user, host, batch = _now(), _user(), _host(), uuid4().hex if len(commands) > 1 else None
     documents: list[dict[str, Any]] = [

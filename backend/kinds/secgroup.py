@@ -86,7 +86,7 @@ def secgroups(provider: Provider) -> SecurityGroups:
 
 
 def create(context: Context) -> Result:
-    """Create a security group, which lets nothing in."""
+    """Create a security group that lets nothing in."""
     name, network = context.args["name"], context.args["network"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a security group, so it is no name for one.")
@@ -118,7 +118,7 @@ def _created(context: Context, provider: Provider, item: Item) -> Result:
     context.journal.objects.append(native)
     try:
         made = listed(provider, SECGROUP, native) or item  # with its network, and the rules that it begins with
-    except (CloudError, Cancelled):  # it was created all the same
+    except (CloudError, Cancelled):  # it was created nevertheless
         made = item
     return with_row(
         context,
@@ -418,7 +418,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
 COMMANDS: tuple[Command, ...] = (
     Command(
         (SECGROUP.name, "create"),
-        "Create a security group, which lets nothing in",
+        "Create a security group that lets nothing in",
         create,
         params=(
             Param("name", "Name of the new security group", required=True),

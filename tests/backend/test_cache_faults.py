@@ -61,7 +61,7 @@ def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, k
 
 
 def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
-    """The driver tries each write once more; where it is deposed again meanwhile, that is a sentence."""
+    """The driver tries each write once more; if it is deposed again meanwhile, that is a sentence."""
     written: list[str] = []
 
     def write(key: str) -> None:

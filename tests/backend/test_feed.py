@@ -262,7 +262,7 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
         later = {"_id": HERE.key("vm"), "count": 3, "of_a_later_version": 1}
         embedded.store.database["refreshes"].insert_one(later)
         received.until(lambda all_: len(all_) == 2)
-        # An entry of another version is one all the same.
+        # An entry of another version is still an entry.
         said = {"id": "x", "objects": ""}
         row = (*(said.get(column.name) for column in JOURNAL.columns), Scope("", ""))
         reported = [

@@ -69,7 +69,7 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         assert entry["command"] == one.on(stage)
         if one.name == "vm reboot":  # a VM does not show that it was rebooted
             assert isinstance(error, OutcomeUnknownError)
-            assert "It may have been done all the same" in str(error)
+            assert "It may have been done nevertheless" in str(error)
             assert entry["outcome"] == "unknown"
         elif one.name == "keypair create":
             assert "Keypair new was created, but its private key was lost on the way" in str(error)
@@ -223,7 +223,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
         }
         assert " The outcome could not be found out: Listing VMs failed" in caught.value.message
         assert said[why] in caught.value.message
-        assert "It may have been done all the same" in caught.value.cure
+        assert "It may have been done nevertheless" in caught.value.cure
         assert len(states(cloud)) == len(changes(proxy)) == 1
         (entry,) = cache.journal.newest()
         assert (entry["outcome"], entry["error"], entry["settled"]) == ("unknown", str(caught.value), False)
@@ -238,7 +238,7 @@ def test_a_boot_whose_every_answer_is_lost_says_each_sentence_once(memory: Cache
         sentences = re.split(r"(?<=\.) (?=[A-Z])", str(caught.value))
         assert len(sentences) == len(set(sentences)) == 3
         assert sentences[1] == "It was sent again, and that answer was lost too."
-        assert "It may have been done all the same" in sentences[2]
+        assert "It may have been done nevertheless" in sentences[2]
         assert cache_error(memory) == str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
         with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert "Something broke" in caught.value.message
-        assert str(caught.value).count("It may have been done all the same") == 1
+        assert str(caught.value).count("It may have been done nevertheless") == 1
 
 
 def cache_error(cache: Cache) -> str:
@@ -304,7 +304,7 @@ def test_what_is_gone_by_then_has_failed(memory: Cache, cloud: Cloud, tmp_path: 
 def test_a_volume_that_is_being_detached_counts_as_detached(
     memory: Cache, cloud: Cloud, tmp_path: Path, status: str
 ) -> None:
-    """EC2 takes a while, and longer where it is mounted."""
+    """EC2 takes a while, and longer if it is mounted."""
     (native,) = boot_many(cloud, 1)
     ec2 = connect(cloud)
     volume = ec2.of("volume").create("data", 1, "us-east-1a", "t")["id"]

@@ -76,9 +76,9 @@ class Trouble:
     name: str
     spoil: Callable[[], Spoil] | None = None
     heals: bool = False
-    """The refresh gets what it wants all the same."""
+    """The refresh still succeeds."""
     action: str = "*"
-    """What is spoilt; the kinds that are listed otherwise must be refreshed all the same."""
+    """The request that is broken; the kinds that are listed by other requests must still be refreshed."""
     endpoint: Callable[[str], str] = field(default=lambda url: url)
     """Where the cloud is looked for."""
 

@@ -54,11 +54,9 @@ def do(action: Action) -> Callable[[Context], Result]:
         context.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(action.verb, datetime.now(UTC), before=state)
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
-        # Of two keys, two dashboards or two commands at once, one alone acts.
+        # If two keys, dashboards or commands act at once, only one gets the claim.
         if not claim(flight, before):
-            raise RefusedError(
-                f"Another command acts on {named} at this moment; nothing was done.", "Look at it again."
-            )
+            raise RefusedError(f"Another command is acting on {named}; nothing was done.", "Wait until it has settled.")
         try:
             now = _SEND[action.verb](provider, native)
         except OutcomeUnknownError:

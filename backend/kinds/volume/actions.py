@@ -231,7 +231,7 @@ def _again(provider: Provider, volume: Item) -> Item:
     """
     try:
         return listed(provider, VOLUME, volume["id"]) or volume
-    except (CloudError, Cancelled):  # it was done all the same
+    except (CloudError, Cancelled):  # it was done nevertheless
         return volume
 
 
