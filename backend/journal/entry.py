@@ -1,4 +1,4 @@
-"""A journal entry: a command, who gave it and how it ended; on disk before anything is sent."""
+"""A journal entry: a command, its user and its outcome; it is on disk before anything is sent."""
 
 import getpass
 import socket
@@ -66,7 +66,7 @@ class Entry:
     def taken(self) -> bool:
         """Take over an entry whose process has ended; return False if another process was quicker."""
         mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
-        # No longer unknown, for then others would take it too; waiting it stays.
+        # If it stayed unknown, another process would take it over too. A waiting entry stays waiting.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
         fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
         if not self._cache.journal.set(self.token, fields, where=before):
@@ -76,11 +76,11 @@ class Entry:
         return True
 
     def give_back(self) -> None:
-        """Leave an entry that was taken over as it was, for a process that may do more about it."""
+        """Restore an entry that was taken over, for a process that may do more about it."""
         self._write(self._taken_from)
 
     def sending(self, *objects: str, **request: Any) -> None:
-        """Write, before it is sent, what is sent; it is on disk when this returns."""
+        """Write the request before it is sent; it is on disk when this returns."""
         self.objects, self.request, self.outcome, self.at = list(objects), request, "unfinished", _now()
         self._write({"objects": self.objects, "request": request, "outcome": self.outcome, "sent": self.at})
 
@@ -93,9 +93,9 @@ class Entry:
         settled: bool = False,
         details: str = "",
     ) -> None:
-        """Write how it ended; `settled` says that no later probe can find out more.
+        """Write the outcome; `settled` means that no later probe can find out more.
 
-        `details` is all that the cloud said, if `error` has a part of it.
+        `details` is the whole message of the cloud, if `error` has only a part of it.
         """
         self.outcome = outcome
         fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}
@@ -108,7 +108,7 @@ class Entry:
         self._write(fields)
 
     def release(self) -> None:
-        """Let it wait, with what is known of it, for the process that takes it over."""
+        """Leave the entry to the process that resumes it."""
         self.outcome, self.owner = "waiting", ""
         self._write({"outcome": "waiting", "owner": ""})
 
@@ -124,7 +124,7 @@ class Entry:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write how the block ended; what raised goes on."""
+        """Write how the block ended; its exception is raised again."""
         began = time.monotonic()
         outcome: Outcome = "failed"
         error = None
@@ -140,15 +140,15 @@ class Entry:
             error = str(failure) or "It was interrupted before the cloud had answered."
             raise
         except Exception as failure:
-            error = redacted(str(failure)) or type(failure).__name__  # the words of a bug have not been through there
+            error = redacted(str(failure)) or type(failure).__name__  # only our own errors are redacted already
             details = failure.details if isinstance(failure, CloudmeshError) else ""
             raise
         finally:
-            with suppress(CacheError):  # the outcome in the cloud is reported, not the failure to write it down
+            with suppress(CacheError):  # report the outcome in the cloud, not that it could not be written
                 self._end_surely(outcome, error, time.monotonic() - began, details)
 
     def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
-        """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
+        """Write the outcome; if the cache is lost, retry for a few seconds."""
         until = time.monotonic() + _RETRY_FOR
         while True:
             try:
@@ -162,11 +162,11 @@ class Entry:
 
 
 def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> list[Entry]:
-    """Return an entry for each of these commands, which are given with the scope that each acts in.
+    """Return an entry for each of these commands, which come with their scopes.
 
-    Several are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
+    Several entries are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
 
-    Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
+    Raises CacheError, and CloudmeshError if the data directory cannot be written: then nothing may be sent.
     """
     try:
         me = owner.sign(home)
@@ -208,7 +208,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
 
 
 def sealed(document: Mapping[str, Any]) -> list[object]:
-    """Return what of an entry must be as it was written for it to be sent again."""
+    """Return the fields of an entry that its seal covers: they must be unchanged for it to be sent again."""
     return [document.get(name) for name in ("_id", "cloud", "region", "command", "objects", "request")]
 
 
@@ -218,7 +218,7 @@ def here(entry: Entry) -> bool:
 
 
 def _now() -> datetime:
-    """Return the time in milliseconds, as MongoDB keeps it: what is written and what is read back are equal."""
+    """Return the time in whole milliseconds, as MongoDB stores it, so that it is the same when read back."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 

@@ -155,7 +155,7 @@ def test_the_journal_is_listed_and_nothing_is_sent(
             assert f"Left unfinished: {BOOT}: web ({native}) is booting" in said
             assert entry_of(session, entry)["outcome"] == "done"
         else:
-            assert f"Nothing is seen of {BOOT}, and it is not sent again unasked." in said
+            assert f"No effect of {BOOT} is seen; it is not sent again unasked." in said
             assert "1 command is left from a run that ended, and not done. journal resume runs what is left" in said
             assert (entry_of(session, entry)["outcome"], states(cloud)) == ("unfinished", {})
 
@@ -179,7 +179,7 @@ def test_a_command_that_changes_something_sends_it_again_and_says_so(
         assert sent(proxy) == ["RunInstances", "CreateKeyPair"]
         assert proxy.calls[1].params["ClientToken"] == entry.token
         assert capsys.readouterr().err == (
-            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. Nothing was seen of it, so it was "
+            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. No effect of it was seen, so it was "
             "sent again.\n"
         )
 

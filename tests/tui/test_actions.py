@@ -452,7 +452,7 @@ async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(
     entry.sending(image=image, flavor="t3.micro", location=None, keypair=None, name="again")
     world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:
-        await user.sees(f"Nothing is seen of vm boot {image} --name again", "not sent again unasked", ":journal resume")
+        await user.sees(f"No effect of vm boot {image} --name again", "not sent again unasked", ":journal resume")
         assert world.changing == []
         await user.press("escape")
         await user.run("journal resume")
