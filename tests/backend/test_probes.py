@@ -179,8 +179,8 @@ def test_a_command_that_changes_something_sends_it_again_and_says_so(
         assert sent(proxy) == ["RunInstances", "CreateKeyPair"]
         assert proxy.calls[1].params["ClientToken"] == entry.token
         assert capsys.readouterr().err == (
-            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. No effect of it was seen, so it was "
-            "sent again.\n"
+            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. No effect of it was seen, so it "
+            "was sent again.\n"
         )
 
 
