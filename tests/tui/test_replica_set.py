@@ -209,7 +209,7 @@ def on_its_table(user: User, kind: Kind, wanted: list[str]) -> bool:
 
 
 def outcomes(world: World) -> list[str]:
-    """Return the outcomes in the journal, where the cache can be read now."""
+    """Return the outcomes in the journal, if the cache can be read now."""
     with suppress(CacheLostError):
         return [one["outcome"] for one in world.cache.journal.newest()]
     return []

@@ -139,7 +139,7 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
         await user.until(lambda: user.named("palette-vm", "state") == "running")
         await palette(user, "vm stop palette-vm", "vm stop palette-vm")
         await user.press("enter")
-        await user.dialog("vm stop")  # what changes something shows it first, where it was picked and not typed
+        await user.dialog("vm stop")  # what changes something shows it first, if it was picked and not typed
         await user.sees("palette-vm")
         assert world.changing == []
         await user.press("enter")
