@@ -50,7 +50,12 @@ def keypair(cloud: Cloud) -> Made:
     return "core", native, lambda: "core" in account(cloud).keypairs
 
 
-MADE = {"vm": vm, "volume": volume, "keypair": keypair}
+def secgroup(cloud: Cloud) -> Made:
+    native = str(connect(cloud).of("secgroup").create("core", "a group of the tests", None)["id"])
+    return "core", native, lambda: "core" in account(cloud).groups
+
+
+MADE = {"vm": vm, "volume": volume, "keypair": keypair, "secgroup": secgroup}
 
 
 def tag(cloud: Cloud, native: str) -> None:

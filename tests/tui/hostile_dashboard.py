@@ -24,7 +24,15 @@ from tests.tui.terminal import COLUMNS, LINES, Terminal
 from tui.screens.dialog import CommandDialog
 
 SIZE = (COLUMNS, LINES)
-IDS = {"image": "ami", "vm": "i", "keypair": "key", "volume": "vol", "flavor": "type", "location": "zone"}
+IDS = {
+    "image": "ami",
+    "vm": "i",
+    "keypair": "key",
+    "volume": "vol",
+    "flavor": "type",
+    "location": "zone",
+    "secgroup": "sg",
+}
 
 
 def fill(cache: Cache, scope: Scope, texts: Sequence[str]) -> None:
