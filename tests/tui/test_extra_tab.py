@@ -190,3 +190,13 @@ async def test_a_number_key_has_a_kind_and_its_name_shows_it_too(buckets: Bucket
         assert user.app.main.kind == "location"
         await user.press("escape")
         assert user.app.main.kind == "location"
+
+
+async def test_its_name_is_in_sight_in_the_smallest_terminal(buckets: Buckets) -> None:
+    async with buckets.opened() as user:
+        await user.run("buckets")
+        await user.sees("logs")
+        await user.pilot.resize_terminal(60, 16)
+        await user.until(lambda: tabs(user).rstrip() == " 1   2   3   4   5   6   buckets 2")
+        await user.press("4")
+        await user.until(lambda: tabs(user).rstrip().endswith(" 4 keypairs 0  5   6   buckets"))

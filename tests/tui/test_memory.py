@@ -18,6 +18,7 @@ from tui.screens.details import DetailsScreen
 from tui.screens.dialog import CommandDialog
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
+from tui.screens.text import TextScreen
 
 pytestmark = pytest.mark.thorough
 
@@ -93,6 +94,20 @@ async def changing_tabs(user: User) -> None:
         await user.show(kind)
 
 
+async def an_extra_tab(user: User) -> None:
+    await user.run("secgroups")
+    await user.until(lambda: user.app.main.kind == "secgroup")
+    await user.press("escape")
+    await user.until(lambda: user.app.main.kind == "vm")
+
+
+async def reading(user: User) -> None:
+    user.app.open(TextScreen("vm console web-1", "a line\n" * 1_000))
+    await user.until(lambda: isinstance(user.app.screen, TextScreen))
+    await user.press("escape")
+    await user.back()
+
+
 ROUND: dict[str, Callable[[User], Awaitable[None]]] = {
     "help": lambda user: over(user, HelpScreen, "question_mark"),
     "details": lambda user: over(user, DetailsScreen, "enter"),
@@ -102,6 +117,8 @@ ROUND: dict[str, Callable[[User], Awaitable[None]]] = {
     "the palette": searching,
     "the filter": filtering,
     "other tabs": changing_tabs,
+    "a tab without a number key": an_extra_tab,
+    "a text": reading,
     "a refresh of all": refreshing,
 }
 

@@ -132,7 +132,7 @@ async def test_the_console_by_its_key_and_typed(world: World) -> None:
         assert user.result.startswith("Console of ")
         await user.run("vm console web-1")
         await user.until(lambda: isinstance(user.app.screen, TextScreen))
-        await user.until(lambda: "Linux version 2.6.16-xenU" in user.body)
+        await user.until(lambda: "Linux version 2.6.16-xenU" in user.window)
         await user.press("escape")
         await user.back()
         assert world.changing == []

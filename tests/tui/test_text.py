@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
@@ -44,10 +45,38 @@ async def test_the_dashboard_shows_its_end_in_a_window_that_scrolls(world: World
         assert "Linux" not in user.window
         await user.press("home")
         await user.sees("[    0.1] Linux", "␛[2Jdevil       login: �")
-        assert "\x1b" not in user.body
+        assert "\x1b" not in user.window
         await user.press("escape")
         await user.back()
         assert user.result == "It was read."
+
+
+async def test_13_000_lines_are_as_quick_as_a_screenful(world: World) -> None:
+    text = "".join(f"{number}\n" for number in range(13_000))
+    async with opened(world) as user:
+        assert user.app.following.parts is not None
+        began = time.thread_time()  # of the event loop's thread: other processes do not count
+        user.app.following.parts.runner.run([speaks(text)])
+        await user.until(lambda: isinstance(user.app.screen, TextScreen))
+        await user.sees("12999")
+        await user.press("home")
+        await user.sees("1", "2", "3")
+        await user.press("end")
+        await user.sees("12998")
+        assert time.thread_time() - began < 1
+
+
+async def test_long_lines_are_folded_to_the_window_and_blank_ones_stay(world: World) -> None:
+    async with opened(world) as user:
+        assert user.app.following.parts is not None
+        user.app.following.parts.runner.run([speaks(f"first\n\n{'word ' * 100}{'漢' * 200}last\n")])
+        await user.until(lambda: isinstance(user.app.screen, TextScreen))
+        await user.sees("first", "last")
+        for width in (60, 200, 100):
+            await user.pilot.resize_terminal(width, 40)
+            await user.sees("first", "last")
+            assert user.window.count("word") == 100
+            assert user.window.count("漢") == 200
 
 
 def test_text_goes_to_a_terminal_escaped() -> None:

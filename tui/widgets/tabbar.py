@@ -54,7 +54,7 @@ class TabBar(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        """Return the longest form of the tabs that fits: with all ages, the active tab's age, or only counts."""
+        """Return the longest form of the tabs that fits: from names, counts and ages down to number keys."""
         line = Text.assemble(*((text, style or "") for text, style, _ in self._segments()), no_wrap=True, end="")
         line.truncate(self.size.width)
         return line
@@ -79,7 +79,7 @@ class TabBar(Widget):
     def _words(self) -> "Words":
         """Return the words of the longest form that fits, else of the shortest."""
         words: Words = ()
-        for form, pad in ((_long, " "), (_medium, " "), (_medium, ""), (_counts, ""), (_bare, " ")):
+        for form, pad in _FORMS:
             words = tuple(self._line(form, pad))
             if sum(len(text) for _, _, text in words) <= self.size.width:  # every letter has one cell
                 break
@@ -125,3 +125,20 @@ def _counts(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:
 
 def _bare(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
     return _long(kind, label if active else Label(), active)
+
+
+def _keys(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
+    if active:
+        return _long(kind, Label(label.count), active)
+    return [] if kind.tab else [(kind.plural, "")]
+
+
+_FORMS: tuple[tuple[Form, str], ...] = (
+    (_long, " "),
+    (_medium, " "),
+    (_medium, ""),
+    (_counts, ""),
+    (_bare, " "),
+    (_keys, " "),
+)
+"""From the longest to the shortest, each with the blanks before a tab. In the last only the active tab has its name."""
