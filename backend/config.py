@@ -179,7 +179,7 @@ def _check_ours(path: Path) -> None:
         raise ConfigError(
             f"./{NAME} is not used: others {'own' if found.st_uid not in (os.geteuid(), 0) else 'may change'} it, and "
             "it says where your keys are sent.",
-            f"To use it all the same, name it: --config ./{NAME}.",
+            f"To use it nevertheless, name it: --config ./{NAME}.",
         )
 
 

@@ -46,7 +46,7 @@ def reserved(path: Path, top: Path | None = None) -> Iterator[IO[str]]:
     except OSError as error:  # from the file: failures of the cloud are CloudErrors
         _remove(path, draft)
         raise CloudmeshError(
-            f"The private key could not be saved to {path}: {_reason(error)}. The keypair was created all the same.",
+            f"The private key could not be saved to {path}: {_reason(error)}. The keypair exists nevertheless.",
             "Delete it and create it again.",
         ) from None
     except BaseException:

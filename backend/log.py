@@ -92,7 +92,7 @@ class LogFile(logging.Handler):
         super().close()
 
     def _make_room(self, size: int) -> None:
-        """Open the file again where another process has rotated it, and rotate it where it is full."""
+        """Open the file again if another process has rotated it, and rotate it if it is full."""
         found = os.fstat(self._file)
         if not stat.S_ISREG(found.st_mode):  # /dev/stderr, a pipe
             return

@@ -8,101 +8,101 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from backend.providers.registry import PROVIDERS
 
-HIDDEN = "***"
+MASK = "***"
 
 SHORTEST = 6
-"""The least characters of a secret to redact: a shorter one would match parts of ordinary sentences."""
+"""Shorter secrets are not redacted: they would match parts of ordinary sentences."""
 
-_WORD = 8
-"""The least characters of a secret that is redacted within words too."""
+_SHORTEST_IN_WORDS = 8
+"""Shorter secrets are redacted only if they are a whole word."""
 
-_PLAIN = frozenset({"embedded", "memory"})
-"""Values of mongodb.uri that are kept in a Secret but are not secret."""
+_NOT_SECRET = frozenset({"embedded", "memory"})
+"""Values of the setting mongodb.uri that are no secrets, though the setting is a `Secret`."""
 
 KEY_VARIABLES = (
     "AWS_SECURITY_TOKEN",
     *(name for entry in PROVIDERS.values() for pair in entry.credentials.items() for name in pair),
 )
-"""The environment variables that hold keys: those of the providers, and other common names."""
+"""The environment variables that hold keys: those of the providers, and an older name of AWS's session token."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 _known: dict[str, re.Pattern[str]] = {}
-"""The patterns of this process's secrets. They are few and are never removed: an old secret may still be logged."""
+"""The pattern of each secret of this process. They are few and never removed: an old secret may still be logged."""
 
 
-def know(secret: str) -> None:
-    """Redact a secret from now on; of a URL, its user, its password and the secrets in its query."""
+def add_secret(secret: str) -> None:
+    """Redact `secret` from now on. If it is a URL, redact its user, its password and the secrets in its query."""
     if "://" in secret:
-        for part in _hidden_in(secret):
-            know(part)
-    elif len(secret) >= SHORTEST and secret not in _PLAIN and secret not in _known:
+        for part in _secrets_in(secret):
+            add_secret(part)
+    elif len(secret) >= SHORTEST and secret not in _NOT_SECRET and secret not in _known:
         _known[secret] = _pattern(secret)
 
 
-def know_environment(environ: Mapping[str, str]) -> None:
-    """Redact the keys and the proxy passwords in the environment from now on, used or not."""
+def add_environment(environ: Mapping[str, str]) -> None:
+    """Redact the keys and the proxy passwords in the environment from now on, even if nothing uses them."""
     for name in KEY_VARIABLES:
-        know(environ.get(name, ""))
+        add_secret(environ.get(name, ""))
     for name, value in environ.items():
         if name.lower() in _PROXIES:
-            know(value if "://" in value else f"http://{value}")
+            add_secret(value if "://" in value else f"http://{value}")
 
 
 def redacted(text: str) -> str:
-    """Return `text` with *** for every known secret, and for everything that looks like a secret.
+    """Return `text` with every known secret, and everything that resembles a secret, replaced by ***.
 
-    A secret is also found percent-encoded, with the escapes of JSON, Python and XML, in base64 and in hexadecimal.
-    Access key ids are redacted too: with one, anybody can ask AWS for its account.
+    A known secret is also found if it is percent-encoded, escaped for JSON, Python or XML, in base64 or in hexadecimal.
+    Access key ids are redacted too: anybody can ask AWS which account one belongs to.
     """
     for pattern in tuple(_known.values()):
-        text = pattern.sub(HIDDEN, text)
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+        text = pattern.sub(MASK, text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 # --- patterns of secrets ---------------------------------------------------------------------------------------------
 
-# Hostile text must not take minutes: a pattern consumes what it has searched, or its length is bounded.
+# Hostile text must not take minutes: each pattern consumes the text that it searches, or has a bounded length.
 _NAMES = (
     r"x-amz-security-token|x-amz-signature|x-amz-credential|signature|credential"
     r"|(?:aws_?|ec2_)?(?:secret_?)?access_?key(?:_?id)?|(?:aws_?|ec2_)?secret_?key"
     r"|(?:aws_?|ec2_)?(?:session|security)_?token|\w{0,40}password"
 )
-_MEANS = r"""(?:\\?["'])?\s{0,9}[:=>]\s{0,9}(?:\\?["'])?"""
+_SEPARATOR = r"""(?:\\?["'])?\s{0,9}[:=>]\s{0,9}(?:\\?["'])?"""
 _VALUE = r"""(?:(?<=")[^"\n]{1,4000}|(?<=')[^'\n]{1,4000}|(?<=>)[^<\n]{1,4000}|[^\s"',;&<>]{1,4000})"""
 
 
 def _without_user(address: re.Match[str]) -> str:
     _, at, host = address[1].rpartition("@")
-    return f"://{HIDDEN}@{host}" if at else address[0]
+    return f"://{MASK}@{host}" if at else address[0]
 
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
-        # A key that is cut off ends with the last of its characters; line ends may be escaped in any way.
+        # The END line may be cut off: then the key ends with its last character. Line ends may be escaped in any way.
         re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
             r"(?:(?:(?!-----BEGIN ).){0,10000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[-\w+/=\s\\\u2400-\u2426]*)",
             re.DOTALL,
         ),
-        HIDDEN,
+        MASK,
     ),
-    (re.compile(r"(?i)(<keyMaterial>)[^<]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(?i)(<keyMaterial>)[^<]+"), rf"\1{MASK}"),
     (re.compile(r"""://([^\s"'<>]+)"""), _without_user),
     (
         re.compile(r"""(?i)\b(authorization["']?\s{0,9}[:=]\s{0,9}["']?)(?:basic|bearer)\s{1,9}[^\s"',;]+"""),
-        rf"\1{HIDDEN}",
+        rf"\1{MASK}",
     ),
-    (re.compile(rf"(?i)\b((?:{_NAMES}){_MEANS}){_VALUE}"), rf"\1{HIDDEN}"),
-    (re.compile(r"\bA(?:KIA|SIA)[A-Z0-9]{12,124}\b"), HIDDEN),
+    (re.compile(rf"(?i)\b((?:{_NAMES}){_SEPARATOR}){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(r"\bA(?:KIA|SIA)[A-Z0-9]{12,124}\b"), MASK),
 )
 
 
-# --- the forms of a secret that is known -----------------------------------------------------------------------------
+# --- the encodings of a known secret ---------------------------------------------------------------------------------
 
 
-def _hidden_in(url: str) -> Iterator[str]:
+def _secrets_in(url: str) -> Iterator[str]:
     """Yield the secrets in a URL, as written and decoded."""
     userinfo, at, _ = url.partition("://")[2].rpartition("@")
     if at:
@@ -122,28 +122,28 @@ def _hidden_in(url: str) -> Iterator[str]:
 def _pattern(secret: str) -> re.Pattern[str]:
     plain = "".join(map(_character, secret))
     data = secret.encode(errors="surrogatepass")
-    if len(secret) < _WORD:
+    if len(secret) < _SHORTEST_IN_WORDS:
         return re.compile(rf"(?<![^\W_]){plain}(?![^\W_])")
     encoded = {form.replace("+", "[-+]").replace("/", "[/_]") for form in map(_base64, (data,) * 3, range(3))}
     return re.compile("|".join((plain, *sorted(encoded), f"(?i:{data.hex()})")))
 
 
-def _base64(data: bytes, before: int) -> str:
-    """Return the part of `data` in base64 that does not depend on its neighbours, with `before` bytes before it."""
-    first = -(-before * 8 // 6)
-    last = (before + len(data)) * 8 // 6
-    return base64.b64encode(bytes(before) + data).decode()[first:last]
+def _base64(data: bytes, offset: int) -> str:
+    """Return the base64 characters that depend on `data` alone, if `data` starts `offset` bytes into the text."""
+    first = -(-offset * 8 // 6)
+    last = (offset + len(data)) * 8 // 6
+    return base64.b64encode(bytes(offset) + data).decode()[first:last]
 
 
 @cache
 def _character(char: str) -> str:
-    """Return a pattern of all escaped forms of a character."""
+    """Return a pattern that matches a character and all its escapes."""
     if char.isascii() and char.isalnum():
         return char
     code = ord(char)
     percent = "".join(f"%(?:25)?{byte:02x}" for byte in char.encode(errors="surrogatepass"))
     forms = [rf"&(?:#0*{code}|#x0*{code:x}|{_ENTITIES.get(char, '-')});", rf"\\u0*{code:x}", rf"\\x{code:02x}", percent]
-    # The longest first: & may be the start of &amp;.
+    # The escapes come first: & may be the start of &amp;.
     return f"(?:(?i:{'|'.join(forms)})|\\\\?{re.escape(char)}{'|[+]' if char == ' ' else ''})"
 
 

@@ -15,7 +15,7 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
-        redact.know(value)
+        redact.add_secret(value)
 
     def reveal(self) -> str:
         """Return the secret itself, for the call that needs it."""
@@ -31,7 +31,7 @@ class Secret:
         return hash(self._value)
 
     def __repr__(self) -> str:
-        return redact.HIDDEN
+        return redact.MASK
 
     def __copy__(self) -> Self:
         return self

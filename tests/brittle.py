@@ -35,7 +35,7 @@ class Kept:
     """What stands in the row of an item as it should be; {n} is its number."""
     item: str
     set: str = ""
-    """The set within an item of the listing that holds the objects; "" where they are those items."""
+    """The set within an item of the listing that holds the objects; "" if they are those items."""
 
     def row(self, number: int) -> dict[str, Any]:
         """Return what stands in the row of item `number`."""
@@ -207,22 +207,22 @@ def item_of(kind: str, number: int) -> Element:
 def damaged(kind: str, number: int, *done: tuple[int, str]) -> Damaged:
     """Return item `number` after (position of the element, what is done to it), one after the other."""
     root, kept = item_of(kind, number), LISTED[kind]
-    told = []
+    changes = []
     for position, what in done:
         places = [(parent, child) for parent in root.iter() for child in parent]
         if not places:
             break
         parent, child = places[position % len(places)]
-        told.append(f"{child.tag} {what}")
+        changes.append(f"{child.tag} {what}")
         DAMAGES[what](parent, child)
     native = kept.native.format(n=number)
     ids = [child for child in root if child.tag == kept.id]
     usable = bool(ids) and all(len(one) == 0 and one.text == native for one in ids)
-    return Damaged(", ".join(told), native, ElementTree.tostring(root, encoding="unicode"), usable)
+    return Damaged(", ".join(changes), native, ElementTree.tostring(root, encoding="unicode"), usable)
 
 
 def every_damage(kind: str, first: int) -> Iterator[Damaged]:
-    """Yield items to each of which one thing was done: everything to every element."""
+    """Yield damaged items: each kind of damage to each element, one at a time."""
     count = len(list(item_of(kind, 0).iter())) - 1
     for number, (position, what) in enumerate(itertools.product(range(count), DAMAGES), first):
         yield damaged(kind, number, (position, what))
@@ -233,7 +233,7 @@ def every_damage(kind: str, first: int) -> Iterator[Damaged]:
 
 @dataclass
 class Report:
-    """What became of the rows."""
+    """The rows that resulted."""
 
     kind: str
     damaged: int = 0

@@ -71,7 +71,7 @@ def _good_rows(kind: Kind) -> list[dict[str, Any]]:
 
 LISTED = {kind.plural: _good_rows(kind) for kind in KINDS.values()}
 OTHERS = tuple(f"other-{number}" for number in range(20))
-"""What the cloud lists as well: what is said of them in the cache is damaged, where it says anything."""
+"""What the cloud lists as well: what is said of them in the cache is damaged, if it says anything."""
 
 
 class Listing(FakeCloud):
@@ -89,7 +89,13 @@ def cloud() -> FakeCloud:
 
 def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:
     """Return an entry that its process, which has ended, had not begun."""
-    told = {"cloud": scope.cloud, "region": scope.region, "user": "ann", "host": "elsewhere", "owner_host": "elsewhere"}
+    described = {
+        "cloud": scope.cloud,
+        "region": scope.region,
+        "user": "ann",
+        "host": "elsewhere",
+        "owner_host": "elsewhere",
+    }
     begun: dict[str, Any] = {
         "outcome": "waiting",
         "error": None,
@@ -99,7 +105,7 @@ def waiting(native: str, scope: Scope, at: datetime) -> dict[str, Any]:
         "settled": False,
     }
     more = {"objects": [], "batch": "b", "place": 0, "owner": ""}
-    return {"_id": native, "at": at, "command": f"vm stop {native}", **told, **begun, **more}
+    return {"_id": native, "at": at, "command": f"vm stop {native}", **described, **begun, **more}
 
 
 def fill(cache: Cache, scope: Scope, *, kinds: bool = True) -> None:
@@ -168,7 +174,7 @@ _NO_KEYS = frozenset({"null", "no number", "a list", "an empty list", "a list of
 def damages(
     draw: st.DrawFn, scope: Scope, odd: Mapping[str, Any] = ODD, collections: tuple[str, ...] = COLLECTIONS
 ) -> Damage:
-    """Draw a document of which one to three fields are dropped, or are of another type, or say something else."""
+    """Draw a document with one to three fields missing, of another type, or with another value."""
     collection = draw(st.sampled_from(collections))
     document = copy.deepcopy(_whole(collection, draw(st.integers(0, 50)), scope))
     if collection == "journal":

@@ -32,7 +32,7 @@ _STATUS = """\
 | status | means |
 |---|---|
 | 0 | done |
-| 1 | failed, or some kinds failed: the others were refreshed all the same |
+| 1 | failed, or some kinds failed: the others were refreshed |
 | 2 | the words or the configuration are wrong; nothing was done |
 | 129 | the dashboard's terminal went away, or SIGHUP came |
 | 130 | interrupted by Ctrl-C or SIGINT |
@@ -76,8 +76,8 @@ _GRAMMAR = """\
 
 `CAPITALS` stand for values, `[…]` may be left out. Options may stand anywhere after the verb, as `--name web` or
 `--name=web`; after `--` a word is a value even if it begins with `--`. Kinds may be written in the plural or by an
-alias. A VM, keypair or volume is named by its id, or by its name when no other has it. What `vm boot` and
-`volume create` are not told, the cloud's `default` in `cloudmesh.yaml` says.
+alias. A VM, keypair or volume is named by its id, or by its name if that is unique. The cloud's `default` in
+`cloudmesh.yaml` gives the arguments that you leave out of `vm boot` and `volume create`.
 
 - **reads**: changes nothing in a cloud; `refresh` writes the cache.
 - **changes**: changes something in the cloud, and is journalled. `--read-only` refuses it.
@@ -87,23 +87,22 @@ alias. A VM, keypair or volume is named by its id, or by its name when no other 
 _KEYS = """\
 ## What a key acts on
 
-- **The marked rows** that the filter shows; where no row is marked, the cursor's row. Where rows are marked and the
-  filter hides all of them, a key acts on nothing and says so (`2 marked, none shown`). Where it hides some, the dialog
-  says how many are shown and how many are left out; these stay marked. A key that only shows an object takes the
-  cursor's row.
-- **An export** (`e`) is of the marked rows that are shown; where none is marked, of all rows that the filter shows. Its
+- **The marked rows** that the filter shows; if no row is marked, the cursor's row. If the filter hides all marked
+  rows, a key acts on nothing and says so (`2 marked, none shown`). If it hides some, the dialog says how many are
+  shown and how many are left out; these stay marked. A key that only shows an object always takes the cursor's row.
+- **An export** (`e`) writes the marked rows that are shown; if none is marked, all rows that the filter shows. Its
   dialog says how many before anything is written.
 - **`space`** marks the row and goes down to the next one.
 - **The row that a filter has found** is the cursor's row, also when the filter goes. `Esc` drops one thing at a time:
   the message, the filter, the marks. The cursor stays on its row through all of them.
 - **The name of a kind** alone on the `:` line shows that kind: `:vm`, `:vms`, `:instances`. A kind without a number key
-  opens so, or by the palette, as a tab at the end of the line. It is read and refreshed while it is open. Another such
-  kind takes its place, and `Esc`, with nothing else to drop, closes it and goes back to the tab before.
+  opens this way, or from the palette, as a tab at the end of the line. It is read and refreshed while it is open.
+  Another such kind takes its place. `Esc`, if there is nothing else to drop, closes it and shows the previous tab.
 - **A dim key** says why it cannot be used. Letters typed right after it, at most half a second apart, were meant
   for its dialog and run nothing; `Esc`, `Enter` and a pause end that.
-- **The cursor** goes to what `b` or `c` has made, on its own tab.
-- **Settings** (`refresh on|off`, `set default`) take effect in the order in which they are asked for, and `refresh
-  on|off` keeps what can be undone."""
+- **The cursor** goes to the object that `b` or `c` has created, on its own tab.
+- **Settings** (`refresh on|off`, `set default`) take effect in the order in which you give them. `refresh on|off` keeps
+  what `z` undoes."""
 
 _KINDS = """\
 ## Kinds
@@ -112,9 +111,9 @@ _KINDS = """\
 is `null` where the cloud said nothing; a list is always an array and tags are always an object. CSV joins the entries
 of both by commas, as tables do.
 
-A table fits the terminal: the widest texts are cut with `…`, never ids and addresses. Where that is not enough, columns
-are left out; those of them that say something are named on stderr. In a pipe or a file nothing is cut, and a text of
-more than 80 cells widens only its own line.
+A table fits the terminal: the widest texts are cut with `…`, never ids and addresses. If that is not enough, columns
+are left out, and stderr names those that are not empty. In a pipe or a file nothing is cut, and a text of more than 80
+cells widens only its own line.
 
 `--refresh --json` and `KIND refresh --json` print one object a line for each kind: `cloud`, `region`, `kind`, `count`,
 `added`, `changed`, `removed`, `seconds`, `error` (a sentence, or `null`)."""
@@ -169,10 +168,10 @@ def _commands() -> Iterator[str]:
     for first in dict.fromkeys(command.words[0] for command in COMMANDS):
         group = [command for command in COMMANDS if command.words[0] == first]
         yield f"## `{first}`"
-        yield _table(["command", "does", "world", "key"], map(_command, group))
+        yield _table(["command", "does", "effect", "key"], map(_command, group))
         values = [[f"`{command.name}`", *_param(param)] for command in group for param in command.params]
         if values:
-            yield _table(["of", "value", "is"], values)
+            yield _table(["command", "value", "meaning"], values)
 
 
 def _command(command: Command) -> list[str]:

@@ -154,7 +154,7 @@ def acting(segments: Iterable[Segment]) -> list[Any]:
 
 @dataclass
 class Tally:
-    """What came of the text that was shown in one place."""
+    """The result for a text that was shown in one place."""
 
     where: str
     strings: int = 0

@@ -39,7 +39,7 @@ _ID = "i-0123456789abcdef0"
 
 
 def _kinds(text: str) -> Iterable[Kind]:
-    """Return the kinds to try a text on: all of them, where that does not take a second."""
+    """Return the kinds to try a text on: all of them, if that does not take a second."""
     return EVERY_KIND if len(text) < 1_000 else [EVERY_KIND[len(text) % len(EVERY_KIND)]]
 
 

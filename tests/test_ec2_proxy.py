@@ -19,7 +19,7 @@ from tests.ec2_proxy import Call, Proxy
 BOOT = {"ImageId": "ami-0abcdef1234567890", "InstanceType": "t2.micro", "MinCount": "1", "MaxCount": "1"}
 TOKEN = {"ClientToken": "token-1"}
 SIGNED = "AWS4-HMAC-SHA256 Credential=AKIATESTING/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0"
-"""What tells moto the service and the region; it checks no signatures."""
+"""The credential scope, from which moto takes the service and the region; it checks no signatures."""
 
 
 @pytest.fixture

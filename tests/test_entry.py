@@ -1,4 +1,4 @@
-"""The sentences at the start where the program cannot run: on Windows, or where a foreign package hides ours."""
+"""The messages when the program cannot start: on Windows, or if a foreign package hides ours."""
 
 import subprocess
 import sys

@@ -116,7 +116,7 @@ class CloudmeshApp(Orderly):
         return self.following.session
 
     def opening(self) -> float | None:
-        """Return when the job started that opens a window at its end; None where there is none."""
+        """Return when the job started that opens a window at its end; None if there is none."""
         return self._jobs.opening()
 
     def get_default_screen(self) -> Screen[None]:
@@ -198,7 +198,7 @@ class CloudmeshApp(Orderly):
         return [one for one in self.commands if not self.refusal(one)]
 
     def refusal(self, one: Command) -> str:
-        """Return why a command cannot run now on any object; "" where it can."""
+        """Return why a command cannot run now on any object; "" if it can."""
         if self.session is None:
             return "The cache is not open yet: try again in a moment."
         why = refusal(one, self.session)
@@ -227,7 +227,7 @@ class CloudmeshApp(Orderly):
         return parts is not None and parts.results.show()
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once.
+        """Run a typed line; return False if it is refused at once.
 
         Before the cache is open this returns True: keys typed after the line can do no harm then.
         """

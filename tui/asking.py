@@ -1,4 +1,4 @@
-"""Asks before a command runs: opens its dialog where one is needed, with a preview of what it destroys or loses."""
+"""Asks before a command runs: opens its dialog if one is needed, with a preview of what it destroys or loses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ class Asking:
         """Rows of kinds that are not open, each with the time when they were requested."""
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once. The name of a kind alone shows its tab."""
+        """Run a typed line; return False if it is refused at once. The name of a kind alone shows its tab."""
         try:
             words = split(line)
             if (kind := self._kind_named(words)) is not None:
@@ -76,7 +76,7 @@ class Asking:
         return (str(value) for row in self.rows_of(kind.name) for name in columns if (value := kind.value(row, name)))
 
     def rows_of(self, kind: str) -> Iterable[Row]:
-        """Return the known rows of a kind; where its tab is not open, a job reads them for a later call."""
+        """Return the known rows of a kind; if its tab is not open, a job reads them for a later call."""
         if self._tables.is_open(kind):
             return self._tables.table_of(kind).rows.all()
         asked, rows = self._read.get(kind, (-inf, ()))
@@ -91,7 +91,7 @@ class Asking:
         return rows
 
     def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
-        """Take the first step towards a command; see tui.deciding. Return False where it is refused at once."""
+        """Take the first step towards a command; see tui.deciding. Return False if it is refused at once."""
         session, one, target = self._runner.session, parsed.command, parsed.command.object
         if why := refusal(one, session):
             self._host.show_error(why)
@@ -137,14 +137,14 @@ class Asking:
                     if len(commands) == 1:
                         raise
             if not rows:
-                raise NotFoundError("None of them is there any more.")
+                raise NotFoundError("None of them exists any more.")
             return rows
 
         word = safe(first.given[target.name]) if len(commands) == 1 else kind.nouns
         self._host.start(Job(f"Looking for {word}", find_rows, show, opens=True))
 
     def _unless_final(self, parsed: Parsed, target: Param) -> None:
-        """Run a typed command that changes something; where it loses something for good, open its dialog."""
+        """Run a typed command that changes something; if it loses something for good, open its dialog."""
         session = self._runner.session
 
         def then(found: Preview | None) -> None:
@@ -172,7 +172,7 @@ class Asking:
     ) -> None:
         """Open a command's dialog; `then` gets the command after it has succeeded.
 
-        The command acts in the scope of each target; without targets in `scope`, or in the session's where it is None.
+        The command acts in the scope of each target; without targets in `scope`, or in the session's if it is None.
         """
         scopes = {row[-1] for row in targets}
         if len(scopes) == 1:
@@ -251,7 +251,7 @@ class Asking:
     def again(self, commands: Sequence[Parsed]) -> bool:
         """Open the dialog of a command with a preview again: the user sees again what is lost, and confirms again.
 
-        Return False where all objects are gone.
+        Return False if all objects are gone.
         """
         one = commands[0].command
         target = one.object
@@ -268,19 +268,19 @@ class Asking:
         if rows:
             self.dialog(one, targets=rows, target=target)
         else:
-            self._host.say("None of them is there any more.")
+            self._host.say("None of them exists any more.")
         return bool(rows)
 
     def offer_missing(self, parsed: Parsed, error: MissingError) -> bool:
         """Offer to create the object that a command lacks, then run it; return whether a parameter has an offer."""
-        lacking = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
-        if lacking is None or lacking.offer is None:
+        missing = next((one for one in parsed.command.params if one.offer and one.kind == error.kind), None)
+        if missing is None or missing.offer is None:
             return False
-        creating, sentence = command(lacking.offer[0]), lacking.offer[1]
+        creating, sentence = command(missing.offer[0]), missing.offer[1]
         name = next(param.name for param in creating.params if param.required)
 
         def run_with(created: Parsed) -> None:
-            self._runner.run([replace(parsed, given={**parsed.given, lacking.name: created.given[name]})])
+            self._runner.run([replace(parsed, given={**parsed.given, missing.name: created.given[name]})])
 
         error_text = f"{error.message} {sentence}"
         self.dialog(creating, given={name: error.name}, error=error_text, scope=parsed.scope, then=run_with)

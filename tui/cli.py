@@ -91,7 +91,7 @@ class Launch:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def prestart(self) -> None:
-        """Start the embedded server, where it is the cache, while the screen is still being made."""
+        """Start the embedded server, if it is the cache, while the screen is still being made."""
         if self.settings is not None and self.settings.mongodb.uri.reveal() == "embedded":
             threading.Thread(target=self._start_server, name="server", daemon=True).start()
 
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None, run: Run | None = None) -> int:
     resource.setrlimit(
         resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
     )  # a core dump would contain keys
-    redact.know_environment(os.environ)
+    redact.add_environment(os.environ)
     log.keep_off_screen()
     bugs.report_to(_complain)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -295,5 +295,5 @@ def _need_terminal() -> None:
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # None where the program was started with its output closed
+    if sys.stdout is not None:  # None if the program was started with its output closed
         sys.stdout.flush()

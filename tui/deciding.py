@@ -14,13 +14,13 @@ Way = Literal["key", "palette", "line"]
 
 
 class Step(Enum):
-    """What happens first."""
+    """The first step towards a command."""
 
     SHOW = "show the tab that has its rows, or the journal"
     ASK_ON_ROWS = "open its dialog on the chosen rows"
     ASK = "open its dialog with the given arguments filled in"
     CONFIRM = "find the object by its name, and open the dialog on it"
-    WEIGH = "find out what it loses: open its dialog where the loss is final, else run it"
+    WEIGH = "find out what it loses: open its dialog if the loss is final, else run it"
     RUN = "run it"
 
 
@@ -32,7 +32,7 @@ class Chosen:
     """The parameter that gets the rows."""
     refs: Sequence[Ref]
     which: str = ""
-    """Which rows these are, for a dialog; "" where that is obvious."""
+    """Which rows these are, for a dialog; "" if that is obvious."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ RULES: tuple[tuple[str, Callable[[Request, Session], bool], Step], ...] = (
         lambda one, _: one.chosen is not None and (not one.reads or one.parsed.command.asks),
         Step.ASK_ON_ROWS,
     ),
-    ("lacks something", lambda one, session: bool(one.parsed.missing(session)), Step.ASK),
+    ("needs more arguments", lambda one, session: bool(one.parsed.missing(session)), Step.ASK),
     ("changes something, with nothing given", lambda one, _: one.changes and not one.parsed.given, Step.ASK),
     ("destroys what it names", lambda one, _: one.destroys and one.names_object, Step.CONFIRM),
     ("destroys something and names nothing", lambda one, _: one.destroys, Step.ASK),

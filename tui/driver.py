@@ -63,7 +63,7 @@ class TerminalDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
-        """Wait until all is written; leave the screen even where the terminal has not read all of it."""
+        """Wait until all is written; leave the screen even if the terminal has not read all of it."""
         super().close()
         if self._output.dropped:
             self._output.insist(_LEAVING)
@@ -131,7 +131,7 @@ class TerminalDriver(LinuxDriver):
     def suspend(self, *, by_key: bool = False) -> bool:
         """Give the terminal to the shell and stop; repaint the screen when the shell continues this job.
 
-        Return False where a key asks for it and no shell could continue the job: then nothing stops.
+        Return False if a key asks for it and no shell could continue the job: then nothing stops.
         """
         if self._suspending or self._ending.is_set():
             return True
@@ -146,7 +146,7 @@ class TerminalDriver(LinuxDriver):
         return stopped
 
     def _stop(self, *, by_key: bool) -> bool:
-        """Stop until something continues this process; return False where it did not stop."""
+        """Stop until something continues this process; return False if it did not stop."""
         try:
             os.tcgetpgrp(self.fileno)
         except OSError:  # no shell: another program has sent the signal

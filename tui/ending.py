@@ -33,8 +33,8 @@ def ending(
 ) -> Iterator[None]:
     """Watch for signals and a hang-up of the terminal while the block runs; then call `leave` on a thread.
 
-    `leave` takes the exit status. Where the block does not end in time, `abandon` restores the terminal, then `let_go`
-    closes what was opened. The process ends even where these hang.
+    `leave` takes the exit status. If the block does not end in time, `abandon` restores the terminal, then `let_go`
+    closes what was opened. The process ends even if these hang.
     """
     ended = threading.Event()
     arrived, noting = os.pipe()

@@ -43,7 +43,7 @@ class Parts:
     results: Results
 
     def close(self) -> None:
-        """Stop all parts: nothing more is followed, painted or started."""
+        """Stop all parts."""
         for watcher in self.watchers.values():
             watcher.close()
         self.listings.close()
@@ -67,7 +67,7 @@ class Following:
         on_unusable: Callable[[ConfigError], None],
         on_change: Callable[[], None],
     ) -> None:
-        """`on_unusable` gets an error that only the user can correct; `on_change` is called after a change."""
+        """`on_unusable` gets an error that only the user can fix; `on_change` is called when `location` may differ."""
         self._launch = launch
         self._host = host
         self._tables = tables
@@ -80,12 +80,12 @@ class Following:
         self.session: Session | None = None
         self.parts: Parts | None = None
         self.lost: CloudmeshError | None = None
-        """Why the cache is unreachable now; None where it is not."""
+        """Why the cache is unreachable now; None if it is not."""
         self._until_back: CloudmeshError | None = None
         """The last error that becomes untrue when the cache is back."""
 
     def close(self) -> None:
-        """Close everything; wait for no thread."""
+        """Close the feed and all parts, without waiting for a thread."""
         if self.parts:
             self.parts.close()
         self._closing.close()
@@ -107,13 +107,13 @@ class Following:
         return [*words, "CACHE LOST"] if self.lost else words
 
     def retract_when_back(self, error: CloudmeshError) -> None:
-        """Retract an error when the cache is back: all is read again then."""
+        """Retract an error when the cache is back, because everything is then read again."""
         self._until_back = error
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the cache on a job; do nothing where that job is running."""
+        """Open the cache in a job; do nothing while that job runs."""
 
         def opened(_job: Job) -> Session:
             return self._launch.open()
@@ -121,7 +121,7 @@ class Following:
         self._host.start(Job("Opening the cache", opened, self._opened, self._not_opened, key="open"))
 
     def ready(self) -> Parts | None:
-        """Return the parts of the session; where the cache is not open, say so, open it and return None."""
+        """Return the parts of the session; if the cache is not open, show an error, open it and return None."""
         if self.parts is None:
             self.open()  # the user may have cancelled the job
             self._host.show_error(CloudmeshError("The cache is not open yet.", "Try again in a moment."))
@@ -139,7 +139,7 @@ class Following:
             self._host.later(self._reopen_every, self.open)
 
     def notice(self, text: str) -> None:
-        """Show in every table why it has no rows."""
+        """Show `text` in every table that has no rows."""
         for kind in self._tables.kinds:
             self._tables.table_of(kind).notice = text
 
@@ -167,15 +167,15 @@ class Following:
     def _switch(self, session: Session, feed: "Feed") -> None:
         if self.parts:
             self.parts.close()
-        self.session, self.parts = session, self._made(session, feed)
-        if session.cache.refusal is None:  # they write what they see
+        self.session, self.parts = session, self._new_parts(session, feed)
+        if session.cache.refusal is None:  # watchers write to the cache
             for watcher in self.parts.watchers.values():
                 watcher.start()
         self.parts.listings.load_all(empty=True)
         self.parts.runner.recover()
         self._on_change()
 
-    def _made(self, session: Session, feed: "Feed") -> Parts:
+    def _new_parts(self, session: Session, feed: "Feed") -> Parts:
         watchers = {
             kind.name: Watcher(
                 session.cache,
@@ -211,7 +211,7 @@ class Following:
     # --- the cache ----------------------------------------------------------------------------------------------------
 
     def changed(self, change: "Change") -> None:
-        """Show a change of the cache's rows, and follow the flights in these rows."""
+        """Show a change in the cache, and watch the flights of its rows."""
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
@@ -220,7 +220,7 @@ class Following:
                 watcher.saw(row)
 
     def connection(self, lost: str | None) -> None:
-        """Report that the cache was lost, with the reason; None: report that it is back, and read it again."""
+        """Show why the cache was lost; None: show that it is back, and read it again."""
         before, self.lost = self.lost, CacheLostError(lost) if lost else None
         self._on_change()
         if self.lost:
@@ -233,7 +233,7 @@ class Following:
             self.parts.listings.load_all()
 
     def shown(self, kind: str) -> None:
-        """Read the kind that is now shown, where it is not read, and refresh it where it is stale."""
+        """Read the kind that is now shown if its rows are not read yet, and refresh it if it is stale."""
         if self.parts:
             self.parts.listings.shown(kind)
 
@@ -243,7 +243,7 @@ class Following:
             self.parts.listings.forget(kind)
 
     def tick(self) -> None:
-        """Update the ages, and refresh the shown kind where it is stale."""
+        """Update the ages, and refresh the shown kind if it is stale."""
         if self.parts:
             self.parts.listings.show_ages()
             self.parts.listings.freshen(self._tables.kind)

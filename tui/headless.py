@@ -44,7 +44,7 @@ def task(
     yes: bool,
     production: Sequence[str] = (),
 ) -> Task:
-    """Return the task that the arguments ask for; raise UsageError where they are wrong.
+    """Return the task that the arguments ask for; raise UsageError if they are wrong.
 
     `production` has the names or ids of production objects that may be destroyed, or several joined by commas.
     """
@@ -238,7 +238,7 @@ def _print_summary(done: Sequence[Difference]) -> None:
 
 
 class _Progress:
-    """Progress bars on stderr, one for each kind; none where stderr is no terminal or `show` is false."""
+    """Progress bars on stderr, one for each kind; none if stderr is no terminal or `show` is false."""
 
     def __init__(self, *, show: bool, kinds: Iterable[Kind] = ()) -> None:
         console = Console(stderr=True)

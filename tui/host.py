@@ -80,10 +80,10 @@ class Tables(Protocol):
         """Return whether a kind has a tab now."""
 
     def table_of(self, kind: str) -> ResourceTable:
-        """Return the table of a kind; it has no rows where the kind is not open."""
+        """Return the table of a kind; it has no rows if the kind is not open."""
 
     def count(self, kind: str) -> None:
-        """Show how many rows the filter of a kind leaves, where that kind is on screen."""
+        """Show how many rows the filter of a kind leaves, if that kind is on screen."""
 
     def label(self, labels: Mapping[str, Label]) -> None:
         """Set the labels of the tabs."""
@@ -93,7 +93,7 @@ class Owner(Protocol):
     """What the screen calls when a key is pressed or a line is typed; the app implements it."""
 
     def refusal(self, one: Command) -> str:
-        """Return why a command cannot run now on any object; "" where it can."""
+        """Return why a command cannot run now on any object; "" if it can."""
 
     def say(self, text: str, *, done: bool = True) -> None:
         """Show a result, or why nothing was done."""
@@ -102,7 +102,7 @@ class Owner(Protocol):
         """Ask for a command by its key, on the rows that are chosen, if it acts on rows."""
 
     def enter(self, line: str) -> bool:
-        """Run a typed line; return False where it is refused at once."""
+        """Run a typed line; return False if it is refused at once."""
 
     def completions(self, line: str) -> list[str]:
         """Return the completions of a typed line."""

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 Opening = Callable[[], float | None]
-"""Returns when the job started that opens a window at its end; None where there is none."""
+"""Returns when the job started that opens a window at its end; None if there is none."""
 
 _OPENS_WITHIN = 1.0
 """At most N seconds input waits for a window that is about to open."""

@@ -1,4 +1,4 @@
-"""Handles Ctrl-C and SIGTERM where the program has no screen."""
+"""Handles Ctrl-C and SIGTERM while the program has no screen."""
 
 import os
 import signal

@@ -155,7 +155,7 @@ class Jobs:
         return [job for job in self.titled if now - job.began >= (QUIET_FOR if job.quiet else SHORT)]
 
     def opening(self) -> float | None:
-        """Return when the latest job started that opens a window at its end; None where there is none."""
+        """Return when the latest job started that opens a window at its end; None if there is none."""
         return max((job.began for job in self._running.values() if job.opens), default=None)
 
     def start(self, job: Job) -> bool:
@@ -179,7 +179,7 @@ class Jobs:
     def ended(self, job: Job) -> bool:
         """Forget a job that has ended, and start the next in its queue.
 
-        Return False where it was forgotten before. Called on the event loop.
+        Return False if it was forgotten before. Called on the event loop.
         """
         known = self._running.pop(job.number, None) is not None
         self._begin_next(job)

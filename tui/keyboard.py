@@ -183,7 +183,7 @@ class Keyboard:
                 yield key
 
     def _with_alt(self, sequence: str) -> Iterator[events.Key]:
-        """Yield a key with Alt where textual knows one of that name; else it was Esc, and then the key."""
+        """Yield a key with Alt if textual knows one of that name; else it was Esc, and then the key."""
         char = sequence[1]
         if sequence in ANSI_SEQUENCES_KEYS and not char.isalnum():
             yield from self._keys(sequence)

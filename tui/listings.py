@@ -99,7 +99,7 @@ class Listings:
             self._read(self._waiting.pop(0))
 
     def shown(self, kind: str) -> None:
-        """Read the snapshot of a kind that was just opened; refresh a kind that was open where it is stale."""
+        """Read the snapshot of a kind that was just opened; refresh a kind that was open if it is stale."""
         if kind in self._records or kind in (self._reading, *self._waiting):
             self.freshen(kind)
         else:
@@ -177,7 +177,7 @@ class Listings:
             self.load(kind)
 
     def changed(self, change: Change) -> tuple[Row, ...]:
-        """Show a change of the cache; return its rows where it concerns this cloud."""
+        """Show a change of the cache; return its rows if it concerns this cloud."""
         if change.scope not in (self._session.scope, EVERYWHERE):
             return ()
         if change.kind == self._reading:
@@ -237,7 +237,7 @@ class Listings:
         self._tables.label(labels)
 
     def freshen(self, kind: str) -> None:
-        """Refresh a kind in the background where refresh is on and its listing is stale.
+        """Refresh a kind in the background if refresh is on and its listing is stale.
 
         A refresh that the user cancelled is not repeated automatically.
         """

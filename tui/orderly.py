@@ -18,7 +18,7 @@ _TWICE = 0.4
 
 
 class Orderly(Guarded):
-    """Sends all keys through `inputs`; covers every screen, textual's too, where the terminal is too small."""
+    """Sends all keys through `inputs`; covers every screen, textual's too, while the terminal is too small."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Orderly(Guarded):
         """The last key, and the screen that got it."""
 
     def opening(self) -> float | None:
-        """Return when the job started that opens a window at its end; None where there is none."""
+        """Return when the job started that opens a window at its end; None if there is none."""
         return None
 
     def on_mount(self) -> None:

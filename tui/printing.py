@@ -1,4 +1,4 @@
-"""Prints a table without a screen: columns two blanks apart, at most as wide as the terminal where there is one."""
+"""Prints a table without a screen: columns two blanks apart, at most as wide as the terminal if there is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Column:
         return max(self.widths)
 
     def cut(self, limit: int) -> int:
-        """Return its width where cut columns have `limit` cells."""
+        """Return its width if cut columns have `limit` cells."""
         return min(self.width, max(limit, LEAST, self.widths[0])) if self.cuts else self.width
 
 

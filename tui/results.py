@@ -31,7 +31,7 @@ _NOTHING_DONE = (UsageError, RefusedError, NotFoundError)
 """The errors after which a dialog is offered again: only these say that the cloud is unchanged."""
 
 _LONGEST = 400
-"""At most N characters of the reasons are shown where several commands failed; the list has all of them."""
+"""At most N characters of the reasons are shown when several commands failed; the list has all of them."""
 
 
 class Results:
@@ -43,7 +43,7 @@ class Results:
         self._runner = runner
         self._asking = asking
         self.last: list[Finished] = []
-        """The results of the last commands, where these were several or one failed."""
+        """The results of the last commands, if these were several or one failed."""
         self._undo: list[Parsed] = []
         """The commands that undo the last ones."""
         self._lost: list[str] = []
@@ -52,7 +52,7 @@ class Results:
         """The errors of automatic refreshes, by their line, until the same refresh succeeds."""
 
     def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
-        """Show the results of commands; call `then` where all succeeded, `again` where a single one was refused."""
+        """Show the results of commands; call `then` if all succeeded, `again` if a single one was refused."""
         results = [part for one in results for part in _parts(one)]
         done = [(one.parsed, one.outcome) for one in results if isinstance(one.outcome, Result)]
         failed = [(one.parsed, error) for one in results if (error := one.error)]
@@ -126,11 +126,11 @@ class Results:
         if not self.last:
             self._host.say("There are no results to list: J shows the journal.")
             return False
-        unsure = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
+        unknown = [one for one in self.last if isinstance(one.outcome, OutcomeUnknownError)]
         partly = [one for one in self.last if isinstance(one.outcome, Result | UnusableError) and one.error]
-        failed = [one for one in self.last if one.error and one not in (*unsure, *partly)]
+        failed = [one for one in self.last if one.error and one not in (*unknown, *partly)]
         done = [one for one in self.last if not one.error]
-        lines = [("?", one.parsed.line, str(one.error)) for one in unsure]
+        lines = [("?", one.parsed.line, str(one.error)) for one in unknown]
         lines += [("!", one.parsed.line, str(one.error)) for one in partly]
         lines += [("✕", one.parsed.line, str(one.error)) for one in failed]
         said = [(one.parsed.line, one.outcome) for one in done if isinstance(one.outcome, Result)]
@@ -147,7 +147,7 @@ class Results:
                 self.last = []
                 self._runner.run(commands)
 
-        counts = (len(failed), "failed"), (len(unsure), "unsure"), (len(partly), "done in part"), (len(done), "done")
+        counts = (len(failed), "failed"), (len(unknown), "unknown"), (len(partly), "done in part"), (len(done), "done")
         counted = ", ".join(f"{count} {what}" for count, what in counts if count)
         title = f"{self.last[0].parsed.command.name}: {counted}"
         answers = [("again", f"Again: {len(failed)}")] if failed else []  # not the others: they are done, or may be

@@ -13,20 +13,20 @@ from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MANY = 8
-"""Where more than one row in N moves at once, sorting all rows is cheaper than finding each position."""
+"""If more than one row in N moves at once, it is cheaper to sort all rows than to find each position."""
 AT_ONCE = 5_000
-"""At most N rows are made ready for a filter at once, where it comes before they are: about 25 ms."""
+"""At most N rows are made ready at once, if the filter needs them before they are ready: about 25 ms."""
 _COMMON = 256
 """At most N texts of a column are remembered: all states, architectures, owners; never all names."""
 _FEW = 1_000
-"""N slots of removed rows are always kept: collecting so few is not worth it."""
+"""Up to N slots of removed rows are kept: to collect fewer is not worth the time."""
 
 
 class Applied(NamedTuple):
     """What `Rows.apply` changed among the visible rows."""
 
     changed: frozenset[Ref]
-    """The visible rows whose cells changed but not their position; incomplete where `moved`."""
+    """The visible rows whose cells changed but not their position; incomplete if `moved`."""
     moved: bool
     """Whether a visible row appeared, vanished or moved."""
 
@@ -50,7 +50,7 @@ class Rows:
         self._slots: dict[Scope, dict[str, int]] = {}  # by scope: a Ref of each of 200,000 rows would cost 15 MB
         self._marked: set[int] = set()  # slots
         self._rows: list[Row] = []  # () in the slot of a removed row
-        self._texts: list[str] = []  # what the filter searches; "" where not made so far
+        self._texts: list[str] = []  # what the filter searches; "" if not made so far
         self._texted = 0  # all texts below this slot are made
         # The texts of common values are made once; in the other columns nearly every value is different.
         self._known: list[dict[Any, str] | None] = [
@@ -76,7 +76,7 @@ class Rows:
         return len(self._order)
 
     def row(self, ref: Ref) -> Row | None:
-        """Return the row of this name, shown or not."""
+        """Return the row of this ref, shown or not."""
         slot = self._slot(ref)
         return None if slot is None else self._rows[slot]
 
@@ -93,11 +93,11 @@ class Rows:
         return self._rows[self._order[position]]
 
     def ref_at(self, position: int) -> Ref:
-        """Return the name of the visible row at `position`."""
+        """Return the ref of the visible row at `position`."""
         return self.kind.ref(self._rows[self._order[position]])
 
     def position(self, ref: Ref) -> int | None:
-        """Return the position of the row of this name among the visible ones; None where it is not visible."""
+        """Return the position of this ref's row among the visible rows; None if it is not visible."""
         slot = self._slot(ref)
         if slot is None:
             return None
@@ -105,7 +105,7 @@ class Rows:
         return position if position < len(self._order) and self._order[position] == slot else None
 
     def nearest(self, ref: Ref) -> int | None:
-        """Return the position of the row of this name, or of the visible row that stands where it would."""
+        """Return the position of this ref's row, or of the visible row at the position that it would have."""
         slot = self._slot(ref)
         if slot is None or not self._order:
             return None
@@ -114,13 +114,13 @@ class Rows:
     # Rows come and go
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Take `rows` for the whole table; of several of the same name, the last counts. Filter and sort stay."""
+        """Replace all rows by `rows`; of several with the same ref, the last counts. Filter and sort stay."""
         slots, old, texts = self._slots, self._rows, self._texts
         self._slots, self._rows = {}, []
         for scope, run in groupby(rows, key=_SCOPE):
             self._add(self._slots.setdefault(scope, {}), {row[self._id]: row for row in run})
         self._texts = [""] * len(self._rows)
-        if self._texted:  # most rows of a reload are what they were, and so are their texts
+        if self._texted:  # a reload changes few rows: keep the texts of the others
             for scope, now in self._slots.items():
                 before = slots.get(scope, {})
                 for id, slot in now.items():
@@ -135,7 +135,7 @@ class Rows:
         self._rebuild()
 
     def _add(self, slots: dict[str, int], rows: dict[str, Row]) -> None:
-        """Add rows of one scope, by id, to the `slots` of that."""
+        """Add rows, by id, to the `slots` of their scope."""
         if not slots:
             slots.update(zip(rows, range(len(self._rows), len(self._rows) + len(rows)), strict=True))
             self._rows += rows.values()
@@ -148,7 +148,7 @@ class Rows:
                 self._rows[slot] = row
 
     def apply(self, upserts: Iterable[Row], removed: Iterable[Ref] = ()) -> Applied:
-        """Remove the rows named by `removed`, then add or update `upserts`, each in its right place."""
+        """Remove the rows of the refs in `removed`, then add or update `upserts`, each at its sorted position."""
         before = self._order
         changed: set[Ref] = set()
         leaving = {slot for ref in removed if (slot := self._slot(ref)) is not None}
@@ -230,7 +230,7 @@ class Rows:
     def filter(self, text: str) -> None:
         """Show only the rows where every word of `text` occurs in a column's text, in any case.
 
-        Where many rows are not `ready`, only the ready ones are shown; `prepare` adds the others.
+        If many rows are not `ready`, only the ready ones are shown; `prepare` adds the others.
         """
         words, before = tuple(dict.fromkeys(safe(word).casefold() for word in text.split())), self.words
         if words and not self.ready:
@@ -238,7 +238,7 @@ class Rows:
         self.words = words
         if not words:
             self._order = self._base
-        elif all(any(old in new for new in words) for old in before):  # so what was hidden stays hidden
+        elif all(any(old in new for new in words) for old in before):  # then no hidden row can appear
             self._order = self._matching(self._order, [word for word in words if word not in before])
         else:
             self._order = self._matching(self._base, words)
@@ -272,8 +272,8 @@ class Rows:
         return found
 
     def _text(self, row: Row) -> str:
-        # A word has no white space, so it never matches across the line breaks between columns. The text of a flight
-        # is that of its start: the filter does not find seconds that count on.
+        # A word has no white space, so it never matches across the line breaks between columns. A flight has the text
+        # that it had at its start, so the filter does not find its seconds.
         cells = []
         for column, known, value in zip(self.kind.columns, self._known, row, strict=False):
             if known is None:
@@ -339,9 +339,9 @@ class Rows:
         if self.column is None:
             return slots
         column = self.kind.columns[self.kind.index[self.column]]
-        said = [slot for slot in slots if self._value(slot) is not None]
-        said.sort(key=lambda slot: sort_key(self._value(slot), column), reverse=self.reverse)
-        return said + [slot for slot in slots if self._value(slot) is None]
+        filled = [slot for slot in slots if self._value(slot) is not None]
+        filled.sort(key=lambda slot: sort_key(self._value(slot), column), reverse=self.reverse)
+        return filled + [slot for slot in slots if self._value(slot) is None]
 
     def _position_in(self, slots: list[int], slot: int, low: int = 0) -> int:
         """Return where `slot` is, or would be, in `slots` from `low` on, by the present values of the rows."""
@@ -380,7 +380,7 @@ class Rows:
         return len(self._marked) - len(self._matching(self._marked, self.words)) if self.words else 0
 
     def toggle_mark(self, ref: Ref) -> None:
-        """Mark the row of this name, or remove its mark."""
+        """Mark the row of this ref, or remove its mark."""
         if (slot := self._slot(ref)) is not None:
             self._marked ^= {slot}
 

@@ -128,7 +128,7 @@ class Runner:
                 self._host.show_error(CloudmeshError(reasons, "J shows the journal."))
 
         job = Job(
-            "Looking for what was left unfinished",
+            "Checking unfinished commands",
             lambda job: recover(session, job.check),
             found_out,
             quiet=True,

@@ -1,4 +1,4 @@
-"""Selects the rows that a command acts on when its key is pressed; explains where there are none."""
+"""Selects the rows that a command acts on when its key is pressed; explains if there are none."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from tui.widgets.table import ResourceTable
 
 
 def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
-    """Return the rows that a command acts on: the marked ones that are shown; where none is marked, the cursor's.
+    """Return the rows that a command acts on: the marked ones that are shown; if none is marked, the cursor's.
 
     A command that takes many rows at once, such as an export, takes all rows that the filter shows instead of the
     cursor's; without a filter it gets none, which stands for all. A command that only shows an object takes the
@@ -27,7 +27,7 @@ def selected(one: Command, table: ResourceTable) -> Iterator[Row]:
 
 
 def which(one: Command, table: ResourceTable) -> str:
-    """Return which rows a command acts on, for its dialog; "" where that is obvious."""
+    """Return which rows a command acts on, for its dialog; "" if that is obvious."""
     kind, marks, hidden = table.kind, table.rows.marks, table.hidden_marks
     left_out = f"Marked: {marks - hidden:,} shown, {hidden:,} hidden by the filter and left out." if hidden else ""
     if not _takes_many(one, table):
@@ -67,7 +67,7 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]
     """
     kind, verb = table.kind, one.words[-1]
     if _takes_many(one, table) and not table.rows.marks and not table.rows.ready:
-        return f"The filter is still looking at all {kind.nouns}: try again in a moment."
+        return f"The filter is still searching all {kind.nouns}: try again in a moment."
     rows = list(selected(one, table))
     if not rows and table.rows.marks:
         return f"{marks_text(table)}: Esc drops the filter that hides them, and then the marks."
@@ -85,7 +85,7 @@ def why_not(one: Command, table: ResourceTable, named: Callable[[str, Ref], str]
 
 
 def elsewhere(key: str, kind: Kind) -> str:
-    """Return what a key does on other tabs; "" where it is the key of no command."""
+    """Return a sentence that says what a key does on other tabs; "" if no command has that key."""
     names = [one.name for one in COMMANDS if one.key == key and kind.name not in one.on]
     return f"{key} does nothing on {kind.plural}: it is {', '.join(names)}." if names else ""
 

@@ -93,7 +93,7 @@ class Windows:
         self._journal = None
 
     def journal_changed(self, session: Session | None, change: Change) -> None:
-        """Show a change of the journal where its window is open."""
+        """Show a change of the journal if its window is open."""
         if self._journal is not None and session is not None:
             if change.reread:
                 self._read_journal(session, self._journal)

@@ -90,7 +90,7 @@ class Output:
         self.dropped = False
 
     def insist(self, text: str) -> None:
-        """Discard all that the terminal has not read and write `text`, even where the user stopped the output."""
+        """Discard all that the terminal has not read and write `text`, even if the user stopped the output."""
         if in_front(self._fileno):
             with suppress(termios.error):
                 termios.tcflush(self._file, termios.TCOFLUSH)

@@ -22,7 +22,7 @@ _ALLOWED = {
     "readpreference": "primary, primaryPreferred, secondary, secondaryPreferred, nearest",
     "compressors": "snappy, zlib, zstd",
 }
-"""The allowed values of options, where the driver's message does not list them."""
+"""The allowed values of options, if the driver's message does not list them."""
 
 _WRONG = (PyMongoError, ValueError, TypeError)
 """What the driver raises for a wrong address; TypeError for some options that must be numbers."""

@@ -135,7 +135,7 @@ _GOOD: defaultdict[str, set[tuple[type, ...]]] = defaultdict(set)
 
 
 def typed(kind: Kind, row: tuple[Any, ...], document: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the values of a row converted to the types of their columns; None where that is not possible."""
+    """Return the values of a row converted to the types of their columns; None if that is not possible."""
     if tuple(map(type, row)) in _GOOD[kind.name]:
         return row
     mended = tuple(_TYPED[column.type](value, column.type) for column, value in zip(kind.columns, row, strict=True))
@@ -148,7 +148,7 @@ def typed(kind: Kind, row: tuple[Any, ...], document: Mapping[str, Any]) -> tupl
 
 
 def understood(kind: Kind, scope: Scope, document: Document) -> Document | None:
-    """Return a whole document with its values converted to the types of their columns; None where `to_row` is None."""
+    """Return a whole document with its values converted to the types of their columns; None if `to_row` is None."""
     if to_row(kind, scope, document) is None:
         return None
     typed = {

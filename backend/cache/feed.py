@@ -23,7 +23,7 @@ from backend.log import logger
 
 OnChange = Callable[[Change], object]
 OnConnection = Callable[[str | None], object]
-"""Called with a sentence when the server is lost, and with None when it is back."""
+"""Called with a sentence for the user when the server is lost, and with None when it is back."""
 
 REREAD_EVERY = 5.0
 """Seconds between polls of a server without change streams."""
@@ -116,10 +116,10 @@ class Feed:
 
     def _lose(self, error: PyMongoError | BSONError | CacheError) -> None:
         if not self._closed.is_set():
-            if not self._lost:  # report it once, not at every attempt
+            if not self._lost:  # else it has been reported
                 self._lost = True
                 lost = error if isinstance(error, CacheError) else self._cache.store.sentence(error)
-                self._on_connection(f"{lost.message} {_AGAIN if isinstance(lost, CacheLostError) else lost.cure}")
+                self._on_connection(f"{lost.message} {_RETRYING if isinstance(lost, CacheLostError) else lost.cure}")
             with suppress(CacheError, Cancelled):  # if it cannot start, the next attempt to connect reports it
                 self._cache.revive()
 
@@ -164,17 +164,19 @@ class Feed:
                     self._events.put(event)
 
     def _deliver(self) -> None:
-        """Report all waiting events as few changes: a thousand rows cause one repaint, not a thousand."""
+        """Combine all waiting events and report the changes: a thousand rows cause one repaint, not a thousand."""
         while True:
             events = [self._events.get()]
             while not self._events.empty():
                 events.append(self._events.get())
             if self._closed.is_set():
                 return
-            for change in changes((event for event in events if event is not None), self._kinds, self._grown):
+            for change in changes(
+                (event for event in events if event is not None), self._kinds, self._written_elsewhere
+            ):
                 self._on_change(change)
 
-    def _grown(self, entry: RefreshRecord) -> bool:
+    def _written_elsewhere(self, entry: RefreshRecord) -> bool:
         """Return whether another process wrote rows since the last record of this kind."""
         key = entry.kind, Scope(entry.cloud, entry.region)
         before, self._written[key] = self._written.get(key), entry.written
@@ -203,23 +205,23 @@ class Feed:
             self._on_change(Change(kind.name, EVERYWHERE, reread=True))
 
 
-_AGAIN = "Cloudmesh keeps trying; the screen keeps what it shows."
+_RETRYING = "Cloudmesh keeps trying; the screen keeps what it shows."
 
 
 def changes(
-    events: Iterable[Document], kinds: Mapping[str, Kind], grown: Callable[[RefreshRecord], bool]
+    events: Iterable[Document], kinds: Mapping[str, Kind], written_elsewhere: Callable[[RefreshRecord], bool]
 ) -> list[Change]:
     """Combine a batch of change stream events into changes, one for each scope and kind of `kinds`.
 
-    For several events about one row, the last one counts. A kind that is not followed row by row is read again when
-    its record has `grown`.
+    For several events about one row, the last one counts. A kind that is not followed row by row is read again if
+    `written_elsewhere` returns True for its record.
     """
     by_collection = {kind.plural: kind for kind in kinds.values()} | {"journal": JOURNAL}
     rows: dict[tuple[str, Scope], dict[Ref, Row | None]] = defaultdict(dict)
     found = []
     for event in events:
         try:
-            change = _change(event, by_collection, kinds, grown)
+            change = _change(event, by_collection, kinds, written_elsewhere)
         except Exception:  # noqa: BLE001 - a bug must not lose the other events of the batch
             logger.exception("a change in the cache was not understood")
             continue
@@ -242,15 +244,15 @@ def _change(
     event: Document,
     by_collection: Mapping[str, Kind],
     kinds: Mapping[str, Kind],
-    grown: Callable[[RefreshRecord], bool],
+    written_elsewhere: Callable[[RefreshRecord], bool],
 ) -> Change | None:
-    """Return the change that an event describes; None if it is of no interest or cannot be understood."""
+    """Return the change that an event describes; None if nobody needs it or it cannot be understood."""
     collection, document = event["ns"]["coll"], event.get("fullDocument")
     if collection == "refreshes":
         entry = None if document is None else record(document)
         if entry is None or entry.kind not in kinds:
             return None
-        reread = not kinds[entry.kind].by_row and grown(entry)
+        reread = not kinds[entry.kind].by_row and written_elsewhere(entry)
         return Change(entry.kind, Scope(entry.cloud, entry.region), reread=reread, record=entry)
     kind = by_collection[collection]
     if "documentKey" not in event:  # drop, rename, invalidate
@@ -258,9 +260,9 @@ def _change(
     if kind is JOURNAL:
         row = None if document is None else to_entry(document)
         return None if row is None else Change(kind.name, JOURNAL.scope(row), upserts=(row,))
-    if (of := split_key(event["documentKey"]["_id"])) is None:
+    if (key := split_key(event["documentKey"]["_id"])) is None:
         return None
-    scope, native = of
+    scope, native = key
     # A document that cannot be understood, or belongs to another scope, counts as removed: no snapshot has it either.
     row = None
     if document is not None and Scope(document.get("cloud", ""), document.get("region", "")) == scope:

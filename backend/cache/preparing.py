@@ -64,7 +64,7 @@ def _check_rights(store: Store, kinds: Collection[Kind]) -> None:
 
 
 def _validate(store: Store, collection: str, schema: Document) -> None:
-    """Create a collection with its validator, or alter the validator, for which the role readWrite is not enough."""
+    """Create a collection with its validator, or alter the validator, which needs more than the role readWrite."""
     with extra(f"create the collection {collection}"):
         try:
             store.database.create_collection(collection, check_exists=False, **schema)

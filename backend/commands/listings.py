@@ -62,7 +62,7 @@ def export_kind(kind: Kind) -> Callable[[Context], Result]:
 
 
 def _fetched(context: Context, kind: Kind) -> str:
-    """Fetch a listing where refresh is on, and return why that failed, "" where it did not."""
+    """Fetch a listing if refresh is on, and return why that failed, "" if it did not."""
     if context.session.fetches:
         try:
             fetch(context, kind)

@@ -1,4 +1,4 @@
-"""Finds the object that a word of a command names: by its id, or by a name that no other has."""
+"""Finds the object that a word of a command names: by its id, or by its name if that is unique."""
 
 from backend.commands.model import Context
 from backend.errors import NotFoundError, RefusedError
@@ -13,9 +13,10 @@ from backend.text import safe
 def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row:
     """Return the row that `word` names.
 
-    A listing that does not have it and is stale is fetched first; so is, where it must be `fresh`, one that has it as a
-    name, which may be another's by now. Raises NotFoundError, with the nearest match, and
-    RefusedError, with the ids, when several share the name.
+    If the cache does not have the object and its listing is stale, refresh the kind first. With `fresh`, also refresh a
+    stale kind if `word` is a name: another object may have that name now.
+
+    Raises NotFoundError, with the closest match; RefusedError, with the ids, if several objects share the name.
     """
     rows = known(context, kind, word)
     named = fresh and not is_id(word)
@@ -38,9 +39,9 @@ def fetch(context: Context, kind: Kind) -> Difference:
 
 
 def known(context: Context, kind: Kind, word: str) -> list[Row]:
-    """Return the rows of the cache that `word` names: several where they share it as their name."""
+    """Return the cached rows that `word` names; there are several if they share the name."""
     rows = context.session.cache.rows.named(kind, context.session.scope, word)
-    if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
+    if is_id(word):  # an id must never find another object that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and kind.free_in:
         rows = [row for row in rows if kind.value(row, "state") not in kind.free_in] or rows
@@ -48,7 +49,7 @@ def known(context: Context, kind: Kind, word: str) -> list[Row]:
 
 
 def id_of(context: Context, kind: Kind, word: str) -> str:
-    """Return the id of what a word names; the word itself where the cache knows no such thing, or several."""
+    """Return the id of the object that a word names; the word itself if the cache has no such object, or several."""
     rows = known(context, kind, word)
     return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
 

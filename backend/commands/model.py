@@ -32,22 +32,22 @@ class Param:
     """The kind of resource that the value names, for completion, pickers and keys on a row."""
     required: bool = False
     default: Callable[[Session], str | None] = lambda _session: None
-    """What the configuration says where the user says nothing."""
+    """The configured default."""
     minimum: int | None = None
     word: str = ""
-    """The value in a usage line, where that is not the name of the parameter."""
+    """The value in a usage line, if that is not the name of the parameter."""
     needs: str = ""
-    """What the cloud must be able to do; see Command."""
+    """The capability that the cloud must have; see Command."""
     dry: bool = False
-    """With it the command only asks whether it could be done."""
+    """With it, the command is a dry run: it only checks whether the cloud would allow it."""
     acted_on: bool = False
-    """The command acts on the object that it names, so that the journal has its id."""
+    """It names the object that the command acts on; the journal records the object's id."""
     many: bool = False
-    """It takes several values, joined by commas: marked rows are one command, not one each."""
+    """It takes several values, joined by commas: one command acts on all marked rows."""
     offer: tuple[str, str] | None = None
-    """The command that creates a missing object, and the sentence with which the dashboard offers that."""
+    """The command that creates a missing object, and the sentence that offers it."""
     asked: Callable[[Row], bool] | None = None
-    """Whether a dialog on a row has a field for it; None: every dialog has."""
+    """Whether the dialog for a row has a field for it; None: always."""
 
     @property
     def usage(self) -> str:
@@ -86,7 +86,7 @@ class Context:
     on_wait: Callable[[Waiting], None] = ignore
     """Called when a request to the cloud waits to be sent again."""
     entry: Entry | None = None
-    """Its entry in the journal; None where it changes nothing."""
+    """Its entry in the journal; None if it changes nothing."""
     production: frozenset[str] = frozenset()
     """Names or ids of production objects that may be destroyed; see Parsed."""
 
@@ -116,11 +116,11 @@ class Result:
     setting: SettingChange | None = None
     """What the command has set, for the session that there is when this is applied."""
     failure: str = ""
-    """A sentence where the command did something but not all; it then counts as failed."""
+    """A sentence, if the command was done only in part; it then counts as failed."""
     shows_fields: bool = False
     """The shell prints the fields too, not the message alone."""
     undo: str = ""
-    """The command that reverses what was done, as it would be typed, where there is one."""
+    """The command that reverses what was done, as it would be typed, if there is one."""
     lost: str = ""
     """What is lost for good, or still billed, though it is undone; sentences."""
     parts: tuple["Finished", ...] = ()
@@ -160,7 +160,7 @@ class Command:
     impossible_in: frozenset[str] = frozenset()
     """The states of the cursor's row in which the command cannot work; in all others the cloud decides."""
     hindrance: Callable[[Row, Callable[[str, Ref], str]], str] | None = None
-    """Says why the command cannot act on a row, "" where only the row's state says so: "is in use by web".
+    """Says why the command cannot act on a row, "" if only the row's state says so: "is in use by web".
 
     Takes the row and what returns the name of an object for its kind, and its scope and id.
     """
@@ -173,7 +173,7 @@ class Command:
     lifts_guard: bool = False
     """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""
-    """What the dialog's button says, where that is not the last word."""
+    """The label of the dialog's button, if that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
     sets: bool = False
@@ -181,14 +181,14 @@ class Command:
     preview: Callable[[Context, Sequence[str]], Preview] | None = None
     """Shows what it would destroy or lose, given the ids of what it is to act on; only reads."""
     probe: Callable[[Context], Result | None] | None = None
-    """Finds the outcome where the answer was lost: a result when it was done, None when it was not.
+    """Finds the outcome when the answer was lost: returns a result if it was done, None if it was not.
 
-    It sends nothing that changes anything, and raises OutcomeUnknownError when the outcome cannot be known.
+    It changes nothing, and raises OutcomeUnknownError if the outcome stays unknown.
     """
     resend: Callable[[Context], Result] | None = None
-    """Sends the request of its journal entry again, where its token makes it the same request."""
+    """Sends the request of its journal entry again; only for requests with a token, which the cloud does only once."""
     journalled: bool = True
-    """A change has an entry of its own; False where the command only continues others."""
+    """A change has an entry of its own; False if the command only continues others."""
 
     @property
     def name(self) -> str:
@@ -222,9 +222,7 @@ class Parsed:
     """The cloud and region that it acts in, which are those of its row; None: those of the session."""
 
     def at(self, session: Session) -> Session:
-        """Return the session in the cloud and region that it acts in. Raises ConfigError where that is configured no
-        more.
-        """
+        """Return the session for the scope of the command. Raises ConfigError if that is no longer configured."""
         return session if self.scope is None else session.at(self.scope)
 
     def missing(self, session: Session) -> list[Param]:
@@ -232,9 +230,9 @@ class Parsed:
         return [param for param in self.command.params if param.required and not self._value(param, session)]
 
     def bind(self, session: Session) -> dict[str, Any]:
-        """Return all arguments, typed, with the configuration's defaults; None where nobody says anything.
+        """Return all arguments, converted to their types: what was given, else the configured default, else None.
 
-        Raises UsageError when a required one is missing or one is not of its type.
+        Raises UsageError if a required argument is missing or one has the wrong type.
         """
         if missing := self.missing(session):
             raise UsageError(
@@ -244,12 +242,12 @@ class Parsed:
         return {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
 
     def _value(self, param: Param, session: Session) -> str | None:
-        """Return what was given, where an empty word means none at all, else the configuration's default."""
+        """Return the given value, None for an empty word, else the configured default."""
         return self.given[param.name] or None if param.name in self.given else param.default(session)
 
     @property
     def lasting(self) -> str:
-        """The command as it means the same in every folder: what the journal keeps."""
+        """The command with absolute paths, as the journal keeps it: it means the same in every folder."""
         paths = {param.name for param in self.command.params if param.type == "path"}
         given = {name: str(expanded(value)) if name in paths and value else value for name, value in self.given.items()}
         return Parsed(self.command, given).line

@@ -1,4 +1,4 @@
-"""Names what a command does and to what, so that each failure says which action has failed."""
+"""Adds the action and its object to errors, so that each failure says which action has failed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from backend.text import safe
 
 @contextmanager
 def named(parsed: Parsed, context: Context) -> Iterator[None]:
-    """Have what fails in the block say which action has failed, and on what; a listing, for example, says neither.
+    """Add the action and its object to errors of the block: an error of a listing, for example, names neither.
 
-    Usage errors, refusals and what does not exist name it themselves.
+    Usage errors, refusals and errors about missing objects name them already.
     """
     try:
         yield
@@ -26,7 +26,7 @@ def named(parsed: Parsed, context: Context) -> Iterator[None]:
 
 
 def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> None:
-    """Put into an error which action has failed, and on what, where it does not say so itself."""
+    """Add to an error which action has failed, and on which object, if it does not say so itself."""
     if isinstance(error, (NotFoundError, UnusableError)) and not error.doing:
         return
     if context.entry is None and not error.reading:  # a dry run; its error names the action
@@ -40,9 +40,9 @@ def about(error: CloudError | CacheError, parsed: Parsed, context: Context) -> N
 
 
 def _object(parsed: Parsed, kind: Kind | None, context: Context | None) -> tuple[str, str]:
-    """Return the name of what a command acts on, or makes, and how a sentence calls it; as given where none is known.
+    """Return the name of the object of a command, and its label for a sentence; if unknown, both as given.
 
-    Without a context the cache is not read: it may be what failed.
+    Without a context the cache is not read, because it may be the part that failed.
     """
     target = parsed.command.target(kind.name) if kind else None
     word = parsed.given.get(target.name if target else "name", "")

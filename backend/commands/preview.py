@@ -1,4 +1,4 @@
-"""What a command would destroy or lose, object by object, as the cloud says at this moment."""
+"""Previews: what a command would destroy or lose, object by object, as the cloud says now."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ class Target:
     """One object that a command would act on."""
 
     id: str
-    """By which the command names it: a name may be another's when it runs."""
+    """The command names it by its id: another object may have its name when the command runs."""
     name: str
     """Its own name, else its id."""
     facts: tuple[tuple[str, str], ...] = ()
-    """(title, value) of what it is, both safe to show."""
+    """(title, value) pairs that describe it, safe to print."""
     losses: tuple[str, ...] = ()
-    """What goes with it."""
+    """What is destroyed or lost with it."""
     stays: tuple[str, ...] = ()
-    """What it leaves behind."""
+    """What is not destroyed."""
     warnings: tuple[str, ...] = ()
     left_out: str = ""
-    """Why the command does not touch it; "" where it does."""
+    """Why the command does not touch it; "" if it does."""
     production: bool = False
     scope: Scope | None = None
-    """The cloud and region that it is in; None: those of the session that looked at it."""
+    """The cloud and region that it is in; None: those of the session that made the preview."""
     final: bool = False
-    """It takes data along that nothing brings back, and that a single key must not confirm."""
+    """Data is lost for good: a single key must not confirm it."""
 
     @property
     def word(self) -> str:
@@ -47,38 +47,38 @@ class Preview:
 
     targets: tuple[Target, ...]
     totals: tuple[str, ...] = ()
-    """Sentences on all that would go and stay, counted."""
+    """Sentences that count what would be destroyed and what would stay."""
     given: Mapping[str, str] = field(default_factory=dict)
-    """Arguments with which a command that names no object acts on these and no others."""
+    """Arguments that limit a command that names no object to these targets."""
     notes: tuple[str, ...] = ()
-    """Shown first: what could not be found out, and why."""
+    """Shown first: what is not known, and why."""
     destroys: bool = True
-    """Whether the command deletes its targets; one that only changes them wants nothing typed."""
+    """Whether the command deletes its targets; if it only changes them, the user types nothing to confirm it."""
 
     @property
     def acted_on(self) -> tuple[Target, ...]:
-        """The targets that the command would touch."""
+        """The targets that the command would act on."""
         return tuple(one for one in self.targets if not one.left_out)
 
     @property
     def left_out(self) -> tuple[Target, ...]:
-        """The targets that it would not."""
+        """The targets that the command would not act on."""
         return tuple(one for one in self.targets if one.left_out)
 
     @property
     def named(self) -> tuple[Target, ...]:
-        """The targets whose names must be typed: each that is production, and one alone whose data is final."""
+        """The targets whose names must be typed: all of production, and a single one whose data is lost for good."""
         acted_on = self.acted_on if self.destroys else ()
         return tuple(one for one in acted_on if one.production or (one.final and len(acted_on) == 1))
 
     @property
     def typed(self) -> str:
-        """What must be typed to confirm it, "" for nothing: the number of several, then the names of `named`."""
+        """The text that confirms it: the number of targets if there are several, then the names of `named`."""
         count = [str(len(self.acted_on))] if self.destroys and len(self.acted_on) > 1 else []
         return " ".join([*count, *(one.word for one in self.named)])
 
     def confirmed_by(self, text: str) -> bool:
-        """Return whether what was typed confirms it; an id serves as well as a name that no keyboard has."""
+        """Return whether the typed text confirms it. An id may replace a name: not every name can be typed."""
         words = [re.escape(self.typed)] if not self.named else []
         if self.named:
             words = [str(len(self.acted_on))] if len(self.acted_on) > 1 else []
@@ -87,12 +87,12 @@ class Preview:
 
     @property
     def is_final(self) -> bool:
-        """Whether it loses what nothing brings back: then Enter alone does nothing."""
+        """Whether something is lost for good: then Enter alone does nothing."""
         return self.destroys or any(one.final for one in self.acted_on)
 
 
 def of_scopes(found: Sequence[tuple[Scope, Preview]]) -> Preview:
-    """Return one preview of what was looked at in each of several scopes; each target says which scope is its own."""
+    """Combine the previews of several scopes into one; each target gets its scope."""
     previews = [preview for _, preview in found]
     return Preview(
         tuple(replace(target, scope=scope) for scope, preview in found for target in preview.targets),

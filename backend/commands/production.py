@@ -13,7 +13,7 @@ from backend.text import safe
 
 
 def production_tag(tags: Mapping[str, str], rules: Iterable[str]) -> str:
-    """Return the first tag, as TAG=VALUE, that marks an object as production; "" where none does."""
+    """Return the first tag, as TAG=VALUE, that marks an object as production; "" if none does."""
     pairs = [f"{key}={value}" for key, value in tags.items()]
     marking = (one for rule in rules for one in pairs if fnmatchcase(one.casefold(), rule.casefold()))
     return next(marking, "")
@@ -31,10 +31,10 @@ def is_production(item: Item, rules: Iterable[str]) -> bool:
 
 
 def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item | None = None) -> None:
-    """Raise UsageError where one of these, by the tags that the cloud lists now, is production and not confirmed.
+    """Raise UsageError if the tags that the cloud lists now mark an item as production and it was not confirmed.
 
-    What is deleted because something else is (`goes_with`) is confirmed by the name of that as well. Every
-    destroying command calls this right before it sends a request.
+    The name of `goes_with`, the object that the items are deleted with, confirms them too. Every command that destroys
+    calls this right before it sends a request.
     """
     for item in items:
         tag = production_tag(tags_of(item), context.session.settings.production)
@@ -43,13 +43,13 @@ def check_production(context: Context, kind: Kind, *items: Item, goes_with: Item
             word = name if name and safe(name) == name else native
             because = f"goes with {label(goes_with.get('name'), goes_with['id'])}, " if goes_with else ""
             raise UsageError(
-                f"The {kind.noun} {label(name, native)} {because}is tagged as production ({safe(tag)}), and it was not "
-                "named to confirm that it shall be deleted; nothing was done.",
+                f"The {kind.noun} {label(name, native)} {because}is tagged as production ({safe(tag)}), and its name "
+                "was not given to confirm it; nothing was done.",
                 f"Without a screen, --production {shlex.quote(word)} confirms it.",
             )
 
 
 def _words(item: Item) -> set[str]:
-    """Return the words that confirm an object: its name, as it is and as it is shown, and its id."""
+    """Return the words that confirm an object: its name, its name with control characters escaped, and its id."""
     name = str(item.get("name") or "")
     return {name, safe(name), str(item["id"])} - {""}

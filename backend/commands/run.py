@@ -38,10 +38,10 @@ from backend.session import Session
 from backend.text import safe
 
 OnFinished = Callable[[int, Finished], object]
-"""Called with the place of a command among the others and with its result."""
+"""Called with the index of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
-"""Seconds for which a request with a token is sent again where it has done nothing: EC2 knows a token for a day."""
+"""Seconds for which a request with a token is sent again if it did nothing: EC2 remembers a token for a day."""
 
 AT_ONCE = 4
 """Commands run side by side: EC2 accepts about five changes a second, so that more would only wait."""
@@ -53,11 +53,11 @@ def allowed(command: Command, session: Session) -> bool:
 
 
 def refusal(command: Command, session: Session) -> CloudmeshError | None:
-    """Return why the session may not run the command, None where it may.
+    """Return why the session may not run the command, None if it may.
 
     A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
     """
-    if what := lacking(command, session):
+    if what := missing_capability(command, session):
         return cannot(session, what)
     changes = command.effect != "reads"
     if changes and (session.read_only or session.cloud.read_only):
@@ -70,8 +70,8 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
     return None
 
 
-def lacking(command: Command, session: Session, args: Mapping[str, Any] | None = None) -> str:
-    """Return what a command, or one of its arguments, needs and the cloud has not; "" where it has everything."""
+def missing_capability(command: Command, session: Session, args: Mapping[str, Any] | None = None) -> str:
+    """Return the first capability that a command or its arguments need and the cloud lacks; "" if there is none."""
     kind = KINDS.get(command.words[0])
     if kind and not session.has(kind.name):
         return kind.nouns
@@ -80,12 +80,12 @@ def lacking(command: Command, session: Session, args: Mapping[str, Any] | None =
 
 
 def cannot(session: Session, what: str) -> RefusedError:
-    """Return the error for what the cloud of a session has not."""
+    """Return the error for a capability that the cloud of a session lacks."""
     return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
 
 
 def offered(commands: Iterable[Command], session: Session) -> list[Command]:
-    """Return those of the commands that the session may run, without the parameters for what the cloud has not."""
+    """Return the commands that the session may run, without the parameters that the cloud does not support."""
     return [
         replace(one, params=tuple(param for param in one.params if not param.needs or session.has(param.needs)))
         for one in commands
@@ -105,10 +105,10 @@ def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
 
 
 def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Preview | None:
-    """Return what a command that does not destroy would still lose, None where it loses nothing.
+    """Return what a command that does not destroy would still lose, None if it loses nothing.
 
-    What it acts on is found as the command finds it; where that fails the command itself says why. Raises RefusedError
-    where the cloud does not say what would be lost: then the command should not be run unseen.
+    The object is looked up as the command does; if that fails, the result is None and the command itself says why.
+    Raises RefusedError if the cloud does not say what would be lost: the user could not decide.
     """
     command, session = parsed.command, parsed.at(session)
     if command.preview is None or command.effect == "destroys" or not allowed(command, session):
@@ -124,7 +124,7 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
         return None
     except CloudError as error:
         raise RefusedError(
-            f"{safe(parsed.line)} was not done, because it could not be seen what it would lose: {error.message}",
+            f"{safe(parsed.line)} was not run, because it is not known what it would lose: {error.message}",
             error.cure,
         ) from error
 
@@ -138,17 +138,17 @@ def execute(
     on_wait: Callable[[Waiting], None] = ignore,
     entry: Entry | None = None,
 ) -> Result:
-    """Run a parsed command on the calling thread and return its outcome; what changes a cloud is journalled.
+    """Run a parsed command on the calling thread and return its result; journal it if it changes a cloud.
 
-    `entry` is its entry in the journal where it has one already. When the cloud's answer is lost the cloud is asked for
-    the outcome. What acts on an object that was made a moment ago waits a little until the cloud lists it.
+    `entry` is its entry in the journal, if it has one already. If the cloud's answer is lost, the cloud is probed for
+    the outcome. A command on an object that was created a moment ago waits until the cloud lists the object.
 
-    Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError when it failed.
+    Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError if the command failed.
     """
     command, session = parsed.command, parsed.at(session)
     _check_allowed(command, session)
     args = parsed.bind(session)
-    if what := lacking(command, session, args):
+    if what := missing_capability(command, session, args):
         raise cannot(session, what)
     if not is_journalled(command, args):
         context = Context(session, args, check, progress, on_wait, production=parsed.production)
@@ -177,28 +177,28 @@ def execute(
 
 
 def _run(command: Command, context: Context) -> Result:
-    """Run a command; run it again in a moment where the cloud does not list a new object yet."""
-    looks = iter(context.session.backoff)
+    """Run a command; while the cloud does not list a new object yet, wait a moment and run it again."""
+    delays = iter(context.session.backoff)
     while True:
         try:
             return command.run(context)
         except NotListedError as error:
-            early = error
+            not_listed = error
         except NotFoundError as error:
-            if (found := _just_made(command, context, error)) is None:
+            if (found := _just_created(command, context, error)) is None:
                 raise
-            early = found
+            not_listed = found
             logger.info("%s: %s", command.name, safe(str(error)))
-        if (seconds := next(looks, None)) is None:
-            raise early
+        if (seconds := next(delays, None)) is None:
+            raise not_listed
         context.on_wait(Waiting(command.name, "not listed yet", monotonic() + seconds))
         _pause(seconds, context.check)
 
 
-def _just_made(command: Command, context: Context, error: NotFoundError) -> NotListedError | None:
-    """Return the error for an object of a command that was made a moment ago, None where it is another that is missing.
+def _just_created(command: Command, context: Context, error: NotFoundError) -> NotListedError | None:
+    """Return an error if the object that was not found was created a moment ago, None for any other object.
 
-    A listing may have it before the rest of the cloud knows it.
+    A listing may have a new object before the rest of the cloud knows it.
     """
     since = datetime.now(UTC) - timedelta(seconds=LISTING_DELAY)
     given = [
@@ -211,8 +211,8 @@ def _just_made(command: Command, context: Context, error: NotFoundError) -> NotL
     for kind, _, native in meant or objects:  # the cloud may not say which
         if context.session.cache.rows.made_since(kind, context.session.scope, native, since):
             title = context.session.cloud.provider.title
-            early = f"{kind.titled} {safe(native)} was made a moment ago, and {title} may not know it everywhere yet."
-            return NotListedError(f"{error.message} {early}", "Try again in a moment.")
+            why = f"{kind.titled} {safe(native)} was created a moment ago, and {title} may not know it everywhere yet."
+            return NotListedError(f"{error.message} {why}", "Try again in a moment.")
     return None
 
 
@@ -224,18 +224,18 @@ def is_outcome(error: CloudmeshError) -> bool:
 def may_resend(command: Command, entry: Entry, session: Session) -> bool:
     """Return whether a request that has done nothing is sent again.
 
-    It is of this data directory, the cloud still knows its token, and no user has read that its outcome is unknown: a
-    user may have repeated it.
+    It is, if this data directory sent it, the cloud still knows its token, and no user has read that its outcome is
+    unknown: that user may have repeated it.
     """
     young = (datetime.now(UTC) - entry.at).total_seconds() < RESENT_FOR
     known = session.has("request tokens")
-    return command.resend is not None and known and entry.vouched and not entry.told and young
+    return command.resend is not None and known and entry.vouched and not entry.reported_unknown and young
 
 
 def _sent_before(command: Command, context: Context) -> Result | None:
-    """Return the outcome of a command that an earlier run has sent; None where it was not sent, or not done.
+    """Return the result of a command that an earlier run has sent; None if it was not sent, or not done.
 
-    A request with a token is sent again as it was, so that it never does its work twice.
+    A request with a token is sent again unchanged: the cloud does its work only once.
     """
     entry = context.journal
     if not entry.was_sent or command.probe is None:
@@ -248,7 +248,7 @@ def _sent_before(command: Command, context: Context) -> Result | None:
     except (CloudError, CacheError, Cancelled) as error:
         if isinstance(error, CloudError) and is_outcome(error):
             raise
-        why = str(error) or "Looking for its outcome was cancelled."
+        why = str(error) or "The check of its outcome was cancelled."
         raise OutcomeUnknownError(
             f"An earlier run has sent {safe(entry.command)}, and its outcome is unknown. {why}"
         ) from None
@@ -258,7 +258,7 @@ def _sent_before(command: Command, context: Context) -> Result | None:
 
 
 def _found_out(command: Command, context: Context, lost: OutcomeUnknownError) -> Result:
-    """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` where it stays unknown."""
+    """Return the outcome of a command whose answer was lost; raise why it failed, or `lost` if it stays unknown."""
     undone, why = False, ""
     for seconds in context.session.backoff:
         try:
@@ -273,19 +273,19 @@ def _found_out(command: Command, context: Context, lost: OutcomeUnknownError) ->
             undone, why = False, _why_unknown(lost, error)
             continue
         except Cancelled:  # the listing may lag: what was not seen so far may have been done
-            undone, why = False, " Looking for its outcome was cancelled; the next start looks again."
+            undone, why = False, " The check of its outcome was cancelled; the next start checks again."
             break
         except CloudmeshError:
             raise
-        except Exception:  # noqa: BLE001 - a bug while looking says nothing of what was done
-            logger.exception("looking for the outcome of %s failed", command.name)
+        except Exception:  # noqa: BLE001 - a bug in the probe says nothing about the outcome
+            logger.exception("the probe of %s failed", command.name)
             raise lost from None
         if outcome is not None:
             title = context.session.cloud.provider.title
             return replace(outcome, message=f"{outcome.message} The answer was lost, so {title} was asked again.")
         undone = command.probe is not None
     ended = (
-        CloudError(f"{lost.message} It was looked for, and it has not been done.", "It can be done again.")
+        CloudError(f"{lost.message} A check of the cloud shows that it was not done.", "You can run it again.")
         if undone
         else OutcomeUnknownError(f"{lost.message}{why}", lost.cure)
     )
@@ -318,13 +318,13 @@ def execute_all(
     on_finished: OnFinished = ignore,
     entries: Sequence[Entry] | None = None,
 ) -> list[Finished]:
-    """Run commands side by side and return the result of each, in their order; one that fails leaves the others run.
+    """Run commands side by side and return their results, in order; if one fails, the others still run.
 
-    All are in the journal before the first is begun. `on_finished` and `on_wait` are called on other threads. When
-    `check` raises, commands that have not begun are cancelled and say so; a single command raises Cancelled. Only a
-    single command calls `progress`.
+    All are journalled before the first one starts. `on_finished` and `on_wait` are called on other threads. If `check`
+    raises, the commands that have not started are cancelled; a single command raises Cancelled instead. Only a single
+    command calls `progress`.
 
-    Raises CacheError, and then nothing was done, when the journal cannot be written.
+    Raises CacheError if the journal cannot be written; then nothing was done.
     """
     if len(commands) == 1 and entries is None:
         # One command alone: that it was cancelled, or that it is a bug, is raised at once.

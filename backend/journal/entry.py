@@ -1,4 +1,4 @@
-"""A journal entry: a command, who gave it and how it ended; on disk before anything is sent."""
+"""A journal entry: a command, its user and its outcome; it is on disk before anything is sent."""
 
 import getpass
 import socket
@@ -28,8 +28,8 @@ did not find the outcome. Every other one is final.
 """
 
 
-_PATIENCE = 10.0
-"""Seconds for which the end of a command is written again while the cache is lost."""
+_RETRY_FOR = 10.0
+"""Seconds for which writing the end of a command is retried while the cache is lost."""
 
 
 class Entry:
@@ -39,7 +39,7 @@ class Entry:
         self._cache = cache
         self._home = home
         self._unwritten = None if written else dict(document)
-        """All of it, as long as it is not in the journal."""
+        """The whole document, until it is in the journal."""
         self.token = str(document["_id"])
         self.command = str(document["command"])
         self.at: datetime = document.get("sent") or document["at"]
@@ -48,25 +48,25 @@ class Entry:
         """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
         self.owner_host = str(document.get("owner_host", ""))
-        """The host of the process that has taken it over; `host` stays that of the command."""
+        """The host of the process that has taken it over; `host` stays that of the process that ran the command."""
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
-        self.told = self.outcome == "unknown"
+        self.reported_unknown = self.outcome == "unknown"
         """The user has read that it may have been done, and may have repeated it."""
         self.batch: str | None = document.get("batch")
         """The same for all commands that were started together."""
         self.objects: list[str] = list(document["objects"])
         """Ids of what it acts on."""
         self.request: dict[str, Any] = dict(document.get("request") or {})
-        """What was sent, as far as it is needed to find out the outcome."""
+        """The part of the request that a probe needs to find out the outcome."""
         self.vouched = fits(home, sealed(document), document.get("seal"))
-        """This data directory has written what it says was asked for: no other's is ever sent to a cloud from here."""
+        """Whether this data directory wrote the request: requests of others are never sent from here."""
         self._taken_from: dict[str, Any] = {}
 
     def taken(self) -> bool:
-        """Take over an entry whose process has ended; return False where another process was quicker."""
+        """Take over an entry whose process has ended; return False if another process was quicker."""
         mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
-        # No longer unknown, for then others would take it too; waiting it stays.
+        # If it stayed unknown, another process would take it over too. A waiting entry stays waiting.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
         fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
         if not self._cache.journal.set(self.token, fields, where=before):
@@ -76,11 +76,11 @@ class Entry:
         return True
 
     def give_back(self) -> None:
-        """Leave an entry that was taken over as it was, for a process that may do more about it."""
+        """Restore an entry that was taken over, for a process that may do more about it."""
         self._write(self._taken_from)
 
     def sending(self, *objects: str, **request: Any) -> None:
-        """Write, before it is sent, what is sent; it is on disk when this returns."""
+        """Write the request before it is sent; it is on disk when this returns."""
         self.objects, self.request, self.outcome, self.at = list(objects), request, "unfinished", _now()
         self._write({"objects": self.objects, "request": request, "outcome": self.outcome, "sent": self.at})
 
@@ -93,9 +93,9 @@ class Entry:
         settled: bool = False,
         details: str = "",
     ) -> None:
-        """Write how it ended; `settled` says that no later probe can find out more.
+        """Write the outcome; `settled` means that no later probe can find out more.
 
-        `details` is all that the cloud said, where `error` has a part of it.
+        `details` is the whole message of the cloud, if `error` has only a part of it.
         """
         self.outcome = outcome
         fields: dict[str, Any] = {"objects": self.objects, "outcome": outcome, "error": error}
@@ -108,7 +108,7 @@ class Entry:
         self._write(fields)
 
     def release(self) -> None:
-        """Let it wait, with what is known of it, for the process that takes it over."""
+        """Leave the entry to the process that resumes it."""
         self.outcome, self.owner = "waiting", ""
         self._write({"outcome": "waiting", "owner": ""})
 
@@ -124,7 +124,7 @@ class Entry:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write how the block ended; what raised goes on."""
+        """Write how the block ended; its exception is raised again."""
         began = time.monotonic()
         outcome: Outcome = "failed"
         error = None
@@ -140,16 +140,16 @@ class Entry:
             error = str(failure) or "It was interrupted before the cloud had answered."
             raise
         except Exception as failure:
-            error = redacted(str(failure)) or type(failure).__name__  # the words of a bug have not been through there
+            error = redacted(str(failure)) or type(failure).__name__  # only our own errors are redacted already
             details = failure.details if isinstance(failure, CloudmeshError) else ""
             raise
         finally:
-            with suppress(CacheError):  # the outcome in the cloud is reported, not the failure to write it down
+            with suppress(CacheError):  # report the outcome in the cloud, not that it could not be written
                 self._end_surely(outcome, error, time.monotonic() - began, details)
 
     def _end_surely(self, outcome: Outcome, error: str | None, seconds: float, details: str = "") -> None:
-        """Write how it ended, once more where the cache is lost at this moment: it may be back in a few seconds."""
-        until = time.monotonic() + _PATIENCE
+        """Write the outcome; if the cache is lost, retry for a few seconds."""
+        until = time.monotonic() + _RETRY_FOR
         while True:
             try:
                 return self.end(outcome, error, seconds, details=details)
@@ -162,11 +162,11 @@ class Entry:
 
 
 def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> list[Entry]:
-    """Return an entry for each of these commands, which are given with the scope that each acts in.
+    """Return an entry for each of these commands, which come with their scopes.
 
-    Several are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
+    Several entries are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
 
-    Raises CacheError, and CloudmeshError when the data directory cannot be written: then nothing may be sent.
+    Raises CacheError, and CloudmeshError if the data directory cannot be written: then nothing may be sent.
     """
     try:
         me = owner.sign(home)
@@ -174,7 +174,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
     except OSError as error:
         raise CloudmeshError(
             f"Nothing was done: the data directory {home} cannot be written: {error.strerror}.",
-            "Mend that, or choose another with $CLOUDMESH_HOME.",
+            "Fix that, or choose another with $CLOUDMESH_HOME.",
         ) from None
     now, user, host, batch = _now(), _user(), _host(), uuid4().hex if len(commands) > 1 else None
     documents: list[dict[str, Any]] = [
@@ -208,7 +208,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
 
 
 def sealed(document: Mapping[str, Any]) -> list[object]:
-    """Return what of an entry must be as it was written for it to be sent again."""
+    """Return the fields of an entry that its seal covers: they must be unchanged for it to be sent again."""
     return [document.get(name) for name in ("_id", "cloud", "region", "command", "objects", "request")]
 
 
@@ -218,7 +218,7 @@ def here(entry: Entry) -> bool:
 
 
 def _now() -> datetime:
-    """Return the time in milliseconds, as MongoDB keeps it: what is written and what is read back are equal."""
+    """Return the time in whole milliseconds, as MongoDB stores it, so that it is the same when read back."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 

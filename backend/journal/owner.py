@@ -54,7 +54,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that ended long ago left behind; without it they count as ended all the same."""
+    """Remove what processes that ended long ago left behind; without these files they still count as ended."""
     for path in folder.iterdir():
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _KEPT_FOR and not _is_locked(path):

@@ -1,4 +1,4 @@
-"""Recovery: finds the outcome of commands whose process ended first, and runs those that were not begun."""
+"""Recovery: finds the outcome of commands whose process ended too early, and runs those that had not started."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from backend.session import Session
 from backend.text import safe
 
 FOREIGN = 3_600.0
-"""Seconds after which a command begun on another machine, or in another data directory, counts as abandoned."""
+"""Seconds after which a command of another machine or data directory counts as abandoned."""
 
 ASKED_FOR = 86_400.0
 """Seconds for which the outcome of a command is probed: EC2 lists a deleted object for at most an hour."""
@@ -37,7 +37,7 @@ ASKED_FOR = 86_400.0
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recovery found out about unfinished commands."""
+    """The result of a recovery."""
 
     messages: tuple[str, ...] = ()
     """The outcomes of those that had been sent."""
@@ -47,7 +47,7 @@ class Recovered:
 
     @property
     def offer(self) -> str:
-        """A sentence that says how many are left, "" where none is."""
+        """A sentence that says how many are left, "" if none is."""
         if not self.left:
             return ""
         are = "is" if self.left == 1 else "are"
@@ -57,12 +57,12 @@ class Recovered:
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
     """Probe for the outcome of every command that was sent and whose process has ended.
 
-    Each is taken over by one process alone. It changes nothing in a cloud: a command that was not carried out waits
-    to be resumed. With `resend`, which takes a command that changes something or the user's consent, a request with a
-    token is sent again. What cannot be found out now is looked for again at the next start. Raises CacheError and
+    Only one process takes over each command. Recovery changes nothing in a cloud: a command that was not done waits to
+    be resumed. With `resend`, a request with a token is sent again; use it only in a command that changes something, or
+    with the user's consent. An outcome that stays unknown is probed again at the next start. Raises CacheError and
     Cancelled.
     """
-    if session.cache.refusal:  # what is found could not be written down
+    if session.cache.refusal:  # the outcomes could not be written
         return Recovered()
     messages: list[str] = []
     failures: list[str] = []
@@ -79,7 +79,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
             entry.end("unknown", str(error), settled=isinstance(error, UnknowableError))
             failures.append(f"The outcome of {entry.command} is unknown: {error}")
         except Cancelled:
-            entry.end("unknown", "Looking for its outcome was cancelled.")
+            entry.end("unknown", "The check of its outcome was cancelled.")
             raise
         except CloudmeshError:  # of the cache or the configuration: the others would fail too
             raise
@@ -90,7 +90,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         else:
             if outcome is None and _may_resend(entry, session):
                 entry.give_back()
-                failures.append(f"Nothing is seen of {entry.command}, and it is not sent again unasked.")
+                failures.append(f"No effect of {entry.command} is seen; it is not sent again unasked.")
             elif outcome is None:
                 entry.release()
             else:
@@ -103,30 +103,31 @@ def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend:
     parsed = _parsed(entry)
     command = parsed.command
     if command.probe is None:
-        raise UnknowableError("Nothing tells.")
+        raise UnknowableError("The command has no probe.")
     context = Context(session, parsed.given, check, entry=entry)
     outcome = command.probe(context)
     if outcome is None and resend and command.resend and may_resend(command, entry, session):
         again = command.resend(context)
-        return replace(again, message=f"{again.message} Nothing was seen of it, so it was sent again.")
+        return replace(again, message=f"{again.message} No effect of it was seen, so it was sent again.")
     return outcome
 
 
 def _may_resend(entry: Entry, session: Session) -> bool:
-    """Return whether what was sent, and not done, is sent again once the user wants it."""
+    """Return whether a request that was sent but not done may be sent again with the user's consent."""
     return entry.was_sent and may_resend(_parsed(entry).command, entry, session)
 
 
 def _parsed(entry: Entry) -> Parsed:
-    """Return the command of an entry; what it has acted on before it names by id, for names may be others' now.
+    """Return the command of an entry. It names its objects by id, because other objects may have their names now.
 
-    Raises UsageError when it is none, or none that would be in the journal: who writes there has no more run.
+    Raises UsageError if it is no command, or no command that is journalled: a user who can write to the journal must
+    not be able to run anything else.
     """
-    from backend.commands.grammar import parse, split  # which is made from the table that these commands are in
+    from backend.commands.grammar import parse, split  # imported here: it needs the table that has these commands
 
     parsed = parse(split(entry.command))
     if not is_journalled(parsed.command, parsed.given):
-        raise UsageError(f"{parsed.command.name} is no command that the journal has.")
+        raise UsageError(f"{parsed.command.name} is never journalled.")
     named = [param.name for param in parsed.command.params if param.acted_on]
     given = {**parsed.given, **dict(zip(named, entry.objects, strict=False))}
     return Parsed(parsed.command, given, scope=entry.scope)
@@ -135,7 +136,7 @@ def _parsed(entry: Entry) -> Parsed:
 def left(session: Session) -> list[Entry]:
     """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
-    They were planned and not begun, or sent with a token by which they can be sent again. Not those of other data
+    They were planned but not started, or sent with a token and can be sent again. Not the commands of other data
     directories: any user of the cache could have written them.
     """
     return [entry for entry in _not_done(session) if entry.vouched]
@@ -199,9 +200,9 @@ def resume(context: Context) -> Result:
 
 
 def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
-    """Raise UsageError where something of it would destroy what is production and not confirmed: none of it is begun.
+    """Raise UsageError if a command would destroy an unconfirmed production object; then none of them starts.
 
-    Each command checks its own object once more before it sends anything.
+    Each command checks its own object again before it sends anything.
     """
     words: dict[str, list[str]] = {}
     for parsed in ready:
@@ -214,12 +215,12 @@ def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
-    """Return what of these the cloud lists at this moment."""
+    """Return those of the objects that the cloud lists now."""
     return [item for page in provider.of(kind).list(ids=ids) for item in page if item["id"] in ids]
 
 
 def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
-    """Return what is to be resumed, and why some of it cannot be: the others need not wait for that."""
+    """Return the commands that can be resumed, and for each of the others why it cannot."""
     ready: list[tuple[Entry, Parsed]] = []
     failures: list[str] = []
     for entry in _chosen(context):
@@ -235,36 +236,36 @@ def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
 
 
 def _check_paths(parsed: Parsed) -> None:
-    """Raise UsageError for a file that an earlier version has named by a folder which is not known any more."""
+    """Raise UsageError for a relative path: an earlier version did not record its folder."""
     for param in parsed.command.params:
         value = parsed.given.get(param.name)
         if param.type == "path" and value and not value.startswith(("/", "~")):
             raise UsageError(
-                f"It names {safe(value)}, which belongs to the folder where it was given, and that is not recorded.",
-                "Give it again with a full path, and drop this one: journal drop.",
+                f"It names {safe(value)}, a path in the folder where it was run, and that folder is not recorded.",
+                "Run it again with a full path, and drop this one: journal drop.",
             )
 
 
 def _chosen(context: Context) -> list[Entry]:
-    """Return what is left, or what is named of it."""
+    """Return the commands that are left, or those of them that the user named."""
     only = context.args.get("only")
     return [entry for entry in left(context.session) if not only or entry.token in only.split(",")]
 
 
 def drop(context: Context) -> Result:
-    """Give up what is left."""
+    """Give up the commands that are left."""
     entries = [entry for entry in _not_done(context.session) if entry.taken()]
     for entry in entries:
         if entry.outcome == "waiting":
-            entry.end("cancelled", "It was not done when its program ended, and given up later.")
+            entry.end("cancelled", "It was not done when its process ended, and was given up later.")
         else:
-            entry.end("unknown", "It was sent, nothing was seen of it, and it was given up.", settled=True)
+            entry.end("unknown", "It was sent, no effect was seen, and it was given up.", settled=True)
     what = counted(len(entries), "command")
     return Result(f"{what} that had not been done {'was' if len(entries) == 1 else 'were'} given up.")
 
 
 def gathered(results: Sequence[Finished]) -> Result:
-    """Return the results of several commands as one outcome."""
+    """Return the results of several commands as one result."""
     failed = [error for one in results if (error := one.error)]
     done = len(results) - len(failed)
     message = f"{done} of {len(results)} done." if failed else f"{done} done."
@@ -273,7 +274,7 @@ def gathered(results: Sequence[Finished]) -> Result:
 
 
 def preview(context: Context, _ids: Sequence[str]) -> Preview:
-    """Show what `journal resume` would do: all that its commands would."""
+    """Return what `journal resume` would do: the previews of all its commands."""
     targets: list[Target] = []
     totals: list[str] = []
     tokens: list[str] = []
@@ -299,7 +300,7 @@ def preview(context: Context, _ids: Sequence[str]) -> Preview:
 
 
 def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview:
-    """Show commands that destroy nothing, each by its line, with what it loses where it has a preview."""
+    """Return a preview of commands that destroy nothing: the line of each, and what it would lose."""
     if one.preview is None:
         return Preview(tuple(Target(parsed.line, safe(parsed.line)) for parsed in group))
     words = [_target(context, parsed) for parsed in group]
@@ -313,7 +314,7 @@ def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview
 
 
 def _target(context: Context, parsed: Parsed) -> str:
-    """Return the id of what a command acts on, its name where nothing has it, or several."""
+    """Return the id of the object that a command acts on; its name if no object, or several, have that name."""
     kind, param = _object_of(parsed)
     return id_of(context, kind, parsed.given[param.name])
 

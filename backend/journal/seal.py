@@ -1,4 +1,4 @@
-"""Seals what this data directory writes into the journal, which others may write to as well."""
+"""Seals the journal entries of this data directory: other users may write to the journal too."""
 
 import hashlib
 import hmac
@@ -20,9 +20,9 @@ _known: dict[Path, bytes] = {}
 
 
 def seal(home: Path, parts: Sequence[object]) -> str:
-    """Return what only somebody with this data directory can make of these values, which JSON has words for.
+    """Return the seal of these values, which must fit JSON. Only a user of this data directory can make it.
 
-    Raises OSError where its key can neither be read nor made.
+    Raises OSError if the key can neither be read nor created.
     """
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hmac.new(_key(home), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
@@ -51,7 +51,7 @@ def _key(home: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Make a key, whole or not at all; where another process is quicker, its key stays."""
+    """Create a key atomically; if another process is quicker, keep its key."""
     make_private(path.parent)
     handle, draft = tempfile.mkstemp(prefix=f".{_NAME}-", dir=path.parent)  # 0600
     try:

@@ -63,7 +63,7 @@ class Keypairs(Protocol):
         ...
 
     def delete(self, name: str, native: str) -> None:
-        """Delete a keypair; NotFoundError where the one of that name is not the one of that id."""
+        """Delete a keypair; NotFoundError if the one of that name is not the one of that id."""
         ...
 
 
@@ -122,15 +122,15 @@ def probe_create(context: Context) -> Result | None:
     context.journal.objects.append(item["id"])
     if not path.is_absolute():
         raise UnknowableError(
-            f"Keypair {safe(name)} was created, and it cannot be known whether its private key was saved: it was meant "
-            f"for {safe(str(path))} in the folder where the command was given.",
-            f"Look there; without it, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
+            f"Keypair {safe(name)} was created, but it is not known whether its private key was saved: it was to be "
+            f"saved as {safe(str(path))} in the folder where the command was run.",
+            f"Look there. If it is missing, delete the keypair: keypair delete {shlex.quote(safe(name))}.",
         )
     if keyfiles.is_saved(path):
         return Result(f"Keypair {safe(name)} created; its private key is {path}.", kind=KEYPAIR)
     raise UnusableError(
-        f"Keypair {safe(name)} was created, but its private key was lost on the way, and "
-        f"{context.session.cloud.provider.title} never shows it again.",
+        f"Keypair {safe(name)} was created, but its private key was lost on the way. "
+        f"{context.session.cloud.provider.title} never sends it again.",
         f"Delete it and create it again: keypair delete {shlex.quote(safe(name))}.",
     )
 
@@ -200,8 +200,8 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
         if production:
             warnings.append("It is tagged as production.")
         targets.append(Target(native, safe(name), facts, warnings=tuple(warnings), production=production))
-    going = sum(not one.left_out for one in targets)
-    return Preview(tuple(targets), (f"{counted(going, 'keypair')} would be deleted.",) if going else ())
+    acted_on = sum(not one.left_out for one in targets)
+    return Preview(tuple(targets), (f"{counted(acted_on, 'keypair')} would be deleted.",) if acted_on else ())
 
 
 COMMANDS: tuple[Command, ...] = (

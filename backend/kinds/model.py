@@ -12,7 +12,7 @@ Type = Literal["text", "state", "int", "mib", "gib", "usd", "time", "flag", "fli
 """How a column's values are stored, shown and sorted; see backend.format for each."""
 
 Row = tuple[Any, ...]
-"""The values of one object in the order of its kind's columns, None where the cloud does not say; then its Scope.
+"""The values of one object in the order of its kind's columns, None if the cloud does not say; then its Scope.
 
 A list is a tuple of texts, and tags are a tuple of pairs (key, value); an empty one is None.
 """
@@ -48,11 +48,11 @@ class Column:
     width: int = 12
     help: str = ""
     whole: bool = False
-    """A part of a text is of no use, as of an id or an address: where the width is short, it is never cut."""
+    """Never cut the text, however narrow the column is: a part of it, such as of an id or an address, is of no use."""
     ours: bool = False
     """No listing has it, and none overwrites it."""
     field: str = ""
-    """The field of the cache's document, where that is not the name of the column."""
+    """The field of the cache's document, if that is not the name of the column."""
     earlier: str = ""
     """The field in documents of earlier versions: "region", "extra.tags"."""
 
@@ -74,7 +74,7 @@ class Kind:
     handle: str = "id"
     """The column by which commands name one of them: what is shown, journalled and completed."""
     word: str = ""
-    """The noun of one of them in a sentence, where that is not its name."""
+    """The noun of one of them in a sentence, if that is not its name."""
     tab: int | None = None
     """The number key that opens it; None: it opens by :NAME and the palette, as an extra tab."""
     bare: bool = False
@@ -84,7 +84,7 @@ class Kind:
     in_palette: bool = False
     """The palette offers the commands on each of them by its name."""
     poll: bool = False
-    """Its table is refreshed as often as `poll.settled` says, even where a listing is stale later."""
+    """Its table is refreshed as often as `poll.settled` says, even if a listing is stale later."""
     missing: Callable[[str, str, str | None], NotFoundError] | None = None
     """Makes the error for a missing one from the word, the message and the nearest name."""
     learn: Callable[[Any, Any, Any, Mapping[str, Any]], None] | None = None
@@ -143,7 +143,7 @@ class Kind:
 
     @cached_property
     def common(self) -> frozenset[int]:
-        """The positions of the columns of which many rows have the same value."""
+        """The positions of the columns that have the same value in many rows."""
         return frozenset(
             at
             for at, column in enumerate(self.columns)
@@ -173,7 +173,7 @@ class Kind:
         return Ref(row[-1], row[self.index["id"]])
 
     def called(self, row: Row) -> str:
-        """Return the word by which commands name `row`: its handle, or its id where the handle looks like an id."""
+        """Return the word by which commands name `row`: its handle, or its id if the handle looks like an id."""
         word = str(self.value(row, self.handle))
         return str(self.value(row, "id")) if is_id(word) else word
 
@@ -189,4 +189,4 @@ def name_column(width: int = 24) -> Column:
 
 
 TAGS = Column("tags", "Tags", "tags", 24, earlier="extra.tags")
-"""Last, where a table is wide: what a filter finds there must be seen somewhere."""
+"""Last, if a table is wide: what a filter finds there must be seen somewhere."""

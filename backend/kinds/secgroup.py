@@ -50,8 +50,8 @@ WORLD = ("0.0.0.0/0", "::/0")
 class SecurityGroups(Protocol):
     """What the commands on security groups need of a provider.
 
-    Facts of an item: tags; rules, of which `ports` has those that let in, in words; default, whether its network gives
-    it to VMs for which nobody names one.
+    Facts of an item: tags; rules; ports, the inbound rules in words; default, whether it is the group that its network
+    gives to a VM without another.
     """
 
     def list(self, ids: Sequence[str] = (), name: str = "") -> Iterator[Page]:
@@ -63,16 +63,16 @@ class SecurityGroups(Protocol):
         ...
 
     def create(self, name: str, description: str, network: str | None) -> Item:
-        """Create a group in a network, None for the default one; the item may lack what the cloud gives it."""
+        """Create a group in a network, None for the default one. The item may lack what the cloud adds to it."""
         ...
 
     def delete(self, group: str) -> None: ...
     def allow(self, group: Item, rule: Rule) -> Item:
-        """Add a rule to a group and return the group as it is then."""
+        """Add a rule to a group and return the changed group."""
         ...
 
     def revoke(self, group: Item, rule: Rule) -> Item:
-        """Remove a rule from a group and return the group as it is then."""
+        """Remove a rule from a group and return the changed group."""
         ...
 
 
@@ -86,7 +86,7 @@ def secgroups(provider: Provider) -> SecurityGroups:
 
 
 def create(context: Context) -> Result:
-    """Create a security group, which lets nothing in."""
+    """Create a security group that lets nothing in."""
     name, network = context.args["name"], context.args["network"]
     if is_id(name):
         raise RefusedError(f"{safe(name)} would be read as the id of a security group, so it is no name for one.")
@@ -118,7 +118,7 @@ def _created(context: Context, provider: Provider, item: Item) -> Result:
     context.journal.objects.append(native)
     try:
         made = listed(provider, SECGROUP, native) or item  # with its network, and the rules that it begins with
-    except (CloudError, Cancelled):  # it was created all the same
+    except (CloudError, Cancelled):  # it was created nevertheless
         made = item
     return with_row(
         context,
@@ -174,9 +174,9 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
             targets.append(_target(context, provider, items[native], items))
         else:
             targets.append(absent(context, SECGROUP, native))
-    going = sum(not one.left_out for one in targets)
-    total = f"{counted(going, 'security group')} would be deleted, with all rules."
-    return Preview(tuple(targets), (total,) if going else ())
+    acted_on = sum(not one.left_out for one in targets)
+    total = f"{counted(acted_on, 'security group')} would be deleted, with all rules."
+    return Preview(tuple(targets), (total,) if acted_on else ())
 
 
 def _target(context: Context, provider: Provider, group: Item, groups: Mapping[str, Item]) -> Target:
@@ -329,7 +329,7 @@ def _rule(context: Context, ports: str, group: Item) -> Rule:
 def _peer(context: Context, group: Item) -> str:
     """Return the network that a word writes, an address being a network of its own; else the id of the group it names.
 
-    Raises UsageError where it can only be meant as a network, and is none.
+    Raises UsageError if it can only be meant as a network, and is none.
     """
     word = context.args["from"]
     try:
@@ -355,7 +355,7 @@ def _peer(context: Context, group: Item) -> str:
 
 
 def _of(group: Item, rule: Rule) -> Rule | None:
-    """Return the rule of a group that is the same, None where it has none."""
+    """Return the rule of a group that is the same, None if it has none."""
     return next((one for one in group["rules"] if _key(one) == _key(rule)), None)
 
 
@@ -418,7 +418,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
 COMMANDS: tuple[Command, ...] = (
     Command(
         (SECGROUP.name, "create"),
-        "Create a security group, which lets nothing in",
+        "Create a security group that lets nothing in",
         create,
         params=(
             Param("name", "Name of the new security group", required=True),

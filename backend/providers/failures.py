@@ -127,7 +127,7 @@ def explain(
     cure = f"{rule.cure.format(**fields)} {said.more}".rstrip()
     error = (OutcomeUnknownError if maybe_done else rule.error)(
         f"{safe(request.doing)} failed on cloud {cloud.name}, region {cloud.region}: {reason}{often}{quoted}.",
-        "It may have been done all the same: refresh before you repeat it." if maybe_done else cure,
+        "It may have been done nevertheless: refresh before you repeat it." if maybe_done else cure,
     )
     if said.whole != said.words or len(said.words) > LONGEST:
         error.details = redacted(said.whole)

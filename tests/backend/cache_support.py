@@ -99,7 +99,7 @@ def eventually(check: Callable[[], Any], seconds: float = 20) -> Any:
     return found
 
 
-class Heard:
+class Received:
     """A callback that keeps each argument and its time; a test can wait for one."""
 
     def __init__(self) -> None:
@@ -116,14 +116,14 @@ class Heard:
     def until(self, check: Callable[[list[Any]], Any], seconds: float = 10) -> Any:
         """Wait until `check` returns something for what was received, and return that."""
         with self._news:
-            assert self._news.wait_for(lambda: check(self.all), seconds), f"heard in {seconds} s only {self.all}"
+            assert self._news.wait_for(lambda: check(self.all), seconds), f"received in {seconds} s only {self.all}"
             return check(self.all)
 
     def upserts(self, kind: Kind) -> list[Any]:
         """The received rows of a kind, in order."""
         with self._news:
-            told = [change for change in self.all if isinstance(change, Change) and change.kind == kind.name]
-        return [row for change in told for row in change.upserts]
+            reported = [change for change in self.all if isinstance(change, Change) and change.kind == kind.name]
+        return [row for change in reported for row in change.upserts]
 
     def wait_upserts(self, kind: Kind, *natives: str) -> float:
         """Wait until rows of all these ids are received; return the time of the last one."""
@@ -141,24 +141,24 @@ class following_locally:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._told: list[Any] = []
+        self._reported: list[Any] = []
 
     def __enter__(self) -> list[Any]:
-        self._cache.listen(self._told.append)
-        return self._told
+        self._cache.listen(self._reported.append)
+        return self._reported
 
     def __exit__(self, *_: object) -> None:
-        self._cache.unlisten(self._told.append)
+        self._cache.unlisten(self._reported.append)
 
 
 @contextmanager
-def following(cache: Cache, **options: Any) -> Iterator[Heard]:
+def following(cache: Cache, **options: Any) -> Iterator[Received]:
     """A feed of a cache; its changes and connection messages go to one list."""
-    heard = Heard()
-    feed = Feed(cache, KINDS.values(), heard, heard, **options)
+    received = Received()
+    feed = Feed(cache, KINDS.values(), received, received, **options)
     try:
         assert feed.wait(10)
-        yield heard
+        yield received
     finally:
         feed.close()
 
@@ -174,7 +174,7 @@ class FakeCloud(Faces):
         super().__init__()
         self._listings: Mapping[str, Listing | Callable[[Sequence[str]], Listing]] = listings
         self.protected_vms: set[str] = set()
-        self.asked = Heard()
+        self.asked = Received()
         """What was listed: (plural, ids)."""
 
     def connect(self, *_hooks: Any) -> "FakeCloud":

@@ -149,7 +149,7 @@ def sent(proxy: Proxy) -> list[str]:
 # --- one example of every command that changes something --------------------------------------------------------------
 
 
-def told(cloud: Cloud, action: str, params: Mapping[str, str]) -> str:
+def send_raw(cloud: Cloud, action: str, params: Mapping[str, str]) -> str:
     """Send a request to moto that no command of ours sends; return the reply."""
     answer = Driver(cloud).send(action, params)
     body = b"".join(answer.chunks()).decode()

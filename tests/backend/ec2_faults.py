@@ -109,7 +109,7 @@ DENIED = refusal(403, "UnauthorizedOperation", "You are not authorized to perfor
 
 
 class Faults:
-    """A context manager: serves `replies` in turn, the last one for ever; over TLS where it has a context for that."""
+    """A context manager: serves `replies` in turn, the last one for ever; over TLS if it has a context for that."""
 
     def __init__(self, *replies: Reply, tls: SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
@@ -131,7 +131,7 @@ class Faults:
                 arrived.set()
                 try:
                     send(self, reply, over)
-                except ConnectionError:  # whoever asked has gone
+                except ConnectionError:  # the client has gone
                     self.close_connection = True
                     left.set()
 

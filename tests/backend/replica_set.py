@@ -49,7 +49,7 @@ class Member:
             self._process.wait()
 
     def ask(self, command: str | dict[str, Any]) -> dict[str, Any]:
-        """Run an administrator's command on this member; {} where it does not answer."""
+        """Run an administrator's command on this member; {} if it does not answer."""
         uri = f"mongodb://{self.host}/?directConnection=true"
         with suppress(PyMongoError), MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=1_000) as client:
             return client.admin.command(command)

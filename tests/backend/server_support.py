@@ -139,7 +139,7 @@ class Server:
 
 @contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[Path | None]:
-    """Mount a small disk in memory until no process uses it; None where that needs root."""
+    """Mount a small disk in memory until no process uses it; None if that needs root."""
     folder.mkdir(exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     root = os.geteuid() == 0 and shutil.which("mount")

@@ -99,7 +99,7 @@ class TeamServer:
         return MongoClient(self.uri(user, options), serverSelectionTimeoutMS=2_000)
 
     def uri(self, user: str = _FIRST, options: str = "", *, tls: bool = True) -> str:
-        """Return the address as a user writes it; without a user where that is ""."""
+        """Return the address as a user writes it; without a user if that is ""."""
         who = f"{user}:{quote(PASSWORD, safe='')}@" if user else ""
         parts = [f"tls=true&tlsCAFile={quote(str(self.ca), safe='')}"] if tls else []
         parts += [options] if options else ["replicaSet=rs", "authSource=admin"]

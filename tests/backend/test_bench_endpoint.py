@@ -154,13 +154,13 @@ def test_vms_stand_still_where_nothing_is_said(url: str) -> None:
 def test_every_vm_is_in_another_state_at_each_step() -> None:
     began, *moments = 10.0, 10.0, 11.9, 12.0, 14.0
     world = World(0, VMS, changing=2, changed=0, clock=iter((began, *moments)).__next__)
-    looks = []
+    answers = []
     for _ in moments:
         page = gzip.decompress(b"".join(world.answer("DescribeInstances", {"MaxResults": "1000"}))).decode()
-        looks.append(re.findall(r"<instanceState>\s*<code>\d+</code>\s*<name>(\S+)</name>", page))
-    assert looks[0] == looks[1]
-    assert len(looks[0]) == VMS
-    for earlier, later in pairwise(looks[1:]):
+        answers.append(re.findall(r"<instanceState>\s*<code>\d+</code>\s*<name>(\S+)</name>", page))
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == VMS
+    for earlier, later in pairwise(answers[1:]):
         assert all(one != other for one, other in zip(earlier, later, strict=True))
 
 

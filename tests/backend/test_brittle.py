@@ -25,7 +25,7 @@ from backend.secret import Secret
 from backend.session import Session
 from backend.text import safe
 from backend.watch import Watcher
-from tests.backend.cache_support import Heard, set_flight
+from tests.backend.cache_support import Received, set_flight
 from tests.backend.ec2_faults import Faults, Reply, at, every, impatient, listing, refusal
 from tests.brittle import DAMAGES, HERE, LISTED, Report, damaged, every_damage, listed
 
@@ -88,14 +88,14 @@ def state(native: str, word: str) -> Reply:
 
 
 def test_an_unknown_state_has_its_own_word_and_is_followed_until_it_is_a_known_one(memory: Cache) -> None:
-    vm, told = KINDS["vm"], Heard()
+    vm, reported = KINDS["vm"], Received()
     flown = Flight("stop", datetime.now(UTC) - timedelta(seconds=60), before="running")
     assert not flown.is_over("un-heard-of")
     with Faults(state("i-1", "un-heard-of"), state("i-1", "un-heard-of"), state("i-1", "stopped")) as faults:
         cloud = at(faults)
         memory.rows.put(vm, HERE, every(impatient(cloud).of("vm").list()))
         set_flight(memory, HERE, "i-1", flown)
-        watcher = Watcher(memory, vm, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), report=told)
+        watcher = Watcher(memory, vm, HERE, lambda _check: impatient(cloud), Poll(in_flight=0.01), report=reported)
         assert watcher.step() is not None
         (row,) = memory.rows.snapshot(vm, HERE)
         assert cell(vm.value(row, "state"), vm.columns[vm.index["state"]]) == "? un-heard-of"

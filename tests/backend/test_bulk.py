@@ -118,11 +118,11 @@ def test_part_failures_leave_the_others_done(cache: Cache, cloud: Cloud, tmp_pat
     connect(cloud).of("vm").delete(ids[1])
     with behind_proxy(cloud, cache, tmp_path) as (session, _):
         run(session, "vm refresh")
-        told: list[int] = []
+        reported: list[int] = []
         commands = [parse(["vm", "delete", native]) for native in (*ids, "i-0123456789abcdef0")]
-        results = execute_all(commands, session, on_finished=lambda place, _result: told.append(place))
+        results = execute_all(commands, session, on_finished=lambda place, _result: reported.append(place))
         assert [one.parsed for one in results] == commands
-        assert sorted(told) == list(range(7))
+        assert sorted(reported) == list(range(7))
         errors = [str(one.error or "") for one in results]
         assert "it is protected" in errors[0]
         assert "is terminated, so there is nothing to delete" in errors[1]
@@ -145,14 +145,14 @@ def test_one_that_makes_no_sense_keeps_all_from_being_planned(
 ) -> None:
     """What waits in the journal can be done: nothing is left there that never could."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        told: list[int] = []
+        reported: list[int] = []
         with pytest.raises(UsageError, match=message):
             execute_all(
                 [parse(["vm", "stop", "x"]), parse(wrong)],
                 session,
-                on_finished=lambda place, _result: told.append(place),
+                on_finished=lambda place, _result: reported.append(place),
             )
-        assert (told, proxy.calls, memory.journal.newest()) == ([], [], [])
+        assert (reported, proxy.calls, memory.journal.newest()) == ([], [], [])
         (alone,) = execute_all([parse(wrong)], session)
         assert isinstance(alone.error, UsageError)
         assert (proxy.calls, memory.journal.newest()) == ([], [])

@@ -106,13 +106,13 @@ WRONG: list[tuple[str, Any, Any]] = [
 
 @pytest.mark.parametrize(("type_", "said", "kept"), WRONG)
 def test_values_of_the_wrong_type(cache: Cache, type_: str, said: Any, kept: Any) -> None:
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         found = 0
         for kind in KINDS.values():
             columns = [one.name for one in kind.columns if one.type == type_ and one.name not in ("id", "region")]
             cache.rows.put(kind, HERE, [item(kind, "a", **dict.fromkeys(columns, said))])
             # What is announced is what is stored.
-            for row in (*cache.rows.snapshot(kind, HERE), *told[-1].upserts):
+            for row in (*cache.rows.snapshot(kind, HERE), *reported[-1].upserts):
                 for column in columns:
                     assert kind.value(row, column) == kept
                     assert type(kind.value(row, column)) is type(kept)
@@ -246,9 +246,9 @@ def test_tags_are_a_column(cache: Cache, kind: Kind) -> None:
     first, second = (kind.value(row, "tags") for row in cache.rows.snapshot(kind, HERE))
     assert first == (("a.$b", ""), ("team", "core"), ("Name", "a"), ("aws:autoscaling:groupName", "g"))
     assert second is None
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         cache.rows.put(kind, HERE, [item(kind, "b", tags={"team": "edge"})])
-    assert [kind.value(row, "tags") for change in told for row in change.upserts] == [(("team", "edge"),)]
+    assert [kind.value(row, "tags") for change in reported for row in change.upserts] == [(("team", "edge"),)]
 
 
 @every_kind
@@ -282,16 +282,16 @@ def test_unchanged_rows_are_not_rewritten(cache: Cache, kind: Kind) -> None:
     first = items(kind, "a", "b", "c")
     assert cache.rows.put(kind, HERE, first) == (3, 0)
     before = {native: cache.rows.document(kind, HERE, native) for native in "abc"}
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         known = cache.rows.known(kind, HERE)
         assert len(known.hashes) == 3
         assert cache.rows.put(kind, HERE, first, known) == (0, 0)
         assert not known.hashes
         assert cache.rows.put(kind, HERE, first) == (0, 0)  # nor where nothing is known but what the cache says
-        assert told == []
+        assert reported == []
         second = [*items(kind, "a", "c"), item(kind, "b", name="other"), item(kind, "d")]
         assert cache.rows.put(kind, HERE, second, cache.rows.known(kind, HERE)) == (1, 1)
-        assert [kind.value(row, "id") for change in told for row in change.upserts] == ["b", "d"]
+        assert [kind.value(row, "id") for change in reported for row in change.upserts] == ["b", "d"]
     after = {native: cache.rows.document(kind, HERE, native) for native in "abc"}
     assert after["a"] == before["a"]
     assert after["c"] == before["c"]
@@ -325,9 +325,9 @@ def test_an_image_listed_as_it_is_and_otherwise_too_on_one_page_stays(cache: Cac
 def test_a_refresh_tells_of_rows_that_another_has_written_since_it_began(cache: Cache) -> None:
     known = cache.rows.known(IMAGE, HERE)
     cache.rows.put(IMAGE, HERE, items(IMAGE, "a"))
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         assert cache.rows.put(IMAGE, HERE, items(IMAGE, "a"), known) == (0, 0)
-    assert [IMAGE.value(row, "id") for change in told for row in change.upserts] == ["a"]
+    assert [IMAGE.value(row, "id") for change in reported for row in change.upserts] == ["a"]
 
 
 def test_many_rows(cache: Cache) -> None:
@@ -362,9 +362,9 @@ def test_threads_that_put_the_same_new_rows(cache: Cache) -> None:
 def test_removing(cache: Cache) -> None:
     cache.rows.put(VM, HERE, items(VM, "a", "b"))
     cache.rows.put(VM, ELSEWHERE, items(VM, "a"))
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         assert cache.rows.remove(VM, HERE, ["a", "gone"]) == 1
         assert cache.rows.remove(VM, HERE, []) == 0
-    assert [change.removed for change in told] == [(Ref(HERE, "a"), Ref(HERE, "gone"))]
+    assert [change.removed for change in reported] == [(Ref(HERE, "a"), Ref(HERE, "gone"))]
     assert ids(cache, VM) == ["b"]
     assert ids(cache, VM, ELSEWHERE) == ["a"]

@@ -46,22 +46,22 @@ def test_the_primary_steps_down_during_a_refresh(server: Server, cache: Cache, k
     pages = [items(kind, *(f"{page}-{number}" for number in range(50))) for page in range(4)]
     left = [2]
 
-    def told(progress: Progress) -> None:
+    def reported(progress: Progress) -> None:
         if left == [progress.pages]:
             left.clear()
             server.step_down()
 
-    with following(cache, retry_every=0.1) as heard:
-        done = refresh(kind, FakeCloud(**{kind.plural: pages}), cache, HERE, progress=told)
+    with following(cache, retry_every=0.1) as received:
+        done = refresh(kind, FakeCloud(**{kind.plural: pages}), cache, HERE, progress=reported)
         assert left == []
         assert (done.count, done.removed) == (200, 1)
-        heard.until(lambda all_: any(getattr(one, "record", None) and one.record.count == 200 for one in all_))
+        received.until(lambda all_: any(getattr(one, "record", None) and one.record.count == 200 for one in all_))
     assert ids(cache, kind) == sorted(item["id"] for page in pages for item in page)
     assert cache.refreshes.of(kind, HERE).count == 200
 
 
 def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server, cache: Cache) -> None:
-    """The driver tries each write once more; where it is deposed again meanwhile, that is a sentence."""
+    """The driver tries each write once more; if it is deposed again meanwhile, that is a sentence."""
     written: list[str] = []
 
     def write(key: str) -> None:
@@ -70,7 +70,7 @@ def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server
         assert cache.rows.put(VM, HERE, items(VM, key, name="later")) == (0, 1)
         written.append(key)
 
-    with following(cache, retry_every=0.1) as heard:
+    with following(cache, retry_every=0.1) as received:
         for number in range(5):
             deposed = threading.Thread(target=server.step_down)
             deposed.start()
@@ -85,8 +85,8 @@ def test_a_batch_is_not_written_twice_when_the_primary_steps_down(server: Server
             with suppress(CacheLostError):
                 write(f"after-{uuid4().hex}")
             after = set(written[before:])
-            told = {JOURNAL.value(row, "id") for row in heard.upserts(JOURNAL)}
-            return bool(after & told) and bool(after & {VM.value(row, "id") for row in heard.upserts(VM)})
+            reported = {JOURNAL.value(row, "id") for row in received.upserts(JOURNAL)}
+            return bool(after & reported) and bool(after & {VM.value(row, "id") for row in received.upserts(VM)})
 
         eventually(followed)
     assert len(written) >= 5
@@ -160,10 +160,10 @@ def test_a_refresh_without_room_leaves_what_was_there(server: Server, cache: Cac
     ],
 )
 def test_the_driver_s_own_words_are_explained(error: AutoReconnect, words: str, cure: str) -> None:
-    told = sentence(error, "db.example.org")
-    assert isinstance(told, CacheLostError)
-    assert told.message == f"The cache (MongoDB at db.example.org) cannot be reached: {words}."
-    assert told.cure.startswith(cure)
+    reported = sentence(error, "db.example.org")
+    assert isinstance(reported, CacheLostError)
+    assert reported.message == f"The cache (MongoDB at db.example.org) cannot be reached: {words}."
+    assert reported.cure.startswith(cure)
 
 
 def test_a_command_waits_until_most_members_have_its_entry(server: Server, cache: Cache) -> None:

@@ -29,11 +29,11 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
     assert flight.action == "stop"
     assert flight.overdue is False
     assert flight.since.utcoffset() == timedelta(0)
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         # The same listing as before: what the command noted was none, so it must be written.
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="running")], cache.rows.known(VM, HERE)) == (0, 1)
     assert vm_of(cache, "a")["flight"] == flight
-    assert VM.value(told[0].upserts[0], "flight") == flight
+    assert VM.value(reported[0].upserts[0], "flight") == flight
     assert [VM.value(row, "id") for row in cache.flights.of(VM, HERE)] == ["a"]
     set_flight(cache, HERE, "a", flight._replace(overdue=True))
     assert vm_of(cache, "a")["flight"].overdue is True
@@ -57,7 +57,7 @@ def test_a_flight_knows_the_state_before(cache: Cache) -> None:
 def test_one_alone_claims_a_vm(cache: Cache) -> None:
     cache.rows.put(VM, HERE, items(VM, "a", "b"))
     first, second = Flight("stop", ago(5), before="running"), Flight("delete", ago(0), before="stopping")
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         assert cache.flights.claim(VM, HERE, "a", first, None)
         claimed = vm_of(cache, "a")["flight"]
         assert (claimed.action, claimed.before, claimed.overdue) == ("stop", "running", False)
@@ -71,7 +71,11 @@ def test_one_alone_claims_a_vm(cache: Cache) -> None:
         set_flight(cache, HERE, "a", claimed._replace(overdue=True))
         assert cache.flights.claim(VM, HERE, "a", second, claimed)  # of one that was given up on meanwhile
     assert vm_of(cache, "a")["flight"].action == "delete"
-    assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["stop", "stop", "delete"]
+    assert [VM.value(row, "flight").action for change in reported for row in change.upserts] == [
+        "stop",
+        "stop",
+        "delete",
+    ]
     assert vm_of(cache, "b")["flight"] is None
     assert ids(cache, VM) == ["a", "b"]
 
@@ -97,22 +101,22 @@ def test_of_many_that_claim_at_once_one_alone_does(cache: Cache) -> None:
 @pytest.mark.parametrize("on", [True, False, None])
 def test_what_protects_a_vm_is_kept_through_a_listing(cache: Cache, on: bool | None) -> None:
     cache.rows.put(VM, HERE, [item(VM, "a", state="running")])
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         cache.rows.set_protected(VM, HERE, "a", on)
         assert vm_of(cache, "a")["protected"] is on
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="running")], cache.rows.known(VM, HERE)) == (0, 0)
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="stopped")], cache.rows.known(VM, HERE)) == (0, 1)
     assert vm_of(cache, "a")["protected"] is on
-    assert [VM.value(row, "protected") for change in told for row in change.upserts] == [on, on]
+    assert [VM.value(row, "protected") for change in reported for row in change.upserts] == [on, on]
     cache.rows.set_protected(VM, HERE, "nobody", True)
     assert ids(cache, VM) == ["a"]
 
 
 def test_a_row_may_come_with_its_flight(cache: Cache) -> None:
     flight = Flight("boot", ago(0))
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="pending")], flight=flight) == (1, 0)
-    [change] = told  # one write: nobody sees the VM without its flight
+    [change] = reported  # one write: nobody sees the VM without its flight
     assert VM.value(change.upserts[0], "flight").action == "boot"
     assert vm_of(cache, "a")["flight"].action == "boot"
     assert vm_of(cache, "a")["state"] == "pending"

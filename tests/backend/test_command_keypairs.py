@@ -170,7 +170,7 @@ def test_hostile_keypair_names_are_one_file_each(session: Session, ec2: Provider
 
 @pytest.mark.parametrize("ids", [True, False])
 def test_a_keypair_is_deleted_by_its_id(memory: Cache, cloud: Cloud, tmp_path: Path, ids: bool) -> None:
-    """By its name where the endpoint passes over the id, as moto does, and the keypair is still there."""
+    """If the endpoint ignores the id, as moto does, the keypair is deleted by its name."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         proxy.keypair_ids = ids
         connect(cloud).of("keypair").create("theirs")
@@ -236,14 +236,11 @@ def test_a_relative_path_of_an_old_journal_is_nobody_s_file_here(
         found = recover(session)
         if created:
             (failure,) = found.failures
-            assert "it was meant for mine.pem in the folder where the command was given" in failure
+            assert "it was to be saved as mine.pem in the folder where the command was run" in failure
             assert (found.messages, session.cache.journal.newest()[0]["outcome"]) == ((), "unknown")
         else:  # it is not resumed into whatever folder this is
             assert found.left == 1
-            assert (
-                "It names mine.pem, which belongs to the folder where it was given"
-                in run(session, "journal resume").failure
-            )
+            assert "It names mine.pem, a path in the folder where it was run" in run(session, "journal resume").failure
         assert recover(session).failures == ()
     assert (tmp_path / "mine.pem").read_text() == content
 

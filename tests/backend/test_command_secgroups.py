@@ -16,7 +16,7 @@ from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
 from backend.kinds.secgroup import SECGROUP, deleting
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
-from tests.backend.cloud_support import boot_many, only, outcomes, run, sent, told
+from tests.backend.cloud_support import boot_many, only, outcomes, run, send_raw, sent
 from tests.backend.command_support import listed, row
 from tests.backend.ec2_faults import listing, refusal
 from tests.ec2_proxy import Proxy
@@ -39,7 +39,7 @@ def group(ec2: Provider, word: str) -> Item:
 
 def vpc(cloud: Cloud) -> str:
     """Make a network beside the default one and return its id."""
-    return told(cloud, "CreateVpc", {"CidrBlock": "10.9.0.0/16"}).partition("<vpcId>")[2].partition("<")[0]
+    return send_raw(cloud, "CreateVpc", {"CidrBlock": "10.9.0.0/16"}).partition("<vpcId>")[2].partition("<")[0]
 
 
 def preview(session: Session, *words: str) -> Any:
@@ -84,7 +84,7 @@ def test_all_rules_are_in_the_details(session: Session, cloud: Cloud) -> None:
         "IpPermissions.1.PrefixListIds.1.PrefixListId": "pl-12345678",
         "IpPermissions.1.Groups.1.GroupId": other,
     }
-    told(cloud, "AuthorizeSecurityGroupIngress", rule)
+    send_raw(cloud, "AuthorizeSecurityGroupIngress", rule)
     run(session, "secgroup refresh")
     document = session.details(SECGROUP, made)
     assert document is not None

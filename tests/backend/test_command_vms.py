@@ -176,7 +176,7 @@ def test_of_two_at_once_one_alone_acts(session: Session, ec2: Provider) -> None:
             set_flight(session.cache, session.scope, vm, theirs)
 
     session.cache.listen(meanwhile)
-    with pytest.raises(RefusedError, match=rf"Another command acts on web \({vm}\) at this moment; nothing was done"):
+    with pytest.raises(RefusedError, match=rf"Another command is acting on web \({vm}\); nothing was done"):
         run(session, "vm stop web")
     assert row(session, "vm", vm)["flight"] == theirs
     assert vms(ec2)[vm]["state"] == "running"

@@ -39,7 +39,7 @@ from tests.backend.cache_support import (
     HERE,
     VM,
     FakeCloud,
-    Heard,
+    Received,
     ago,
     entry,
     following,
@@ -113,10 +113,10 @@ def every_read(cache: Cache, home: Path) -> None:
 
 def every_command(cache: Cache, home: Path) -> None:
     session = session_on(cache, home)
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         done = refresh_many(list(KINDS.values()), session.connect, cache, HERE)
         assert [one.error for one in done] == [None] * len(KINDS)
-    gone = {(one.kind, ref.id) for one in told for ref in one.removed if isinstance(one, Change)}
+    gone = {(one.kind, ref.id) for one in reported for ref in one.removed if isinstance(one, Change)}
     assert not {(kind, native) for kind, native in gone if native in GOOD}
     for kind in KINDS.values():
         # What is left of the damaged is what has no key by which it could be taken away: it is not shown.
@@ -168,21 +168,21 @@ def test_whatever_stands_beside_the_good_ones_on_a_server(
 def test_whatever_is_written_while_it_is_followed(damaged: list[Damage], embedded: Cache) -> None:
     for name in embedded.store.database.list_collection_names():
         embedded.store.database[name].delete_many({})
-    with following(embedded) as heard:
+    with following(embedded) as received:
         for one in damaged:
             one.write(embedded)
         fill(embedded, HERE)
         for kind in (VM, KINDS["volume"], KINDS["keypair"]):
-            heard.wait_upserts(kind, *GOOD)
-            rows_of(kind, list({row[kind.index["id"]]: row for row in heard.upserts(kind)}.values()))
-        heard.wait_upserts(JOURNAL, *GOOD)
+            received.wait_upserts(kind, *GOOD)
+            rows_of(kind, list({row[kind.index["id"]]: row for row in received.upserts(kind)}.values()))
+        received.wait_upserts(JOURNAL, *GOOD)
         for name in KINDS:
-            heard.until(partial(_counted, name))
-        assert not [one for one in heard.all if not isinstance(one, Change)]  # the connection was never lost
+            received.until(partial(_counted, name))
+        assert not [one for one in received.all if not isinstance(one, Change)]  # the connection was never lost
 
 
-def _counted(name: str, heard: Sequence[Change]) -> bool:
-    return any(one.record is not None and one.record.count == len(GOOD) for one in heard if one.kind == name)
+def _counted(name: str, received: Sequence[Change]) -> bool:
+    return any(one.record is not None and one.record.count == len(GOOD) for one in received if one.kind == name)
 
 
 # --- what the server takes and the driver cannot read -----------------------------------------------------------------
@@ -207,12 +207,12 @@ def test_an_object_that_is_no_bson_is_whole_again_when_it_is_listed(embedded: Ca
 
 
 def test_an_event_that_is_no_bson_ends_no_feed(embedded: Cache) -> None:
-    with following(embedded, retry_every=0.05) as heard:
+    with following(embedded, retry_every=0.05) as received:
         no_bson(embedded, "vms", HERE.key("x"), {"cloud": "aws", "region": "us-east-1", "id": "x"}, "name")()
-        heard.until(lambda all_: any(isinstance(one, str) for one in all_) and None in all_)
-        heard.until(lambda all_: any(isinstance(one, Change) and one.reread for one in all_[all_.index(None) :]))
+        received.until(lambda all_: any(isinstance(one, str) for one in all_) and None in all_)
+        received.until(lambda all_: any(isinstance(one, Change) and one.reread for one in all_[all_.index(None) :]))
         embedded.rows.put(VM, HERE, items(VM, "a"))
-        heard.wait_upserts(VM, "a")
+        received.wait_upserts(VM, "a")
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -254,9 +254,9 @@ def test_who_takes_the_id_of_another_does_not_take_its_place(cache: Cache) -> No
         found = cache.store.database["vms"].find_one({"_id": HERE.key("a")})
         cache.store.database["vms"].insert_one(found | {"_id": HERE.key("z"), "name": "false", "hash": 1})
     assert ids(cache, VM) == ["a", "b"]
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         refresh(VM, FakeCloud(vms=[items(VM, "a", "b")]), cache, HERE)
-    assert not any(one.removed for one in told)
+    assert not any(one.removed for one in reported)
     assert ids(cache, VM) == ["a", "b"]
 
 
@@ -345,41 +345,41 @@ def test_a_record_of_an_unknown_kind_is_left_out(cache: Cache) -> None:
 
 
 def test_a_record_without_anything_ends_no_telling(embedded: Cache) -> None:
-    with following(embedded) as heard:
+    with following(embedded) as received:
         embedded.store.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}, {"_id": 5}])
         embedded.store.database["vms"].insert_many(
             [{"_id": "evil"}, {"_id": 5}, {"_id": {"a": [1]}}], bypass_document_validation=True
         )
         embedded.store.database["journal"].insert_many([{"_id": 5}, {"_id": "evil", "cloud": {}, "region": []}])
         embedded.rows.put(VM, HERE, items(VM, "a"))
-        heard.wait_upserts(VM, "a")
-        assert all(isinstance(one, Change) for one in heard.all)
+        received.wait_upserts(VM, "a")
+        assert all(isinstance(one, Change) for one in received.all)
 
 
 @pytest.mark.parametrize("fields", [{"id": 5}, {"cloud": "other"}, {"region": None}], ids=repr)
 def test_a_row_that_is_understood_no_longer_is_gone(embedded: Cache, fields: dict[str, Any]) -> None:
     embedded.rows.put(VM, HERE, items(VM, "a"))
-    with following(embedded) as heard:
+    with following(embedded) as received:
         write_vm(embedded, "a", **fields)
-        heard.wait_removed(VM, "a")
+        received.wait_removed(VM, "a")
     assert embedded.rows.snapshot(VM, HERE) == []
 
 
 def test_without_change_streams_nothing_odd_ends_the_feed(plain: Cache) -> None:
     plain.store.database["refreshes"].insert_many([{"_id": "evil", "kind": "vm"}, {"_id": {"a": 1}}])
-    with following(plain, reread_every=0.05) as heard:
+    with following(plain, reread_every=0.05) as received:
         plain.store.database["refreshes"].insert_one({"_id": {"a": 2}, "kind": "vm"})
         other = RefreshRecord(*HERE, "image", count=7, writer="another")
         plain.store.database["refreshes"].insert_one({"_id": HERE.key("image"), "count": 7, "writer": "another"})
-        heard.until(lambda all_: Change("image", HERE, reread=True, record=other) in all_)
+        received.until(lambda all_: Change("image", HERE, reread=True, record=other) in all_)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_listeners_are_notified_when_the_feed_stops(embedded: Cache) -> None:
-    heard, lost = Heard(), Heard()
+    received, lost = Received(), Received()
 
     def fails(change: Change) -> None:
-        heard(change)
+        received(change)
         raise ValueError("a mistake")
 
     feed = Feed(embedded, KINDS.values(), fails, lost)

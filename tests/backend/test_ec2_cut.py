@@ -164,7 +164,7 @@ class Writer:
 
 
 def agree(data: bytes, dice: random.Random) -> bool:
-    """Whether it makes of this answer what the parser does, however it arrives; else what differs is told."""
+    """Check that it reads an answer as the parser does, however the answer is split."""
     ways = ([data], by(1, data), torn(dice, data), torn(dice, data))
     try:
         expected = read(data)

@@ -217,7 +217,7 @@ def test_a_refresh_of_what_is_unchanged_writes_nothing(cache: Cache) -> None:
         assert [one | {"hash": None} for one in after] == [one | {"hash": None} for one in before]
         assert [new["hash"] != old["hash"] for new, old in zip(after, before, strict=True)] == [True, False, True]
     assert cache.refreshes.of(IMAGE, HERE).written == written
-    # The parser's items have no digest of bytes, and are the same all the same where they were taken apart before.
+    # The parser's items have no digest of bytes. They still count as unchanged if they were parsed before.
     with_comment = Reply(page(image("ami-1", **fields), image("ami-3", **fields), "<!-- -->").body)
     assert fetched(cache, with_comment) == (2, 0, 0, 1)
     assert [one["refreshed"] for one in stored(cache)] == [before[0]["refreshed"], before[2]["refreshed"]]

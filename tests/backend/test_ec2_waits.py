@@ -150,30 +150,30 @@ def test_a_reset_in_the_middle_is_tried_again(after: int) -> None:
     ],
 )
 def test_a_wait_says_why_and_how_long(fault: Reply, why: str) -> None:
-    told: list[Waiting] = []
+    reported: list[Waiting] = []
     with Faults(fault, fault, fault, fault, images([])) as faults:
         clock = Time()
-        every(EC2Provider(at(faults), policy=clock.policy(), on_wait=told.append).of("image").list())
-    assert {(one.doing, one.why) for one in told} == {("Listing images", why)}
-    assert [one.until for one in told] == pytest.approx([0.5, 1.5, 3.5, 7.5])
-    assert told[-1].text(3.5) == f"{why}, retrying in 4 s"
-    assert told[-1].text(7.4) == f"{why}, retrying in 1 s"
-    assert told[-1].text(7.5) == ""
+        every(EC2Provider(at(faults), policy=clock.policy(), on_wait=reported.append).of("image").list())
+    assert {(one.doing, one.why) for one in reported} == {("Listing images", why)}
+    assert [one.until for one in reported] == pytest.approx([0.5, 1.5, 3.5, 7.5])
+    assert reported[-1].text(3.5) == f"{why}, retrying in 4 s"
+    assert reported[-1].text(7.4) == f"{why}, retrying in 1 s"
+    assert reported[-1].text(7.5) == ""
 
 
 def test_a_change_that_is_throttled_says_so_too() -> None:
-    told: list[Waiting] = []
+    reported: list[Waiting] = []
     stopped = "<instancesSet><item><currentState><name>stopping</name></currentState></item></instancesSet>"
     with Faults(THROTTLED, Reply(f"<StopInstancesResponse>{stopped}</StopInstancesResponse>")) as faults:
-        EC2Provider(at(faults), policy=Time().policy(), on_wait=told.append).of("vm").stop("i-1")
-    assert [(one.doing, one.why) for one in told] == [("Stopping VM i-1", "throttled")]
+        EC2Provider(at(faults), policy=Time().policy(), on_wait=reported.append).of("vm").stop("i-1")
+    assert [(one.doing, one.why) for one in reported] == [("Stopping VM i-1", "throttled")]
 
 
 def test_what_is_not_tried_again_does_not_wait() -> None:
-    told: list[Waiting] = []
+    reported: list[Waiting] = []
     with Faults(Reply("", 404)) as faults, pytest.raises(CloudError):
-        every(EC2Provider(at(faults), on_wait=told.append).of("image").list())
-    assert told == []
+        every(EC2Provider(at(faults), on_wait=reported.append).of("image").list())
+    assert reported == []
 
 
 # --- what the log says ------------------------------------------------------------------------------------------------

@@ -287,7 +287,7 @@ def test_what_cannot_be_made_is_told(tmp_path: Path, name: str, reason: str) -> 
 
 
 class Breaking(list[Row]):
-    """Rows the last of which cannot be had; by then some of the file is on the disk."""
+    """Yield rows, and fail at the last one: by then a part of the file is on the disk."""
 
     def __init__(self, path: Path, error: BaseException) -> None:
         super().__init__([row_of(VM, "x" * 100)] * 100)
@@ -325,7 +325,7 @@ def test_half_a_file_is_removed_whatever_stops_it(tmp_path: Path, suffix: str, e
 
 
 class Filling(list[Row]):
-    """A few rows, before the first of which the disk becomes full: the open file is /dev/full from then on."""
+    """Fill the disk, then yield a few rows: the open file is /dev/full from then on."""
 
     def __init__(self, path: Path, count: int) -> None:
         super().__init__([row_of(VM, "x" * 100)] * count)
@@ -349,7 +349,7 @@ class Filling(list[Row]):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("suffix", [".csv", ".json"])
-@pytest.mark.parametrize("count", [1, 1000])  # told when the file is closed, and while it is written
+@pytest.mark.parametrize("count", [1, 1000])  # the error comes when the file is closed, and while it is written
 def test_a_full_disk_leaves_no_file(tmp_path: Path, suffix: str, count: int) -> None:
     path = tmp_path / f"x{suffix}"
     with pytest.raises(CloudmeshError, match=f"could not be written to {path}: No space left on device"):

@@ -141,10 +141,10 @@ def test_a_state_is_written_only_with_the_flight_that_it_belongs_to(cache: Cache
 def test_a_boot_found_again_leaves_the_flight_that_has_begun_since(cache: Cache) -> None:
     cache.rows.put(VM, HERE, [item(VM, "a", state="pending")])
     set_flight(cache, HERE, "a", Flight("delete", ago(1)))
-    with following_locally(cache) as told:
+    with following_locally(cache) as reported:
         cache.rows.put(VM, HERE, [item(VM, "a", state="pending")], flight=Flight("boot", ago(0)))
     assert vm_of(cache, "a")["flight"].action == "delete"
-    assert [VM.value(row, "flight").action for change in told for row in change.upserts] == ["delete"]
+    assert [VM.value(row, "flight").action for change in reported for row in change.upserts] == ["delete"]
 
 
 class Refusing(Faces):

@@ -112,15 +112,15 @@ def test_several_are_planned_together(cache: Cache, tmp_path: Path) -> None:
 
 
 def test_every_dashboard_is_told(cache: Cache, tmp_path: Path) -> None:
-    with following(cache) as heard:
+    with following(cache) as received:
         entry = planned(cache, tmp_path)
         entry.end("done")
 
         def outcomes(_all: list[Any]) -> bool:
-            told = [row for row in heard.upserts(JOURNAL) if JOURNAL.value(row, "id") == entry.token]
-            return bool(told) and JOURNAL.value(told[-1], "outcome") == "done"
+            reported = [row for row in received.upserts(JOURNAL) if JOURNAL.value(row, "id") == entry.token]
+            return bool(reported) and JOURNAL.value(reported[-1], "outcome") == "done"
 
-        heard.until(outcomes)
+        received.until(outcomes)
 
 
 @pytest.mark.parametrize("outcome", ["waiting", "unfinished", "unknown"])

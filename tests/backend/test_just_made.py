@@ -65,10 +65,10 @@ def test_it_is_waited_for_and_its_row_stays(memory: Cache, cloud: Cloud, tmp_pat
             run(session, line.format(native))
         noun = KINDS[kind].titled
         said = "EC2 may not know it everywhere yet" if kind == "keypair" else "EC2 does not list it yet in cloud aws"
-        assert f"{noun} {native} was made a moment ago, and {said}" in caught.value.message
+        assert f"{noun} {native} was created a moment ago, and {said}" in caught.value.message
         assert caught.value.cure == "Try again in a moment."
-        looks = [call for call in proxy.calls if call.action == LISTS[kind]]
-        assert len(looks) == 1 + len(session.backoff)
+        listings = [call for call in proxy.calls if call.action == LISTS[kind]]
+        assert len(listings) == 1 + len(session.backoff)
         assert {call.action for call in proxy.calls} == {LISTS[kind]}  # nothing was sent
         assert ids(memory, KINDS[kind], session.scope) == [native]
         assert outcomes(memory)[-1] == (line.format(native), "failed")

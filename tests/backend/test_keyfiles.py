@@ -210,7 +210,7 @@ def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     path = tmp_path / "me.pem"
     with pytest.raises(CloudmeshError) as caught, full_disk(), reserved(path) as file:
         file.write("pem")
-    assert f"could not be saved to {path}: File too large. The keypair was created all the same." in str(caught.value)
+    assert f"could not be saved to {path}: File too large. The keypair exists nevertheless." in str(caught.value)
     assert caught.value.cure == "Delete it and create it again."
     assert not path.exists()
 

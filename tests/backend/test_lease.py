@@ -20,7 +20,7 @@ from backend.errors import Cancelled, CloudError
 from backend.lease import here
 from backend.providers.protocol import Page
 from backend.refresh import Difference, Progress, refresh
-from tests.backend.cache_support import HERE, IMAGE, VM, FakeCloud, Heard, eventually, ids, item, items, set_flight
+from tests.backend.cache_support import HERE, IMAGE, VM, FakeCloud, Received, eventually, ids, item, items, set_flight
 
 TREE = Path(__file__).parents[2]
 
@@ -72,13 +72,13 @@ def overtake(cache: Cache) -> None:
 
 
 def test_those_that_come_meanwhile_share_what_one_lists(cache: Cache, pool: ThreadPoolExecutor) -> None:
-    held, told = Held(items(VM, "b", "c")), Heard()
+    held, reported = Held(items(VM, "b", "c")), Received()
     others = [FakeCloud(vms=[items(VM, "never")]) for _ in range(3)]
     cache.rows.put(VM, HERE, items(VM, "old"))
     with refreshing(pool, cache, held, items(VM, "a")) as first:
-        waiting = [pool.submit(refresh, VM, other, cache, HERE, progress=told) for other in others]
-        told.until(lambda all_: [one.rows for one in all_[-3:]] == [1] * 3)
-        assert all(isinstance(one, Progress) and one.elsewhere for one in told.all)
+        waiting = [pool.submit(refresh, VM, other, cache, HERE, progress=reported) for other in others]
+        reported.until(lambda all_: [one.rows for one in all_[-3:]] == [1] * 3)
+        assert all(isinstance(one, Progress) and one.elsewhere for one in reported.all)
         held.released.set()
         done = first.result(10)
         assert not done.shared
@@ -104,10 +104,10 @@ def test_other_kinds_and_clouds_do_not_wait(cache: Cache, pool: ThreadPoolExecut
 
 @pytest.mark.parametrize("end", [CloudError("No."), Cancelled(), ValueError("a mistake")], ids=repr)
 def test_one_that_fails_leaves_it_to_those_that_wait(cache: Cache, pool: ThreadPoolExecutor, end: Exception) -> None:
-    held, told = Held(end), Heard()
+    held, reported = Held(end), Received()
     with refreshing(pool, cache, held) as first:
-        second = pool.submit(refresh, VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, progress=told)
-        told.until(lambda all_: all_)
+        second = pool.submit(refresh, VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, progress=reported)
+        reported.until(lambda all_: all_)
         held.released.set()
         with pytest.raises(type(end)):
             first.result(10)
@@ -132,10 +132,10 @@ def test_waiting_can_be_cancelled(cache: Cache, pool: ThreadPoolExecutor) -> Non
 
 def test_a_slow_page_does_not_lose_the_lease(cache: Cache, pool: ThreadPoolExecutor) -> None:
     cache.refreshes.lease_seconds = 0.6
-    held, told = Held(items(VM, "a")), Heard()
+    held, reported = Held(items(VM, "a")), Received()
     with refreshing(pool, cache, held) as first:
         until = lease_of(cache)["lease_until"]
-        second = pool.submit(refresh, VM, FakeCloud(vms=[]), cache, HERE, progress=told)
+        second = pool.submit(refresh, VM, FakeCloud(vms=[]), cache, HERE, progress=reported)
         eventually(
             lambda: lease_of(cache)["lease_until"] > until + timedelta(seconds=3 * cache.refreshes.lease_seconds)
         )
@@ -150,15 +150,15 @@ def test_one_that_was_overtaken_changes_nothing(cache: Cache, pool: ThreadPoolEx
     cache.refreshes.lease_seconds = 0.6
     cache.rows.put(VM, HERE, items(VM, "a", "b", "seen by the newer"))
     before = set(threading.enumerate())
-    older, third, told = Held(items(VM, "a", "late")), Held(items(VM, "b", "new")), Heard()
-    with refreshing(pool, cache, older, progress=told) as first:
+    older, third, reported = Held(items(VM, "a", "late")), Held(items(VM, "b", "new")), Received()
+    with refreshing(pool, cache, older, progress=reported) as first:
         overtake(cache)
         newer = refresh(VM, FakeCloud(vms=[items(VM, "b", "seen by the newer", "new")]), cache, HERE)
         assert (newer.shared, newer.removed) == (False, 1)
         eventually(lambda: not any(thread.name == "lease" for thread in {*threading.enumerate()} - before))
         with refreshing(pool, cache, third) as another:
             older.released.set()
-            told.until(lambda all_: any(one.elsewhere for one in all_))
+            reported.until(lambda all_: any(one.elsewhere for one in all_))
             assert ids(cache, VM) == ["b", "new", "seen by the newer"]
             third.released.set()
             assert not another.result(10).shared
@@ -215,9 +215,9 @@ def test_a_killed_one_is_taken_over_at_once_on_this_host(cache: Cache) -> None:
 def test_one_that_is_not_heard_of_is_taken_over_when_its_lease_ends(cache: Cache, holder: str) -> None:
     by(cache, holder, ends=1.5)
     cache.refreshes.lease_seconds = 5
-    told = Heard()
-    assert refresh(VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, progress=told).shared is False
-    assert len([one for one in told.all if one.elsewhere]) >= 4
+    reported = Received()
+    assert refresh(VM, FakeCloud(vms=[items(VM, "a")]), cache, HERE, progress=reported).shared is False
+    assert len([one for one in reported.all if one.elsewhere]) >= 4
     assert ids(cache, VM) == ["a"]
 
 
@@ -266,14 +266,14 @@ def test_another_process_is_waited_for_until_it_ends_or_is_killed(
     embedded: Cache, server_home: Path, pool: ThreadPoolExecutor, kill: bool
 ) -> None:
     words = [sys.executable, "-c", _OTHER, embedded.store.database.name, str(server_home)]
-    told = Heard()
+    reported = Received()
     with subprocess.Popen(words, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == "listing\n"
         cloud = FakeCloud(vms=[items(VM, "ours")])
-        mine = pool.submit(refresh, VM, cloud, embedded, HERE, progress=told)
-        told.until(lambda all_: len(all_) >= 3)
+        mine = pool.submit(refresh, VM, cloud, embedded, HERE, progress=reported)
+        reported.until(lambda all_: len(all_) >= 3)
         if kill:
             other.kill()
             other.wait()  # a zombie is not seen to have ended

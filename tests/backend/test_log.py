@@ -269,7 +269,7 @@ def test_processes_share_a_file_and_put_it_away_once(tmp_path: Path) -> None:
     assert min(file.stat().st_size for file in files[:-1]) > 19_000
 
 
-# --- what must not hurt the program -----------------------------------------------------------------------------------
+# --- failures of the log that must not stop the program ---------------------------------------------------------------
 
 
 def test_a_full_disk_neither_raises_nor_prints(opened: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

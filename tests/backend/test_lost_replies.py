@@ -67,9 +67,9 @@ def test_the_reply_is_lost(cache: Cache, cloud: Cloud, tmp_path: Path, one: Exam
         assert [(call.action, call.passed) for call in changes(proxy)] == [(one.action, True)]
         (entry,) = cache.journal.newest()
         assert entry["command"] == one.on(stage)
-        if one.name == "vm reboot":  # nothing of a VM tells that it was rebooted
+        if one.name == "vm reboot":  # a VM does not show that it was rebooted
             assert isinstance(error, OutcomeUnknownError)
-            assert "It may have been done all the same" in str(error)
+            assert "It may have been done nevertheless" in str(error)
             assert entry["outcome"] == "unknown"
         elif one.name == "keypair create":
             assert "Keypair new was created, but its private key was lost on the way" in str(error)
@@ -143,7 +143,7 @@ def test_any_other_that_never_arrived_has_not_been_done_and_can_be_done_again(
             assert outcomes(memory) == [(one.on(stage), "unknown")]
             return
         assert not isinstance(caught.value, OutcomeUnknownError)
-        assert "It was looked for, and it has not been done. It can be done again." in str(caught.value)
+        assert "A check of the cloud shows that it was not done. You can run it again." in str(caught.value)
         assert all(KINDS["vm"].value(row, "flight") is None for row in memory.rows.snapshot(KINDS["vm"], session.scope))
         run(session, one.on(stage))
         assert one.done(before, account(cloud), stage)
@@ -223,7 +223,7 @@ def test_where_it_cannot_be_found_out_it_is_not_known(cache: Cache, cloud: Cloud
         }
         assert " The outcome could not be found out: Listing VMs failed" in caught.value.message
         assert said[why] in caught.value.message
-        assert "It may have been done all the same" in caught.value.cure
+        assert "It may have been done nevertheless" in caught.value.cure
         assert len(states(cloud)) == len(changes(proxy)) == 1
         (entry,) = cache.journal.newest()
         assert (entry["outcome"], entry["error"], entry["settled"]) == ("unknown", str(caught.value), False)
@@ -238,7 +238,7 @@ def test_a_boot_whose_every_answer_is_lost_says_each_sentence_once(memory: Cache
         sentences = re.split(r"(?<=\.) (?=[A-Z])", str(caught.value))
         assert len(sentences) == len(set(sentences)) == 3
         assert sentences[1] == "It was sent again, and that answer was lost too."
-        assert "It may have been done all the same" in sentences[2]
+        assert "It may have been done nevertheless" in sentences[2]
         assert cache_error(memory) == str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_why_it_cannot_be_found_out_is_said_without_the_same_advice_twice(
         with pytest.raises(OutcomeUnknownError) as caught:
             run(replace(session, connector=connecting), f"vm boot {AMI} --name web")
         assert "Something broke" in caught.value.message
-        assert str(caught.value).count("It may have been done all the same") == 1
+        assert str(caught.value).count("It may have been done nevertheless") == 1
 
 
 def cache_error(cache: Cache) -> str:
@@ -269,18 +269,18 @@ def test_a_failed_probe_is_repeated(memory: Cache, cloud: Cloud, tmp_path: Path)
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
-        looks: list[int] = []
+        probes: list[int] = []
 
         def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
-                looks.append(1)
-            away = len(looks) in (1, 2)
+                probes.append(1)
+            away = len(probes) in (1, 2)
             return connect(replace(at, endpoint="http://127.0.0.1:1") if away else at, *hooks)
 
         proxy.cut("StopInstances")
         result = run(replace(session, connector=connecting), f"vm stop {native}")
         assert result.message == f"{native} is stopping. The answer was lost, so EC2 was asked again."
-        assert len(looks) == 3
+        assert len(probes) == 3
         assert outcomes(memory) == [(f"vm stop {native}", "done")]
 
 
@@ -304,7 +304,7 @@ def test_what_is_gone_by_then_has_failed(memory: Cache, cloud: Cloud, tmp_path: 
 def test_a_volume_that_is_being_detached_counts_as_detached(
     memory: Cache, cloud: Cloud, tmp_path: Path, status: str
 ) -> None:
-    """EC2 takes a while, and longer where it is mounted."""
+    """EC2 takes a while, and longer if it is mounted."""
     (native,) = boot_many(cloud, 1)
     ec2 = connect(cloud)
     volume = ec2.of("volume").create("data", 1, "us-east-1a", "t")["id"]

@@ -205,7 +205,7 @@ def test_kill_9_of_everything_leaves_nothing_in_the_way(home: Path) -> None:
         keeper, mongod = keeper_of(home), mongod_of(home)
         assert keeper is not None
         assert mongod is not None
-        os.kill(keeper, signal.SIGSTOP)  # or it would restart one, or its death tell mongod to tidy up
+        os.kill(keeper, signal.SIGSTOP)  # else it would restart mongod, or its death would stop mongod cleanly
         for victim in (mongod, keeper, process.pid):
             os.kill(victim, signal.SIGKILL)
     eventually(lambda: not processes(home))

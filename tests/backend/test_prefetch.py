@@ -24,7 +24,7 @@ def no_thread_is_left_behind() -> Iterator[None]:
 
 
 class Source:
-    """Counts from 0 up to `end`, and tells when each number is begun; it goes on only where the test lets it."""
+    """Counts from 0 to `end`, records when each number starts, and goes on only when the test allows it."""
 
     def __init__(self, end: int = 1_000, gated: bool = False) -> None:
         self._end = end
@@ -53,7 +53,7 @@ class Source:
         self._gate.release()
 
     def wait(self, count: int) -> None:
-        """Wait until so many numbers have been begun."""
+        """Wait until this many numbers have started."""
         with self._news:
             assert self._news.wait_for(lambda: self.begun >= count, SECONDS), f"only {self.begun} were begun"
 

@@ -19,7 +19,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_support import GROUP, account, behind_proxy, boot_many, only, run, sent, told
+from tests.backend.cloud_support import GROUP, account, behind_proxy, boot_many, only, run, send_raw, sent
 from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
 
@@ -76,10 +76,10 @@ def test_a_vm_with_all_that_hangs_on_it(cache: Cache, cloud: Cloud, tmp_path: Pa
     data = ec2.of("volume").create("data", 3, "us-east-1a", "t")["id"]
     ec2.of("volume").attach(data, native, "/dev/sdf")
     (root,) = (item["id"] for page in ec2.of("volume").list(vms=[native]) for item in page if item["id"] != data)
-    address = told(cloud, "AllocateAddress", {"Domain": "vpc"})
+    address = send_raw(cloud, "AllocateAddress", {"Domain": "vpc"})
     allocation, ip = (re.findall(rf"<{name}>(.*?)</{name}>", address)[0] for name in ("allocationId", "publicIp"))
-    told(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
-    told(cloud, "AllocateAddress", {"Domain": "vpc"})  # which hangs on nothing
+    send_raw(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
+    send_raw(cloud, "AllocateAddress", {"Domain": "vpc"})  # which hangs on nothing
     ec2.of("volume").create("other", 9, "us-east-1a", "u")
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
         preview = shown(session, native)
@@ -247,7 +247,7 @@ def test_what_must_be_typed(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     assert [preview.confirmed_by(text) for text in ("2", production, f" 2  {production} ", f"2 {plain}")] == [
         False, False, True, False,
     ]  # fmt: skip
-    assert shown(session, production, protected).typed == production  # of which one would go
+    assert shown(session, production, protected).typed == production  # only one would be deleted
     assert shown(session, plain, protected).typed == ""
     assert shown(session, protected).typed == ""
 
@@ -292,7 +292,7 @@ def test_what_the_cloud_will_not_tell_is_said(
         proxy.answers[action] = DENIED
         preview = shown(session, *ids)
         (note,) = preview.notes
-        assert note.startswith(f"{what} could not be looked at: ")
+        assert note.startswith(f"{what} could not be read: ")
         assert f"may not do ec2:{action}" in note
         assert preview.typed == "2"
         assert all(bool(one.losses) == (what != "Volumes") for one in preview.targets)
@@ -393,9 +393,9 @@ def test_a_volume_wants_its_name_unless_it_was_created_empty_a_moment_ago(
         str(ec2.of("volume").create(name, 1, "us-east-1a", str(n))["id"])
         for n, name in enumerate(("empty", "used", ""))
     )
-    snapshot = re.findall("<snapshotId>(.*?)<", told(cloud, "CreateSnapshot", {"VolumeId": empty}))[0]
+    snapshot = re.findall("<snapshotId>(.*?)<", send_raw(cloud, "CreateSnapshot", {"VolumeId": empty}))[0]
     where = {"SnapshotId": snapshot, "AvailabilityZone": "us-east-1a"}
-    copied = re.findall("<volumeId>(.*?)<", told(cloud, "CreateVolume", where))[0]
+    copied = re.findall("<volumeId>(.*?)<", send_raw(cloud, "CreateVolume", where))[0]
     run(session, "volume refresh")
     run(session, f"volume attach used {vm}")
     run(session, "volume detach used")

@@ -66,10 +66,10 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
     stage = staged(cloud)
     before = account(cloud)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        looks: list[Context] = []
+        probes: list[Context] = []
 
         def look(call: Context) -> Result | None:
-            looks.append(call)
+            probes.append(call)
             return None
 
         parsed = parse(split(one.on(stage)))
@@ -79,9 +79,9 @@ def test_a_look_that_is_cancelled_leaves_it_unknown(
             execute(
                 blind,
                 replace(session, backoff=(0.0, 3_600.0) if looked else (3_600.0,)),
-                check=cancelled_once(lambda: one.action in proxy.asked and len(looks) == looked),
+                check=cancelled_once(lambda: one.action in proxy.asked and len(probes) == looked),
             )
-        assert "Looking for its outcome was cancelled" in caught.value.message
+        assert "The check of its outcome was cancelled" in caught.value.message
         assert "has not been done" not in str(caught.value)
         assert outcomes(memory) == [(one.on(stage), "unknown")]
         assert one.done(before, account(cloud), stage)
@@ -155,7 +155,7 @@ def test_the_journal_is_listed_and_nothing_is_sent(
             assert f"Left unfinished: {BOOT}: web ({native}) is booting" in said
             assert entry_of(session, entry)["outcome"] == "done"
         else:
-            assert f"Nothing is seen of {BOOT}, and it is not sent again unasked." in said
+            assert f"No effect of {BOOT} is seen; it is not sent again unasked." in said
             assert "1 command is left from a run that ended, and not done. journal resume runs what is left" in said
             assert (entry_of(session, entry)["outcome"], states(cloud)) == ("unfinished", {})
 
@@ -179,8 +179,8 @@ def test_a_command_that_changes_something_sends_it_again_and_says_so(
         assert sent(proxy) == ["RunInstances", "CreateKeyPair"]
         assert proxy.calls[1].params["ClientToken"] == entry.token
         assert capsys.readouterr().err == (
-            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. Nothing was seen of it, so it was "
-            "sent again.\n"
+            f"Left unfinished: {BOOT}: web ({native}) is booting from ami-03cf127a. No effect of it was seen, so it "
+            "was sent again.\n"
         )
 
 

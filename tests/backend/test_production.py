@@ -17,11 +17,21 @@ from backend.kinds.keypair import deleting as keypairs
 from backend.kinds.vm.preview import deleting as vms
 from backend.kinds.volume.preview import deleting as volumes
 from backend.providers.registry import connect
-from tests.backend.cloud_support import abandoned, account, behind_proxy, boot_many, entry_of, run, sent, states, told
+from tests.backend.cloud_support import (
+    abandoned,
+    account,
+    behind_proxy,
+    boot_many,
+    entry_of,
+    run,
+    send_raw,
+    sent,
+    states,
+)
 from tests.backend.ec2_faults import DENIED, listing
 
 Made = tuple[str, str, Callable[[], bool]]
-"""Name, id, and what tells whether it is still there."""
+"""Name, id, and a function that returns whether the object still exists."""
 
 
 def vm(cloud: Cloud) -> Made:
@@ -40,11 +50,16 @@ def keypair(cloud: Cloud) -> Made:
     return "core", native, lambda: "core" in account(cloud).keypairs
 
 
-MADE = {"vm": vm, "volume": volume, "keypair": keypair}
+def secgroup(cloud: Cloud) -> Made:
+    native = str(connect(cloud).of("secgroup").create("core", "a group of the tests", None)["id"])
+    return "core", native, lambda: "core" in account(cloud).groups
+
+
+MADE = {"vm": vm, "volume": volume, "keypair": keypair, "secgroup": secgroup}
 
 
 def tag(cloud: Cloud, native: str) -> None:
-    told(cloud, "CreateTags", {"ResourceId.1": native, "Tag.1.Key": "env", "Tag.1.Value": "prod"})
+    send_raw(cloud, "CreateTags", {"ResourceId.1": native, "Tag.1.Key": "env", "Tag.1.Value": "prod"})
 
 
 def confirmed(line: str, *production: str) -> Parsed:
@@ -110,7 +125,9 @@ def test_a_volume_that_is_production_and_goes_with_its_vm_is_named_too(
         tag(cloud, root)
         preview = vms(Context(session, {}), [native])
         assert preview.typed == name
-        assert f"Volume data ({root}) goes with it: tagged as production." in preview.targets[0].warnings
+        assert (
+            f"Volume data ({root}), which is deleted with it, is tagged as production." in preview.targets[0].warnings
+        )
         assert "1 tagged as production, or with a volume that is." in preview.totals
         with pytest.raises(UsageError, match=rf"volume data \({root}\) goes with core \({native}\), is tagged as"):
             run(session, f"vm delete {native}")
@@ -132,7 +149,7 @@ def test_a_volume_that_stays_or_is_not_for_these_keys_needs_no_name(
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, f"vm delete {first}")
         proxy.answers["DescribeVolumes"] = DENIED
-        assert any("Volumes could not be looked at" in note for note in vms(Context(session, {}), [second]).notes)
+        assert any("Volumes could not be read" in note for note in vms(Context(session, {}), [second]).notes)
         run(session, f"vm delete {second}")
     assert states(cloud) == {first: "terminated", second: "terminated"}
 

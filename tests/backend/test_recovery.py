@@ -258,7 +258,7 @@ def test_looking_can_be_cancelled(memory: Cache, cloud: Cloud, tmp_path: Path) -
         with pytest.raises(Cancelled):
             recover(session, cancelled)
         assert entry_of(session, first)["outcome"] == "unknown"
-        assert entry_of(session, first)["error"] == "Looking for its outcome was cancelled."
+        assert entry_of(session, first)["error"] == "The check of its outcome was cancelled."
         assert entry_of(session, second) == before
         assert len(recover(session).messages) == 2
         assert {outcome for _, outcome in outcomes(memory)} == {"done"}
@@ -300,7 +300,7 @@ def test_a_read_only_session_looks_and_sends_nothing(cache: Cache, cloud: Cloud,
         found = recover(locked, resend=True)
         assert found.messages == (f"{BOOT}: web ({native}) is booting from {AMI}.",)
         (failure,) = found.failures
-        assert failure == f"Nothing is seen of {BOOT}, and it is not sent again unasked."
+        assert failure == f"No effect of {BOOT} is seen; it is not sent again unasked."
         assert entry_of(session, not_there) == left_behind
         assert sent(proxy) == []
         assert list(states(cloud)) == [native]

@@ -93,8 +93,8 @@ def test_two_recoveries_at_once_take_each_entry_once(cache: Cache, cloud: Cloud,
             thread.start()
         for thread in threads:
             thread.join()
-        told = [message for one in found for message in one.messages]
-        assert sorted(told) == sorted(f"vm stop {native}: {native} is stopping." for native in ids)
+        reported = [message for one in found for message in one.messages]
+        assert sorted(reported) == sorted(f"vm stop {native}: {native} is stopping." for native in ids)
         assert {outcome for _, outcome in outcomes(cache)} == {"done"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from backend.config import MongoDB
 from backend.errors import CloudError
 from backend.providers.ec2.entry import ec2_keys
-from backend.redact import know_environment, redacted
+from backend.redact import add_environment, redacted
 from backend.secret import Secret
 from tests.planted import Planted, written
 
@@ -72,7 +72,7 @@ def test_of_an_address_the_password_is_hidden_and_the_host_is_not(uri: str) -> N
 
 
 def test_proxies_and_keys_of_the_environment_are_known() -> None:
-    know_environment(
+    add_environment(
         {
             "AWS_SECRET_ACCESS_KEY": "of/the+environment",
             "https_proxy": "http://me:proxy%2Fpass@h:3128",

@@ -173,17 +173,17 @@ def test_cancelling_between_pages(cache: Cache, checks: int) -> None:
 
 
 def test_progress(cache: Cache) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     listing = FakeCloud(images=[many(IMAGE, 3), items(IMAGE, "x-00001", "y"), []])
-    refresh(IMAGE, listing, cache, HERE, progress=told.append)
-    assert [(one.kind, one.rows, one.pages, one.estimate) for one in told] == [
+    refresh(IMAGE, listing, cache, HERE, progress=reported.append)
+    assert [(one.kind, one.rows, one.pages, one.estimate) for one in reported] == [
         ("image", 3, 1, 0),
         ("image", 5, 2, 0),
         ("image", 5, 3, 0),
     ]
-    assert 0 <= told[0].seconds <= told[-1].seconds
-    refresh(IMAGE, listing, cache, HERE, progress=told.append)
-    assert told[-1].estimate == 4
+    assert 0 <= reported[0].seconds <= reported[-1].seconds
+    refresh(IMAGE, listing, cache, HERE, progress=reported.append)
+    assert reported[-1].estimate == 4
 
 
 def test_an_object_for_json() -> None:

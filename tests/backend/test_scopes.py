@@ -62,9 +62,9 @@ def test_a_journal_entry_has_the_scope_of_what_it_acted_on(cache: Cache) -> None
 
 
 def test_a_change_names_the_row_that_it_removes(twins: Cache) -> None:
-    with following_locally(twins) as told:
+    with following_locally(twins) as reported:
         twins.rows.remove(VM, ELSEWHERE, ["i-1"])
-    assert [change.removed for change in told] == [(Ref(ELSEWHERE, "i-1"),)]
+    assert [change.removed for change in reported] == [(Ref(ELSEWHERE, "i-1"),)]
     assert [VM.ref(row) for row in twins.rows.snapshot(VM, HERE)] == [Ref(HERE, "i-1")]
 
 

@@ -47,8 +47,8 @@ def test_its_key_is_its_owners_alone_and_stays(tmp_path: Path) -> None:
     code = (
         f"from pathlib import Path; from backend.journal.seal import seal\nprint(seal(Path({str(home)!r}), {PARTS!r}))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == mine
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert reported.stdout.strip() == mine
 
 
 def test_a_key_that_is_none_vouches_for_nothing(tmp_path: Path) -> None:

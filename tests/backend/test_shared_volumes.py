@@ -19,7 +19,7 @@ NATIVE = "vol-0123456789abcdef0"
 
 
 def shared(proxy: Proxy, first: str, second: str) -> None:
-    """Let EC2 list one volume on two VMs, which is deleted with the second one where that is its last."""
+    """Let EC2 list one volume on two VMs, which is deleted with the second one if that is its last."""
     attachments = "".join(
         f"<item><volumeId>{NATIVE}</volumeId><instanceId>{vm}</instanceId><device>{device}</device>"
         f"<status>attached</status><deleteOnTermination>{dies}</deleteOnTermination></item>"

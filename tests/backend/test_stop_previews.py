@@ -16,7 +16,7 @@ from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.registry import connect
 from backend.session import Session
-from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, sent, told
+from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, send_raw, sent
 from tests.backend.ec2_faults import DENIED, listing
 from tests.ec2_proxy import Proxy
 
@@ -31,9 +31,9 @@ def public_ip(cloud: Cloud, native: str) -> str:
 
 
 def made_elastic(cloud: Cloud, native: str) -> str:
-    address = told(cloud, "AllocateAddress", {"Domain": "vpc"})
+    address = send_raw(cloud, "AllocateAddress", {"Domain": "vpc"})
     allocation, ip = (re.findall(rf"<{name}>(.*?)</{name}>", address)[0] for name in ("allocationId", "publicIp"))
-    told(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
+    send_raw(cloud, "AssociateAddress", {"AllocationId": allocation, "InstanceId": native})
     return str(ip)
 
 
@@ -115,7 +115,7 @@ def test_a_vm_that_is_stopped_loses_nothing_more(both: tuple[Session, Proxy], cl
     assert [one.left_out for one in preview.targets] == ["it is stopped already", "", "it is terminated already"]
     assert [one.id for one in preview.acted_on] == [running]
     assert "1 instance store lost." in preview.totals
-    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert "1 deleted and replaced by Auto Scaling groups." in preview.totals
     assert not shown(session, stopped).is_final
 
 
@@ -124,7 +124,7 @@ def test_an_auto_scaling_group_deletes_what_is_stopped(both: tuple[Session, Prox
     (native,) = boot_many(cloud, 1, **GROUP)
     preview = shown(session, native)
     assert only(preview).warnings == ("Auto Scaling group workers deletes a stopped VM and boots another.",)
-    assert "1 replaced: Auto Scaling groups delete what is stopped." in preview.totals
+    assert "1 deleted and replaced by Auto Scaling groups." in preview.totals
     assert preview.is_final
 
 

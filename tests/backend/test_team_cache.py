@@ -87,10 +87,10 @@ def test_a_user_with_no_more_than_is_needed(team: TeamServer, caplog: pytest.Log
     uri = team.add_user("frugal", privileges={"": ["find", "insert", "update", "remove"]})
     with caplog.at_level(logging.WARNING, "backend"), closing(opened(uri)) as cache:
         assert cache.refusal is None
-        with following(cache) as heard:  # without the privilege changeStream, by reading again
+        with following(cache) as received:  # without the privilege changeStream, by reading again
             cache.rows.put(VM, HERE, items(VM, "a"))
-            heard.wait_upserts(VM, "a")
-            assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
+            received.wait_upserts(VM, "a")
+            assert not [one for one in received.all if isinstance(one, str)], "the cache is said to be lost"
         assert ids(cache, VM) == ["a"]
     for what in ("list the collections", "create the index of vms"):
         assert f"may not {what}" in caplog.text
@@ -108,10 +108,10 @@ def test_a_user_who_may_only_read_looks_at_everything(team: TeamServer) -> None:
             f"privileges insert, remove, update on database {DATABASE}."
         )
         assert "readWrite" in cache.refusal.cure
-        with following(cache) as heard:
+        with following(cache) as received:
             writer.rows.put(VM, HERE, items(VM, "a"))
-            heard.wait_upserts(VM, "a")
-            assert not [one for one in heard.all if isinstance(one, str)], "the cache is said to be lost"
+            received.wait_upserts(VM, "a")
+            assert not [one for one in received.all if isinstance(one, str)], "the cache is said to be lost"
         assert ids(cache, VM) == ["a"]
         assert cache.journal.rows(10) == []
         assert cache.refreshes.of(VM, HERE).finished is None

@@ -340,5 +340,5 @@ def test_kinds_by_every_word(kind: Kind) -> None:
 def test_an_unknown_kind() -> None:
     with pytest.raises(UsageError, match=r"There is no kind 'volums'\. Did you mean 'volumes'\?"):
         kind_named("volums")
-    with pytest.raises(UsageError, match=r"Known: image, flavor, vm, keypair, location, volume\."):
+    with pytest.raises(UsageError, match=r"Known: image, flavor, vm, keypair, location, volume, secgroup\."):
         kind_named("qqq")

@@ -158,12 +158,12 @@ def test_the_last_look_counts(memory: Cache, cloud: Cloud, tmp_path: Path) -> No
     (native,) = boot_many(cloud, 1)
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         run(session, "vm refresh")
-        looks: list[int] = []
+        probes: list[int] = []
 
         def connecting(at: Cloud, *hooks: Any) -> Provider:
             if "StopInstances" in proxy.asked:
-                looks.append(1)
-                if len(looks) == 1:
+                probes.append(1)
+                if len(probes) == 1:
                     state = "<code>16</code><name>running</name>"
                     vm = f"<instanceId>{native}</instanceId><instanceState>{state}</instanceState>"
                     proxy.answers["DescribeInstances"] = listing(

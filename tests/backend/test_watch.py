@@ -19,7 +19,7 @@ from tests.backend.cache_support import (
     HERE,
     VM,
     FakeCloud,
-    Heard,
+    Received,
     ago,
     eventually,
     fly,
@@ -248,7 +248,7 @@ def test_a_closed_watcher_writes_nothing(cache: Cache) -> None:
     assert said == []
 
 
-# --- what a listing of all VMs has told -------------------------------------------------------------------------------
+# --- what a listing of all VMs has shown ------------------------------------------------------------------------------
 
 
 def listed(cache: Cache, *, ended: float = 0, took: float = 0.5, **fields: Any) -> None:
@@ -374,9 +374,9 @@ def test_an_overdue_vm_is_given_up_though_listed(cache: Cache) -> None:
 
 
 @contextmanager
-def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watcher, Heard]]:
+def watching(cache: Cache, account: Account, poll: Poll) -> Iterator[tuple[Watcher, Received]]:
     """A running watcher that gets the rows that this process writes."""
-    said = Heard()
+    said = Received()
     watcher = Watcher(cache, VM, HERE, account.cloud.connect, poll, report=said)
 
     def saw(change: Change) -> None:
@@ -426,9 +426,9 @@ def test_what_it_writes_itself_does_not_wake_it(cache: Cache) -> None:
     first = 0.1
     with watching(cache, account, Poll(in_flight=first, settled=600)):
         account.wait_asked(6)
-        looks = account.cloud.asked.times[:6]
+        polls = account.cloud.asked.times[:6]
     # It got every row that it wrote, and still the intervals grew.
-    assert looks[-1] - looks[0] >= sum(first * 1.3**number for number in range(5)) * 0.98
+    assert polls[-1] - polls[0] >= sum(first * 1.3**number for number in range(5)) * 0.98
 
 
 def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
@@ -439,20 +439,20 @@ def test_a_vm_moved_by_others_twice_is_followed_twice(cache: Cache) -> None:
         account.states["a"] = "stopped"
         # Long after: it has come to rest, and the watcher with it.
         rest(account)
-        looks = len(account.asked)
+        polls = len(account.asked)
         cache.rows.put(VM, HERE, [item(VM, "a", state="stopping")])
-        account.wait_asked(looks + 1)
+        account.wait_asked(polls + 1)
         eventually(lambda: vm_of(cache, "a")["state"] == "stopped")
 
 
 def rest(account: Account, seconds: float = 0.3) -> None:
     """Wait until no poll comes for a while: a thread that sleeps has no event."""
     while True:
-        looks = len(account.asked)
+        polls = len(account.asked)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(0.02)
-        if len(account.asked) == looks:
+        if len(account.asked) == polls:
             return
 
 
@@ -483,7 +483,7 @@ def test_closing_while_a_cloud_says_nothing(cache: Cache) -> None:
         checks.append(check)
         return FakeCloud(vms=[page])
 
-    said = Heard()
+    said = Received()
     watcher = Watcher(cache, VM, HERE, connect, POLL, report=said)
     watcher.start()
     assert asked.wait(10)

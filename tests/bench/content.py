@@ -138,7 +138,7 @@ _TAGS = """\
             </tagSet>
 """
 _TAGGED = 20
-"""One image in so many has tags."""
+"""One image in N has tags."""
 
 
 def _template(release: Release) -> list[str]:
@@ -265,7 +265,7 @@ def vm_id(index: int) -> str:
 
 
 def vms(indices: Iterable[int], step: int | None) -> bytes:
-    """Return the reservations of some VMs after so many steps of all of them; None: all are running for good."""
+    """Return the reservations of some VMs at `step`; None: all stay running."""
     parts = []
     for reservation, together in groupby(indices, lambda index: index // TOGETHER):
         number = (reservation + 1) * _GOLDEN % 2**64

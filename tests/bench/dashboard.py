@@ -27,7 +27,7 @@ VMS = 1_000
 PAGE_DELAY = 0.05
 """Seconds that a page of a refresh takes to come."""
 ROUNDS = 2
-"""How often each dashboard has the words typed and taken back, its tab opened and its pages turned."""
+"""How often each dashboard gets the words typed and deleted, its tab opened and its pages turned."""
 
 PATIENCE = 60.0
 """Seconds after which such a refresh is given up: it could be done in a tenth of them."""
@@ -134,7 +134,7 @@ def _browsing(found: Sequence[Found], further: Sequence[Found]) -> Iterator[Figu
             f"p95 ≤ {p95} ms" + (f", max ≤ {most} ms" if most else ""),
             f"p95 {high:.0f} ms, max {longest:.0f} ms",
             high <= p95 and (most is None or longest <= most),
-            f"“{WORDS}” typed letter by letter and taken back, {len(letters)} keys, median {median(letters):.0f} ms; "
+            f"“{WORDS}” typed letter by letter and deleted, {len(letters)} keys, median {median(letters):.0f} ms; "
             f"from the key to the paint with the rows and their count; {_times(some)}. The last paint, of footer "
             f"and status, is after {settled:.0f} ms.",
         )

@@ -96,7 +96,7 @@ class World:
         return int((self._clock() - self._began) / self._changing) if self._changing else None
 
     def _wanted(self, form: Mapping[str, str]) -> list[int]:
-        """Return the VMs that a call names, in its parameters or a filter: all where it names none."""
+        """Return the VMs that a call names, in its parameters or a filter: all if it names none."""
         named = set(_values(form, "InstanceId"))
         for number in takewhile(lambda number: f"Filter.{number}.Name" in form, count(1)):
             if form[f"Filter.{number}.Name"] == "instance-id":

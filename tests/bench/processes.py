@@ -20,7 +20,7 @@ class Ran(NamedTuple):
     """How a program went."""
 
     output: Any
-    """The JSON that it printed; None where it printed nothing."""
+    """The JSON that it printed; None if it printed nothing."""
     wall: float
     """Seconds from its start to its end."""
     cpu: float
@@ -30,7 +30,7 @@ class Ran(NamedTuple):
 
 
 def run(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Ran:
-    """Run this interpreter with `words` in the root of the tree. Raises RuntimeError where it fails."""
+    """Run this interpreter with `words` in the root of the tree. Raises RuntimeError if it fails."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", __file__, sys.executable, *words],
         stdin=subprocess.DEVNULL,

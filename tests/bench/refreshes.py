@@ -24,13 +24,13 @@ FIRST, AGAIN = 2.0, 1.5
 FASTER = 5.0
 """How many times faster than the stock clients it must be."""
 WITHIN = 0.2
-"""By what part the largest may exceed the smallest where a figure must not depend on the size."""
+"""The largest allowed excess of the largest figure over the smallest, if the size must make no difference."""
 MEMORY = 120
 """Megabytes above the imports."""
 MB = 1_000_000
 
 LONG = 2
-"""The stock clients and the other sizes take minutes, so they run in one of so many rounds."""
+"""The stock clients and the other sizes take minutes, so they run in one of N rounds."""
 STOCK = {"libcloud": "libcloud's stock list_images", "boto3": "boto3's paginator"}
 
 Rounds = dict[int, Ran]
@@ -63,7 +63,7 @@ class Program:
         self._client = client
 
     def refresh(self, url: str) -> Ran:
-        """Refresh the images of an endpoint into the cache. Raises RuntimeError where that fails."""
+        """Refresh the images of an endpoint into the cache. Raises RuntimeError if that fails."""
         file = self._home / "cloudmesh.yaml"
         file.touch(mode=0o600)
         file.write_text(_CONFIGURATION.format(database=_DATABASE, url=url), encoding="utf-8")

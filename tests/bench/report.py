@@ -46,7 +46,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def seconds(value: float) -> str:
-    """Return a time as a person would say it: in milliseconds where it is short."""
+    """Return a time as a person would say it: in milliseconds if it is short."""
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"
 
 

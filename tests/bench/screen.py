@@ -217,7 +217,7 @@ def plain(data: str) -> str:
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Return the smallest of `values` that so many per cent of them do not exceed."""
+    """Return the percentile of `values`: the smallest one that this many per cent do not exceed."""
     ranked = sorted(values)
     return ranked[max(0, -int(-len(ranked) * percent // 100) - 1)]
 

@@ -36,13 +36,13 @@ class Fault:
 
     name: str
     place: Place
-    """Yields what opens the cache, and what hurts its server; None where it cannot be tried on this machine."""
+    """Yields a function that opens the cache and one that breaks its server; None if this machine cannot try it."""
     long: bool = False
     """It takes too long for the short form."""
-    told: bool = True
-    """The screen must tell of it; a shorter one the driver may wait out, and nobody sees anything."""
-    looks: float = 45.0
-    """Seconds for which it is waited for that the screen tells of it."""
+    reported: bool = True
+    """The screen must report it. The driver may wait out a shorter fault, and then the user sees nothing."""
+    report_within: float = 45.0
+    """Seconds to wait until the screen reports it."""
 
 
 def _embedded(hurt: Callable[[Path], AbstractContextManager[object]]) -> Place:
@@ -101,11 +101,14 @@ FAULTS = (
     Fault("kill -9 of the embedded mongod", _embedded(lambda home: _once(lambda: kill(mongod_of(home))))),
     Fault("kill -9 of its keeper", _embedded(lambda home: _once(lambda: kill(keeper_of(home)))), long=True),
     # It lives on until it needs another file, and then it ends.
-    Fault("The disk of the embedded server is full", _small, long=True, told=False, looks=15),
+    Fault("The disk of the embedded server is full", _small, long=True, reported=False, report_within=15),
     Fault("A server is killed, and started again", _server(_away), long=True),
     Fault("A server is frozen until it is noticed", _server(lambda server: frozen(server.number)), long=True),
     Fault(
-        "The primary steps down for a second", _server(lambda server: _once(server.step_down)), told=False, looks=1.5
+        "The primary steps down for a second",
+        _server(lambda server: _once(server.step_down)),
+        reported=False,
+        report_within=1.5,
     ),
     Fault(
         "The primary steps down for ten seconds", _server(lambda server: _once(lambda: server.step_down(10))), long=True
@@ -159,7 +162,7 @@ async def _tried(scene: Scene, fault: Fault, folder: Path, start: Callable[[], C
         found.bad.append(f"{fault.name}: a key was acted on after {slowest:.1f} s")
     if quits > QUITS:
         found.bad.append(f"{fault.name}: quitting took {quits:.1f} s")
-    if fault.told and not said:
+    if fault.reported and not said:
         found.bad.append(f"{fault.name}: the screen said nothing")
     if left:
         found.bad.append(f"{fault.name}: when it was over, the screen still said {left}")
@@ -167,8 +170,8 @@ async def _tried(scene: Scene, fault: Fault, folder: Path, start: Callable[[], C
 
 
 async def _watched(user: User, fault: Fault) -> tuple[str, float]:
-    """Press keys until the screen tells of the fault; return what it says, and how long a key took at most."""
-    slowest, end = 0.0, time.monotonic() + fault.looks
+    """Press keys until the screen reports the fault; return what it says, and the longest time of a key."""
+    slowest, end = 0.0, time.monotonic() + fault.report_within
     while time.monotonic() < end:
         began = time.monotonic()
         await user.press("down", "up")

@@ -76,9 +76,9 @@ class Trouble:
     name: str
     spoil: Callable[[], Spoil] | None = None
     heals: bool = False
-    """The refresh gets what it wants all the same."""
+    """The refresh still succeeds."""
     action: str = "*"
-    """What is spoilt; the kinds that are listed otherwise must be refreshed all the same."""
+    """The request that is broken; the kinds that are listed by other requests must still be refreshed."""
     endpoint: Callable[[str], str] = field(default=lambda url: url)
     """Where the cloud is looked for."""
 
@@ -143,8 +143,8 @@ class Bench:
     def refresh(self, cloud: Cloud, on_wait: Callable[[Waiting], None]) -> list[Difference]:
         """Refresh everything with the retry policy that faults are met with."""
 
-        def connect(check: Callable[[], None], told: Callable[[Waiting], None]) -> Provider:
-            return EC2Provider(cloud, check, self.policy, told)
+        def connect(check: Callable[[], None], on_wait: Callable[[Waiting], None]) -> Provider:
+            return EC2Provider(cloud, check, self.policy, on_wait)
 
         return refresh_many(LISTED, connect, self.cache, self.scope, on_wait=on_wait)
 
@@ -155,10 +155,10 @@ class Bench:
 
     def rows(self) -> dict[str, dict[str, object]]:
         """Return what the cache says of each object, of each kind by id."""
-        told = ("_id", "refreshed", "hash", "protection_asked")
+        ignored = ("_id", "refreshed", "hash", "protection_asked")
         return {
             kind.name: {
-                found["id"]: {name: value for name, value in found.items() if name not in told}
+                found["id"]: {name: value for name, value in found.items() if name not in ignored}
                 for found in self.cache.store.database[kind.plural].find({})
             }
             for kind in LISTED
@@ -246,7 +246,7 @@ def _try(at: Bench, trouble: Trouble, section: Section) -> None:
 
 
 def _wrong(at: Bench) -> int:
-    """Return how many rows of the cache are not those of a cache that is filled anew."""
+    """Return how many rows of the cache differ from those of a newly filled cache."""
     fresh = replace(at, cache=open_cache(MongoDB(Secret("memory")), Path("/nowhere"), KINDS.values()))
     assert fresh.refreshed(fresh.cache) == []
     return sum(

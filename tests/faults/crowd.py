@@ -65,7 +65,7 @@ for number in count():
 
 
 @dataclass
-class Told:
+class Report:
     """What all workers have said."""
 
     done: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Told:
             self.failed.append(f"{said['failed']}: {said['why']}")
         elif said["error"]:
             self.failed.append(f"{said}")
-        elif "shared" in said:  # a line of --refresh --json does not tell
+        elif "shared" in said:  # a line of --refresh --json does not say so
             self.shared += said["shared"]
             self.listed += not said["shared"]
 
@@ -92,8 +92,8 @@ class Told:
 class Worker:
     """One of the eight: a program that is started again when it has been killed, or has ended."""
 
-    def __init__(self, words: list[str], told: Told, **options: Any) -> None:
-        self._words, self._told, self._options = words, told, options
+    def __init__(self, words: list[str], report: Report, **options: Any) -> None:
+        self._words, self._report, self._options = words, report, options
         self._threads: list[threading.Thread] = []
         self.started = 0
         self.start()
@@ -110,7 +110,7 @@ class Worker:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
-                self._told.take(line)
+                self._report.take(line)
 
     def end(self) -> None:
         self.process.kill()
@@ -120,7 +120,7 @@ class Worker:
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Let them run, kill some, and look at what they have left."""
+    """Run the processes, kill some, and check what is left."""
     seconds = 60 if ground.long else 7
     table = Section(
         "Eight processes on one cache",
@@ -139,34 +139,34 @@ def sections(ground: Ground) -> Iterator[Section]:
         cache = open_cache(MongoDB(Secret("embedded")), home, KINDS.values())
         try:
             table.bad += scene.refreshed(cache)
-            told, killed, bad = _crowd(scene, shell, seconds)
+            report, killed, bad = _crowd(scene, shell, seconds)
             table.bad += bad
             session = scene.world(cache, home).session()
             recover(session, resend=True)
             wrong = [*scene.refreshed(cache), *scene.wrong(cache)]
-            made = [line.split()[2] for line in told.done if line.startswith("volume create")]
+            made = [line.split()[2] for line in report.done if line.startswith("volume create")]
             made += [str(name) for name in scene.listed("volume").values() if str(name).startswith("made-")]
             outcomes: dict[str, list[str]] = {}
             for entry in cache.journal.newest(100_000):
                 outcomes.setdefault(entry["command"], []).append(entry["outcome"])
             lost = scene.lost(cache, dict.fromkeys(made))
-            lost += [f"{line} was done, and the journal says {outcomes.get(line)}" for line in told.done
+            lost += [f"{line} was done, and the journal says {outcomes.get(line)}" for line in report.done
                      if "done" not in outcomes.get(line, ())]  # fmt: skip
         finally:
             cache.close()
     table.rows.append(
-        ("8", str(seconds), str(killed), str(len(told.done)), str(told.listed), str(told.shared), str(len(lost)),
+        ("8", str(seconds), str(killed), str(len(report.done)), str(report.listed), str(report.shared), str(len(lost)),
          str(len(wrong)))
     )  # fmt: skip
-    table.bad += [*lost, *wrong, *dict.fromkeys(told.failed)]
-    if not told.done or not told.listed or not told.shared:
+    table.bad += [*lost, *wrong, *dict.fromkeys(report.failed)]
+    if not report.done or not report.listed or not report.shared:
         table.bad.append(f"Too little was done to tell anything: {table.rows}")
     yield table
 
 
-def _crowd(scene: Scene, shell: Shell, seconds: float) -> tuple[Told, int, list[str]]:
-    """Run the eight, and return what they told, how many were killed, and what is wrong with the dashboards."""
-    told, dice, killed = Told(), random.Random(5), 0  # noqa: S311 - a test's dice
+def _crowd(scene: Scene, shell: Shell, seconds: float) -> tuple[Report, int, list[str]]:
+    """Run the eight processes; return their reports, how many were killed, and what is wrong with the dashboards."""
+    report, dice, killed = Report(), random.Random(5), 0  # noqa: S311 - a test's dice
     ours = [sys.executable, "-c", _WORKER, str(shell.home), scene.proxy.endpoint]
     vms = [native for native, name in scene.listed("vm").items() if name]
     lines = [
@@ -182,9 +182,9 @@ def _crowd(scene: Scene, shell: Shell, seconds: float) -> tuple[Told, int, list[
             stack.enter_context(Terminal(shell.folder, "--cloud", "east", cwd=shell.config.parent, **environment))
             for _ in range(2)
         ]
-        workers = [Worker([*ours, f"{number}-{{run}}", *line], told, cwd=TREE) for number, line in enumerate(lines)]
+        workers = [Worker([*ours, f"{number}-{{run}}", *line], report, cwd=TREE) for number, line in enumerate(lines)]
         words = [sys.executable, "-m", "tui", "--cloud", "east", "--refresh", "--json"]
-        workers.append(Worker(words, told, cwd=shell.config.parent, env=shell.environment))
+        workers.append(Worker(words, report, cwd=shell.config.parent, env=shell.environment))
         for worker in workers:
             stack.callback(worker.end)
         end = time.monotonic() + seconds
@@ -203,7 +203,7 @@ def _crowd(scene: Scene, shell: Shell, seconds: float) -> tuple[Told, int, list[
             worker.end()
         bad = [one for terminal in dashboards for one in _left(terminal)]
     scene.proxy.wait_idle()
-    return told, killed, bad
+    return report, killed, bad
 
 
 def _left(terminal: Terminal) -> list[str]:

@@ -21,7 +21,7 @@ from tests.tui.hostile_dashboard import in_a_terminal, walk, world_of
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Yield what became of hostile text, and of damaged items."""
+    """Yield the results for hostile text and for damaged items."""
     yield _text(ground)
     yield _decoding(ground)
 
@@ -97,7 +97,7 @@ def _decoding(ground: Ground) -> Section:
 
 
 def _several(count: int) -> list[list[list[tuple[int, str]]]]:
-    """Return so many lists of damages to one item, in portions of 50 items."""
+    """Return a number of lists of damages to one item, in chunks of 50 items."""
     made: list[list[tuple[int, str]]] = []
     done = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(sorted(DAMAGES))), min_size=2, max_size=4)
     tried(done, count, made.append)

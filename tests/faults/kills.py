@@ -56,9 +56,9 @@ cache = open_cache(MongoDB(Secret("embedded")), Path(home), KINDS.values())
 def stop():
     sys.stdin.readline()
 pages = [items(kind, f"new-{at}") for at in range(int(number))]
-def told(progress):
+def on_progress(progress):
     print(progress.pages, flush=True)
-refresh(kind, FakeCloud(**{kind.plural: [*pages, stop]}), cache, Scope("pages", "r"), progress=told)
+refresh(kind, FakeCloud(**{kind.plural: [*pages, stop]}), cache, Scope("pages", "r"), progress=on_progress)
 """
 """A program whose refresh stops after some pages, to be killed."""
 
@@ -169,14 +169,14 @@ def batches(ground: Ground, home: Path, victim: Victim) -> tuple[int, list[str]]
         cache = open_cache(MongoDB(Secret("embedded"), f"{victim.__name__}{moment}"), home, KINDS.values())
         left = [moment]
 
-        def told(progress: Progress, left: list[int] = left) -> None:
+        def on_progress(progress: Progress, left: list[int] = left) -> None:
             if left == [progress.pages]:
                 left.clear()  # it may list again
                 kill(victim(home))
 
         said = ""
         try:
-            refresh(IMAGE, FakeCloud(images=pages), cache, scope, progress=told)
+            refresh(IMAGE, FakeCloud(images=pages), cache, scope, progress=on_progress)
         except CacheError as error:
             said = str(error)
         if left:  # right after the end
@@ -189,7 +189,7 @@ def batches(ground: Ground, home: Path, victim: Victim) -> tuple[int, list[str]]
                 f"after {moment} pages the record is complete, and {cache.rows.count(IMAGE, scope)} rows are there"
             )
         if not complete and not said:
-            broken.append(f"after {moment} pages nobody was told that it was not complete")
+            broken.append(f"after {moment} pages nothing reported that it was not complete")
         refresh(IMAGE, FakeCloud(images=pages), cache, scope)
         if ids(cache, IMAGE, scope) != everything:
             broken.append(f"after {moment} pages the next refresh did not find all")
@@ -266,7 +266,7 @@ def sections(ground: Ground) -> Iterator[Section]:
             what = "The embedded mongod" if victim is mongod_of else "The keeper of the embedded mongod"
             own = ground.folder / victim.__name__  # of a mongod that dies four times within a minute its keeper lets go
             times, broken = batches(ground, own, victim)
-            checked = "a record that says complete tells the truth; the next refresh finds what was lost"
+            checked = "a record is complete only if all its rows are there; the next refresh finds what was lost"
             killing.note(what, times, "after each batch of images, and after the last", checked, broken)
             times, broken = commands(scene, ground.folder / f"{victim.__name__} and a command", victim)
             checked = "the journal says whether the volume was made"

@@ -14,7 +14,7 @@ SEEDS = (1, 2, 3)
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Let the monkey play, and tell what it did and what was wrong."""
+    """Run the monkey; report what it did and what was wrong."""
     table = Section(
         "Random input",
         "A monkey plays at two dashboards on one embedded cache, in real terminals. It sends random keys, many keys in "

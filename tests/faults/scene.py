@@ -76,7 +76,7 @@ class Scene:
         return found
 
     def lost(self, cache: Cache, names: Iterable[str]) -> list[str]:
-        """Return of which volumes, that commands were to make, the journal does not say what is true."""
+        """Return the volumes whose outcome in the journal is wrong, among those that commands were to create."""
         outcomes = {entry["command"].split()[2]: str(entry["outcome"]) for entry in cache.journal.newest(100_000)}
         there = Counter(self.listed("volume").values())
         wrong = [name for name in names if there[name] > 1 or (outcomes.get(name) == "done") is not (name in there)]

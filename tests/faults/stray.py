@@ -42,7 +42,7 @@ _READS = "Describe"
 
 
 def sections(ground: Ground) -> Iterator[Section]:
-    """Yield what became of each kind of stray input."""
+    """Yield the result of each kind of stray input."""
     section = Section(
         "Stray input",
         "Bytes are written to the terminal of a dashboard whose cursor is on a VM. After each of them `?` must open "

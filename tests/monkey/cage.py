@@ -133,7 +133,7 @@ class Caged(Terminal):
         return self.shown is None and not self._pending and time.time() - self._input > REST
 
     def resident(self) -> int:
-        """Return the MB of memory that the program has in use, 0 where it has ended."""
+        """Return the MB of memory that the program has in use, 0 if it has ended."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
@@ -141,7 +141,7 @@ class Caged(Terminal):
         return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0)
 
     def owner(self, running: Path) -> str:
-        """Return the name of the process in the journal; "" where it has sent nothing."""
+        """Return the name of the process in the journal; "" if it has sent nothing."""
         for entry in Path(f"/proc/{self.process.pid}/fd").glob("*"):
             try:
                 if entry.readlink().parent == running:

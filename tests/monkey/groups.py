@@ -20,7 +20,7 @@ class Group:
     size: tuple[int, int] = (0, 0)
     """Columns and lines."""
     wait: float = 0.05
-    """Seconds for which the screens are read after it."""
+    """Seconds to read the screens after it."""
     calm: bool = False
     """Nothing is typed, and no window is open, for a while before it: what it opens it opens by itself."""
     fault: str = ""

@@ -56,7 +56,7 @@ class Window:
 
 
 def window_on(cells: Sequence[Sequence[str]]) -> Window | None:
-    """Return the window on a screen, the one in front where there are two; None where there is none."""
+    """Return the window on a screen, the one in front if there are two; None if there is none."""
     found = None
     lines = ["".join(cell or " " for cell in row) for row in cells]
     for y, line in enumerate(lines):
@@ -100,12 +100,12 @@ class Sent:
     read_by: float | None = None
     """When the program had certainly read all of it."""
     next: Shown | None = None
-    """The first window that was seen after it, where none was before."""
+    """The first window that was seen after it, if none was before."""
     carried: set[str] = field(default_factory=set)
 
 
 def unasked(entry: Mapping[str, Any], sent: Sequence[Sent]) -> str:
-    """Return why a command of the journal was not asked for by what was sent to its dashboard; "" where it was.
+    """Return why a command of the journal was not asked for by what was sent to its dashboard; "" if it was.
 
     What confirms one command confirms no second one like it.
     """

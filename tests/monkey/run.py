@@ -27,7 +27,7 @@ GROWS_BY = 48
 """MB that a dashboard may need more at the end than after the first third of its groups."""
 
 ENOUGH = 60
-"""Groups of one dashboard, below which its memory tells nothing."""
+"""Groups that one dashboard needs before its memory can be judged."""
 
 LEFT_BY = 20.0
 """Seconds within which a dashboard is left by its keys, whatever the cloud does."""

@@ -213,7 +213,7 @@ class User:
         return "\n".join(static.render_line(y).text for y in range(static.size.height))
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Let the dashboard run until the condition holds; fail with the screen where it does not in time."""
+        """Let the dashboard run until the condition holds; fail with the screen if it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.screen}"
@@ -268,7 +268,7 @@ class User:
         return [table.kind.value(table.rows.row_at(n), column) for n in range(table.visible_count)]
 
     def named(self, name: str, column: str, kind: str = "vm") -> Any:
-        """Return the value of a column in the newest row of that name; None where there is no such row."""
+        """Return the value of a column in the newest row of that name; None if there is no such row."""
         found = [row for row in self.rows(kind) if KINDS[kind].value(row, "name") == name]
         return KINDS[kind].value(found[-1], column) if found else None
 
@@ -303,7 +303,7 @@ class User:
         await self.pilot.pause(0)
 
     async def show(self, kind: str) -> None:
-        """Go to the tab of a kind by its number key, or by its name where it has none."""
+        """Go to the tab of a kind by its number key, or by its name if it has none."""
         if (number := KINDS[kind].tab) is not None:
             await self.press(str(number))
         else:

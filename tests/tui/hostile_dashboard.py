@@ -24,7 +24,15 @@ from tests.tui.terminal import COLUMNS, LINES, Terminal
 from tui.screens.dialog import CommandDialog
 
 SIZE = (COLUMNS, LINES)
-IDS = {"image": "ami", "vm": "i", "keypair": "key", "volume": "vol", "flavor": "type", "location": "zone"}
+IDS = {
+    "image": "ami",
+    "vm": "i",
+    "keypair": "key",
+    "volume": "vol",
+    "flavor": "type",
+    "location": "zone",
+    "secgroup": "sg",
+}
 
 
 def fill(cache: Cache, scope: Scope, texts: Sequence[str]) -> None:
@@ -196,12 +204,12 @@ def in_a_terminal(uri: str, database: str, folder: Path, texts: Sequence[str], t
 
 
 def _at(row: Sequence[str], text: str) -> int:
-    """Return the first cell of `text` in a line, -1 where it is not."""
+    """Return the first cell of `text` in a line, -1 if it is not."""
     return next((x for x in range(len(row)) if "".join(row[x : x + len(text)]) == text), -1)
 
 
 def _broken(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a window in which its frame is not where it is in the first."""
+    """Return the lines of a window whose frame is at another position than in the first line."""
     top = next(y for y, row in enumerate(rows) if "╭" in row)
     bottom = next(y for y, row in enumerate(rows) if "╰" in row)
     left, right = rows[top].index("╭"), rows[top].index("╮")

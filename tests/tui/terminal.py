@@ -189,7 +189,7 @@ class Terminal:
         return found
 
     def processes(self) -> list[int]:
-        """Return the processes that the program is or has started, as their environment tells."""
+        """Return the program's process and those that it has started, found by their environment."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:

@@ -354,7 +354,7 @@ async def test_two_dashboards_act_on_the_same_vm_once(world: World, clock: Clock
             said.append(execute(parse(split(line)), sessions.pop()).message)
         except CloudError as error:
             said.append(str(error))
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - reported below
             said.append(str(error))
 
     threads = [threading.Thread(target=act, args=(f"vm stop {native}",)) for _ in range(2)]
@@ -452,7 +452,7 @@ async def test_a_boot_that_was_sent_is_sent_again_only_when_the_user_resumes_it(
     entry.sending(image=image, flavor="t3.micro", location=None, keypair=None, name="again")
     world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
     async with opened(world) as user:
-        await user.sees(f"Nothing is seen of vm boot {image} --name again", "not sent again unasked", ":journal resume")
+        await user.sees(f"No effect of vm boot {image} --name again", "not sent again unasked", ":journal resume")
         assert world.changing == []
         await user.press("escape")
         await user.run("journal resume")

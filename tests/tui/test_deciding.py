@@ -44,7 +44,7 @@ ROWS: dict[str, list[Asked]] = {
         ("vm start", {}, "key", True, Step.ASK_ON_ROWS),
         ("vm export", {}, "key", True, Step.ASK_ON_ROWS),
     ],
-    "lacks something": [
+    "needs more arguments": [
         ("keypair get", {}, "key", True, Step.ASK),
         ("vm delete", {}, "palette", False, Step.ASK),
         ("vm tag", {"vm": "web"}, "line", False, Step.ASK),

@@ -1,4 +1,4 @@
-"""The dialog of `volume detach`: it asks for the VM only where a volume has several."""
+"""The dialog of `volume detach`: it asks for the VM only if a volume has several."""
 
 import pytest
 

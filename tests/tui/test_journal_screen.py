@@ -98,7 +98,7 @@ class Reader:
         return self.app.screen is self.journal
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Let the app run until the condition holds; fail with the screen where it does not in time."""
+        """Let the app run until the condition holds; fail with the screen if it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "\n".join(self.screen)

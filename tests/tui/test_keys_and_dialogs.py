@@ -11,6 +11,7 @@ from backend.commands.table import COMMANDS
 from tests.tui.dashboard import DELAY, Clock, World, booted, opened
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
+from tui.screens.text import TextScreen
 from tui.widgets.status import WorkLine
 
 # --- VMs by key -------------------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_clou
             elif one.shows == "journal":
                 await user.until(lambda: isinstance(user.app.screen, JournalScreen))
             elif one.params:
-                await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
+                await user.until(lambda: isinstance(user.app.screen, DetailsScreen | TextScreen))
             elif kind != "image" or one.refreshes:  # once is enough for the long one
                 await user.until(lambda: user.result)
             if user.app.screen is not user.app.main:

@@ -59,7 +59,7 @@ async def test_refresh_off_and_on(world: World) -> None:
         await user.run("refresh off")
         await user.sees("· refresh off")
         await user.until(lambda: "refresh is off" in user.result)
-        await user.press("r")  # by hand it is fetched all the same
+        await user.press("r")  # a key still refreshes it
         await user.until(lambda: user.named("unseen", "id", "keypair"))
         world.provider.of("keypair").delete("unseen", user.named("unseen", "id", "keypair"))
 

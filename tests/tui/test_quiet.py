@@ -100,12 +100,12 @@ async def test_the_details_of_a_vm_ask_whether_it_is_protected(world: World) -> 
     world.provider.of("vm").protect(native, True)
     asked: list[str] = []
 
-    class Told(Faces):
+    class Asked(Faces):
         def vm_protected(self, vm: str) -> Any:
             asked.append(vm)
             return self.real.of("vm").protected(vm)
 
-    async with opened(world, world.app(lambda _, *hooks: Told(world.connect(world.cloud, *hooks)))) as user:
+    async with opened(world, world.app(lambda _, *hooks: Asked(world.connect(world.cloud, *hooks)))) as user:
         await user.run("vm refresh")
         await user.go_to("kept")
         assert user.named("kept", "protected") is None
@@ -129,11 +129,11 @@ async def test_details_ask_nothing_where_there_is_nothing_to_ask(world: World, h
         world.provider.of("vm").delete(native)
     asked: list[str] = []
 
-    class Told(Faces):
+    class Asked(Faces):
         def passes(self, kind: str, verb: str) -> None:
             asked.append(f"{kind} {verb}")
 
-    async with opened(world, world.app(lambda _, *hooks: Told(world.connect(world.cloud, *hooks)))) as user:
+    async with opened(world, world.app(lambda _, *hooks: Asked(world.connect(world.cloud, *hooks)))) as user:
         await user.run("vm refresh")
         await user.go_to("gone")
         if how == "refresh off":

@@ -182,8 +182,10 @@ async def test_the_dashboard_goes_on_when_the_primary_is_killed_while_it_refresh
             record = await ended(user, scaled, kind, before[kind.name])
             assert (record.error, record.count) == (None, len(ids(world, kind)))
             assert ids(scaled, kind) == ids(world, kind)
+            await user.show(kind.name)
             await user.until(partial(on_its_table, user, kind, ids(world, kind)))
         # What somebody else changes shows by itself, as before.
+        await user.show("vm")
         database.vms.update_one({"name": "web-1"}, {"$set": {"name": "renamed-1"}})
         await user.sees("renamed-1")
         assert "CACHE LOST" not in user.screen
@@ -209,7 +211,7 @@ def on_its_table(user: User, kind: Kind, wanted: list[str]) -> bool:
 
 
 def outcomes(world: World) -> list[str]:
-    """Return the outcomes in the journal, where the cache can be read now."""
+    """Return the outcomes in the journal, if the cache can be read now."""
     with suppress(CacheLostError):
         return [one["outcome"] for one in world.cache.journal.newest()]
     return []

@@ -292,6 +292,6 @@ async def test_a_partly_read_snapshot_is_shown_reported_and_read_again(world: Wo
         await user.sees("Reading the cache failed: a page is missing.")
         await user.until(lambda: user.table.total == 500)
         await user.show("vm")
-        await user.sees("db-primary")  # the others were read all the same
+        await user.sees("db-primary")  # the others were still read
         halting.halted = False
         await user.until(lambda: user.app.main.table_of("image").total == count)

@@ -22,7 +22,7 @@ from tui.widgets.status import MessageBar
 
 
 def dim(user: User, key: str) -> bool | None:
-    """Return whether a key of the line at the foot of the screen is dim, None where it is not there."""
+    """Return whether a key of the line at the foot of the screen is dim, None if it is not there."""
     found = [one for one in user.app.main.query(FooterKey) if one.key == key]
     return found[0].has_class("-disabled") if found else None
 

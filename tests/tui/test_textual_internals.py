@@ -314,10 +314,10 @@ async def test_a_list_moves_by_pages_through_the_overridden_method() -> None:
 class Noted(CommandPalette):
     """Records the actions that its list gets."""
 
-    told: tuple[str, ...] = ()
+    received: tuple[str, ...] = ()
 
     def _action_command_list(self, action: str) -> None:
-        self.told += (action,)
+        self.received += (action,)
 
 
 @about("_action_command_list")
@@ -327,7 +327,7 @@ async def test_the_palette_calls_the_overridden_method_of_its_list() -> None:
         palette = Noted()
         await app.push_screen(palette)
         await pilot.press("pagedown", "pageup")
-        assert palette.told == ("page_down", "page_up")
+        assert palette.received == ("page_down", "page_up")
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------

@@ -104,7 +104,8 @@ async def test_read_only_hides_and_refuses_whatever_changes_a_cloud(world: World
         await user.press("ctrl+p")
         await user.until(lambda: isinstance(user.app.screen, CommandPalette) and user.app.screen.focused is not None)
         await user.type("db-primary")
-        await user.sees("No matches found")
+        await user.sees("vm console db-primary")
+        assert not any(f"{one.name} db-primary" in user.screen for one in changing)
         await user.press("escape")
     assert world.changing == []
 

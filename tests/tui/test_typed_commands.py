@@ -139,7 +139,7 @@ async def test_the_palette_finds_a_vm_by_name_and_stops_it(world: World, clock: 
         await user.until(lambda: user.named("palette-vm", "state") == "running")
         await palette(user, "vm stop palette-vm", "vm stop palette-vm")
         await user.press("enter")
-        await user.dialog("vm stop")  # what changes something shows it first, where it was picked and not typed
+        await user.dialog("vm stop")  # what changes something shows it first, if it was picked and not typed
         await user.sees("palette-vm")
         assert world.changing == []
         await user.press("enter")
@@ -162,7 +162,7 @@ async def test_the_palette_offers_only_what_fits_the_state_of_a_vm(world: World)
         found = user.app.screen.query_one(CommandList)
         entries = [str(found.get_option_at_index(index).prompt) for index in range(found.option_count)]
         verbs = {verb for entry in entries for verb in re.findall(r"vm (\w+)", entry)}
-        assert verbs == {"start", "delete", "protect", "unprotect", "tag"}
+        assert verbs == {"start", "delete", "protect", "unprotect", "tag", "console"}
         await user.press("escape")
 
 

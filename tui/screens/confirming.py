@@ -28,7 +28,7 @@ class Pace:
     stands: float = 0.8
     """Between the painting of the dialog and the key that destroys something."""
     apart: float = 0.4
-    """Between the previous key and that key, so that neither a burst nor a word confirms anything. Where the previous
+    """Between the previous key and that key, so that neither a burst nor a word confirms anything. If the previous
     key is another letter, it is `stands`: words are typed slowly too.
     """
 
@@ -110,7 +110,7 @@ class Confirming(Window[Answer]):
         self.shown.refresh()
 
     def refusal(self, word_since: float | None = None) -> str:
-        """Return why the last key does not confirm; "" where it does.
+        """Return why the last key does not confirm; "" if it does.
 
         `word_since`: when the first letter of the confirming word was typed. Such a word may be typed fast.
         """
@@ -206,7 +206,7 @@ class Confirming(Window[Answer]):
     def follow(self, event: Key, before: Key) -> None:
         """Note whether a key and the one before belong to one word; called by the app before the key is handled.
 
-        Where a word was meant for a filter, one of its letters opens a window and the next ones answer it, also in a
+        If a word was meant for a filter, one of its letters opens a window and the next ones answer it, also in a
         field. A pause ends the word.
         """
         of_one_word = before.is_printable and event.time - before.time < self.pace.apart

@@ -32,7 +32,7 @@ class DetailsScreen(Window[None]):
                 yield Static(_table(self._fields), markup=False)
 
     def show(self, fields: Sequence[tuple[str, str]]) -> None:
-        """Show other fields, where the window is still open."""
+        """Show other fields, if the window is still open."""
         self._fields = fields
         for body in self.query(".window--body Static").results(Static):
             body.update(_table(fields))

@@ -31,7 +31,7 @@ from tui.widgets.tick import Tick
 _PREVIEWING = "Looking at what would be lost:"
 
 _EXAMPLES = 20
-"""At most N rows are listed where a command only reads, such as an export: there may be thousands."""
+"""At most N rows are listed if a command only reads, such as an export: there may be thousands."""
 
 _LABEL = 40
 """At most N cells of the confirming words are shown beside the field; the preview has all of them."""
@@ -54,7 +54,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown", "scroll(10)", show=False),
         Binding("y", "confirm", "Yes", show=False),
-        Binding("enter", "confirm", show=False),  # only where nothing has the focus: before the preview
+        Binding("enter", "confirm", show=False),  # only while nothing has the focus: before the preview
         Binding("n", "no", "No", show=False),
     ]
 
@@ -75,9 +75,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         super().__init__(pace, "", destroys=command.effect == "destroys" or command.lifts_guard)
         self.command = command
         self._which = which
-        """Which rows it acts on, where that is not obvious: the marked ones that are shown, for example."""
+        """Which rows it acts on, if that is not obvious: the marked ones that are shown, for example."""
         self.session = session
-        """The session in the scope of the targets, where they have only one."""
+        """The session in the scope of the targets, if they have only one."""
         self._kinds = kinds
         self._rows_of = rows_of
         self._targets = list(targets)
@@ -163,7 +163,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.set_focus(self.query_one("#cancel" if self.command.effect == "destroys" else "#run"))
 
     def on_resize(self) -> None:
-        """Let the body scroll so that the buttons stay in sight; use low buttons where there are few lines."""
+        """Let the body scroll so that the buttons stay in sight; use low buttons if there are few lines."""
         low = self.size.height < 30
         self.set_class(low, "-low")
         window, body = self.query_one(".window"), self.query_one(".window--body")
@@ -375,7 +375,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             self.focus_next()
 
     def action_confirm(self) -> None:
-        """Confirm by a letter, where there is no field to type it into."""
+        """Confirm by a letter, if there is no field to type it into."""
         if not self._asked:
             self.run()
 

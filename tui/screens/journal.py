@@ -67,7 +67,7 @@ class JournalScreen(Window[None]):
         self._count()
 
     def apply(self, rows: Sequence[Row]) -> None:
-        """Add and update rows; where the top is in sight, it stays in sight."""
+        """Add and update rows; if the top is in sight, it stays in sight."""
         table = self.table
         at_top = table.scroll_offset.y == 0
         table.apply(rows)

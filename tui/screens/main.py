@@ -102,7 +102,7 @@ class MainScreen(Steady[None]):
         return self.table_of(self.kind)
 
     def table_of(self, kind: str) -> ResourceTable:
-        """Return the table of a kind; it has no rows where the kind is not open."""
+        """Return the table of a kind; it has no rows if the kind is not open."""
         return self._tables[kind]
 
     def is_open(self, kind: str) -> bool:
@@ -162,7 +162,7 @@ class MainScreen(Steady[None]):
             self._owner.show_location()
 
     def count(self, kind: str) -> None:
-        """Show how many rows the filter of a kind leaves, where that kind is on screen."""
+        """Show how many rows the filter of a kind leaves, if that kind is on screen."""
         if kind == self.kind:
             self.show_count()
 
@@ -173,7 +173,7 @@ class MainScreen(Steady[None]):
     # --- the lines around the tables ----------------------------------------------------------------------------------
 
     def show_text(self, text: str, *, done: bool) -> None:
-        """Show a result, or why nothing was done: in the status bar, or in the line above where it is too long."""
+        """Show a result, or why nothing was done: in the status bar, or in the line above if it is too long."""
         status = self.query_one(StatusBar)
         status.result, status.elsewhere = text, not status.fits(text)
         if status.elsewhere:
@@ -244,7 +244,7 @@ class MainScreen(Steady[None]):
             self._owner.say(reason, done=False)
 
     def _refusal(self, key: str) -> str:
-        """Return why a key does nothing now; "" where it does something or is the key of no command."""
+        """Return why a key does nothing now; "" if it does something or is the key of no command."""
         here = [one for one in COMMANDS if one.key == key and (not one.on or self.kind in one.on)]
         if not here:
             return elsewhere(key, self.table.kind)

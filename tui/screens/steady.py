@@ -40,7 +40,7 @@ class Steady(Screen[Answer]):
     _left = False
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
-        """Close with an answer; do nothing where that was done before."""
+        """Close with an answer; do nothing if that was done before."""
         if self._left or not self.is_current:
             return AwaitComplete()
         self._left = True

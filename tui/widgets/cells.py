@@ -86,7 +86,7 @@ def _finds(text: str, word: str) -> Iterator[int]:
 def share(room: int, wishes: Sequence[Wish]) -> list[int]:
     """Return the width of each column in a table of `room` cells; spare cells stay at the right.
 
-    Where the columns do not fit, the name shrinks, at most to two fifths of the room; the others are reached by
+    If the columns do not fit, the name shrinks, at most to two fifths of the room; the others are reached by
     scrolling.
     """
     needs = [max(wish.title + ARROW, wish.content) for wish in wishes]

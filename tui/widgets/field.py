@@ -16,7 +16,7 @@ class Field(Input):
         return value if value.isprintable() else "".join(char for char in value if _paints(char))
 
     def on_paste(self, event: Paste) -> None:
-        """Take the first line that is not blank, and warn where there are more."""
+        """Take the first line that is not blank, and warn if there are more."""
         first, *others = [line for line in event.text.splitlines() if line.strip()] or [""]
         event.text = first
         if others:

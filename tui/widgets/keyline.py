@@ -12,7 +12,7 @@ FRAME = 1 / 60
 
 
 class KeyLine(Footer):
-    """textual's footer, but it makes its keys once for many changes, and only where they differ.
+    """textual's footer, but it makes its keys once for many changes, and only if they differ.
 
     textual's own makes them at every change of focus or of the cursor's row: eight times while the screen opens, which
     delays the event loop.

@@ -11,7 +11,7 @@ from backend.commands.preview import Preview, Target
 from backend.text import safe
 
 _BRIEF = ("State", "Age", "Location", "USD/hour", "Size", "Type", "Used by")
-"""The facts that are shown beside the name where there are many objects."""
+"""The facts that are shown beside the name when there are many objects."""
 
 
 def drawn(preview: Preview) -> RenderableType:

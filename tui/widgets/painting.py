@@ -21,7 +21,7 @@ _FEW = 30
 
 
 class TableView(ScrollView, can_focus=True):
-    """Shows a header, the rows that the filter shows, and a notice where there are none."""
+    """Shows a header, the rows that the filter shows, and a notice if there are none."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = set(STYLES)
@@ -48,7 +48,7 @@ class TableView(ScrollView, can_focus=True):
             self.refresh()
 
     def empty_text(self) -> str:
-        """Return what is shown where there are no rows."""
+        """Return what is shown if there are no rows."""
         return self._notice or self.kind.empty
 
     def tick(self, now: datetime) -> None:

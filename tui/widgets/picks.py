@@ -18,7 +18,7 @@ class Picks(OptionList):
     """A list of values. textual's own fails when it moves by a page before it has a layout."""
 
     def offer(self, values: Iterable[tuple[str, str]]) -> None:
-        """Replace the offered (value, text) pairs; hide the list where there are none."""
+        """Replace the offered (value, text) pairs; hide the list if there are none."""
         self.clear_options()
         self.add_options(Option(Content(text), id=value) for value, text in values)
         self.display = bool(self.option_count)

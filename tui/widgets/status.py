@@ -70,7 +70,7 @@ class MessageBar(Static):
 
 
 class WorkLine(Static):
-    """The oldest running job, with a bar where the amount is known; hidden while no job runs."""
+    """The oldest running job, with a bar if the amount is known; hidden while no job runs."""
 
     _shown: Text | None = None
 

@@ -49,7 +49,7 @@ class TabBar(Widget):
         kind: str
 
     def watch_labels(self) -> None:
-        """Repaint only where the text differs: ages are set once a second, and few of them are shown."""
+        """Repaint only if the text differs: ages are set once a second, and few of them are shown."""
         if self._words() != self._shown:
             self.refresh()
 
@@ -71,7 +71,7 @@ class TabBar(Widget):
         segments, at = [], 0
         for kind, style, text in self._shown:
             if text:
-                # textual asks for the offset too, where text is selected.
+                # textual asks for the offset too, if text is selected.
                 segments.append(Segment(text, styles[style] + Style(meta={"kind": kind, "offset": (at, 0)})))
                 at += len(text)
         return segments

@@ -119,9 +119,9 @@ class ResourceTable(TableView):
 
     @property
     def selected_rows(self) -> Iterator[Row]:
-        """The rows that a command acts on: the marked ones that are shown; where none is marked, the cursor's.
+        """The rows that a command acts on: the marked ones that are shown; if none is marked, the cursor's.
 
-        There are none where the filter hides all marked rows: the user has not chosen the cursor's row.
+        There are none if the filter hides all marked rows: the user has not chosen the cursor's row.
         """
         if self.rows.marks:
             return self.rows.marked(shown=True)
@@ -154,7 +154,7 @@ class ResourceTable(TableView):
         return self._filter
 
     def empty_text(self) -> str:
-        """Return what is shown where there are no rows, or where the filter shows none."""
+        """Return what is shown if there are no rows, or if the filter shows none."""
         if self.rows.total:
             return f"No {self.kind.noun} matches '{self._filter.strip()}'. Esc clears the filter."
         return super().empty_text()
@@ -172,7 +172,7 @@ class ResourceTable(TableView):
         self._announce_change()
 
     def apply(self, upserts: Iterable[Row], removed: Iterable[Ref] = ()) -> None:
-        """Add, update and remove rows; where only cells changed, only their lines are painted."""
+        """Add, update and remove rows; if only cells changed, only their lines are painted."""
         upserts = list(upserts)
         anchor, marks = self._anchor(), self.rows.marks
         applied = self.rows.apply(upserts, removed)

@@ -1,4 +1,4 @@
-"""The notice that covers every screen where the terminal is too small."""
+"""The notice that covers every screen while the terminal is too small."""
 
 from textual.geometry import Size
 from textual.widgets import Static
@@ -20,7 +20,7 @@ class TooSmall(Static):
         self.fit(size)
 
     def fit(self, size: Size) -> None:
-        """Appear where the terminal is too small, else hide."""
+        """Appear if the terminal is too small, else hide."""
         self.display = is_small(size)
         if self.display:
             needed = f"{SMALLEST.width}×{SMALLEST.height}"

@@ -35,7 +35,7 @@ _SEND: dict[str, Callable[[Provider, str], str | None]] = {
     "reboot": lambda provider, vm: vms(provider).reboot(vm),
     "delete": lambda provider, vm: vms(provider).delete(vm),
 }
-"""Sends an action and returns the new state of the VM, None where the cloud does not say it."""
+"""Sends an action and returns the new state of the VM, None if the cloud does not say it."""
 
 
 def do(action: Action) -> Callable[[Context], Result]:
@@ -54,11 +54,9 @@ def do(action: Action) -> Callable[[Context], Result]:
         context.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(action.verb, datetime.now(UTC), before=state)
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
-        # Of two keys, two dashboards or two commands at once, one alone acts.
+        # If two keys, dashboards or commands act at once, only one gets the claim.
         if not claim(flight, before):
-            raise RefusedError(
-                f"Another command acts on {named} at this moment; nothing was done.", "Look at it again."
-            )
+            raise RefusedError(f"Another command is acting on {named}; nothing was done.", "Wait until it has settled.")
         try:
             now = _SEND[action.verb](provider, native)
         except OutcomeUnknownError:
@@ -66,7 +64,7 @@ def do(action: Action) -> Callable[[Context], Result]:
         except (CloudmeshError, Cancelled):
             claim(before, flight)
             raise
-        # Where the VM is in another flight by now, that one is newer than this answer.
+        # If the VM is in another flight by now, that one is newer than this answer.
         return _done(context, action, native, named, lambda: claim(flight, flight, state=now))
 
     return run
@@ -101,9 +99,9 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
 
 
 def _may_begin(context: Context, action: Action, native: str, named: str, state: str) -> Flight | None:
-    """Return the flight that the action displaces, None where the VM has none.
+    """Return the flight that the action displaces, None if the VM has none.
 
-    Raises RefusedError where the state of the VM, or an action under way, does not allow it.
+    Raises RefusedError if the state of the VM, or an action under way, does not allow it.
     """
     flight = _flight(context, native)
     under_way = flight if flight and not flight.overdue and not flight.is_over(state) else None
@@ -142,7 +140,7 @@ def _done(context: Context, action: Action, native: str, named: str, write: Call
 
 
 def _check_volumes(context: Context, provider: Provider, vm: Item) -> None:
-    """Raise UsageError where deleting a VM deletes a volume that is production and not confirmed."""
+    """Raise UsageError if deleting a VM deletes a volume that is production and not confirmed."""
     if not context.session.settings.production or not context.session.has("volume"):
         return
     try:
@@ -154,7 +152,7 @@ def _check_volumes(context: Context, provider: Provider, vm: Item) -> None:
 
 
 def _address_before(context: Context, native: str) -> str:
-    """Return the public address that a VM has lost by its last stop, "" where none is known."""
+    """Return the public address that a VM has lost by its last stop, "" if none is known."""
     for entry in context.session.cache.journal.of(context.session.scope, native):
         if entry["command"].startswith("vm stop ") and entry["outcome"] == "done":
             return safe(str(entry["request"].get("address") or ""))

@@ -11,11 +11,11 @@ from backend.kinds.vm.face import vms
 from backend.providers.protocol import Item
 
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\n]*+(?:\x07|\x1b\\)|[ -/]*+[0-Z\\^-~])")
-"""What steers a terminal: CSI, such as colours; OSC, such as titles; and the shorter ones (ECMA-48). Each repetition
-is possessive: the time is linear, whatever the VM writes."""
+"""The control sequences of a terminal (ECMA-48): CSI, such as colours; OSC, such as titles; and shorter ones. Each
+repetition is possessive, so the time is linear, whatever the VM writes."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All control characters but the tab and the end of a line."""
+"""All control characters except tab and newline."""
 
 
 def console(context: Context) -> Result:
@@ -33,7 +33,7 @@ def console(context: Context) -> Result:
 
 _TIME = Column("time", "Time", "time")
 _LONGEST = 65_536
-"""At most so many characters are shown, the last: EC2 keeps as many bytes."""
+"""At most the last N characters are shown: EC2 keeps as many bytes."""
 
 
 def _named(vm: Item) -> str:
@@ -41,7 +41,7 @@ def _named(vm: Item) -> str:
 
 
 def plain(output: str) -> str:
-    """Return lines without control characters but tabs; of one that was written over, what it was in the end."""
+    """Remove all control characters except tabs; keep the last text of a line that was overwritten."""
     lines = _SEQUENCES.sub("", output).replace("\r\n", "\n").split("\n")
     kept = (next((part for part in reversed(line.split("\r")) if part.strip()), "") for line in lines)
     return "\n".join(_CONTROLS.sub("", line).rstrip() for line in kept).strip("\n")

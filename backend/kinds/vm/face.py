@@ -11,8 +11,8 @@ from backend.providers.protocol import Boot, Item, Page, Provider
 class VMs(Protocol):
     """The VMs of a cloud. Those of a cloud without a capability have no methods for it.
 
-    Facts of an item: tags; token, by which its boot was asked for; group, which boots another in its place; spot, and
-    spot_request; ephemeral_root, a root disk that is lost with a stop; elastic, False where the cloud says that its
+    Facts of an item: tags; token, the client token of its boot; group, which boots another in its place; spot, and
+    spot_request; ephemeral_root, a root disk that is lost with a stop; elastic, False if the cloud says that its
     public address is not; volumes, as [{id, dies}], where dies says whether they are deleted with it.
     """
 
@@ -50,7 +50,7 @@ class VMs(Protocol):
 
     def stop(self, vm: str) -> str: ...
     def reboot(self, vm: str) -> str | None:
-        """Reboot the VM and return the state that the cloud now says, None where it does not."""
+        """Reboot the VM and return the state that the cloud now says, None if it does not."""
         ...
 
     def delete(self, vm: str) -> str: ...

@@ -36,7 +36,7 @@ def group_of(vm: Item) -> str:
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
-    """Return the public address that a VM loses when it stops; "" where it has none, or an elastic one."""
+    """Return the public address that a VM loses when it stops; "" if it has none, or an elastic one."""
     address = str(vm.get("public_ip") or "")
     if not address or vm.get("elastic") is False:
         return address
@@ -48,7 +48,7 @@ def lost_address(provider: Provider, vm: Item) -> str:
 
 
 def lost_by_stop(context: Context, vm: Item, address: str) -> str:
-    """Return the sentences about what a stop loses for good, the address among it, and what goes on costing."""
+    """Return sentences on what a stop loses for good, such as `address`, and on what is still billed."""
     flavors = _known_flavors(context, {str(vm.get("flavor"))})
     disks = vm.get("volumes") or ()
     said = []
@@ -64,7 +64,7 @@ def lost_by_stop(context: Context, vm: Item, address: str) -> str:
 
 
 def dies(volume: Item, vm: Item) -> bool:
-    """Return whether a volume is marked as deleted with a VM that it is attached to; where nothing says so it is."""
+    """Return whether a volume is deleted with a VM that it is attached to; yes if the cloud does not say."""
     disks: list[dict[str, Any]] = [one for one in vm.get("volumes") or () if one["id"] == volume["id"]]
     for one in (*disks, attachment(volume, vm["id"])):
         if (said := one.get("dies")) is not None:
@@ -73,12 +73,12 @@ def dies(volume: Item, vm: Item) -> bool:
 
 
 def dying_volumes(provider: Provider, vm: Item) -> list[Item]:
-    """Return the volumes that are deleted with a VM, as the cloud lists them now; those of other VMs too stay."""
+    """Return the volumes that are deleted with a VM, as the cloud lists them now; not those of other VMs too."""
     attached = (one for page in volumes(provider).list(vms=[vm["id"]]) for one in page)
     return [one for one in attached if set(holders(one)) <= {vm["id"]} and dies(one, vm)]
 
 
-# --- what is asked ---------------------------------------------------------------------------------------------------
+# --- several VMs -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Facts:
 
     items: Mapping[str, Item]
     volumes: Mapping[str, Sequence[Item]]
-    """A volume that is attached to several of them is with each."""
+    """A volume that is attached to several VMs is listed for each."""
     addresses: Mapping[str, Sequence[str]] | None
-    """Elastic ones; None where they are not known."""
+    """Elastic IPs; None if they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
     """Price and size of the instance store, by flavor."""
@@ -98,7 +98,7 @@ class Facts:
     """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
-        """Return USD an hour of a VM while it runs, None where it is not known."""
+        """Return what a running VM costs, in USD per hour; None if that is not known."""
         price: float | None = self._flavor(native).get("price")
         return price
 
@@ -107,7 +107,7 @@ class Facts:
         return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
-        """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
+        """Return the words for a VM's instance store in a list of losses; "" if there is nothing to lose."""
         if self.items[native].get("state") == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
@@ -116,27 +116,27 @@ class Facts:
         return "its root disk, which is an instance store" if self.items[native].get("ephemeral_root") else ""
 
     def elastic(self, native: str) -> Sequence[str]:
-        """Return the elastic addresses of a VM that are known."""
+        """Return the known elastic IPs of a VM."""
         return self.addresses.get(native, ()) if self.addresses else ()
 
     def lost_address(self, native: str) -> str | None:
-        """Return the public address that is not elastic, "" where there is none, None where that is not known."""
+        """Return the public address that a stop loses, "" if there is none, None if that is not known."""
         address = str(self.items[native].get("public_ip") or "")
         if address and self.addresses is None and self.items[native].get("elastic") is not False:
             return None
         return "" if address in self.elastic(native) else safe(address)
 
     def dies(self, volume: Item, native: str) -> bool:
-        """Return whether a volume is deleted with a VM; where nothing says so it counts as lost.
+        """Return whether a volume is deleted with a VM; yes if the cloud does not say.
 
-        One that is attached to other VMs too stays while any of them does, as one that is protected does.
+        A volume that is attached to other VMs too stays as long as one of them does, such as a protected VM.
         """
         if not set(holders(volume)) <= {native, *(one for one in self.items if not self.protected.get(one))}:
             return False
         return dies(volume, self.items[native])
 
     def volumes_of(self, ids: Sequence[str], *, die: bool | None = None) -> list[Item]:
-        """Return the volumes of these VMs, each once; with `die` only those that are deleted with one, or are not."""
+        """Return the volumes of these VMs, each once. With `die`, only those that are deleted with a VM, or are not."""
         found: dict[str, Item] = {}
         dead = {one["id"] for native in ids for one in self.volumes.get(native, ()) if self.dies(one, native)}
         for native in ids:
@@ -148,42 +148,42 @@ class Facts:
 
 
 def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[list[str], Facts]:
-    """Return the ids of what `words` name, and what the cloud says about those that it lists; the cache has them then.
+    """Return the ids of the VMs that `words` name, and what the cloud says about them now; write them to the cache.
 
-    `protection`: ask for each VM whether it is protected, one request each. What these keys may not look at, or what
-    fails by itself, becomes a note. Raises CloudError when the VMs themselves cannot be listed.
+    `protection`: ask whether each VM is protected, with one request for each. If the keys do not allow one of the
+    questions, or it fails, a note says so. Raises CloudError if the VMs themselves cannot be listed.
     """
     session = context.session
     natives = list(dict.fromkeys(id_of(context, VM, word) for word in words))
     provider = context.connect()
     items = {item["id"]: item for page in vms(provider).list(natives) for item in page}
     session.cache.rows.put(VM, session.scope, items.values())
-    there = list(items)
+    listed = list(items)
     notes: list[str] = []
 
     def ask(what: str, otherwise: T, asking: Callable[[], T]) -> T:
         try:
-            return asking() if there else otherwise
+            return asking() if listed else otherwise
         except CloudError as error:
-            notes.append(f"{what} could not be looked at: {error}")
+            notes.append(f"{what} could not be read: {error}")
         except (Cancelled, CacheError):
             raise
         except Exception as error:  # noqa: BLE001 - an internal error costs one fact, and a note says so
-            logger.exception("%s could not be looked at", what)
-            notes.append(f"{what} could not be looked at: {type(error).__name__}, a bug in cloudmesh-tui.")
+            logger.exception("%s could not be read", what)
+            notes.append(f"{what} could not be read: {type(error).__name__}, a bug in cloudmesh-tui.")
         return otherwise
 
     no_volumes: dict[str, list[Item]] = {}
-    no_addresses: Mapping[str, Sequence[str]] | None = None if there else {}
+    no_addresses: Mapping[str, Sequence[str]] | None = None if listed else {}
     unknown: dict[str, bool] = {}
     flavors = _known_flavors(context, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
-        ask("Volumes", no_volumes, lambda: _attached(provider, there)) if session.has("volume") else {},
-        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(there))
+        ask("Volumes", no_volumes, lambda: _attached(provider, listed)) if session.has("volume") else {},
+        ask("Elastic IPs", no_addresses, lambda: vms(provider).addresses(listed))
         if session.has("elastic addresses")
         else {},
-        ask("Termination protection", unknown, lambda: _protection(context, there))
+        ask("Termination protection", unknown, lambda: _protection(context, listed))
         if protection and session.has("termination protection")
         else {},
         ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
@@ -192,9 +192,9 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
     )
 
 
-def _attached(provider: Provider, there: Sequence[str]) -> dict[str, list[Item]]:
+def _attached(provider: Provider, ids: Sequence[str]) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
-    listed = {item["id"]: item for page in volumes(provider).list(vms=there) for item in page}
+    listed = {item["id"]: item for page in volumes(provider).list(vms=ids) for item in page}
     for volume in listed.values():
         for native in holders(volume):
             found.setdefault(native, []).append(volume)
@@ -202,7 +202,7 @@ def _attached(provider: Provider, there: Sequence[str]) -> dict[str, list[Item]]
 
 
 def _known_flavors(context: Context, names: set[str]) -> dict[str, Item]:
-    """Return what was last listed of these flavors."""
+    """Return price and disk of these flavors, as they were last listed."""
     session = context.session
     found: dict[str, Item] = {}
     for name in names:
@@ -212,7 +212,7 @@ def _known_flavors(context: Context, names: set[str]) -> dict[str, Item]:
 
 
 def _other_flavors(provider: Provider, items: Mapping[str, Item], known: Mapping[str, Item]) -> dict[str, Item]:
-    """Ask about the flavors that were never listed here: whether they have an instance store must not be guessed."""
+    """List the flavors that the cache does not have: an instance store must not be overlooked."""
     names = sorted({str(item["flavor"]) for item in items.values() if item.get("flavor")} - set(known))
     return {item["id"]: item for page in flavors(provider).list(names) for item in page} if names else {}
 
@@ -226,7 +226,7 @@ def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
         for native in mine:
             try:
                 found[native] = vms(provider).protected(native)
-            except NotFoundError:  # it is gone since
+            except NotFoundError:  # it was deleted meanwhile
                 continue
             session.cache.rows.set_protected(VM, session.scope, native, found[native])
             done.append(native)

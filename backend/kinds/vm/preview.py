@@ -1,4 +1,4 @@
-"""Previews: what deleting or stopping VMs would take along and leave behind."""
+"""Previews: what deleting or stopping VMs would destroy, and what would stay."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,7 @@ from backend.text import safe
 
 
 def deleting(context: Context, ids: Sequence[str]) -> Preview:
-    """Return what deleting these VMs would do; every fact is asked of the cloud now, but for prices."""
+    """Return what deleting these VMs would do. All facts except prices are read from the cloud now."""
     natives, seen = facts(context, ids, protection=True)
     rules = context.session.settings.production
     targets = tuple(
@@ -30,8 +30,8 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
     item, protected, addresses = seen.items[native], seen.protected.get(native), seen.elastic(native)
     state, group = str(item.get("state")), group_of(item)
     production = is_production(item, rules)
-    dying = seen.volumes_of([native], die=True)
-    guarded = [one for one in dying if is_production(one, rules)]
+    deleted = seen.volumes_of([native], die=True)
+    in_production = [volume for volume in deleted if is_production(volume, rules)]
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} would boot another in its place.")
@@ -39,7 +39,10 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         warnings.append(f"Its spot request {safe(str(request))} boots another in its place if it is persistent.")
     if production:
         warnings.append("It is tagged as production.")
-    warnings += [f"Volume {label(one.get('name'), one['id'])} goes with it: tagged as production." for one in guarded]
+    warnings += [
+        f"Volume {label(volume.get('name'), volume['id'])}, which is deleted with it, is tagged as production."
+        for volume in in_production
+    ]
     left_out = ""
     if state in GONE:
         left_out = f"it is {safe(state)} already"
@@ -56,7 +59,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
             ("Auto Scaling", safe(group) or "no group"),
         ),
         losses=(
-            *(_volume_line(one, native) for one in dying),
+            *(_volume_line(volume, native) for volume in deleted),
             *([store] if store else []),
         ),
         stays=(
@@ -65,35 +68,33 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         ),
         warnings=tuple(warnings),
         left_out=left_out,
-        production=production or bool(guarded),
+        production=production or bool(in_production),
     )
 
 
 def _deleted_totals(seen: Facts, targets: Sequence[Target], rules: Iterable[str]) -> Iterable[str]:
-    going = [one.id for one in targets if not one.left_out]
-    if not going:
+    acted_on = [one.id for one in targets if not one.left_out]
+    if not acted_on:
         return
-    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'now')}."
-    them = "them" if len(going) > 1 else "it"
-    for ends, some in (
-        ("deleted with", seen.volumes_of(going, die=True)),
-        ("left by", seen.volumes_of(going, die=False)),
-    ):
-        if some:
-            yield f"{counted(len(some), 'volume')} ({total_size(some)}) {ends} {them}."
-    if stores := sum(bool(seen.store(native)) for native in going):
+    yield f"{counted(len(acted_on), 'VM')}: {_cost(seen, acted_on, 'now')}."
+    them = "them" if len(acted_on) > 1 else "it"
+    if deleted := seen.volumes_of(acted_on, die=True):
+        yield f"{counted(len(deleted), 'volume')} ({total_size(deleted)}) deleted with {them}."
+    if kept := seen.volumes_of(acted_on, die=False):
+        yield f"{counted(len(kept), 'volume')} ({total_size(kept)}) left by {them}."
+    if stores := sum(bool(seen.store(native)) for native in acted_on):
         yield f"{counted(stores, 'instance store')} lost with {them}."
-    if addresses := sum(len(seen.elastic(native)) for native in going):
+    if addresses := sum(len(seen.elastic(native)) for native in acted_on):
         yield f"{counted(addresses, 'elastic IP')} left, billed while unused."
-    if back := sum(bool(group_of(seen.items[native])) for native in going):
-        yield f"{back} would come back: Auto Scaling groups boot others."
+    if replaced := sum(bool(group_of(seen.items[native])) for native in acted_on):
+        yield f"{replaced} would come back: Auto Scaling groups boot others."
     if production := sum(one.production for one in targets if not one.left_out):
-        itself = sum(is_production(seen.items[native], rules) for native in going)
-        yield f"{production} tagged as production{', or with a volume that is' if itself < production else ''}."
+        tagged = sum(is_production(seen.items[native], rules) for native in acted_on)
+        yield f"{production} tagged as production{', or with a volume that is' if tagged < production else ''}."
 
 
 def stopping(context: Context, ids: Sequence[str]) -> Preview:
-    """Return what stopping these VMs would lose, which no start brings back, and what is still billed."""
+    """Return what stopping these VMs would lose for good, and what would still be billed."""
     natives, seen = facts(context, ids, protection=False)
     targets = tuple(
         _stopped(seen, native) if native in seen.items else absent(context, VM, native) for native in natives
@@ -135,18 +136,18 @@ def _stopped(seen: Facts, native: str) -> Target:
 
 
 def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
-    going = [one.id for one in targets if not one.left_out]
-    if not going:
+    acted_on = [one.id for one in targets if not one.left_out]
+    if not acted_on:
         return
-    yield f"{counted(len(going), 'VM')}: {_cost(seen, going, 'less')}."
-    if volumes := seen.volumes_of(going):
+    yield f"{counted(len(acted_on), 'VM')}: {_cost(seen, acted_on, 'less')}."
+    if volumes := seen.volumes_of(acted_on):
         yield f"{counted(len(volumes), 'volume')} ({total_size(volumes)}) still billed."
-    if stores := sum(bool(seen.store(native)) for native in going):
+    if stores := sum(bool(seen.store(native)) for native in acted_on):
         yield f"{counted(stores, 'instance store')} lost."
-    if addresses := sum(bool(seen.lost_address(native)) for native in going):
+    if addresses := sum(bool(seen.lost_address(native)) for native in acted_on):
         yield f"{counted(addresses, 'public address', 'public addresses')} lost: not elastic."
-    if replaced := sum(bool(group_of(seen.items[native])) for native in going):
-        yield f"{replaced} replaced: Auto Scaling groups delete what is stopped."
+    if replaced := sum(bool(group_of(seen.items[native])) for native in acted_on):
+        yield f"{replaced} deleted and replaced by Auto Scaling groups."
 
 
 def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
@@ -162,13 +163,13 @@ def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _cost(seen: Facts, going: Sequence[str], when: str) -> str:
-    """Return what the compute of these VMs costs; what is stopped costs none."""
-    prices = [seen.price(native) for native in going if seen.is_billed(native)]
+def _cost(seen: Facts, acted_on: Sequence[str], when: str) -> str:
+    """Return what the compute of these VMs costs; a stopped VM costs none."""
+    prices = [seen.price(native) for native in acted_on if seen.is_billed(native)]
     known = [price for price in prices if price]
     cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
-    return ", ".join(cost) or _unbilled("stopped", "its" if len(going) == 1 else "their")
+    return ", ".join(cost) or _unbilled("stopped", "its" if len(acted_on) == 1 else "their")
 
 
 def _unbilled(state: str, its: str) -> str:

@@ -115,7 +115,7 @@ DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 
 
 def attach(context: Context) -> Result:
-    """Attach a volume to a VM of its zone, as the first free device where none is named."""
+    """Attach a volume to a VM of its zone, as the first free device if none is named."""
     provider, volume = present(context, VOLUME, context.args["volume"])
     _, vm = present(context, VM, context.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
@@ -138,7 +138,7 @@ def attach(context: Context) -> Result:
 
 
 def _hindrance(volume: Item, vm: str) -> str | None:
-    """Return the VM that makes attaching a volume to `vm` impossible, None where the cloud decides.
+    """Return the VM that makes attaching a volume to `vm` impossible, None if the cloud decides.
 
     A volume that may have several VMs is refused for this one alone.
     """
@@ -173,7 +173,7 @@ def detach(context: Context) -> Result:
 
 
 def _holder(context: Context, volume: Item) -> str:
-    """Return the VM that a volume is to be detached from. Raises RefusedError where there is none, or no single one."""
+    """Return the VM that a volume is to be detached from. Raises RefusedError if there is none, or no single one."""
     named, vms = label(volume.get("name"), volume["id"]), holders(volume)
     if not vms:
         raise RefusedError(f"Volume {named} is not attached; nothing was done.")
@@ -231,7 +231,7 @@ def _again(provider: Provider, volume: Item) -> Item:
     """
     try:
         return listed(provider, VOLUME, volume["id"]) or volume
-    except (CloudError, Cancelled):  # it was done all the same
+    except (CloudError, Cancelled):  # it was done nevertheless
         return volume
 
 

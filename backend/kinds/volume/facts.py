@@ -12,7 +12,7 @@ def holders(volume: Item) -> list[str]:
 
 
 def attachment(volume: Item, vm: str) -> dict[str, Any]:
-    """Return the attachment of a volume to one VM: device, state, dies; nothing where it has none."""
+    """Return the attachment of a volume to one VM: device, state, dies; nothing if it has none."""
     attachments: Sequence[dict[str, Any]] = volume.get("attachments") or ()
     return next((one for one in attachments if one["vm"] == vm), {})
 

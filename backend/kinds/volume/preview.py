@@ -30,9 +30,9 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
         _volume(context, items[native], native) if native in items else absent(context, VOLUME, native)
         for native in dict.fromkeys(natives)
     ]
-    going = [items[one.id] for one in targets if not one.left_out]
-    total = f"{counted(len(going), 'volume')} ({total_size(going)}) would be deleted, with all that is on them."
-    return Preview(tuple(targets), (total,) if going else ())
+    acted_on = [items[one.id] for one in targets if not one.left_out]
+    total = f"{counted(len(acted_on), 'volume')} ({total_size(acted_on)}) would be deleted, with all that is on them."
+    return Preview(tuple(targets), (total,) if acted_on else ())
 
 
 def _volume(context: Context, item: Item, native: str) -> Target:

@@ -52,7 +52,7 @@ class Flavors:
     def _zones(self) -> Mapping[str, Sequence[str]] | None:
         """Return the availability zones that offer each flavor, or None if they are not known.
 
-        Flavors are listed all the same if the keys lack the permission, the endpoint lacks the request, or it fails.
+        Flavors are still listed if the keys lack the permission, the endpoint lacks the request, or it fails.
         """
         zones: dict[str, set[str]] = {}  # sets: a listing that restarts lists things twice
         try:

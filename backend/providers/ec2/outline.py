@@ -8,7 +8,7 @@ from backend.providers.ec2.cut import CLOSE, OPEN, OTHER_REFERENCE, QUOTES, valu
 
 
 class Outline(NamedTuple):
-    """An element of which only the texts directly below it are parsed."""
+    """An element; only the texts directly below it are parsed."""
 
     texts: dict[str, str]
     xml: str

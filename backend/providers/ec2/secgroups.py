@@ -18,7 +18,7 @@ _PROTOCOLS = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
 """What EC2, or an endpoint that speaks its API, calls a protocol by its number (EC2 API reference, IpPermission)."""
 
 _PEERS = {"ipRanges": "cidrIp", "ipv6Ranges": "cidrIpv6", "prefixListIds": "prefixListId", "groups": "groupId"}
-"""The sets of an IpPermission, each with the field that names whom it lets in or out."""
+"""The sets of an IpPermission, each with the field that names the source or destination."""
 
 _ALL_PORTS = (0, 65_535)
 

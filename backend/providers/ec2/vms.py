@@ -44,7 +44,7 @@ class VMs(Tags):
     def console(self, vm: str) -> tuple[str, datetime | None]:
         request = Request("GetConsoleOutput", f"Reading the console of VM {vm}")
         answer = self._requests.asked(request, {"InstanceId": vm})
-        try:  # with line ends in it, and without any output where there is none
+        try:  # with line ends in it, and without any output if there is none
             output = b64decode(rows.text(answer.get("output")) or "")
         except ValueError:
             raise self._requests.explained(Malformed("its text is not in base64"), request) from None
