@@ -44,7 +44,7 @@ def test_a_row_has_its_scope(twins: Cache) -> None:
     assert [VM.ref(row) for row in rows] == [Ref(HERE, "i-1"), Ref(ELSEWHERE, "i-1")]
     assert [VM.value(row, "name") for row in rows] == ["web", "db"]
     assert all(len(row) == len(VM.columns) + 1 for row in rows)
-    assert list(as_object(VM, rows[0])) == list(VM.index), "JSON has the columns alone"
+    assert list(as_object(VM, rows[0])) == list(VM.index), "the front end adds the scope"
 
 
 def test_one_scope_object_serves_all_rows_of_a_snapshot(cache: Cache) -> None:
