@@ -7,6 +7,7 @@ from backend.kinds.model import Kind, Row
 from backend.names import closest
 from backend.providers.registry import is_id
 from backend.refresh import Difference, refresh
+from backend.session import Session
 from backend.text import safe
 
 
@@ -31,10 +32,17 @@ def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row
 
 
 def fetch(context: Context, kind: Kind) -> Difference:
-    """Refresh one kind of the current cloud."""
+    """Refresh one kind of the current cloud. Raises RefusedError where the cloud has no such kind."""
     session = context.session
+    if not session.has(kind.name):
+        raise cannot(session, kind.nouns)
     provider = context.connect()
     return refresh(kind, provider, session.cache, session.scope, check=context.check, progress=context.progress)
+
+
+def cannot(session: Session, what: str) -> RefusedError:
+    """Return the error for what the cloud of a session has not."""
+    return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
 
 
 def known(context: Context, kind: Kind, word: str) -> list[Row]:

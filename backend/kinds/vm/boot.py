@@ -6,10 +6,7 @@ from datetime import UTC, datetime
 from backend.commands.common import check_name, label, listed, with_row
 from backend.commands.lookup import find
 from backend.commands.model import Context, Result
-from backend.errors import (
-    NotFoundError,
-    RefusedError,
-)
+from backend.errors import NotFoundError, RefusedError, UnknowableError
 from backend.kinds.flavor import FLAVOR
 from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
@@ -48,8 +45,16 @@ def boot(context: Context) -> Result:
 
 
 def probe(context: Context) -> Result | None:
-    """Find the VM of a boot whose answer was lost."""
+    """Find the VM of a boot whose answer was lost, by the token of its request.
+
+    Raises UnknowableError where the cloud takes no tokens: to boot again could make a second VM.
+    """
     request = _request(context)
+    if not context.session.has("request tokens"):
+        raise UnknowableError(
+            f"{context.session.cloud.provider.title} does not say which request has made a VM.",
+            "Look whether it is there before you boot it again.",
+        )
     item = vms(context.connect()).booted(request)
     return _booted(context, request, item) if item else None
 

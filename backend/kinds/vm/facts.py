@@ -186,7 +186,9 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
         ask("Termination protection", unknown, lambda: _protection(context, there))
         if protection and session.has("termination protection")
         else {},
-        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
+        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors))
+        if session.has("flavor")
+        else flavors,
         session.now(),
         tuple(notes),
     )
