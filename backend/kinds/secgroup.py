@@ -41,7 +41,7 @@ SECGROUP = Kind(
 Rule = Mapping[str, Any]
 """way ("in", "out"), protocol ("tcp", "all" …), ports ("22", "8000-8080", "all"), peer, description (None: none).
 
-The peer is who is let in, or reached: a network, the id of a group, or that of a list of networks.
+The peer is who is let in, or reached: a network, the id of a group, or what `is_peer` knows.
 """
 
 WORLD = ("0.0.0.0/0", "::/0")
@@ -67,6 +67,10 @@ class SecurityGroups(Protocol):
         ...
 
     def delete(self, group: str) -> None: ...
+    def is_peer(self, word: str) -> bool:
+        """Return whether a word names a peer that no listing has: a list of networks, a group of another account."""
+        ...
+
     def allow(self, group: Item, rule: Rule) -> Item:
         """Add a rule to a group and return the group as it is then."""
         ...
@@ -213,7 +217,7 @@ def allow(context: Context) -> Result:
     """Open a port of a security group for a network or another group."""
     ports = _ports(context)
     provider, group = present(context, SECGROUP, context.args["secgroup"])
-    rule = _rule(context, ports, group)
+    rule = _rule(context, provider, ports, group)
     if _of(group, rule):
         return Result(f"{_label(group)} lets in {_said(rule)} already; nothing was done.", kind=SECGROUP)
     context.check()
@@ -239,7 +243,7 @@ def revoke(context: Context) -> Result:
     """Close a port of a security group for a network or another group."""
     ports = _ports(context)
     provider, group = present(context, SECGROUP, context.args["secgroup"])
-    rule = _rule(context, ports, group)
+    rule = _rule(context, provider, ports, group)
     found = _of(group, rule)
     if found is None:
         wider = ", ".join(_said(one) for one in group["rules"] if _includes(one, rule))
@@ -319,14 +323,14 @@ def _ports(context: Context) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _rule(context: Context, ports: str, group: Item) -> Rule:
+def _rule(context: Context, provider: Provider, ports: str, group: Item) -> Rule:
     """Return the rule that is asked for."""
-    peer, protocol = _peer(context, group), context.args["protocol"].lower()
+    peer, protocol = _peer(context, provider, group), context.args["protocol"].lower()
     protocol = "icmpv6" if protocol == "icmp" and ":" in peer else protocol
     return {"way": "in", "protocol": protocol, "ports": ports, "peer": peer, "description": None}
 
 
-def _peer(context: Context, group: Item) -> str:
+def _peer(context: Context, provider: Provider, group: Item) -> str:
     """Return the network that a word writes, an address being a network of its own; else the id of the group it names.
 
     Raises UsageError where it can only be meant as a network, and is none.
@@ -339,7 +343,7 @@ def _peer(context: Context, group: Item) -> str:
             raise UsageError(
                 f"{safe(word)!r} is no address and no network.", "Write 203.0.113.0/24 or 2001:db8::/32."
             ) from None
-        if any(rule["peer"] == word for rule in group["rules"]):  # a list of networks, or a group that is gone
+        if secgroups(provider).is_peer(word) or any(rule["peer"] == word for rule in group["rules"]):  # or it is gone
             return str(word)
         return str(SECGROUP.value(find(context, SECGROUP, word), "id"))
     if "%" in word:
