@@ -5,7 +5,7 @@ from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
 from backend.kinds.model import Kind, Row
 from backend.names import closest
-from backend.providers.registry import is_id
+from backend.providers.registry import is_id, meaning
 from backend.refresh import Difference, refresh
 from backend.session import Session
 from backend.text import safe
@@ -51,7 +51,7 @@ def known(context: Context, kind: Kind, word: str) -> list[Row]:
     if is_id(word):  # when that one is gone, the word must not mean another that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and kind.free_in:
-        rows = [row for row in rows if kind.value(row, "state") not in kind.free_in] or rows
+        rows = [row for row in rows if meaning(str(kind.value(row, "state"))) not in kind.free_in] or rows
     return rows
 
 

@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of resource. `plural` names its tab, its collection and the provider method that lists it."""
+    """One kind of resource. `plural` names its tab and its collection."""
 
     name: str
     plural: str

@@ -16,6 +16,7 @@ from backend.commands.tagging import tag_commands
 from backend.errors import Cancelled, CloudError, RefusedError, UnknowableError, UsageError
 from backend.format import counted
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
+from backend.lifecycle import state_of
 from backend.providers.protocol import Item, Page, Provider
 from backend.providers.registry import is_id
 from backend.text import safe
@@ -185,7 +186,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
 
 def _target(context: Context, provider: Provider, group: Item, groups: Mapping[str, Item]) -> Target:
     native = str(group["id"])
-    vms = [vm for page in secgroups(provider).vms(native) for vm in page if vm.get("state") != "terminated"]
+    vms = [vm for page in secgroups(provider).vms(native) for vm in page if state_of(vm) != "terminated"]
     users = ", ".join(label(vm.get("name"), vm["id"]) for vm in vms)
     others = [one for one in groups.values() if one["id"] != native]
     referring = [one for one in others if any(rule["peer"] == native for rule in one["rules"])]

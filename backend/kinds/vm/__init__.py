@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import CloudError
 from backend.kinds.model import TAGS, Column, Kind, Scope, id_column, name_column
-from backend.lifecycle import GONE
+from backend.lifecycle import GONE, state_of
 from backend.log import logger
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", docum
 
     DescribeInstances leaves it out, and asking costs a request for each VM: a listing does not ask.
     """
-    if document.get("state") in GONE:
+    if state_of(document) in GONE:
         return
     native = str(document["id"])
     try:

@@ -14,7 +14,7 @@ from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
-from backend.lifecycle import Flight
+from backend.lifecycle import Flight, state_of
 from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
 
@@ -72,7 +72,7 @@ def _request(context: Context) -> Boot:
 def _booted(context: Context, request: Boot, item: Item) -> Result:
     native = str(item["id"])
     context.journal.objects.append(native)
-    flight = Flight("boot", datetime.now(UTC)) if item.get("state") == "pending" else None
+    flight = Flight("boot", datetime.now(UTC)) if state_of(item) == "pending" else None
     return with_row(
         context,
         VM,

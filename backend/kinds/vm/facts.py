@@ -15,7 +15,7 @@ from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
 from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
-from backend.lifecycle import GONE
+from backend.lifecycle import GONE, state_of
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
@@ -27,7 +27,7 @@ _ASKING = 4
 T = TypeVar("T")
 
 
-# --- one VM or volume ---------------------------------------------------------------------------------------------
+# --- one VM or volume ------------------------------------------------------------------------------------------------
 
 
 def group_of(vm: Item) -> str:
@@ -104,11 +104,11 @@ class Facts:
 
     def is_billed(self, native: str) -> bool:
         """Return whether compute is billed: EC2 bills none for a VM that is stopped, deleted or on its way there."""
-        return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
+        return state_of(self.items[native]) not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
         """Return how a VM's instance store is called among what it loses, "" where it has none, or none now."""
-        if self.items[native].get("state") == "stopped":
+        if state_of(self.items[native]) == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
         if size:
