@@ -13,7 +13,8 @@ from backend.commands.model import Context, Result
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
-from backend.kinds.secgroup import SECGROUP, deleting
+from backend.kinds.secgroup import SECGROUP
+from backend.kinds.secgroup.groups import deleting
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from tests.backend.cloud_support import boot_many, only, outcomes, run, sent, told
