@@ -11,7 +11,7 @@ from backend.commands.preview import Preview
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
-from backend.journal import recovery
+from backend.journal import resume
 from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
 from backend.providers.ec2 import rows
@@ -203,11 +203,11 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
     (native,) = boot_many(cloud, 1, **GROUP)
     line = f"vm stop {native}"
     abandoned(session, line, outcome="waiting")
-    one = only(recovery.preview(Context(session, {}), []))
+    one = only(resume.preview(Context(session, {}), []))
     assert (one.id, one.name) == (line, line)
     assert public_ip(cloud, native) in one.losses[0]
     assert "workers" in one.warnings[0]
-    assert recovery.preview(Context(session, {}), []).typed == ""
+    assert resume.preview(Context(session, {}), []).typed == ""
 
 
 # --- a stopped VM bills no compute -----------------------------------------------------------------------------------

@@ -208,9 +208,9 @@ class User:
 
     @property
     def body(self) -> str:
-        """What the window in front holds, with what is scrolled out of sight."""
-        static = self.app.screen.query_one(".window--body Static", Static)
-        return "\n".join(static.render_line(y).text for y in range(static.size.height))
+        """What the window in front holds, with what is scrolled out of sight; "" until it is composed."""
+        bodies = self.app.screen.query(".window--body Static").results(Static)
+        return "\n".join(body.render_line(y).text for body in bodies for y in range(body.size.height))
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         """Let the dashboard work until the condition holds; fail, showing the screen, when it does not in time."""

@@ -1,6 +1,7 @@
 """The VMs: virtual machines. Light to import: the other rooms name the kind."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import CloudError
@@ -26,7 +27,12 @@ def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", docum
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", native, error)
     else:
-        cache.rows.set_protected(VM, scope, native, on)
+        note_protection(cache, scope, native, on)
+
+
+def note_protection(cache: "Cache", scope: Scope, native: str, on: bool | None) -> None:
+    """Write whether a VM is protected (None: the cloud did not say) and when that was asked."""
+    cache.rows.note(VM, scope, native, {"protected": on, "protection_asked": datetime.now(UTC)})
 
 
 VM = Kind(

@@ -11,7 +11,7 @@ from backend.commands.lookup import id_of
 from backend.commands.model import Context
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.kinds.flavor import FLAVOR, flavors
-from backend.kinds.vm import VM
+from backend.kinds.vm import VM, note_protection
 from backend.kinds.vm.face import vms
 from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
@@ -230,7 +230,7 @@ def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
                 found[native] = vms(provider).protected(native)
             except NotFoundError:  # it is gone since
                 continue
-            session.cache.rows.set_protected(VM, session.scope, native, found[native])
+            note_protection(session.cache, session.scope, native, found[native])
             done.append(native)
             context.progress(Progress("vm", len(done), 0, len(ids), 0))
         return found
