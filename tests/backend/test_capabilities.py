@@ -142,11 +142,11 @@ def read(path: Path, text: str, environ: Mapping[str, str]) -> Settings:
 
 def test_its_configuration_is_in_its_own_words(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    cloud = read(path, "credentials: {OS_USERNAME: me, OS_PASSWORD: secret}", {"OS_REGION_NAME": "One"}).clouds[
+    cloud = read(path, "credentials: {OS_USERNAME: me, OS_PASSWORD: k0p-9vx-11q}", {"OS_REGION_NAME": "One"}).clouds[
         "chameleon"
     ]
     assert cloud.provider is OPENSTACK
-    assert cloud.credentials == {"OS_USERNAME": Secret("me"), "OS_PASSWORD": Secret("secret")}
+    assert cloud.credentials == {"OS_USERNAME": Secret("me"), "OS_PASSWORD": Secret("k0p-9vx-11q")}
     assert cloud.region == "One"
     assert read(path, "", {"OS_PASSWORD": "x"}).clouds["chameleon"].credentials == {"OS_PASSWORD": Secret("x")}
     for text, message in (

@@ -41,7 +41,7 @@ VM = Kind(
     (
         name_column(),
         id_column(),
-        Column("state", "State", "state", 15, help="EC2's own word"),
+        Column("state", "State", "state", 15, help="The cloud's own word"),
         Column("flight", "In flight", "flight", 28, help="The action under way and for how long", ours=True),
         Column("flavor", "Flavor", width=12),
         Column(

@@ -60,7 +60,7 @@ def probe(context: Context) -> Result | None:
 
 
 def boot_again(context: Context) -> Result:
-    """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
+    """Send the same request once more: the cloud knows its token, so that it makes no second VM."""
     request = _request(context)
     return _booted(context, request, vms(context.connect()).boot(request))
 
@@ -83,7 +83,7 @@ def _booted(context: Context, request: Boot, item: Item) -> Result:
 
 
 def _check_called(provider: Provider, word: str, native: str) -> None:
-    """Raise unless the image found by a name has that name at EC2 too: the cache may be out of date."""
+    """Raise unless the image found by a name has that name in the cloud too: the cache may be out of date."""
     if word == native:
         return
     image = listed(provider, IMAGE, native)

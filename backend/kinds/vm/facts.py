@@ -103,7 +103,7 @@ class Facts:
         return price
 
     def is_billed(self, native: str) -> bool:
-        """Return whether compute is billed: EC2 bills none for a VM that is stopped, deleted or on its way there."""
+        """Return whether compute is billed: none is billed for a VM that is stopped, deleted or on its way there."""
         return state_of(self.items[native]) not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
