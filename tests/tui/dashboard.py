@@ -41,7 +41,7 @@ AT_ONCE = Pace(stands=0, apart=0)
 DELAY = 4.0
 """Seconds of the demo's clock that a VM is pending, stopping or shutting down."""
 
-LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
+LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer"})
 """What is asked of a provider that changes nothing."""
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
 """The kinds that have a tab always."""
