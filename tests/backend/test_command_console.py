@@ -80,7 +80,7 @@ def test_what_is_no_base64(both: tuple[Session, Proxy], vm: str) -> None:
 def test_ec2_refuses(both: tuple[Session, Proxy], vm: str) -> None:
     session, proxy = both
     proxy.answers["GetConsoleOutput"] = refusal(403, "UnauthorizedOperation")
-    with pytest.raises(CloudError, match="the keys are good"):
+    with pytest.raises(CloudError, match="the keys are valid"):
         run(session, f"vm console {vm}")
     with pytest.raises(NotFoundError, match="There is no VM 'nobody'"):
         run(session, "vm console nobody")
