@@ -1,9 +1,9 @@
 """The life of a VM: the actions on it, the flight of an action that is under way, and how a flight ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backend.kinds.model import Kind, Row, Scope
 from backend.providers.registry import meaning
@@ -28,6 +28,11 @@ _FINAL = frozenset({"running", "stopped", "terminated", "error"})
 
 STATE_DELAY = 20.0
 """Seconds that a listing may still show the state before an action: EC2's listings lag behind its answers."""
+
+
+def state_of(vm: Mapping[str, Any]) -> str:
+    """Return the state of a VM (an item or a document) by the name that it has here; "" for none."""
+    return meaning(str(vm.get("state") or ""))
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

@@ -89,7 +89,10 @@ class Session:
         for column in kind.columns:  # rename fields to the names of their columns
             if column.field in shown:
                 shown[column.name] = shown.pop(column.field)
-        return shown | {"extra": self.cloud.provider.opened(kind.name, document["extra"])}
+        extra = self.cloud.provider.opened(kind.name, document["extra"])
+        if "tags" in shown:  # earlier versions have them in `extra` alone, so a document has both
+            extra = {name: value for name, value in extra.items() if name != "tags"}
+        return shown | {"extra": extra}
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with the changed settings."""

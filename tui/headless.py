@@ -18,8 +18,9 @@ from backend.cache.documents import plain_or_text
 from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse
 from backend.commands.listings import summary
+from backend.commands.lookup import cannot
 from backend.commands.model import Parsed, Result
-from backend.commands.run import cannot, execute, is_journalled, losses
+from backend.commands.run import execute, is_journalled, losses
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.journal.recovery import recover

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from backend.cache import Change, RefreshRecord
 from backend.cache.keys import EVERYWHERE
+from backend.commands.lookup import cannot
 from backend.commands.model import Parsed
-from backend.commands.run import cannot
 from backend.errors import CacheLostError, CloudmeshError
 from backend.format import duration
 from backend.kinds.model import Kind, Ref, Row

@@ -48,8 +48,9 @@ class Windows:
             title = document.get("name") or ref.id
             screen = DetailsScreen(f"{kind.name} {safe(title)}", list(flatten(document)))
             self._host.open(screen)
-            if kind.learn and session.has(kind.learns) and session.fetches:
-                self._learn(session.at(ref.scope), kind, document, screen)
+            there = session.at(ref.scope)
+            if kind.learn and there.has(kind.learns) and there.fetches:
+                self._learn(there, kind, document, screen)
 
         self._host.start(Job("", lambda _job: session.at(ref.scope).details(kind, ref.id), show, opens=True))
 

@@ -6,7 +6,8 @@ from backend.cache.documents import to_rows
 from backend.cache.keys import Document
 from backend.cache.store import Store, of
 from backend.kinds.model import Kind, Row, Scope
-from backend.lifecycle import MOVING, Flight
+from backend.lifecycle import MOVING, Flight, is_in_flight
+from backend.providers.registry import names_of
 
 
 class Flights:
@@ -17,12 +18,12 @@ class Flights:
 
     def of(self, kind: Kind, scope: Scope) -> list[Row]:
         """Return the rows in flight: those with a flight, and those whose listed state is in MOVING."""
-        moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(MOVING)}}]
+        moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(names_of(MOVING))}}]
         with self._store.use():
             found = self._store.find(kind.plural, {**of(scope), "$or": moving}, kind.projection)
             rows = list(to_rows(kind, scope, found))
         # A flight that cannot be understood counts as none.
-        return [row for row in rows if kind.value(row, "flight") or kind.value(row, "state") in MOVING]
+        return [row for row in rows if is_in_flight(kind, row)]
 
     def claim(
         self,

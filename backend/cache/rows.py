@@ -250,12 +250,11 @@ class Rows:
             self._store.announce(Change(kind.name, scope, removed=tuple(Ref(scope, native) for native in left)))
         return removed
 
-    def set_protected(self, kind: Kind, scope: Scope, vm: str, on: bool | None) -> None:
-        """Write whether a VM is protected (None: the cloud did not say) and when that was asked."""
+    def note(self, kind: Kind, scope: Scope, native: str, fields: Document) -> None:
+        """Write fields that no listing has; without effect for an object that is not in the cache."""
         with self._store.use():
-            fields = {"protected": on, "protection_asked": datetime.now(UTC)}
-            self._store.database[kind.plural].update_one({"_id": scope.key(vm)}, {"$set": fields})
-        self._store.announce_row(kind, scope, vm)
+            self._store.database[kind.plural].update_one({"_id": scope.key(native)}, {"$set": fields})
+        self._store.announce_row(kind, scope, native)
 
 
 def _listed(document: Document, before: Document) -> Document:

@@ -13,7 +13,6 @@ from backend.names import nearest
 from backend.text import safe
 
 _FIRST = sorted({command.words[0] for command in COMMANDS})
-_KIND_WORDS = frozenset(command.words[0] for command in COMMANDS if command.shows)
 
 
 def split(line: str) -> list[str]:

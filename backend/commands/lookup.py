@@ -5,8 +5,9 @@ from backend.errors import NotFoundError, RefusedError
 from backend.format import duration
 from backend.kinds.model import Kind, Row
 from backend.names import closest
-from backend.providers.registry import is_id
+from backend.providers.registry import is_id, meaning
 from backend.refresh import Difference, refresh
+from backend.session import Session
 from backend.text import safe
 
 
@@ -32,10 +33,17 @@ def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row
 
 
 def fetch(context: Context, kind: Kind) -> Difference:
-    """Refresh one kind of the current cloud."""
+    """Refresh one kind of the current cloud. Raises RefusedError where the cloud has no such kind."""
     session = context.session
+    if not session.has(kind.name):
+        raise cannot(session, kind.nouns)
     provider = context.connect()
     return refresh(kind, provider, session.cache, session.scope, check=context.check, progress=context.progress)
+
+
+def cannot(session: Session, what: str) -> RefusedError:
+    """Return the error for what the cloud of a session has not."""
+    return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
 
 
 def known(context: Context, kind: Kind, word: str) -> list[Row]:
@@ -44,7 +52,7 @@ def known(context: Context, kind: Kind, word: str) -> list[Row]:
     if is_id(word):  # an id must never find another object that has it as its name
         rows = [row for row in rows if kind.value(row, "id") == word]
     if len(rows) > 1 and kind.free_in:
-        rows = [row for row in rows if kind.value(row, "state") not in kind.free_in] or rows
+        rows = [row for row in rows if meaning(str(kind.value(row, "state"))) not in kind.free_in] or rows
     return rows
 
 

@@ -291,4 +291,4 @@ def _typed(param: Param, value: str | None) -> str | int | None:
 
 
 _MOST = 2**31 - 1
-"""What an integer of EC2's API can hold."""
+"""The largest integer of 32 bits, as the APIs of clouds have."""

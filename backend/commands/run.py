@@ -11,8 +11,8 @@ from typing import Any
 
 from backend.callbacks import ignore
 from backend.catalog import KINDS
-from backend.commands.lookup import find, id_of
-from backend.commands.model import Command, Context, Finished, Parsed, Result
+from backend.commands.lookup import cannot, find, id_of
+from backend.commands.model import Command, Context, Finished, Param, Parsed, Result
 from backend.commands.naming import named
 from backend.commands.preview import Preview
 from backend.config import Cloud
@@ -79,23 +79,28 @@ def missing_capability(command: Command, session: Session, args: Mapping[str, An
     return next((need for need in needs if need and not session.has(need)), "")
 
 
-def cannot(session: Session, what: str) -> RefusedError:
-    """Return the error for a capability that the cloud of a session lacks."""
-    return RefusedError(f"Cloud {session.cloud.name} ({session.cloud.provider.title}) has no {what}.")
-
-
 def offered(commands: Iterable[Command], session: Session) -> list[Command]:
     """Return the commands that the session may run, without the parameters that the cloud does not support."""
     return [
-        replace(one, params=tuple(param for param in one.params if not param.needs or session.has(param.needs)))
+        replace(one, params=tuple(param for param in one.params if is_possible(param, session)))
         for one in commands
         if allowed(one, session)
     ]
 
 
-def _check_allowed(command: Command, session: Session) -> None:
-    if why := refusal(command, session):
+def is_possible(param: Param, session: Session) -> bool:
+    """Return whether the cloud of the session has what a parameter needs, and the kind that it names."""
+    return all(session.has(what) for what in (param.needs, param.kind) if what)
+
+
+def _checked(parsed: Parsed, session: Session) -> dict[str, Any]:
+    """Return the arguments of a command that the session may run. Raises RefusedError and UsageError."""
+    if why := refusal(parsed.command, session):
         raise why
+    args = parsed.bind(session)
+    if what := missing_capability(parsed.command, session, args):
+        raise cannot(session, what)
+    return args
 
 
 def is_journalled(command: Command, args: Mapping[str, Any]) -> bool:
@@ -146,10 +151,7 @@ def execute(
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError if the command failed.
     """
     command, session = parsed.command, parsed.at(session)
-    _check_allowed(command, session)
-    args = parsed.bind(session)
-    if what := missing_capability(command, session, args):
-        raise cannot(session, what)
+    args = _checked(parsed, session)
     if not is_journalled(command, args):
         context = Context(session, args, check, progress, on_wait, production=parsed.production)
         with named(parsed, context) if command.effect != "reads" else nullcontext():
@@ -337,8 +339,7 @@ def execute_all(
     written: dict[int, tuple[Scope, str]] = {}
     for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
         at = parsed.at(session)
-        _check_allowed(parsed.command, at)
-        if is_journalled(parsed.command, parsed.bind(at)):
+        if is_journalled(parsed.command, _checked(parsed, at)):
             written[place] = at.scope, parsed.lasting
     if entries is None:
         entries = plan(session.cache, session.home, [*written.values()])

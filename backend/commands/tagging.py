@@ -96,7 +96,7 @@ def _done(context: Context, kind: Kind, item: Item, face: Tagged) -> Result:
     now = item | {"tags": tags} | ({"name": value} if key == face.name_tag else {})
     done = f"is tagged {safe(key)}={safe(value)}" if value is not None else f"has no tag {safe(key)} any more"
     undo = ["untag", native, "--", key] if before is None else ["tag", native, "--", f"{key}={before}"]
-    if before is not None and "=" in key:  # EC2 has such keys, the grammar cannot write them with a value
+    if before is not None and "=" in key:  # a cloud has such keys, the grammar cannot write them with a value
         undo = []
     return with_row(
         context,

@@ -1,8 +1,8 @@
 """`journal list`, `journal resume` and `journal drop`."""
 
 from backend.commands.model import Command, Context, Param, Result
-from backend.journal import recovery
 from backend.journal.model import JOURNAL
+from backend.journal.resume import drop, preview, resume
 
 
 def list_entries(context: Context) -> Result:
@@ -24,16 +24,16 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("journal", "resume"),
         "Run what an earlier run left unfinished",
-        recovery.resume,
+        resume,
         params=(Param("only", "Ids of their entries, joined by commas; else all", "option", word="IDS"),),
         effect="destroys",
-        preview=recovery.preview,
+        preview=preview,
         journalled=False,
     ),
     Command(
         ("journal", "drop"),
         "Give up what an earlier run left unfinished",
-        recovery.drop,
+        drop,
         effect="changes",
         journalled=False,
     ),

@@ -16,7 +16,7 @@ JOURNAL = Kind(
         Column("region", "Region", width=12),
         Column("user", "User", width=12),
         Column("host", "Host", width=16),
-        Column("id", "ID", width=32, whole=True, help="Also the token by which EC2 knows a request again"),
+        Column("id", "ID", width=32, whole=True, help="Also the token by which the cloud knows a request again"),
     ),
     max_age=DAY,
     by_row=True,

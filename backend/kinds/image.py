@@ -12,7 +12,7 @@ IMAGE = Kind(
         Column("owner", "Owner", width=14, help="Owner alias (amazon, aws-marketplace), else account id"),
         Column("created", "Created", "time", 16),
         Column("state", "State", "state", 11),
-        Column("platform", "Platform", width=12, help="Operating system family, as EC2 bills it"),
+        Column("platform", "Platform", width=12, help="Operating system family, as the cloud bills it"),
         TAGS,
     ),
     max_age=DAY,

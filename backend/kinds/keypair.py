@@ -17,6 +17,7 @@ from backend.format import counted
 from backend.journal.entry import here
 from backend.kinds.model import TAGS, Column, Kind, id_column, name_column
 from backend.kinds.vm.face import vms
+from backend.lifecycle import state_of
 from backend.providers.protocol import Item, Page, Provider
 from backend.providers.registry import is_id
 from backend.text import safe
@@ -184,7 +185,7 @@ def deleting(context: Context, ids: Sequence[str]) -> Preview:
             continue
         item = items[native]
         name = str(item["name"])
-        users = [vm for page in vms(provider).list(keypair=name) for vm in page if vm.get("state") != "terminated"]
+        users = [vm for page in vms(provider).list(keypair=name) for vm in page if state_of(vm) != "terminated"]
         users = [vm for vm in users if vm.get("keypair") == name]
         path = keyfiles.path_of(session.home, session.scope, name)
         facts = (

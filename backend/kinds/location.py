@@ -23,7 +23,7 @@ LOCATION = Kind(
 
 
 def zone(context: Context, location: str | None) -> str | None:
-    """Return the availability zone that `location` names; None for the cloud's region itself, where EC2 chooses."""
+    """Return the availability zone that `location` names; None for the region, where the cloud chooses."""
     if not location or location == context.session.cloud.region:
         return None
     return str(LOCATION.value(find(context, LOCATION, location), "name"))

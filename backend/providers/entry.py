@@ -55,5 +55,7 @@ class ProviderEntry:
     """What such an owner is, in words: "a 12-digit account id"."""
     flavor: str = field(default="", repr=False)
     """The default flavor to boot; "" if there is none."""
+    devices: tuple[str, ...] = field(default=(), repr=False)
+    """The devices of a VM for data volumes, in the order of use; empty if the cloud chooses one."""
     opened: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = field(default=as_it_is, repr=False)
     """Parses the "extra" of an object of a kind, if the provider stores it as the cloud wrote it."""

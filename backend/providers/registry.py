@@ -1,7 +1,7 @@
 """PROVIDERS: one entry for each provider. Adding one is a package and a line here."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,12 @@ def is_id(word: str) -> bool:
 def meaning(state: str) -> str:
     """Return EC2's name for a VM state, which the lifecycle uses; an unknown name unchanged."""
     return _STATES.get(state, state)
+
+
+def names_of(states: Iterable[str]) -> frozenset[str]:
+    """Return these VM states, which have EC2's names, and all other names for them."""
+    wanted = frozenset(states)
+    return wanted | {word for word, state in _STATES.items() if state in wanted}
 
 
 def connect(

@@ -76,8 +76,11 @@ class Sender:
         """Return the result of `once`; call it again while it fails in passing and the retry policy allows that.
 
         `once` sends the request. It gets the start time for the deadline (see `received`) and the number of the try. A
-        change is sent again only if it was refused unread. Raises CloudError, and Cancelled before anything is sent.
+        change is sent again only if it was refused unread. Raises CloudError, Cancelled before anything is sent, and
+        RefusedError for a change on a read-only cloud.
         """
+        if request.changes:
+            self._check_writable(request)
         policy = self._policy
         began = policy.clock()
         tries = 0
@@ -149,8 +152,7 @@ class Sender:
                 native or "unknown",
             )
 
-    def check_writable(self, request: Request) -> None:
-        """Raise RefusedError if the cloud is read-only."""
+    def _check_writable(self, request: Request) -> None:
         if self.cloud.read_only:
             raise RefusedError(
                 f"{request.doing} is refused: cloud {self.cloud.name} is read-only here.",

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from backend.cache import Cache
+from backend.kinds.vm import note_protection
 from backend.lifecycle import Flight
 from tests.backend.cache_support import (
     ELSEWHERE,
@@ -102,13 +103,13 @@ def test_of_many_that_claim_at_once_one_alone_does(cache: Cache) -> None:
 def test_what_protects_a_vm_is_kept_through_a_listing(cache: Cache, on: bool | None) -> None:
     cache.rows.put(VM, HERE, [item(VM, "a", state="running")])
     with following_locally(cache) as reported:
-        cache.rows.set_protected(VM, HERE, "a", on)
+        note_protection(cache, HERE, "a", on)
         assert vm_of(cache, "a")["protected"] is on
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="running")], cache.rows.known(VM, HERE)) == (0, 0)
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="stopped")], cache.rows.known(VM, HERE)) == (0, 1)
     assert vm_of(cache, "a")["protected"] is on
     assert [VM.value(row, "protected") for change in reported for row in change.upserts] == [on, on]
-    cache.rows.set_protected(VM, HERE, "nobody", True)
+    note_protection(cache, HERE, "nobody", True)
     assert ids(cache, VM) == ["a"]
 
 

@@ -13,9 +13,11 @@ from backend.commands.model import Param
 from backend.commands.run import offered
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Defaults, Settings, load
-from backend.errors import ConfigError, RefusedError
+from backend.errors import ConfigError, OutcomeUnknownError, RefusedError
+from backend.journal.recovery import left, recover
 from backend.providers.ec2.entry import EC2, FACES
 from backend.providers.ec2.provider import EC2Provider
+from backend.providers.protocol import Boot, Item
 from backend.secret import Secret
 from backend.session import Session, cloud_named
 from tests.backend.cloud_support import run
@@ -84,6 +86,54 @@ def test_a_vm_is_stopped_without_asking_for_what_it_has_not(session: Session) ->
     assert OpenStack.stopped == [WEB]
 
 
+@pytest.mark.parametrize(("option", "what"), [("--keypair mine", "keypairs"), ("--location a-zone", "locations")])
+def test_an_argument_of_a_kind_that_it_has_not_is_refused(session: Session, option: str, what: str) -> None:
+    bootable(session)
+    with pytest.raises(RefusedError) as caught:
+        run(session, f"vm boot {BIONIC} --flavor m1 {option}")
+    assert str(caught.value) == f"Cloud chameleon (OpenStack) has no {what}."
+    assert session.cache.journal.newest(10)[0]["sent"] is None
+    assert f"vm boot x {option.split(maxsplit=1)[0]}" not in completed(session, "vm boot x --")
+
+
+class LosingAnswers(OpenStack):
+    """It boots VMs, and no answer of it arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.booted = 0
+
+    def vm_boot(self, boot: Boot) -> Item:
+        self.booted += 1
+        raise OutcomeUnknownError(f"Booting a {boot.flavor} VM failed: no answer.")
+
+    def vm_booted(self, _boot: Boot) -> None:
+        return None
+
+
+def test_a_boot_whose_answer_is_lost_is_not_repeated_without_request_tokens(session: Session) -> None:
+    bootable(session)
+    cloud = LosingAnswers()
+    losing = replace(session, connector=lambda _cloud, _check, _waits: cloud, backoff=(0.0,))
+    with pytest.raises(OutcomeUnknownError, match="does not say which request has made a VM"):
+        run(losing, f"vm boot {BIONIC} --flavor m1")
+    document = losing.cache.journal.newest(1)[0]
+    losing.cache.journal.set(document["_id"], {"outcome": "unfinished", "owner": ""})  # as if it had been killed
+    assert "is unknown" in " ".join(recover(losing).failures)
+    assert left(losing) == []
+    run(losing, "journal resume")
+    assert cloud.booted == 1
+
+
+def bootable(session: Session) -> None:
+    """Give the cache an image and a flavor."""
+    for kind, native in (("image", BIONIC), ("flavor", "m1")):
+        session.cache.rows.put(KINDS[kind], session.scope, [{"id": native, "name": native, "extra": {}}])
+
+
+BIONIC = "5f1c1a52-0000-4000-8000-000000000002"
+
+
 def read(path: Path, text: str, environ: Mapping[str, str]) -> Settings:
     path.write_text(f"cloudmesh: {{clouds: {{chameleon: {{provider: openstack, {text}}}}}}}")
     path.chmod(0o600)
@@ -92,11 +142,11 @@ def read(path: Path, text: str, environ: Mapping[str, str]) -> Settings:
 
 def test_its_configuration_is_in_its_own_words(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    cloud = read(path, "credentials: {OS_USERNAME: me, OS_PASSWORD: secret}", {"OS_REGION_NAME": "One"}).clouds[
+    cloud = read(path, "credentials: {OS_USERNAME: me, OS_PASSWORD: k0p-9vx-11q}", {"OS_REGION_NAME": "One"}).clouds[
         "chameleon"
     ]
     assert cloud.provider is OPENSTACK
-    assert cloud.credentials == {"OS_USERNAME": Secret("me"), "OS_PASSWORD": Secret("secret")}
+    assert cloud.credentials == {"OS_USERNAME": Secret("me"), "OS_PASSWORD": Secret("k0p-9vx-11q")}
     assert cloud.region == "One"
     assert read(path, "", {"OS_PASSWORD": "x"}).clouds["chameleon"].credentials == {"OS_PASSWORD": Secret("x")}
     for text, message in (

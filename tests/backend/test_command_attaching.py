@@ -1,6 +1,7 @@
 """Volumes on VMs: attached and detached as asked, and undone to the state before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from backend.catalog import KINDS
 from backend.commands.grammar import parse, split
 from backend.config import Cloud
 from backend.errors import NotFoundError, RefusedError
-from backend.kinds.volume.actions import DEVICES
+from backend.providers.ec2.entry import EC2
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_support import (
@@ -25,6 +26,7 @@ from tests.backend.cloud_support import (
 from tests.backend.command_support import row
 from tests.backend.ec2_faults import Reply, listing, refusal
 from tests.ec2_proxy import Call, Proxy
+from tests.faces import Faces
 
 
 def device(cloud: Cloud, volume: str) -> str | None:
@@ -77,7 +79,7 @@ def test_a_device_of_ones_own_comes_back(both: tuple[Session, Proxy], cloud: Clo
 def test_a_vm_whose_devices_are_all_taken(both: tuple[Session, Proxy], cloud: Cloud) -> None:
     session, proxy = both
     (native,) = boot_many(cloud, 1)
-    for name in DEVICES:
+    for name in EC2.devices:
         connect(cloud).of("volume").attach(volume_in(cloud, name), native, name)
     last = volume_in(cloud, "last")
     with pytest.raises(RefusedError, match=rf"VM {native} has no free device from /dev/sdf to /dev/sdp\. Name one"):
@@ -85,6 +87,27 @@ def test_a_vm_whose_devices_are_all_taken(both: tuple[Session, Proxy], cloud: Cl
     assert sent(proxy) == []
     run(session, f"volume attach {last} {native} --device /dev/sdq")
     assert device(cloud, last) == "/dev/sdq"
+
+
+class ChoosingDevices(Faces):
+    """A cloud that chooses the device of each volume."""
+
+    def volume_attach(self, volume: str, vm: str, device: str) -> None:
+        assert device == ""
+        self.real.of("volume").attach(volume, vm, "/dev/vdb")
+
+
+def test_a_cloud_may_choose_the_device(both: tuple[Session, Proxy], cloud: Cloud) -> None:
+    session, _ = both
+    (native,) = boot_many(cloud, 1)
+    volume = volume_in(cloud)
+    chosen = replace(
+        session,
+        cloud=replace(session.cloud, provider=replace(EC2, devices=())),
+        connector=lambda *_: ChoosingDevices(connect(cloud)),
+    )
+    assert run(chosen, f"volume attach data {native}").message == f"Volume data ({volume}) is attached to {native}."
+    assert device(cloud, volume) == "/dev/vdb"
 
 
 def test_a_volume_of_another_zone(both: tuple[Session, Proxy], cloud: Cloud) -> None:

@@ -13,7 +13,8 @@ from backend.commands.model import Context, Result
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
-from backend.kinds.secgroup import SECGROUP, deleting
+from backend.kinds.secgroup import SECGROUP
+from backend.kinds.secgroup.groups import deleting
 from backend.providers.protocol import Item, Provider
 from backend.session import Session
 from tests.backend.cloud_support import boot_many, only, outcomes, run, send_raw, sent
@@ -98,8 +99,10 @@ def test_all_rules_are_in_the_details(session: Session, cloud: Cloud) -> None:
     ]
     assert said["extra.outbound.1"] == "all traffic to 0.0.0.0/0"
     assert not any("ipPermissions" in name for name in said)
-    for peer in ("pl-12345678", "2001:db8:0::/32", "db"):  # each can be closed
-        run(session, f"sg revoke web 443 --from {peer}")
+    for peer in ("pl-12345678", "2001:db8:0::/32", "db"):  # each can be closed, and opened again
+        undo = run(session, f"sg revoke web 443 --from {peer}").undo
+        again = run(session, undo)
+        run(session, again.undo)
     closed = run(session, "sg revoke web 443 --from 0.0.0.0/0")
     assert closed.lost == "The rule's description is gone: https, for all."
     assert row(session, "secgroup", "web")["ports"] is None
@@ -332,6 +335,35 @@ def test_a_rule_that_ec2_does_not_know(both: tuple[Session, Proxy]) -> None:
     )
     with pytest.raises(CloudError, match="has no such rule"):
         run(session, "sg revoke web 22 --from 10.0.0.0/8")
+
+
+def test_a_group_of_another_account_is_named_with_its_account(both: tuple[Session, Proxy]) -> None:
+    session, proxy = both
+    peers = "".join(
+        f"<item><userId>{account}</userId><groupId>sg-{digit * 8}</groupId></item>"
+        for account, digit in (("111122223333", "1"), ("999988887777", "2"))
+    )
+    proxy.answers["DescribeSecurityGroups"] = listing(
+        "DescribeSecurityGroups",
+        "securityGroupInfo",
+        [
+            "<ownerId>111122223333</ownerId><groupId>sg-00000000</groupId><groupName>web</groupName><ipPermissions>"
+            "<item><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort>"
+            f"<groups>{peers}</groups></item></ipPermissions>"
+        ],
+    )
+    for action in ("Revoke", "Authorize"):
+        name = f"{action}SecurityGroupIngress"
+        proxy.answers[name] = listing(name, "none", [])
+    there = "999988887777/sg-22222222"
+    closed = run(session, f"secgroup revoke web 22 --from {there}")
+    assert row(session, "secgroup", "web")["ports"] == ("tcp 22 from sg-11111111",)
+    assert closed.undo == f"secgroup allow sg-00000000 22 --from {there}"
+    run(session, "secgroup allow web 80 --from 999988887777/sg-33333333")
+    said = [call.params for call in proxy.calls if call.action.endswith("SecurityGroupIngress")]
+    for params, group in zip(said, ("sg-22222222", "sg-33333333"), strict=True):
+        assert params["IpPermissions.1.Groups.1.UserId"] == "999988887777"
+        assert params["IpPermissions.1.Groups.1.GroupId"] == group
 
 
 ODD = (

@@ -25,7 +25,7 @@ from backend.config import Cloud, MongoDB, Settings
 from backend.errors import Cancelled
 from backend.export import write
 from backend.format import as_object, cell
-from backend.journal import recovery
+from backend.journal import recovery, resume
 from backend.journal.entry import sealed
 from backend.journal.model import JOURNAL
 from backend.journal.seal import seal
@@ -125,7 +125,7 @@ def every_command(cache: Cache, home: Path) -> None:
         assert rows_of(kind, run(session, kind.name, "list").rows) == {*GOOD, *OTHERS}
     write(VM, cache.rows.snapshot(VM, HERE), home / f"{os.urandom(4).hex()}.csv")
     assert {JOURNAL.value(row, "id") for row in run(session, "journal", "list").rows} >= set(GOOD)
-    shown = recovery.preview(Context(session, {}), [])
+    shown = resume.preview(Context(session, {}), [])
     assert {f"vm stop {native}" for native in GOOD} <= {target.name for target in shown.targets}
     assert set(GOOD) <= set(shown.given["only"].split(","))
     recovery.recover(session)
@@ -428,7 +428,7 @@ def test_what_is_no_journalled_command_is_not_resumed(memory: Cache, tmp_path: P
     fill(memory, HERE)
     add(memory, waiting("odd", HERE, ago(0)) | {"command": command})
     session = session_on(memory, tmp_path)
-    shown = recovery.preview(Context(session, {}), [])
+    shown = resume.preview(Context(session, {}), [])
     assert set(shown.given["only"].split(",")) == set(GOOD)
     assert any(command in note for note in shown.notes)
     result = run(session, "journal", "resume")

@@ -61,11 +61,12 @@ def test_a_vm_is_tagged_and_untagged_by_any_key(cache: Cache, cloud: Cloud, tmp_
             run(session, f"vm tag {native} {shlex.quote(f'{key}={value}')}")
         document = session.details(KINDS["vm"], native)
         assert document is not None
-        assert {tag["key"]: tag["value"] for tag in document["extra"]["tags"]} == said
+        assert {tag["key"]: tag["value"] for tag in document["tags"]} == said
+        assert "tags" not in document["extra"]  # they are shown once
         ((found,),) = connect(cloud).of("vm").list([native])
         assert found["tags"] == said
         for key in said:
             run(session, f"vm untag {native} {shlex.quote(key)}")
         document = session.details(KINDS["vm"], native)
         assert document is not None
-        assert document["extra"]["tags"] == []
+        assert document["tags"] is None

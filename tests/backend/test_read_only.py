@@ -18,14 +18,17 @@ from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, recover
 from backend.providers.ec2.entry import EC2
 from backend.providers.ec2.provider import EC2Provider
+from backend.providers.ec2.requests import Requests
 from backend.providers.ec2.secgroups import Rule
+from backend.providers.failures import Request
 from backend.providers.protocol import Boot, Item
 from backend.providers.registry import connect
 from backend.session import Session, SettingChange
 from tests.backend.cache_support import VM
 from tests.backend.cloud_support import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
+from tests.ec2_proxy import Proxy
 
-LOOKING = {"list", "addresses", "protected", "booted", "console", "vms"}
+LOOKING = {"list", "addresses", "protected", "booted", "console", "vms", "is_peer"}
 """What a provider can do that changes nothing."""
 CHANGING = sorted(
     (kind, verb)
@@ -154,6 +157,14 @@ def test_the_provider_of_a_read_only_cloud_sends_nothing_that_changes_it(
         assert "read_only" in caught.value.cure
         assert sent(proxy) == []
         assert account(cloud) == before
+
+
+def test_no_request_that_changes_something_is_sent_to_a_read_only_cloud(both: tuple[Session, Proxy]) -> None:
+    session, proxy = both
+    requests = Requests(replace(session.cloud, read_only=True))
+    with pytest.raises(RefusedError, match=r"^Rebooting VM i-1 is refused: cloud .* is read-only here\."):
+        requests.asked(Request("RebootInstances", "Rebooting VM i-1", changes=True), {"InstanceId.1": "i-1"})
+    assert proxy.asked == []
 
 
 def test_the_provider_of_a_read_only_cloud_only_reads(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:

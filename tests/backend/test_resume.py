@@ -12,7 +12,7 @@ from backend.commands.run import execute
 from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import OutcomeUnknownError, RefusedError
-from backend.journal import recovery
+from backend.journal import resume
 from backend.journal.entry import plan
 from backend.journal.model import JOURNAL
 from backend.journal.recovery import Recovered, left, recover
@@ -48,7 +48,7 @@ def test_resume(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
         entries = [
             abandoned(session, f"vm delete {native}", outcome="waiting", age=9 - at) for at, native in enumerate(ids)
         ]
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [one.id for one in shown.targets] == ids
         assert "it is protected" in shown.targets[1].left_out
         assert shown.notes == ("vm delete: 3.",)
@@ -78,16 +78,15 @@ def test_the_preview_of_resume_shows_all_of_it(memory: Cache, cloud: Cloud, tmp_
         for at, line in enumerate((f"vm stop {second}", f"vm delete {first}", f"volume delete {volume}")):
             abandoned(session, line, outcome="waiting", age=9 - at)
         abandoned(session, "vm stop of-another-cloud", outcome="waiting", cloud="other")
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [one.name for one in shown.targets] == [f"vm stop {second}", "web", "data"]
         assert shown.notes == ("vm stop: 1.", "vm delete: 1.", "volume delete: 1.")
         assert "1 VM: 0.0116 USD/hour now." in shown.totals
         assert "1 volume (3 GiB) would be deleted, with all that is on them." in shown.totals
         assert shown.typed == "3"
-        assert command("journal resume").preview is recovery.preview
+        assert command("journal resume").preview is resume.preview
         assert (
-            recovery.preview(Context(replace(session, cloud=replace(session.cloud, name="third")), {}), []).targets
-            == ()
+            resume.preview(Context(replace(session, cloud=replace(session.cloud, name="third")), {}), []).targets == ()
         )
 
 
@@ -99,7 +98,7 @@ def test_what_is_gone_since_does_not_stand_in_the_way_of_the_rest(memory: Cache,
         run(session, "vm refresh")
         for at, one in enumerate((gone, native)):
             abandoned(session, f"vm delete {one}", outcome="waiting", age=9 - at)
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [(one.id, one.left_out) for one in shown.targets] == [(gone, "it no longer exists"), (native, "")]
         result = run(session, "journal resume")
         assert result.message == "1 of 2 done."
@@ -115,14 +114,15 @@ def test_what_is_resumed_is_what_was_shown(cache: Cache, cloud: Cloud, tmp_path:
         run(session, "vm refresh")
         lines = [f"vm delete {first}", f"vm delete {protected}", f"vm stop {second}"]
         entries = [abandoned(session, line, outcome="waiting", age=9 - at) for at, line in enumerate(lines)]
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [one.id for one in shown.acted_on] == [first, lines[2]]
         assert [one.id for one in shown.left_out] == [protected]
         abandoned(session, f"vm delete {later}", outcome="waiting")  # while the dialog is open
-        resume = command("journal resume")
-        assert [one.id for one in recovery.preview(Context(session, shown.given), []).targets] == [first, lines[2]]
+        resuming = command("journal resume")
+        assert resuming.preview
+        assert [one.id for one in resuming.preview(Context(session, shown.given), []).targets] == [first, lines[2]]
 
-        result = execute(Parsed(resume, shown.given), session)
+        result = execute(Parsed(resuming, shown.given), session)
         assert (result.message, result.failure) == ("2 done.", "")
         assert sorted(sent(proxy)) == ["StopInstances", "TerminateInstances"]
         assert states(cloud) == {first: "terminated", protected: "running", second: "stopped", later: "running"}
@@ -130,7 +130,7 @@ def test_what_is_resumed_is_what_was_shown(cache: Cache, cloud: Cloud, tmp_path:
             *zip(lines, ("done", "waiting", "done"), strict=True),
             (f"vm delete {later}", "waiting"),
         ]
-        assert execute(Parsed(resume, shown.given), session).message == "Nothing waits to be resumed."
+        assert execute(Parsed(resuming, shown.given), session).message == "Nothing waits to be resumed."
         assert len(left(session)) == 2
         # One by its id, as a user may type it.
         result = run(session, f"journal resume --only {entries[1].token}")
@@ -181,7 +181,7 @@ def test_attaching_is_resumed_by_both_ids(memory: Cache, cloud: Cloud, tmp_path:
         ec2.of("volume").create("data", 1, "us-east-1a", "u")
         for line in ("vm refresh", "volume refresh"):
             run(session, line)
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [one.id for one in shown.targets] == [f"volume attach {volume} {native} --device /dev/sdh"]
         assert run(session, "journal resume").message == "1 done."
         assert account(cloud).volumes[volume][0] == [native]
@@ -258,7 +258,7 @@ def test_two_commands_on_one_vm_are_shown_as_one_and_both_run(memory: Cache, clo
         run(session, "vm refresh")
         for _ in range(2):
             abandoned(session, f"vm delete {native}", outcome="waiting")
-        shown = recovery.preview(Context(session, {}), [])
+        shown = resume.preview(Context(session, {}), [])
         assert [one.id for one in shown.acted_on] == [native]
         result = run(session, f"journal resume --only {shown.given['only']}")
         assert "1 of 2 done." in result.message

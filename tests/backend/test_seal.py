@@ -12,7 +12,8 @@ from backend.cache import Cache
 from backend.commands.model import Context
 from backend.config import Cloud
 from backend.journal.entry import Entry
-from backend.journal.recovery import Recovered, preview, recover
+from backend.journal.recovery import Recovered, recover
+from backend.journal.resume import preview
 from backend.journal.seal import fits, seal
 from tests.backend.cloud_support import (
     abandoned,

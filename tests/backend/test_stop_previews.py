@@ -11,9 +11,10 @@ from backend.commands.preview import Preview
 from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import PermissionDeniedError
-from backend.journal import recovery
+from backend.journal import resume
 from backend.kinds.vm import preview as vm_preview
 from backend.kinds.volume import preview as volume_preview
+from backend.providers.ec2 import rows
 from backend.providers.registry import connect
 from backend.session import Session
 from tests.backend.cloud_support import GROUP, abandoned, boot_many, only, run, send_raw, sent
@@ -100,7 +101,9 @@ def test_a_vm_whose_root_is_an_instance_store_cannot_be_stopped(both: tuple[Sess
     proxy.answers["DescribeInstances"] = listing(
         "DescribeInstances", "reservationSet", [f"<instancesSet><item>{vm}</item></instancesSet>"]
     )
-    assert only(shown(session, native)).left_out == "its root disk is an instance store, and EC2 cannot stop such a VM"
+    assert (
+        only(shown(session, native)).left_out == "its root disk is an instance store, and such a VM cannot be stopped"
+    )
     assert only(vm_preview.deleting(Context(session, {}), [native])).losses == (
         "its root disk, which is an instance store",
     )
@@ -134,6 +137,18 @@ def test_a_spot_vm_waits_for_capacity(both: tuple[Session, Proxy], cloud: Cloud)
     assert only(shown(session, native)).warnings == (
         "It is a spot VM: it starts again only when there is spot capacity for it.",
     )
+
+
+def test_only_ec2s_spot_lifecycle_and_a_spot_request_are_spot() -> None:
+    for raw, spot in (
+        ({"instanceLifecycle": "spot"}, True),
+        ({"spotInstanceRequestId": "sir-1"}, True),
+        ({"instanceLifecycle": "scheduled"}, False),
+        ({"instanceLifecycle": "interruptible-capacity-reservation"}, False),
+        ({}, False),
+    ):
+        (item,) = rows.VM.item({"instanceId": "i-1", **raw})
+        assert bool(item["spot"] or item["spot_request"]) is spot
 
 
 def test_what_may_not_be_looked_at_is_said_and_stops_nothing(both: tuple[Session, Proxy], cloud: Cloud) -> None:
@@ -188,11 +203,11 @@ def test_what_is_resumed_says_what_it_loses(both: tuple[Session, Proxy], cloud: 
     (native,) = boot_many(cloud, 1, **GROUP)
     line = f"vm stop {native}"
     abandoned(session, line, outcome="waiting")
-    one = only(recovery.preview(Context(session, {}), []))
+    one = only(resume.preview(Context(session, {}), []))
     assert (one.id, one.name) == (line, line)
     assert public_ip(cloud, native) in one.losses[0]
     assert "workers" in one.warnings[0]
-    assert recovery.preview(Context(session, {}), []).typed == ""
+    assert resume.preview(Context(session, {}), []).typed == ""
 
 
 # --- a stopped VM bills no compute ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from backend.commands.preview import Preview, Target
 from backend.commands.run import RESENT_FOR, execute, execute_all
 from backend.config import Cloud
 from backend.errors import CacheLostError, CloudError, NotFoundError, OutcomeUnknownError
-from backend.journal import recovery
+from backend.journal import resume
 from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, left, recover
 from backend.kinds import keypair as keypair_room
@@ -190,7 +190,7 @@ def test_a_name_that_a_terminated_vm_has_too(memory: Cache, cloud: Cloud, tmp_pa
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
         run(session, "vm refresh")
         abandoned(session, "vm delete web", outcome="waiting")
-        (target,) = recovery.preview(Context(session, {}), []).targets
+        (target,) = resume.preview(Context(session, {}), []).targets
         run(session, "journal resume")
         assert (states(cloud)[new] == "terminated") == (not target.left_out)
 

@@ -41,7 +41,7 @@ AT_ONCE = Pace(stands=0, apart=0)
 DELAY = 4.0
 """Seconds of the demo's clock for which a VM is pending, stopping or shutting down."""
 
-LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms"})
+LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer"})
 """What is asked of a provider that changes nothing."""
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
 """The kinds that always have a tab."""
@@ -208,9 +208,9 @@ class User:
 
     @property
     def body(self) -> str:
-        """The text of the window in front, with the part that is scrolled out of sight."""
-        static = self.app.screen.query_one(".window--body Static", Static)
-        return "\n".join(static.render_line(y).text for y in range(static.size.height))
+        """The text of the window in front, with the part that is scrolled out of sight; "" until it is composed."""
+        bodies = self.app.screen.query(".window--body Static").results(Static)
+        return "\n".join(body.render_line(y).text for body in bodies for y in range(body.size.height))
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         """Let the dashboard run until the condition holds; fail with the screen if it does not in time."""

@@ -22,6 +22,7 @@ from backend.catalog import KINDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
 from backend.errors import Cancelled, CloudError
 from backend.kinds.model import Scope
+from backend.kinds.vm import note_protection
 from backend.providers.ec2.entry import ec2_keys
 from backend.providers.protocol import Page, Provider
 from backend.secret import Secret
@@ -356,7 +357,7 @@ async def protect(user: User) -> None:
     cache = user.app.session.cache if user.app.session else None
     assert cache
     for number in (1, 3, 4):
-        cache.rows.set_protected(KINDS["vm"], SCOPE, f"i-{number:017x}", number == 4)
+        note_protection(cache, SCOPE, f"i-{number:017x}", number == 4)
     await user.until(lambda: user.named("東京-バックアップ", "protected"))
 
 

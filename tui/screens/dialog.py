@@ -16,6 +16,7 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 
 from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
+from backend.commands.run import is_possible
 from backend.errors import CloudmeshError, ConfigError, UsageError
 from backend.kinds.model import Kind, Row, Scope
 from backend.providers.protocol import Waiting
@@ -88,7 +89,7 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             param
             for param in command.params
             if param is not self._target
-            and (not param.needs or session.has(param.needs))
+            and is_possible(param, session)
             and (param.asked is None or not targets or any(map(param.asked, targets)))
         ]
         if command.preview and not any(param.kind for param in command.params):

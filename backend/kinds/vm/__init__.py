@@ -1,11 +1,12 @@
 """The VMs: virtual machines. Light to import: the other rooms name the kind."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import CloudError
 from backend.kinds.model import TAGS, Column, Kind, Scope, id_column, name_column
-from backend.lifecycle import GONE
+from backend.lifecycle import GONE, state_of
 from backend.log import logger
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", docum
 
     DescribeInstances leaves it out, and asking costs a request for each VM: a listing does not ask.
     """
-    if document.get("state") in GONE:
+    if state_of(document) in GONE:
         return
     native = str(document["id"])
     try:
@@ -26,7 +27,12 @@ def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", docum
     except CloudError as error:
         logger.info("whether %s is protected is not known: %s", native, error)
     else:
-        cache.rows.set_protected(VM, scope, native, on)
+        note_protection(cache, scope, native, on)
+
+
+def note_protection(cache: "Cache", scope: Scope, native: str, on: bool | None) -> None:
+    """Write whether a VM is protected (None: the cloud did not say) and when that was asked."""
+    cache.rows.note(VM, scope, native, {"protected": on, "protection_asked": datetime.now(UTC)})
 
 
 VM = Kind(
@@ -35,7 +41,7 @@ VM = Kind(
     (
         name_column(),
         id_column(),
-        Column("state", "State", "state", 15, help="EC2's own word"),
+        Column("state", "State", "state", 15, help="The cloud's own word"),
         Column("flight", "In flight", "flight", 28, help="The action under way and for how long", ours=True),
         Column("flavor", "Flavor", width=12),
         Column(

@@ -87,9 +87,9 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
         claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb
-        if state in action.shown_by:
+        if meaning(state) in action.shown_by:
             flight = found or Flight(action.verb, context.journal.at, before=context.journal.request.get("before"))
-            now = None if state == action.to else flight
+            now = None if meaning(state) == action.to else flight
             return _done(context, action, native, named, lambda: ours and claim(now, found, state=state))
         if found and ours:
             claim(None, found)

@@ -6,10 +6,7 @@ from datetime import UTC, datetime
 from backend.commands.common import check_name, label, listed, with_row
 from backend.commands.lookup import find
 from backend.commands.model import Context, Result
-from backend.errors import (
-    NotFoundError,
-    RefusedError,
-)
+from backend.errors import NotFoundError, RefusedError, UnknowableError
 from backend.kinds.flavor import FLAVOR
 from backend.kinds.image import IMAGE
 from backend.kinds.keypair import KEYPAIR
@@ -17,7 +14,7 @@ from backend.kinds.location import zone
 from backend.kinds.model import Row
 from backend.kinds.vm import VM
 from backend.kinds.vm.face import vms
-from backend.lifecycle import Flight
+from backend.lifecycle import Flight, state_of
 from backend.providers.protocol import Boot, Item, Provider
 from backend.text import safe
 
@@ -48,14 +45,22 @@ def boot(context: Context) -> Result:
 
 
 def probe(context: Context) -> Result | None:
-    """Find the VM of a boot whose answer was lost."""
+    """Find the VM of a boot whose answer was lost, by the token of its request.
+
+    Raises UnknowableError where the cloud takes no tokens: to boot again could make a second VM.
+    """
     request = _request(context)
+    if not context.session.has("request tokens"):
+        raise UnknowableError(
+            f"{context.session.cloud.provider.title} does not say which request has made a VM.",
+            "Look whether it is there before you boot it again.",
+        )
     item = vms(context.connect()).booted(request)
     return _booted(context, request, item) if item else None
 
 
 def boot_again(context: Context) -> Result:
-    """Send the same request once more: EC2 knows its token for a day, so that it makes no second VM."""
+    """Send the same request once more: the cloud knows its token, so that it makes no second VM."""
     request = _request(context)
     return _booted(context, request, vms(context.connect()).boot(request))
 
@@ -67,7 +72,7 @@ def _request(context: Context) -> Boot:
 def _booted(context: Context, request: Boot, item: Item) -> Result:
     native = str(item["id"])
     context.journal.objects.append(native)
-    flight = Flight("boot", datetime.now(UTC)) if item.get("state") == "pending" else None
+    flight = Flight("boot", datetime.now(UTC)) if state_of(item) == "pending" else None
     return with_row(
         context,
         VM,
@@ -78,7 +83,7 @@ def _booted(context: Context, request: Boot, item: Item) -> Result:
 
 
 def _check_called(provider: Provider, word: str, native: str) -> None:
-    """Raise unless the image found by a name has that name at EC2 too: the cache may be out of date."""
+    """Raise unless the image found by a name has that name in the cloud too: the cache may be out of date."""
     if word == native:
         return
     image = listed(provider, IMAGE, native)

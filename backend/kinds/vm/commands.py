@@ -68,7 +68,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Param(
                 "location",
-                "Availability zone; the region itself lets EC2 choose",
+                "Availability zone; the region itself lets the cloud choose",
                 "option",
                 kind="location",
                 default=lambda session: session.cloud.location,
@@ -84,7 +84,7 @@ COMMANDS: tuple[Command, ...] = (
                 ),
                 default=lambda session: session.cloud.default.keypair,
             ),
-            Param("dry-run", "Ask EC2 whether you may, and boot nothing", "switch", needs="dry runs", dry=True),
+            Param("dry-run", "Ask the cloud whether you may, and boot nothing", "switch", needs="dry runs", dry=True),
         ),
         effect="changes",
         key="b",

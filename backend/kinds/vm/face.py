@@ -37,7 +37,7 @@ class VMs(Protocol):
         ...
 
     def boot(self, boot: Boot) -> Item:
-        """Boot a VM; a request with a token that was used before makes no second one (EC2: for a day and more)."""
+        """Boot a VM; a request with a token that was used before makes no second one, for a day at least."""
         ...
 
     def try_boot(self, boot: Boot) -> None:

@@ -11,11 +11,11 @@ from backend.commands.lookup import id_of
 from backend.commands.model import Context
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
 from backend.kinds.flavor import FLAVOR, flavors
-from backend.kinds.vm import VM
+from backend.kinds.vm import VM, note_protection
 from backend.kinds.vm.face import vms
 from backend.kinds.volume.face import volumes
 from backend.kinds.volume.facts import attachment, holders
-from backend.lifecycle import GONE
+from backend.lifecycle import GONE, state_of
 from backend.log import logger
 from backend.providers.protocol import Item, Provider
 from backend.refresh import Progress
@@ -27,7 +27,7 @@ _ASKING = 4
 T = TypeVar("T")
 
 
-# --- one VM or volume ---------------------------------------------------------------------------------------------
+# --- one VM or volume ------------------------------------------------------------------------------------------------
 
 
 def group_of(vm: Item) -> str:
@@ -103,12 +103,12 @@ class Facts:
         return price
 
     def is_billed(self, native: str) -> bool:
-        """Return whether compute is billed: EC2 bills none for a VM that is stopped, deleted or on its way there."""
-        return self.items[native].get("state") not in {"stopping", "stopped", *GONE}
+        """Return whether compute is billed: none is billed for a VM that is stopped, deleted or on its way there."""
+        return state_of(self.items[native]) not in {"stopping", "stopped", *GONE}
 
     def store(self, native: str) -> str:
         """Return the words for a VM's instance store in a list of losses; "" if there is nothing to lose."""
-        if self.items[native].get("state") == "stopped":
+        if state_of(self.items[native]) == "stopped":
             return ""
         size, flavor = self._flavor(native).get("disk"), safe(str(self.items[native].get("flavor")))
         if size:
@@ -186,7 +186,9 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
         ask("Termination protection", unknown, lambda: _protection(context, listed))
         if protection and session.has("termination protection")
         else {},
-        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors)),
+        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors))
+        if session.has("flavor")
+        else flavors,
         session.now(),
         tuple(notes),
     )
@@ -228,7 +230,7 @@ def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:
                 found[native] = vms(provider).protected(native)
             except NotFoundError:  # it was deleted meanwhile
                 continue
-            session.cache.rows.set_protected(VM, session.scope, native, found[native])
+            note_protection(session.cache, session.scope, native, found[native])
             done.append(native)
             context.progress(Progress("vm", len(done), 0, len(ids), 0))
         return found

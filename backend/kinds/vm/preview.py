@@ -11,8 +11,9 @@ from backend.kinds.vm import VM
 from backend.kinds.vm.actions import STOP
 from backend.kinds.vm.facts import Facts, facts, group_of
 from backend.kinds.volume.facts import holders, total_size
-from backend.lifecycle import GONE
+from backend.lifecycle import GONE, state_of
 from backend.providers.protocol import Item
+from backend.providers.registry import meaning
 from backend.text import safe
 
 
@@ -44,7 +45,7 @@ def _deleted(seen: Facts, native: str, rules: Iterable[str]) -> Target:
         for volume in in_production
     ]
     left_out = ""
-    if state in GONE:
+    if state_of(item) in GONE:
         left_out = f"it is {safe(state)} already"
     elif protected:
         left_out = f"it is protected; vm unprotect {native} lifts that"
@@ -109,13 +110,13 @@ def _stopped(seen: Facts, native: str) -> Target:
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
-    if item.get("spot"):
+    if item.get("spot") or item.get("spot_request"):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
     left_out = ""
-    if (state := str(item.get("state"))) in STOP.impossible_in:
-        left_out = f"it is {safe(state)} already"
+    if state_of(item) in STOP.impossible_in:
+        left_out = f"it is {safe(str(item.get('state')))} already"
     elif item.get("ephemeral_root"):
-        left_out = "its root disk is an instance store, and EC2 cannot stop such a VM"
+        left_out = "its root disk is an instance store, and such a VM cannot be stopped"
     return Target(
         native,
         safe(item.get("name") or native),
@@ -173,7 +174,11 @@ def _cost(seen: Facts, acted_on: Sequence[str], when: str) -> str:
 
 
 def _unbilled(state: str, its: str) -> str:
-    return f"{state}: no compute is billed" if state in GONE else f"{state}: no compute is billed, {its} volumes are"
+    return (
+        f"{state}: no compute is billed"
+        if meaning(state) in GONE
+        else f"{state}: no compute is billed, {its} volumes are"
+    )
 
 
 def _volumes(volumes: Sequence[Item]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from backend.commands.common import label, present, with_row
 from backend.commands.model import Context, Result
-from backend.kinds.vm import VM
+from backend.kinds.vm import VM, note_protection
 from backend.kinds.vm.face import vms
 from backend.providers.protocol import Item
 
@@ -16,7 +16,7 @@ def protect(on: bool) -> Callable[[Context], Result]:
         provider, item = present(context, VM, context.args["vm"])
         native = str(item["id"])
         if vms(provider).protected(native) == on:
-            context.session.cache.rows.set_protected(VM, context.session.scope, native, on)
+            note_protection(context.session.cache, context.session.scope, native, on)
             already = "protected already" if on else "not protected"
             return Result(f"{label(item.get('name'), native)} is {already}; nothing was done.", kind=VM)
         context.check()
@@ -48,5 +48,5 @@ def _protected(context: Context, item: Item, on: bool) -> Result:
         VM,
         native,
         outcome,
-        lambda: context.session.cache.rows.set_protected(VM, context.session.scope, native, on),
+        lambda: note_protection(context.session.cache, context.session.scope, native, on),
     )

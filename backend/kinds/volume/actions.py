@@ -43,7 +43,7 @@ def probe_create(context: Context) -> Result | None:
 
 
 def create_again(context: Context) -> Result:
-    """Send the same request once more: EC2 knows its token for a day, so that it makes no second volume."""
+    """Send the same request once more: the cloud knows its token, so that it makes no second volume."""
     name, size, where = (context.journal.request[key] for key in ("name", "size", "location"))
     return _created(context, volumes(context.connect()).create(name, size, where, context.journal.token))
 
@@ -76,7 +76,7 @@ def _first_zone(context: Context) -> str:
         fetch(context, kind)
     rows = session.cache.rows.snapshot(kind, session.scope)
     named = sorted((str(kind.value(row, "state")), str(kind.value(row, "name"))) for row in rows)
-    # One that is available, else one in a state that is not known to be bad: not every endpoint uses EC2's words.
+    # One that is available, else one in a state that is not known to be bad: not every endpoint uses these words.
     zones = [name for state, name in named if state == "available"] or [
         name for state, name in named if state not in ("impaired", "unavailable")
     ]
@@ -110,12 +110,9 @@ def _deleted(context: Context, native: str) -> Result:
 
 # --- attaching and detaching -----------------------------------------------------------------------------------------
 
-DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
-"""The names that EC2 recommends for data volumes (EC2 User Guide, device names)."""
-
 
 def attach(context: Context) -> Result:
-    """Attach a volume to a VM of its zone, as the first free device if none is named."""
+    """Attach a volume to a VM of its zone, as the first free device unless one is named or the cloud chooses."""
     provider, volume = present(context, VOLUME, context.args["volume"])
     _, vm = present(context, VM, context.args["vm"])
     named, holder = label(volume.get("name"), volume["id"]), label(vm.get("name"), vm["id"])
@@ -130,7 +127,7 @@ def attach(context: Context) -> Result:
             f"Volume {named} is in {volume['location']} and VM {holder} in {vm['location']}; nothing was done.",
             "A volume can only be attached within its zone.",
         )
-    device = context.args["device"] or _free_device(provider, vm["id"])
+    device = context.args["device"] or _free_device(context, provider, vm["id"])
     context.check()
     context.journal.sending(volume["id"], vm["id"], device=device)
     volumes(provider).attach(volume["id"], vm["id"], device)
@@ -157,7 +154,8 @@ def probe_attach(context: Context) -> Result | None:
 
 def _attached(context: Context, volume: Item, vm: str, device: str) -> Result:
     named, undo = label(volume.get("name"), volume["id"]), f"volume detach {volume['id']} --vm {vm}"
-    outcome = Result(f"Volume {named} is attached to {vm} as {safe(device)}.", undo=undo)
+    as_device = f" as {safe(device)}" if device else ""
+    outcome = Result(f"Volume {named} is attached to {vm}{as_device}.", undo=undo)
     return _moved(context, volume, outcome)
 
 
@@ -225,7 +223,7 @@ _LEAVING = ("detaching", "detached")
 
 
 def _again(provider: Provider, volume: Item) -> Item:
-    """Return a volume as the cloud lists it after it was moved: EC2's answer does not say its state.
+    """Return a volume as the cloud lists it after it was moved: the answer may not have its state.
 
     It is as it was before where that cannot be seen now; the next listing says it.
     """
@@ -235,9 +233,13 @@ def _again(provider: Provider, volume: Item) -> Item:
         return volume
 
 
-def _free_device(provider: Provider, vm: str) -> str:
+def _free_device(context: Context, provider: Provider, vm: str) -> str:
+    """Return the first device that a VM has free, "" where the cloud chooses one."""
+    devices = context.session.cloud.provider.devices
+    if not devices:
+        return ""
     taken = {attachment(item, vm).get("device") for page in volumes(provider).list(vms=[vm]) for item in page}
-    for device in DEVICES:
+    for device in devices:
         if device not in taken:
             return device
-    raise RefusedError(f"VM {vm} has no free device from {DEVICES[0]} to {DEVICES[-1]}.", "Name one with --device.")
+    raise RefusedError(f"VM {vm} has no free device from {devices[0]} to {devices[-1]}.", "Name one with --device.")

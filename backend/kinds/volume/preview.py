@@ -59,7 +59,7 @@ def _volume(context: Context, item: Item, native: str) -> Target:
 def _may_hold_data(context: Context, volume: Item) -> bool:
     """Return whether a volume may hold what a VM has written: all but those that were created empty a moment ago.
 
-    EC2 does not tell what a volume was attached to before; that this dashboard attached it is in the journal.
+    No cloud says what a volume was attached to before; that this dashboard attached it is in the journal.
     """
     session, created = context.session, volume.get("created")
     if volume.get("snapshot") or created is None or session.now() - created >= NEW:

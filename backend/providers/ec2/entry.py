@@ -77,5 +77,6 @@ EC2 = ProviderEntry(
     owner_id=r"\d{12}",
     owner_form="a 12-digit account id",
     flavor="t2.micro",
+    devices=tuple(f"/dev/sd{letter}" for letter in "fghijklmnop"),  # EC2 User Guide, device names
     opened=_opened,
 )

@@ -144,7 +144,6 @@ class Requests:
 
         It is sent again only if EC2 refused it unread, and is not cancelled once it is sent.
         """
-        self._sender.check_writable(request)
         return self.asked(request, {name: value for name, value in params.items() if value is not None})
 
     def asked(self, request: Request, params: Mapping[str, str]) -> dict[str, Any]:

@@ -71,11 +71,6 @@ def entries(value: Any) -> list[Any]:
 # --- facts in our words ----------------------------------------------------------------------------------------------
 
 
-def is_spot(value: Any) -> bool | None:
-    """Return True for the lifecycle `spot` or the id of a spot request, None for EC2's other lifecycles."""
-    return True if isinstance(value, str) and value not in ("scheduled", "capacity-block") else None
-
-
 def is_elastic(owners: Any) -> bool | None:
     """Return False if EC2 says that a VM's public address belongs to Amazon; None if it does not say."""
     return False if "amazon" in entries(owners) else None
@@ -213,7 +208,7 @@ VM = Fields(
     {
         "token": Field("clientToken"),
         "group": Field("tags/aws:autoscaling:groupName"),
-        "spot": Field("instanceLifecycle", "spotInstanceRequestId", to=is_spot),
+        "spot": Field("instanceLifecycle", to=lambda lifecycle: lifecycle == "spot"),
         "spot_request": Field("spotInstanceRequestId"),
         "ephemeral_root": Field("rootDeviceType", to=lambda type_: type_ == "instance-store"),
         "elastic": Field("networkInterfaceSet/*/association/ipOwnerId", to=is_elastic),

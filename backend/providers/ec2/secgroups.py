@@ -1,5 +1,6 @@
 """The EC2 face of security groups: lists, creates and deletes them, opens and closes ports."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ _PROTOCOLS = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
 _PEERS = {"ipRanges": "cidrIp", "ipv6Ranges": "cidrIpv6", "prefixListIds": "prefixListId", "groups": "groupId"}
 """The sets of an IpPermission, each with the field that names the source or destination."""
 
+_UNLISTED = re.compile(r"pl-[0-9a-f]{8,}|\d{12}/sg-[0-9a-f]{8,}")
+"""A prefix list, and a group of another account, whose id EC2 takes only with that account."""
+
 _ALL_PORTS = (0, 65_535)
 
 
@@ -39,7 +43,8 @@ def _groups(raw: Any) -> Iterator[Item]:
     rules: list[Rule] = []
     if isinstance(raw, dict):
         for way, field in (("in", "ipPermissions"), ("out", "ipPermissionsEgress")):
-            rules += (rule for one in rows.entries(raw.pop(field, None)) for rule in _rules(one, way))
+            permissions = rows.entries(raw.pop(field, None))
+            rules += (rule for one in permissions for rule in _rules(one, way, raw.get("ownerId")))
     for item in _GROUP.item(raw):
         yield _having(item, rules)
 
@@ -56,7 +61,8 @@ def _having(group: Item, rules: Sequence[Rule]) -> Item:
     }
 
 
-def _rules(permission: Any, way: str) -> Iterator[Rule]:
+def _rules(permission: Any, way: str, owner: Any) -> Iterator[Rule]:
+    """Yield the rules of an IpPermission of a group of the account `owner`."""
     if not isinstance(permission, dict) or not (said := rows.text(permission.get("ipProtocol"))):
         return
     protocol = _PROTOCOLS.get(said, said)
@@ -64,6 +70,8 @@ def _rules(permission: Any, way: str) -> Iterator[Rule]:
     for field, name in _PEERS.items():
         for one in rows.entries(permission.get(field)):
             if isinstance(one, dict) and (peer := rows.text(one.get(name))):
+                if owner and (account := rows.text(one.get("userId"))) not in (None, owner):
+                    peer = f"{account}/{peer}"
                 description = rows.text(one.get("description"))
                 yield {"way": way, "protocol": protocol, "ports": ports, "peer": peer, "description": description}
 
@@ -113,6 +121,9 @@ class SecurityGroups(Tags):
         request = Request("DeleteSecurityGroup", f"Deleting security group {group}", changes=True)
         self._requests.change(request, {"GroupId": group})
 
+    def is_peer(self, word: str) -> bool:
+        return _UNLISTED.fullmatch(word) is not None
+
     def allow(self, group: Item, rule: Rule) -> Item:
         doing = f"Opening {_said(rule)} in security group {group['id']}"
         request = Request("AuthorizeSecurityGroupIngress", doing, changes=True)
@@ -141,4 +152,7 @@ def _permission(rule: Rule) -> dict[str, str]:
         return params | {f"{one}.PrefixListIds.1.PrefixListId": peer}
     if ":" in peer:
         return params | {f"{one}.Ipv6Ranges.1.CidrIpv6": peer}
-    return params | ({f"{one}.IpRanges.1.CidrIp": peer} if "/" in peer else {f"{one}.Groups.1.GroupId": peer})
+    if "." in peer:
+        return params | {f"{one}.IpRanges.1.CidrIp": peer}
+    account, _, group = peer.rpartition("/")
+    return params | {f"{one}.Groups.1.GroupId": group} | ({f"{one}.Groups.1.UserId": account} if account else {})
