@@ -13,6 +13,7 @@ from tests.tui.dashboard import World, driven
 from tui import headless
 from tui.interrupt import Interrupt
 from tui.screens.help import HelpScreen
+from tui.widgets.status import WorkLine
 
 MISSING = ("vm protect", "vm unprotect", "vm tag", "vm untag", "volume list", "volume create", "keypair create")
 
@@ -29,6 +30,7 @@ async def test_keys_help_and_palette_offer_what_the_cloud_has(chameleon: World) 
         await user.show("vm")
         await user.sees("web")
         await user.until(lambda: "stop" in user.screen.splitlines()[-1])
+        await user.until(lambda: user.result.startswith("vms: ") and not user.app.main.query_one(WorkLine).display)
         for key, what in (("p", "termination protection"), ("T", "tags of VMs")):
             await user.press(key)
             assert user.result == f"Cloud demo (OpenStack) has no {what}."

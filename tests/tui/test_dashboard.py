@@ -235,7 +235,7 @@ async def test_enter_shows_all_fields_and_escape_goes_back(world: World) -> None
         await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
         await user.sees("vm db-primary", native, "r6i.xlarge")
         shown = user.body
-        assert re.search(r"extra\.tags\.backup +daily", shown)
+        assert re.search(r"tags\.backup +daily", shown)
         document = world.cache.rows.document(KINDS["vm"], world.scope, native)
         assert document is not None
         for name in [

@@ -56,7 +56,7 @@ async def test_hostile_names_are_shown_as_they_are_everywhere(world: World) -> N
         await user.press("enter")
         await user.until(lambda: isinstance(user.app.screen, DetailsScreen))
         await user.sees(f"vm {HOSTILE}", native)
-        assert re.search(r"extra\.tags\.\[link=x\] +\$\(id\)", user.body)
+        assert re.search(r"tags\.\[link=x\] +\$\(id\)", user.body)
         await user.press("escape")
         await user.back()
         await user.press("d")
