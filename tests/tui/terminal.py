@@ -112,9 +112,18 @@ class Terminal:
         self.until(lambda: all(text in self.text for text in texts), seconds)
 
     def insist(self, key: str, condition: Callable[[], object]) -> None:
-        """Press a key until the condition holds: a dialog takes no yes at the moment when it is painted."""
+        """Press a key until the condition holds and lasts: a dialog takes no yes at the moment when it is painted.
+
+        Half of a repaint may lack a text that the other half brings.
+        """
+
+        def lasts() -> bool:
+            if condition():
+                self.settles()
+            return bool(condition())
+
         end = time.monotonic() + 20
-        while not condition():
+        while not lasts():
             assert time.monotonic() < end, f"{key!r} does nothing:\n{self.text}"
             self.type(key)
             again = time.monotonic() + 1
