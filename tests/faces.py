@@ -2,6 +2,9 @@
 
 from typing import Any
 
+READS = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer"})
+"""The verbs of all kinds that change nothing; a new verb counts as a change until it is named here."""
+
 
 class Faces:
     """A provider with methods called KIND_VERB; other calls go to the real provider behind it, if any."""

@@ -27,14 +27,13 @@ from backend.session import Session, SettingChange
 from tests.backend.cache_support import VM
 from tests.backend.cloud_support import AMI, EXAMPLES, Example, abandoned, account, behind_proxy, run, sent, staged
 from tests.ec2_proxy import Proxy
+from tests.faces import READS
 
-LOOKING = {"list", "addresses", "protected", "booted", "console", "vms", "is_peer"}
-"""What a provider can do that changes nothing."""
 CHANGING = sorted(
     (kind, verb)
     for kind in EC2.kinds
     for verb, _ in inspect.getmembers(EC2Provider(Cloud("aws")).of(kind), callable)
-    if not verb.startswith("_") and verb not in LOOKING
+    if not verb.startswith("_") and verb not in READS
 )
 
 CHANGES = [one for one in COMMANDS if one.effect != "reads"]

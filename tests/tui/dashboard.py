@@ -25,7 +25,7 @@ from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Boot, Provider
 from backend.session import Session
-from tests.faces import Faces
+from tests.faces import READS, Faces
 from tui.app import CloudmeshApp
 from tui.screens.confirming import Pace
 from tui.screens.dialog import CommandDialog
@@ -41,8 +41,6 @@ AT_ONCE = Pace(stands=0, apart=0)
 DELAY = 4.0
 """Seconds of the demo's clock for which a VM is pending, stopping or shutting down."""
 
-LOOKING = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer"})
-"""What is asked of a provider that changes nothing."""
 TABS = {name: kind for name, kind in KINDS.items() if kind.tab}
 """The kinds that always have a tab."""
 
@@ -76,7 +74,7 @@ class Noting(Faces):
         self._changing = changing
 
     def passes(self, kind: str, verb: str) -> None:
-        if verb not in LOOKING:
+        if verb not in READS:
             self._changing.append(f"{kind} {verb}")
 
 

@@ -136,8 +136,8 @@ async def test_thirty_rounds_cost_nothing_lasting(what: str, world: World) -> No
             await user.until(lambda: not user.app._jobs._running)
 
         def lasting() -> dict[str, int]:
-            # Fewer than two in three rounds count as none: what is on screen just now differs a little.
-            return {name: more for name, more in (alive() - before).items() if more >= ROUNDS * 2 // 3}
+            # Less than one in two rounds counts as none: what is on screen just now differs a little.
+            return {name: more for name, more in (alive() - before).items() if more >= ROUNDS // 2}
 
         await rounds(WARM)
         before = alive()
