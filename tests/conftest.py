@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +22,11 @@ from tests.backend.team_server import TeamServer
 from tests.simulated import empty
 
 pytest_plugins = ["tests.fast"]
+
+# Tests read the screen when they want to: a dashboard in the process of a test paints less often than for a person.
+with pytest.MonkeyPatch.context() as environ:
+    environ.setenv("TEXTUAL_FPS", "10")
+    import_module("textual.constants")
 
 # The same examples each time, and few: `make faults` tries thousands.
 settings.register_profile(
@@ -47,6 +53,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """Find what the last tests have left, once: pytest then examines all objects five times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

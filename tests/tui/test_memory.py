@@ -23,6 +23,9 @@ from tui.screens.text import TextScreen
 pytestmark = pytest.mark.thorough
 
 ROUNDS = 50
+SIZE = (100, 24)
+"""Each line that is painted is made of many objects that live shortly: a small terminal shows what stays as well."""
+
 WARM = 6
 """Rounds before the first count: what is made once has been made then."""
 
@@ -127,7 +130,7 @@ ROUND: dict[str, Callable[[User], Awaitable[None]]] = {
 async def test_fifty_rounds_cost_nothing_lasting(what: str, world: World) -> None:
     cloud = FakeCloud(**{kind.plural: [items(kind, "x-1", "x-2", state="running")] for kind in KINDS.values()})
     quick = world.app(lambda *_: cast(Provider, cloud), refresh=False) if what == "a refresh of all" else None
-    async with opened(world, quick or world.app(refresh=False)) as user:
+    async with opened(world, quick or world.app(refresh=False), SIZE) as user:
 
         async def rounds(times: int) -> None:
             for _ in range(times):
