@@ -120,7 +120,7 @@ def _values(command: Command, done: list[str], names: Names) -> Iterator[str]:
     """Yield the words that may come next; lazily, for a kind may have 100,000 names."""
     options = {f"--{param.name}": param for param in command.params if param.style in ("option", "switch")}
     if done and done[-1] in options and options[done[-1]].style == "option":
-        yield from _unquoted(names(options[done[-1]]))
+        yield from _unquoted(_known(options[done[-1]], names))
         return
     taken = sum(
         not word.startswith("--") and not (position and _takes_next(options.get(done[position - 1])))
@@ -128,8 +128,13 @@ def _values(command: Command, done: list[str], names: Names) -> Iterator[str]:
     )
     for place in [param for param in command.params if f"--{param.name}" not in options][taken : taken + 1]:
         prefix = f"{place.name}=" if place.style == "assignment" else ""
-        yield from (prefix + value for value in _unquoted(names(place)))
+        yield from (prefix + value for value in _unquoted(_known(place, names)))
     yield from (option for option in options if option not in done)
+
+
+def _known(param: Param, names: Names) -> Iterator[str]:
+    yield from param.known
+    yield from names(param)
 
 
 def _takes_next(param: Param | None) -> bool:

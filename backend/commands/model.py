@@ -46,6 +46,8 @@ class Param:
     """It takes several values, joined by commas: one command acts on all marked rows."""
     offer: tuple[str, str] | None = None
     """The command that creates a missing object, and the sentence that offers it."""
+    known: tuple[str, ...] = ()
+    """Words that complete it and that the dialog offers; it may take others too."""
     asked: Callable[[Row], bool] | None = None
     """Whether the dialog for a row has a field for it; None: always."""
 
@@ -150,6 +152,8 @@ class Command:
     help: str
     run: Callable[[Context], Result]
     params: tuple[Param, ...] = ()
+    check: Callable[[Mapping[str, Any]], None] = ignore
+    """Checks the arguments together, before anything is journalled or sent. Raises UsageError."""
     effect: Effect = "reads"
     key: str = ""
     """Its key in the dashboard, as textual names keys; "" for none."""
@@ -232,14 +236,16 @@ class Parsed:
     def bind(self, session: Session) -> dict[str, Any]:
         """Return all arguments, converted to their types: what was given, else the configured default, else None.
 
-        Raises UsageError if a required argument is missing or one has the wrong type.
+        Raises UsageError if a required argument is missing, has the wrong type, or fails the command's check.
         """
         if missing := self.missing(session):
             raise UsageError(
                 f"{self.command.name} needs {' and '.join(param.metavar for param in missing)}.",
                 f"Usage: {self.command.usage}",
             )
-        return {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
+        args = {param.name: _typed(param, self._value(param, session)) for param in self.command.params}
+        self.command.check(args)
+        return args
 
     def _value(self, param: Param, session: Session) -> str | None:
         """Return the given value, None for an empty word, else the configured default."""

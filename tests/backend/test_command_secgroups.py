@@ -10,7 +10,7 @@ from backend.cache.documents import flatten
 from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse, split
 from backend.commands.model import Context, Result
-from backend.commands.run import execute
+from backend.commands.run import execute, execute_all
 from backend.config import Cloud
 from backend.errors import CloudError, NotFoundError, RefusedError, UsageError
 from backend.kinds.secgroup import SECGROUP
@@ -124,10 +124,18 @@ def test_all_rules_are_in_the_details(session: Session, cloud: Cloud) -> None:
         ("all --from 203.0.113.0/24 --protocol icmp", "icmp all from 203.0.113.0/24"),
         ("all --from 2001:DB8::/32 --protocol icmp", "icmpv6 all from 2001:db8::/32"),
         ("22 --from 2001:db8::1", "tcp 22 from 2001:db8::1/128"),
+        ("8 --from 203.0.113.0/24 --protocol icmp", "icmp 8 from 203.0.113.0/24"),
+        ("3/4 --from 203.0.113.0/24 --protocol icmp", "icmp 3/4 from 203.0.113.0/24"),
+        ("8/0 --from 203.0.113.0/24 --protocol 1", "icmp 8/0 from 203.0.113.0/24"),
+        ("128 --from 2001:db8::/32 --protocol icmp", "icmpv6 128 from 2001:db8::/32"),
+        ("128/0 --from default --protocol icmpv6", "icmpv6 128/0 from {default}"),
+        ("all --from 203.0.113.0/24 --protocol 50", "protocol 50 all from 203.0.113.0/24"),
+        ("22 --from 203.0.113.0/24 --protocol 006", "tcp 22 from 203.0.113.0/24"),
     ],
 )
 def test_what_is_opened_is_closed_by_the_same_words(session: Session, ec2: Provider, words: str, rule: str) -> None:
     made = created(session)
+    rule = rule.format(default=group(ec2, "default")["id"])
     opened = run(session, f"secgroup allow web {words}")
     assert opened.message == f"Security group web ({made}) lets in {rule}."
     assert group(ec2, "web")["ports"] == [rule]
@@ -174,18 +182,69 @@ def test_the_whole_internet_is_called_so(session: Session, peer: str) -> None:
         ("ssh --from 10.0.0.0/8", "'ssh' is no port."),
         ("٢٢ --from 10.0.0.0/8", "is no port."),
         ("22, --from 10.0.0.0/8", "'22,' is no port."),
-        ("22 --from 10.0.0.0/8 --protocol sctp", "'sctp' is no protocol of a rule. Known: tcp, udp, icmp, all."),
+        ("22 --from 10.0.0.0/8 --protocol sctp", "Known: tcp, udp, icmp, icmpv6, all and numbers such as 50."),
+        ("all --from 10.0.0.0/8 --protocol 256", "'256' is no protocol of a rule."),
+        ("all --from 10.0.0.0/8 --protocol -1", "'-1' is no protocol of a rule."),
+        ("0-65535 --from 10.0.0.0/8 --protocol 50", "A rule for 50 has no port 0-65535."),
         ("22 --from 10.0.0.0/8 --protocol all", "A rule for all has no port 22. Write all in place of the port."),
-        ("8 --from 10.0.0.0/8 --protocol icmp", "A rule for icmp has no port 8."),
+        ("256 --from 10.0.0.0/8 --protocol icmp", "'256' is no type of icmp."),
+        ("8/-1 --from 10.0.0.0/8 --protocol icmp", "Write a type such as 8, a type and its code as 3/4, or all."),
+        ("8-9 --from 10.0.0.0/8 --protocol icmpv6", "'8-9' is no type of icmpv6."),
     ],
 )
 @pytest.mark.parametrize("verb", ["allow", "revoke"])
 def test_words_that_open_and_close_nothing(session: Session, ec2: Provider, verb: str, words: str, said: str) -> None:
     created(session)
-    with pytest.raises(UsageError) as caught:
-        run(session, f"secgroup {verb} web {words}")
-    assert said.replace("allow", verb) in str(caught.value)
+    parsed = parse(split(f"secgroup {verb} web {words}"))
+    for attempt in (
+        lambda: parsed.bind(session),  # as the dialog does
+        lambda: execute(parsed, session),
+        lambda: execute_all([parse(split("secgroup tag web a=b")), parsed], session),
+    ):
+        with pytest.raises(UsageError) as caught:
+            attempt()
+        assert said.replace("allow", verb) in str(caught.value)
     assert group(ec2, "web")["ports"] == []
+    assert [line.split()[1] for line, _ in outcomes(session.cache)] == ["create"]  # none of them is in the journal
+
+
+RULES = (
+    ({"IpProtocol": "icmp", "FromPort": "8", "ToPort": "-1"}, "icmp 8", "8 --protocol icmp"),
+    ({"IpProtocol": "icmp", "FromPort": "3", "ToPort": "4"}, "icmp 3/4", "3/4 --protocol icmp"),
+    ({"IpProtocol": "icmp", "FromPort": "-1", "ToPort": "-1"}, "icmp all", "all --protocol icmp"),
+    ({"IpProtocol": "icmpv6", "FromPort": "-1", "ToPort": "-1"}, "icmpv6 all", "all --protocol icmpv6"),
+    ({"IpProtocol": "-1"}, "all traffic", "all --protocol all"),
+    ({"IpProtocol": "50", "FromPort": "0", "ToPort": "65535"}, "protocol 50 all", "all --protocol 50"),
+    ({"IpProtocol": "tcp", "FromPort": "0", "ToPort": "65535"}, "tcp all", "all --protocol tcp"),
+)
+"""A rule in EC2's notation, as it is listed, and the words that close it."""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[said for _, said, _ in RULES])
+@pytest.mark.parametrize("peer", ["a network", "a group"])
+def test_a_rule_that_somebody_else_made_is_closed_by_the_words_that_are_listed(
+    session: Session, cloud: Cloud, ec2: Provider, rule: tuple[dict[str, str], str, str], peer: str
+) -> None:
+    raw, said, words = rule
+    made = created(session)
+    source = OFFICE if peer == "a network" else group(ec2, "default")["id"]
+    field = "IpRanges.1.CidrIp" if peer == "a network" else "Groups.1.GroupId"
+    params = {f"IpPermissions.1.{name}": value for name, value in {**raw, field: source}.items()}
+    send_raw(cloud, "AuthorizeSecurityGroupIngress", {"GroupId": made, **params})
+    run(session, "secgroup refresh")
+    assert row(session, "secgroup", "web")["ports"] == (f"{said} from {source}",)
+    closed = run(session, f"secgroup revoke web {words} --from {source}")
+    assert row(session, "secgroup", "web")["ports"] is None
+    assert group(ec2, "web")["ports"] == []
+    run(session, closed.undo)
+    assert group(ec2, "web")["ports"] == [f"{said} from {source}"]
+
+
+def test_a_type_of_icmp_has_all_its_codes(session: Session) -> None:
+    created(session)
+    run(session, f"sg allow web 8 --from {OFFICE} --protocol icmp")
+    outcome = run(session, f"sg revoke web 8/0 --from {OFFICE} --protocol icmp")
+    assert outcome.message.endswith(f"It is open by another rule: icmp 8 from {OFFICE}.")
 
 
 def test_what_is_not_open_says_so(both: tuple[Session, Proxy]) -> None:
@@ -384,8 +443,8 @@ def test_odd_rules_cost_only_themselves(both: tuple[Session, Proxy]) -> None:
     run(session, "secgroup refresh")
     assert row(session, "secgroup", "sg-1")["ports"] == (
         "protocol 50 all from 10.0.0.0/8",
-        "icmp type 8 from sg-2",
-        "icmp type 3 code 4 from sg-2",
+        "icmp 8 from sg-2",
+        "icmp 3/4 from sg-2",
     )
 
 

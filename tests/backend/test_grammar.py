@@ -349,6 +349,10 @@ def test_usage_lines() -> None:
 OPTIONS = ("--name", "--flavor", "--location", "--keypair", "--dry-run")
 
 
+OPENING = ("--from", "--protocol")
+"""The options of the commands that open and close a port."""
+
+
 def names(param: Param) -> Iterable[str]:
     """What a dashboard would know."""
     if param.type == "cloud":
@@ -399,6 +403,11 @@ def names(param: Param) -> Iterable[str]:
         ("volume attach vol-1 ", [f"volume attach vol-1 {word}" for word in ("web", "i-1", "--device")]),
         ("volume attach vol-1 web ", ["volume attach vol-1 web --device"]),
         ("volume attach --device x vol-1 w", ["volume attach --device x vol-1 web"]),
+        ("secgroup allow web ", ["secgroup allow web all", *(f"secgroup allow web {one}" for one in OPENING)]),
+        (
+            "secgroup revoke web 8 --protocol i",
+            [f"secgroup revoke web 8 --protocol {one}" for one in ("icmp", "icmpv6")],
+        ),
         ("j", ["journal"]),
         ("journal ", ["journal list", "journal resume", "journal drop"]),
         ("journal list ", ["journal list --last"]),

@@ -70,7 +70,9 @@ async def test_a_port_is_opened_by_a_key_and_closed_by_undo(world: World) -> Non
         await user.sees("secgroup allow", "old-vpn", "0.0.0.0/0: the internet")
         await user.type("22", "tab")
         await user.type("203.0.113.7/24", "enter")
-        await user.sees("Write 203.0.113.0/24 for the network")  # what was typed is given back with the reason
+        await user.sees("Write 203.0.113.0/24 for the network")  # in the dialog, before anything is journalled
+        assert isinstance(user.app.screen, CommandDialog)
+        assert world.cache.journal.newest() == []
         await user.press("escape")
         await user.back()
         before = group(world, "old-vpn")

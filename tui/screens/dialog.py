@@ -283,8 +283,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
             kind, here = self._kinds[param.kind], self.session.scope
             rows = (row for row in self._rows_of(param.kind) if kind.scope(row) == here)
             offered = matches(kind, rows, field.value)
-        elif field is self.focused and param.type == "cloud":
-            offered = [(name, name) for name in self.session.settings.clouds if name != field.value]
+        elif field is self.focused:
+            known = self.session.settings.clouds if param.type == "cloud" else param.known
+            offered = [(word, word) for word in known if word != field.value]
         self.query_one(Picks).offer(offered)
 
     def _param(self, field: Input) -> Param:

@@ -6,7 +6,7 @@ from backend.commands.model import Command, Param, one_of
 from backend.commands.tagging import tag_commands
 from backend.kinds.secgroup import SECGROUP
 from backend.kinds.secgroup.groups import create, delete, deleting, probe_create, probe_delete
-from backend.kinds.secgroup.rules import allow, probe_allow, probe_revoke, revoke
+from backend.kinds.secgroup.rules import PROTOCOLS, allow, check, probe_allow, probe_revoke, revoke
 
 
 def _opening(verb: str, help: str, key: str) -> Command:
@@ -17,7 +17,7 @@ def _opening(verb: str, help: str, key: str) -> Command:
         run,
         params=(
             replace(one_of(SECGROUP), word="GROUP"),
-            Param("port", "22, 8000-8080 or all", required=True),
+            Param("port", "22, 8000-8080 or all; of icmp a type, or type/code: 8, 3/4", required=True, known=("all",)),
             Param(
                 "from",
                 "203.0.113.0/24, an address or a group; 0.0.0.0/0: the internet",
@@ -26,8 +26,15 @@ def _opening(verb: str, help: str, key: str) -> Command:
                 required=True,
                 word="SOURCE",
             ),
-            Param("protocol", "tcp, udp, icmp or all", "option", default=lambda _session: "tcp"),
+            Param(
+                "protocol",
+                "tcp, udp, icmp, icmpv6, all or a number: 50",
+                "option",
+                default=lambda _session: "tcp",
+                known=PROTOCOLS,
+            ),
         ),
+        check=check,
         effect="changes",
         key=key,
         on=(SECGROUP.name,),

@@ -7,8 +7,10 @@ from backend.kinds.secgroup import SECGROUP
 from backend.providers.protocol import Item, Page, Provider
 
 Rule = Mapping[str, Any]
-"""way ("in", "out"), protocol ("tcp", "all" …), ports ("22", "8000-8080", "all"), peer, description (None: none).
+"""way ("in", "out"), protocol, ports, peer, description (None: none).
 
+The protocol is "tcp", "udp", "icmp", "icmpv6", "all", or the number of another: "50". Ports are "22", "8000-8080" or
+"all"; of ICMP a type "8", a type and its code "3/4", or "all"; of all other protocols "all".
 The peer is who is let in, or reached: a network, the id of a group, or what `is_peer` knows.
 """
 

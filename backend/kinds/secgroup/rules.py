@@ -2,8 +2,10 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from typing import Any
 
 from backend.commands.common import label, present, with_row
 from backend.commands.lookup import find
@@ -19,9 +21,8 @@ WORLD = ("0.0.0.0/0", "::/0")
 
 def allow(context: Context) -> Result:
     """Open a port of a security group for a network or another group."""
-    ports = _ports(context)
     provider, group = present(context, SECGROUP, context.args["secgroup"])
-    rule = _rule(context, provider, ports, group)
+    rule = _rule(context, provider, group)
     if _of(group, rule):
         return Result(f"{_label(group)} lets in {_said(rule)} already; nothing was done.", kind=SECGROUP)
     context.check()
@@ -45,9 +46,8 @@ def _allowed(context: Context, group: Item, rule: Rule) -> Result:
 
 def revoke(context: Context) -> Result:
     """Close a port of a security group for a network or another group."""
-    ports = _ports(context)
     provider, group = present(context, SECGROUP, context.args["secgroup"])
-    rule = _rule(context, provider, ports, group)
+    rule = _rule(context, provider, group)
     found = _of(group, rule)
     if found is None:
         wider = ", ".join(_said(one) for one in group["rules"] if _includes(one, rule))
@@ -88,33 +88,57 @@ def _label(group: Item) -> str:
 
 def _line(verb: str, group: Item, rule: Rule) -> str:
     """Return the command that opens or closes a port, as it would be typed."""
-    protocol = rule["protocol"].removesuffix("v6")
-    more = ["--protocol", protocol] if protocol != "tcp" else []
+    more = ["--protocol", rule["protocol"]] if rule["protocol"] != "tcp" else []
     return shlex.join([SECGROUP.name, verb, group["id"], rule["ports"], "--from", rule["peer"], *more])
 
 
 def _said(rule: Rule) -> str:
-    what = "all traffic" if rule["protocol"] == "all" else f"{rule['protocol']} {rule['ports']}"
+    """Return a rule in the words of the list."""
+    protocol = f"protocol {rule['protocol']}" if rule["protocol"].isdecimal() else rule["protocol"]
+    what = "all traffic" if protocol == "all" else f"{protocol} {rule['ports']}"
     return f"{safe(what)} from {safe(rule['peer'])}"
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------
 
-PROTOCOLS = ("tcp", "udp", "icmp", "all")
+PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "all")
+"""The protocols that have a name; any other has its number."""
+
+_NUMBERS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
+_LAST_PROTOCOL = 255
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _LAST = 65_535
+_TYPE = re.compile(r"(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
+_LAST_TYPE = 255
 _ADDRESS = re.compile(r"[\da-f.:]*[.:][\da-f.:]*(?:/.*)?|\d+/\d+", re.IGNORECASE | re.ASCII)
 """What can only be meant as an address or a network."""
 
 
-def _ports(context: Context) -> str:
-    """Return the ports that are asked for, as a rule has them. Raises UsageError."""
-    word, protocol = context.args["port"].lower(), context.args["protocol"].lower()
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"{safe(protocol)!r} is no protocol of a rule.", f"Known: {', '.join(PROTOCOLS)}.")
+def check(args: Mapping[str, Any]) -> None:
+    """Check the port, the protocol and the source that are asked for. Raises UsageError."""
+    _ports(args["port"].lower(), _protocol(args["protocol"].lower()))
+    _source(args["from"])
+
+
+def _protocol(word: str) -> str:
+    """Return the protocol that a word means, as a rule has it. Raises UsageError."""
+    if word in PROTOCOLS:
+        return word
+    if not re.fullmatch(r"\d{1,3}", word, re.ASCII) or int(word) > _LAST_PROTOCOL:
+        raise UsageError(
+            f"{safe(word)!r} is no protocol of a rule.", f"Known: {', '.join(PROTOCOLS)} and numbers such as 50."
+        )
+    number = str(int(word))
+    return _NUMBERS.get(number, number)
+
+
+def _ports(word: str, protocol: str) -> str:
+    """Return the ports, or the type and code of ICMP, that a word means, as a rule has them. Raises UsageError."""
     if word == "all":
         return "all"
-    if protocol in ("icmp", "all"):
+    if protocol in ("icmp", "icmpv6"):
+        return _type(word, protocol)
+    if protocol not in ("tcp", "udp"):
         raise UsageError(f"A rule for {protocol} has no port {safe(word)}.", "Write all in place of the port.")
     found = _PORTS.fullmatch(word)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
@@ -127,19 +151,21 @@ def _ports(context: Context) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _rule(context: Context, provider: Provider, ports: str, group: Item) -> Rule:
-    """Return the rule that is asked for."""
-    peer, protocol = _peer(context, provider, group), context.args["protocol"].lower()
-    protocol = "icmpv6" if protocol == "icmp" and ":" in peer else protocol
-    return {"way": "in", "protocol": protocol, "ports": ports, "peer": peer, "description": None}
+def _type(word: str, protocol: str) -> str:
+    found = _TYPE.fullmatch(word)
+    numbers = [int(one) for one in found.groups() if one is not None] if found else []
+    if not numbers or max(numbers) > _LAST_TYPE:
+        raise UsageError(
+            f"{safe(word)!r} is no type of {protocol}.", "Write a type such as 8, a type and its code as 3/4, or all."
+        )
+    return "/".join(map(str, numbers))
 
 
-def _peer(context: Context, provider: Provider, group: Item) -> str:
-    """Return the network that a word writes, an address being a network of its own; else the id of the group it names.
+def _source(word: str) -> str | None:
+    """Return the network that a word writes, an address being a network of its own; None if it names something.
 
     Raises UsageError if it can only be meant as a network, and is none.
     """
-    word = context.args["from"]
     try:
         meant = ip_interface(word)
     except ValueError:
@@ -147,9 +173,7 @@ def _peer(context: Context, provider: Provider, group: Item) -> str:
             raise UsageError(
                 f"{safe(word)!r} is no address and no network.", "Write 203.0.113.0/24 or 2001:db8::/32."
             ) from None
-        if secgroups(provider).is_peer(word) or any(rule["peer"] == word for rule in group["rules"]):  # or it is gone
-            return str(word)
-        return str(SECGROUP.value(find(context, SECGROUP, word), "id"))
+        return None
     if "%" in word:
         raise UsageError(
             f"{safe(word)!r} is an address of this computer's links alone.", "Leave out the % and what follows."
@@ -160,6 +184,24 @@ def _peer(context: Context, provider: Provider, group: Item) -> str:
             f"Write {meant.network} for the network, or {meant.ip} for the address alone.",
         )
     return str(meant.network)
+
+
+def _rule(context: Context, provider: Provider, group: Item) -> Rule:
+    """Return the rule that is asked for."""
+    peer, protocol = _peer(context, provider, group), _protocol(context.args["protocol"].lower())
+    protocol = "icmpv6" if protocol == "icmp" and ":" in peer else protocol
+    ports = _ports(context.args["port"].lower(), protocol)
+    return {"way": "in", "protocol": protocol, "ports": ports, "peer": peer, "description": None}
+
+
+def _peer(context: Context, provider: Provider, group: Item) -> str:
+    """Return the network that is asked for, else the id of the group, or what else the cloud knows by the word."""
+    word = context.args["from"]
+    if (network := _source(word)) is not None:
+        return network
+    if secgroups(provider).is_peer(word) or any(rule["peer"] == word for rule in group["rules"]):  # or it is gone
+        return str(word)
+    return str(SECGROUP.value(find(context, SECGROUP, word), "id"))
 
 
 def _of(group: Item, rule: Rule) -> Rule | None:
@@ -179,19 +221,19 @@ def _network(peer: str) -> str:
 
 
 def _includes(wider: Rule, rule: Rule) -> bool:
-    """Return whether a rule of a group opens the ports of another, and more, to the same peer."""
+    """Return whether a rule of a group opens what another opens, and more, to the same peer."""
     if (
         wider["way"] != "in"
         or _network(wider["peer"]) != rule["peer"]
         or wider["protocol"] not in ("all", rule["protocol"])
     ):
         return False
+    if wider["ports"] == "all" or rule["ports"].startswith(f"{wider['ports']}/"):  # a type of ICMP has all its codes
+        return True
     outer, inner = _range(wider["ports"]), _range(rule["ports"])
     return outer is not None and inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def _range(ports: str) -> tuple[int, int] | None:
-    if ports == "all":
-        return 0, _LAST
     found = _PORTS.fullmatch(ports)
     return (int(found[1]), int(found[2] or found[1])) if found else None

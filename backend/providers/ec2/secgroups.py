@@ -13,7 +13,7 @@ from backend.providers.failures import Refusal, Request
 from backend.providers.protocol import Item, Page
 
 Rule = Mapping[str, Any]
-"""way (in, out), protocol (tcp, all …), ports ("22", "8000-8080", "all"), peer (network, group, list), description."""
+"""A rule as backend.kinds.secgroup.face has it; the peer is a network, a group or a prefix list."""
 
 _PROTOCOLS = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
 """What EC2, or an endpoint that speaks its API, calls a protocol by its number (EC2 API reference, IpPermission)."""
@@ -23,6 +23,12 @@ _PEERS = {"ipRanges": "cidrIp", "ipv6Ranges": "cidrIpv6", "prefixListIds": "pref
 
 _UNLISTED = re.compile(r"pl-[0-9a-f]{8,}|\d{12}/sg-[0-9a-f]{8,}")
 """A prefix list, and a group of another account, whose id EC2 takes only with that account."""
+
+_ICMP = ("icmp", "icmpv6")
+"""Of these EC2 keeps a type in the place of the first port and a code in that of the last; -1 is all of them."""
+
+_LIMITED = ("tcp", "udp", *_ICMP)
+"""The protocols that have ports or types: a rule of another lets all of it in, whatever its ports say."""
 
 _ALL_PORTS = (0, 65_535)
 
@@ -77,10 +83,10 @@ def _rules(permission: Any, way: str, owner: Any) -> Iterator[Rule]:
 
 
 def _ports(protocol: str, first: int | None, last: int | None) -> str:
-    if first in (None, -1) or (protocol in ("tcp", "udp") and (first, last) == _ALL_PORTS):
+    if first in (None, -1) or protocol not in _LIMITED or (protocol not in _ICMP and (first, last) == _ALL_PORTS):
         return "all"
-    if protocol in ("icmp", "icmpv6"):
-        return f"type {first}" if last in (None, -1) else f"type {first} code {last}"
+    if protocol in _ICMP:
+        return str(first) if last in (None, -1) else f"{first}/{last}"
     return str(first) if last in (None, first) else f"{first}-{last}"
 
 
@@ -144,10 +150,12 @@ def _permission(rule: Rule) -> dict[str, str]:
     one, protocol, peer = "IpPermissions.1", rule["protocol"], rule["peer"]
     params = {f"{one}.IpProtocol": "-1" if protocol == "all" else protocol}
     if protocol != "all":
-        first, last = ("-1", "-1") if protocol.startswith("icmp") else map(str, _ALL_PORTS)
+        icmp = protocol in _ICMP
+        first, last = ("-1", "-1") if icmp else map(str, _ALL_PORTS)
         if rule["ports"] != "all":
-            first, _, last = rule["ports"].partition("-")
-        params |= {f"{one}.FromPort": first, f"{one}.ToPort": last or first}
+            first, _, last = rule["ports"].partition("/" if icmp else "-")
+            last = last or ("-1" if icmp else first)
+        params |= {f"{one}.FromPort": first, f"{one}.ToPort": last}
     if peer.startswith("pl-"):
         return params | {f"{one}.PrefixListIds.1.PrefixListId": peer}
     if ":" in peer:
