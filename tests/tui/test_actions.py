@@ -29,6 +29,8 @@ from tui.screens.journal import JournalScreen
 from tui.widgets.status import WorkLine
 from tui.widgets.tick import Tick
 
+pytestmark = pytest.mark.thorough
+
 
 def booted(world: World, clock: Clock, *names: str) -> list[str]:
     """Boot VMs without the dashboard, wait until they run, and return their ids."""
@@ -266,7 +268,6 @@ async def test_marked_rows_are_exported_into_one_file(world: World) -> None:
     assert world.cache.journal.newest() == []
 
 
-@pytest.mark.thorough
 async def test_500_vms_are_acted_on_while_the_screen_stays_alive(world: World) -> None:
     """With a fake cloud instead of moto: the longest wait of the loop is caused by the dashboard."""
     vm = KINDS["vm"]

@@ -16,6 +16,8 @@ from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
 from tui.widgets.commandline import CommandLine
 
+pytestmark = pytest.mark.thorough
+
 
 async def sent(user: User, *keys: str) -> None:
     """Send words and named keys in one burst, and wait until they are handled."""

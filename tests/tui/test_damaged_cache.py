@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tests.damaged import BEYOND, GOOD, ODD, Damage, damages, waiting
 from tests.tui.dashboard import TABS, World, copied, driven
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
+
+pytestmark = pytest.mark.thorough
 
 
 def drawn(scope: Scope) -> list[Damage]:

@@ -1,5 +1,6 @@
 """Filled fields: typing replaces the text, arrow keys and clicks edit it."""
 
+import pytest
 from textual.widgets import Input
 
 from backend.catalog import KINDS
@@ -8,6 +9,8 @@ from tests.tui.dashboard import AT_ONCE, World, opened
 from tui.screens.dialog import CommandDialog
 from tui.widgets.commandline import CommandLine
 from tui.widgets.field import Field
+
+pytestmark = pytest.mark.thorough
 
 ASKING = [one for one in COMMANDS if any(param.style != "switch" for param in one.params)]
 

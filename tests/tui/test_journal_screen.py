@@ -18,6 +18,8 @@ from tests.tui.dashboard import lines
 from tui.screens.details import DetailsScreen
 from tui.screens.journal import JournalScreen
 
+pytestmark = pytest.mark.thorough
+
 STYLES = Path(__file__).parents[2] / "styles"
 NOW = datetime(2026, 11, 23, 12, 4, 5, tzinfo=UTC)
 SIZES = [(80, 24), (140, 40)]

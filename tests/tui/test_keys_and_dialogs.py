@@ -14,6 +14,8 @@ from tui.screens.journal import JournalScreen
 from tui.screens.text import TextScreen
 from tui.widgets.status import WorkLine
 
+pytestmark = pytest.mark.thorough
+
 # --- VMs by key -------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +169,6 @@ async def test_a_dialog_names_the_volumes_that_hang_on_what_is_deleted(world: Wo
 # --- no letter changes anything ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_cloud(world: World, kind: str) -> None:
     index = KINDS[kind].index

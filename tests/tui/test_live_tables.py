@@ -23,6 +23,8 @@ from tests.tui.dashboard import TABS, Launch, World, booted, copied, driven, ope
 from tui.app import CloudmeshApp
 from tui.messages import CacheChanged
 
+pytestmark = pytest.mark.thorough
+
 # --- switching --------------------------------------------------------------------------------------------------------
 
 

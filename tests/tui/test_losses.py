@@ -12,6 +12,8 @@ from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 
+pytestmark = pytest.mark.thorough
+
 
 def item(world: World, native: str) -> dict[str, Any]:
     found: dict[str, Any]

@@ -20,6 +20,8 @@ from tests.faces import Faces
 from tests.tui.dashboard import TABS, World, booted, opened
 from tui.screens.details import DetailsScreen
 
+pytestmark = pytest.mark.thorough
+
 VM = KINDS["vm"]
 INTERVAL = 1.5
 """Seconds between two listings, in place of 30."""
@@ -75,7 +77,6 @@ def world_on(server: Counting, home: Path) -> World:
     return World(settings, open_cache(settings.mongodb, home, KINDS.values()), home)
 
 
-@pytest.mark.thorough
 async def test_an_idle_screen_lists_the_vms_each_interval_and_asks_nothing_else(tmp_path: Path) -> None:
     """With 5,000 VMs and 30 s that is 15 calls in 90 s."""
     with serving(1_000 * PAGES) as server:

@@ -26,6 +26,8 @@ from backend.session import Session
 from tests.tui.dashboard import Launch, Noting, World, copied, driven, opened
 from tui.app import CloudmeshApp
 
+pytestmark = pytest.mark.thorough
+
 
 class Forgetful(Rows):
     """The rows of a cache; its server is lost just before a change is written."""

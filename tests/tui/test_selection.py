@@ -20,6 +20,8 @@ from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
 from tui.widgets.status import MessageBar
 
+pytestmark = pytest.mark.thorough
+
 
 def dim(user: User, key: str) -> bool | None:
     """Return whether a key of the line at the foot of the screen is dim, None if it is not there."""

@@ -11,6 +11,8 @@ from backend.state import LOCK, recall
 from tests.tui.dashboard import User, World, opened
 from tui.screens.choice import ChoiceScreen
 
+pytestmark = pytest.mark.thorough
+
 
 @contextmanager
 def unremembered(world: World) -> Iterator[None]:

@@ -16,6 +16,8 @@ from tests.tui.dashboard import World, copied, opened
 from tests.tui.shell import Shell, sentence
 from tui.widgets.status import MessageBar, StatusBar
 
+pytestmark = pytest.mark.thorough
+
 
 def cache_of(team: TeamServer, user: str) -> Cache:
     return open_cache(MongoDB(Secret(team.uri(user)), DATABASE), Path("/nowhere"), KINDS.values())

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+import pytest
 from textual.command import CommandPalette
 
 from backend.catalog import KINDS
@@ -21,6 +22,8 @@ from tui.app import CloudmeshApp
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.widgets.status import MessageBar, WorkLine
+
+pytestmark = pytest.mark.thorough
 
 HOSTILE = '[/]bold "quoted" <b>&'
 
