@@ -12,6 +12,7 @@ from textual import on
 from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Input
@@ -92,8 +93,9 @@ class CloudmeshApp(Orderly):
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
         kinds: Mapping[str, Kind] = KINDS,
         commands: Sequence[Command] = ALL_COMMANDS,
+        driver: type[Driver] = TerminalDriver,
     ) -> None:
-        super().__init__()
+        super().__init__(driver)
         self.now = now
         self.pace = pace
         self.commands = commands
@@ -386,10 +388,10 @@ SWITCH_INTERVAL = 0.001
 """Seconds after which a busy thread yields to the event loop; Python's default is 0.005."""
 
 
-def run(launch: Starts, let_go: Callable[[], object]) -> int:
+def run(launch: Starts, let_go: Callable[[], object], driver: type[Driver] = TerminalDriver) -> int:
     """Open the dashboard and return the exit status; `let_go` closes what `launch` opened if the dashboard hangs."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    app = CloudmeshApp(launch)
+    app = CloudmeshApp(launch, driver=driver)
     bugs.report_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending(app.leave, app.abandon, let_go):
         return app.run() or app.return_code or 0  # return_code: textual ended it because of a bug

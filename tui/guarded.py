@@ -4,17 +4,17 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.traceback import Traceback
 from textual.app import App
+from textual.driver import Driver
 
 from backend.errors import CloudmeshError, bug
 from backend.log import logger
-from tui.driver import TerminalDriver
 
 
 class Guarded(App[int]):
     """An app without tracebacks on the terminal: textual's show the values of all variables, keys included."""
 
-    def __init__(self) -> None:
-        super().__init__(driver_class=TerminalDriver)
+    def __init__(self, driver: type[Driver]) -> None:
+        super().__init__(driver_class=driver)
 
     def _handle_exception(self, error: Exception) -> None:
         if self._exit:  # textual fails on screens that it removes before they are complete

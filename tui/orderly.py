@@ -1,6 +1,7 @@
 """An app whose input acts in the order in which it was typed, and not at all in a terminal that is too small."""
 
 from rich.console import RenderableType
+from textual.driver import Driver
 from textual.events import Event, InputEvent, Key, Paste, Resize
 from textual.screen import Screen
 
@@ -20,8 +21,8 @@ _TWICE = 0.4
 class Orderly(Guarded):
     """Sends all keys through `inputs`; covers every screen, textual's too, while the terminal is too small."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, driver: type[Driver]) -> None:
+        super().__init__(driver)
         self.inputs = Inputs(self, self.opening)
         self._last: tuple[Key, Screen[object]] | None = None
         """The last key, and the screen that got it."""

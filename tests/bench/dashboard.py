@@ -34,7 +34,7 @@ PATIENCE = 60.0
 
 SCOPE = Scope("bench", REGION)
 
-TERMINAL = {"TEXTUAL_DRIVER": "tests.bench.screen:Terminal", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 Found = dict[str, Any]
 

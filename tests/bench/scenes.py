@@ -164,7 +164,7 @@ def main(name: str, given: Given) -> None:
         started.gate.set()
     Terminal.scene = lambda dashboard: scene(dashboard, given)
     try:
-        run(started, started.closing.close)
+        run(started, started.closing.close, Terminal)
     finally:
         started.closing.close()
     if isinstance(Terminal.result, BaseException):

@@ -1,6 +1,6 @@
 """The real dashboard on a terminal that notes when it is written to, and somebody who presses its keys.
 
-The dashboard is started as its users start it, with one thing replaced, textual's driver: what is painted is made up to
+The dashboard is started as its users start it, with one thing replaced, its driver: what is painted is made up to
 the last escape sequence and handed over as to any terminal, which only notes when. What a key costs is reckoned from
 the moment in which the driver hands it to the dashboard to the last write of the paint that shows its result.
 """
@@ -42,7 +42,7 @@ class Missing(Exception):
 
 
 class Terminal(HeadlessDriver):
-    """A terminal of 160 by 50 cells that takes everything and shows it to nobody; TEXTUAL_DRIVER names it."""
+    """A terminal of 160 by 50 cells that takes everything and shows it to nobody."""
 
     scene: ClassVar[Callable[["Dashboard"], Awaitable[dict[str, Any]]]]
     """What is done at it: set before the dashboard is started."""
