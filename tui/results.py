@@ -61,9 +61,9 @@ class Results:
                 self._host.retract(error)
             if result.setting is not None:
                 self._host.apply(result.setting)
-            if result.text:
+            if parsed.command.opens and result.text:
                 self._host.open(TextScreen(parsed.line, result.text))
-            elif result.fields and parsed.command.effect == "reads":
+            elif parsed.command.opens and result.fields:
                 fields = field_texts(result.kind, result.fields)
                 self._host.open(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)

@@ -107,6 +107,7 @@ class Runner:
             quiet=quiet,
             unit=unit,
             lets_go=reads,
+            opens=any(parsed.command.opens for parsed in commands),
             key=key or "",
             queue="settings" if first.command.sets else "",
         )

@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
         key="l",
         minor=True,
         on=("vm",),
+        opens=True,
         needs="console output",
     ),
 )
