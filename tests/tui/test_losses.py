@@ -12,6 +12,7 @@ from backend.commands.run import execute
 from backend.config import Cloud
 from backend.errors import CloudError
 from backend.journal.entry import plan
+from backend.kinds.vm import VM
 from backend.providers import registry
 from backend.providers.protocol import Page, Provider
 from tests.tui.dashboard import DELAY, Clock, Noting, User, World, booted, opened
@@ -65,9 +66,9 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
     assert world.changing == ["vm stop", "vm start"]
 
 
-def left_unfinished(world: World, clock: Clock, flavor: str = "") -> tuple[str, str]:
+def left_unfinished(world: World, clock: Clock, name: str, flavor: str = "") -> tuple[str, str]:
     """Leave a stop and a start in the journal; return the ids of the VM that runs and of the one that rests."""
-    runs, rests = booted(world, "runs"), booted(world, "rests", flavor)
+    runs, rests = booted(world, f"{name} runs"), booted(world, f"{name} rests", flavor)
     clock.now += DELAY
     world.provider.of("vm").stop(rests)
     clock.now += DELAY
@@ -77,7 +78,7 @@ def left_unfinished(world: World, clock: Clock, flavor: str = "") -> tuple[str, 
     return runs, rests
 
 
-async def resume_both(user: User, world: World, clock: Clock) -> None:
+async def resume_both(user: User, world: World, clock: Clock, runs: str, rests: str) -> None:
     """Carry out what is left in the journal, and wait until both VMs have settled."""
     await user.run("journal resume")
     await user.dialog("journal resume")
@@ -86,7 +87,8 @@ async def resume_both(user: User, world: World, clock: Clock) -> None:
     await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
     await user.sees("2 done.")
     clock.now += DELAY
-    await user.until(lambda: (user.named("rests", "state"), user.named("runs", "state")) == ("running", "stopped"))
+    settled = {(runs, "stopped"), (rests, "running")}
+    await user.until(lambda: settled <= {(VM.value(row, "id"), VM.value(row, "state")) for row in user.rows("vm")})
     await user.press("escape")
 
 
@@ -95,10 +97,10 @@ async def test_an_undo_of_several_commands_undoes_each_and_says_what_each_loses(
     world: World, clock: Clock, flavor: str, store: str
 ) -> None:
     """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
-    runs, rests = left_unfinished(world, clock, flavor)
+    runs, rests = left_unfinished(world, clock, flavor or "plain", flavor)
     before = item(world, runs)["public_ip"]
     async with opened(world) as user:
-        await resume_both(user, world, clock)
+        await resume_both(user, world, clock, runs, rests)
         await user.press("z")
         await choosing(user)
         await user.sees(f"vm stop {rests}", f"vm start {runs}")
@@ -128,14 +130,14 @@ class Silent(Noting):
 
 
 async def test_an_undo_is_not_offered_while_it_is_not_known_what_it_loses(world: World, clock: Clock) -> None:
-    _, rests = left_unfinished(world, clock)
+    runs, rests = left_unfinished(world, clock, "silent")
     silent = threading.Event()
 
     def connect(cloud: Cloud, *hooks: Any) -> Provider:
         return cast(Provider, Silent(registry.connect(cloud, *hooks), world.changing, silent))
 
     async with opened(world, world.app(connect)) as user:
-        await resume_both(user, world, clock)
+        await resume_both(user, world, clock, runs, rests)
         silent.set()
         await user.press("z")
         await user.sees(f"vm stop {rests} was not run, because it is not known what it would lose")
