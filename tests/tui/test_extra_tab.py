@@ -142,7 +142,8 @@ async def test_a_first_refresh_that_still_runs_when_it_is_opened_again_is_not_ta
         await user.run("buckets")
         await user.sees("logs", "buckets 2")
         assert "under way already" not in user.screen
-        await user.run("bucket refresh")
+        await palette(user, "bucket refresh", "bucket refresh")
+        await user.press("enter")
         await user.sees("bucket refresh is under way already.")  # the user asked for it
         assert buckets.refreshed == ["bucket"]
         buckets.may_refresh.set()
