@@ -18,7 +18,7 @@ MOVING = frozenset({"pending", "stopping", "shutting-down"})
 """The passing states of a VM."""
 
 GONE = frozenset({"shutting-down", "terminated"})
-"""The states of a deleted VM; EC2 lists it for up to an hour."""
+"""The states of a deleted VM, which a cloud may list for some time."""
 
 _BUSY = frozenset({"pending", "running"})
 _RESTING = frozenset({"stopping", "stopped"})
@@ -27,7 +27,7 @@ _FINAL = frozenset({"running", "stopped", "terminated", "error"})
 """The states that a VM leaves only by an action."""
 
 STATE_DELAY = 20.0
-"""Seconds that a listing may still show the state before an action: EC2's listings lag behind its answers."""
+"""Seconds that a listing may still show the state before an action: listings lag behind the answers to changes."""
 
 
 def state_of(vm: Mapping[str, Any]) -> str:
@@ -77,7 +77,7 @@ ACTIONS: dict[str, Action] = {
         Action("delete", "being deleted", "deleted", "shutting-down", "terminated", GONE, GONE, displaces=True),
     )
 }
-"""By verb. EC2 lists a rebooting VM as `running`, and accepts its stop and its deletion."""
+"""By verb. A cloud may list a rebooting VM as `running`, and accept its stop and its deletion."""
 
 
 # --- flights ---------------------------------------------------------------------------------------------------------

@@ -162,12 +162,12 @@ class Listings:
             if self._closed:
                 return
             self._reading = ""
-            table.notice = "" if self._counts.get(kind_name) else error.message
-            if not isinstance(
-                error, CacheLostError
-            ):  # the feed reports a lost cache, and all is read again when it is back
-                self._host.show_error(error)
-                self._host.later(self._reread_every, lambda: self._reread(kind_name))
+            if self._tables.is_open(kind_name):
+                table.notice = "" if self._counts.get(kind_name) else error.message
+                # The feed reports a lost cache, and all is read again when it is back.
+                if not isinstance(error, CacheLostError):
+                    self._host.show_error(error)
+                    self._host.later(self._reread_every, lambda: self._reread(kind_name))
             self.load()
 
         self._host.start(Job("", read, show, fail, on_part=begin))
@@ -256,7 +256,7 @@ class Listings:
         tried = self._tried.get(kind)
         if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):
             self._tried[kind] = monotonic()
-            self._runner.run([Parsed(refresh, {})], quiet=age is not None)
+            self._runner.run([Parsed(refresh, {})], quiet=age is not None, automatic=True)
 
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from backend.commands.grammar import parse, split
 from backend.commands.model import Finished, Parsed, Result
+from backend.commands.preview import Preview
+from backend.commands.run import losses
 from backend.errors import (
     CacheLostError,
     CloudmeshError,
@@ -19,6 +21,7 @@ from backend.errors import (
 from backend.format import field_texts
 from backend.kinds.model import Ref, Scope
 from tui.host import Host, Tables
+from tui.jobs import Job
 from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.text import TextScreen
@@ -61,9 +64,9 @@ class Results:
                 self._host.retract(error)
             if result.setting is not None:
                 self._host.apply(result.setting)
-            if result.text:
+            if parsed.command.opens and result.text:
                 self._host.open(TextScreen(parsed.line, result.text))
-            elif result.fields and parsed.command.effect == "reads":
+            elif parsed.command.opens and result.fields:
                 fields = field_texts(result.kind, result.fields)
                 self._host.open(DetailsScreen(parsed.command.name, fields))
         changed = any(one.parsed.command.effect != "reads" for one in results)
@@ -155,7 +158,10 @@ class Results:
         return True
 
     def undo(self) -> bool:
-        """Show the commands that undo the last ones, and run them on a yes; return whether there are any."""
+        """Show the commands that undo the last ones and what each loses, and run them on a yes.
+
+        Return whether there are any.
+        """
         if not self._undo:
             self._host.say("There is nothing to undo.")
             return False
@@ -164,19 +170,30 @@ class Results:
         if one.preview and all(parsed.command is one for parsed in commands):  # it loses something itself: show what
             return self._asking.again(commands)
 
+        session, lost = self._runner.session, self._lost
+
+        def find_out(job: Job) -> list[Preview | None]:
+            return [losses(parsed, session, job.check) for parsed in commands]
+
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._runner.closed:
                 self._undo = []
                 self._runner.run(commands)
 
-        lines = [
-            ("·", parsed.line, " · ".join(filter(None, [self._named(parsed), lost])))
-            for parsed, lost in zip(commands, self._lost, strict=True)
-        ]
-        destroys = any(parsed.command.effect == "destroys" for parsed in commands)
-        answers = [("undo", "Undo")]
-        screen = ChoiceScreen("Undo", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys)
-        self._host.open(screen, chosen)
+        def show(previews: list[Preview | None]) -> None:
+            if self._runner.closed:
+                return
+            lines = [
+                ("·", parsed.line, " · ".join(filter(None, [self._named(parsed), before, *_losses(preview)])))
+                for parsed, before, preview in zip(commands, lost, previews, strict=True)
+            ]
+            destroys = any(parsed.command.effect == "destroys" for parsed in commands)
+            final = any(preview.is_final for preview in previews if preview is not None)
+            answers = [("undo", "Undo")]
+            screen = ChoiceScreen("Undo", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys or final)
+            self._host.open(screen, chosen)
+
+        self._host.start(Job("Looking at what the undo loses", find_out, show, key="undo", opens=True))
         return True
 
     def _named(self, parsed: Parsed) -> str:
@@ -192,6 +209,14 @@ class Results:
     def _scope(self, parsed: Parsed) -> Scope:
         """Return the scope that a command acted in."""
         return parsed.scope or self._runner.session.scope
+
+
+def _losses(preview: Preview | None) -> list[str]:
+    """Return what a command would lose and warns of, and what is not known of that."""
+    if preview is None:
+        return []
+    said = [text for target in preview.acted_on for text in (*target.losses, *target.warnings)]
+    return [*preview.notes, *said]
 
 
 def _parts(one: Finished) -> Sequence[Finished]:

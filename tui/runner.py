@@ -54,11 +54,14 @@ class Runner:
         commands: Sequence[Parsed],
         *,
         quiet: bool = False,
+        automatic: bool = False,
         then: Then = ignore,
         again: Again | None = None,
     ) -> None:
         """Run commands as one job, several at the same time; a failure does not stop the others.
 
+        `quiet`: the job is shown only when it takes long, and its success is not reported. `automatic`: the user did
+        not ask for it, so nothing is said if it is under way already.
         `then` is called after all have succeeded, `again` after a single one was refused before it did anything.
         """
         session = self.session
@@ -104,10 +107,11 @@ class Runner:
             quiet=quiet,
             unit=unit,
             lets_go=reads,
+            opens=any(parsed.command.opens for parsed in commands),
             key=key or "",
             queue="settings" if first.command.sets else "",
         )
-        if not self._host.start(job) and not quiet:
+        if not self._host.start(job) and not automatic:
             self._host.say(f"{job.title} is under way already.")
 
     def recover(self) -> None:

@@ -172,6 +172,8 @@ class Command:
     """What the cloud must be able to do beyond having its kind, as ProviderEntry.capabilities has it."""
     asks: bool = False
     """Whether its key opens its dialog though it changes nothing in a cloud."""
+    opens: bool = False
+    """Whether the dashboard shows the text or the fields of its result in a window."""
     shows: str | None = None
     """The kind whose tab shows the same in the dashboard, or "journal"."""
     lifts_guard: bool = False

@@ -41,10 +41,10 @@ OnFinished = Callable[[int, Finished], object]
 """Called with the index of a command among the others and with its result."""
 
 RESENT_FOR = 3_600.0
-"""Seconds for which a request with a token is sent again if it did nothing: EC2 remembers a token for a day."""
+"""Seconds for which a request with a token is sent again if it did nothing: clouds forget tokens, after a day or so."""
 
 AT_ONCE = 4
-"""Commands run side by side: EC2 accepts about five changes a second, so that more would only wait."""
+"""Commands run side by side: a cloud accepts a few changes a second, so that more would only wait."""
 
 
 def allowed(command: Command, session: Session) -> bool:

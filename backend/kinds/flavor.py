@@ -13,7 +13,7 @@ FLAVOR = Kind(
         name_column(18),
         Column("vcpu", "vCPU", "int", 5),
         Column("memory", "Memory", "mib", 9, help="MiB in the cache and in JSON"),
-        Column("disk", "Disk", "gib", 8, help="Instance storage, GiB in the cache and in JSON; none: EBS only"),
+        Column("disk", "Disk", "gib", 8, help="Local disks, GiB in the cache and in JSON; null: volumes only"),
         Column("architecture", "Arch", width=12),
         Column("network", "Network", width=18),
         Column("price", "USD/hour", "usd", 9, help="On demand, Linux"),

@@ -213,6 +213,7 @@ COMMANDS: tuple[Command, ...] = (
         params=(one_of(KEYPAIR),),
         key="g",
         on=("keypair",),
+        opens=True,
     ),
     Command(
         ("keypair", "create"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.errors import CloudError, NotFoundError
+from backend.errors import CloudError, NotFoundError, UnsupportedError
 from backend.kinds.vm.console import plain
 from backend.session import Session
 from tests.backend.cloud_support import run
@@ -28,12 +28,18 @@ def in_base64(output: bytes) -> str:
     return "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
 
 
+def console_calls(proxy: Proxy) -> list[dict[str, str]]:
+    """Return the params of each request for the output."""
+    return [call.params for call in proxy.calls if call.action == "GetConsoleOutput"]
+
+
 @pytest.fixture
 def vm(both: tuple[Session, Proxy]) -> Iterator[str]:
     session, proxy = both
     native = booted(session)
     yield native
-    assert [action for action in proxy.asked if action.startswith("Get")].count("GetConsoleOutput") <= 1
+    asked = console_calls(proxy)
+    assert all(asked.count(params) == 1 for params in asked)
 
 
 def test_moto_answers_a_sample(session: Session) -> None:
@@ -52,6 +58,32 @@ def test_output_with_its_time(both: tuple[Session, Proxy], vm: str) -> None:
     assert outcome.message == f"Console of {vm}, as of 2026-11-27 02:59 UTC: 89 lines."
     assert outcome.text.splitlines()[:3] == ["one", "two \ufffd", ""]
     assert dict(outcome.fields)["time"].isoformat() == "2026-11-27T02:59:04+00:00"
+
+
+def test_the_newest_output_is_asked_for(both: tuple[Session, Proxy], vm: str) -> None:
+    session, proxy = both
+    assert run(session, f"vm console {vm}").text
+    assert console_calls(proxy) == [{"InstanceId": vm, "Latest": "true"}]
+
+
+UNSUPPORTED = refusal(
+    400, "UnsupportedOperation", "This instance type does not support retrieving the latest console logs."
+)
+
+
+def test_a_vm_without_the_newest_output_gives_its_last(both: tuple[Session, Proxy], vm: str) -> None:
+    session, proxy = both
+    proxy.spoilt["GetConsoleOutput"] = lambda call, reply: UNSUPPORTED if "Latest" in call.params else reply
+    assert run(session, f"vm console {vm}").text.startswith("Linux version")
+    assert console_calls(proxy) == [{"InstanceId": vm, "Latest": "true"}, {"InstanceId": vm}]
+
+
+def test_a_vm_without_any_is_asked_twice_at_most(both: tuple[Session, Proxy], vm: str) -> None:
+    session, proxy = both
+    proxy.answers["GetConsoleOutput"] = UNSUPPORTED
+    with pytest.raises(UnsupportedError, match="does not support that for this object"):
+        run(session, f"vm console {vm}")
+    assert len(console_calls(proxy)) == 2
 
 
 def test_the_end_is_shown_of_what_is_too_long(both: tuple[Session, Proxy], vm: str) -> None:

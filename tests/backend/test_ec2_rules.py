@@ -10,7 +10,14 @@ import pytest
 
 from backend.cache import Cache
 from backend.config import Cloud
-from backend.errors import CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
+from backend.errors import (
+    CloudError,
+    CredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+    UnsupportedError,
+)
 from backend.providers.ec2.rules import RULES, policy
 from backend.providers.protocol import Boot
 from tests.backend.cloud_support import behind_proxy, run
@@ -97,13 +104,13 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
          PermissionDeniedError, "AWS has blocked the account", "Only AWS"),
         # an object, or the endpoint
         ("UnsupportedOperation", "You can't stop the Spot Instance 'i-1' because it is associated with a one-time Spot "
-         "Instance request.", CloudError, "does not support that for this object", "says why"),
+         "Instance request.", UnsupportedError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The instance 'i-1' does not have an 'ebs' root device type and cannot be stopped.",
-         CloudError, "does not support that for this object", "says why"),
+         UnsupportedError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The operation is not valid for an instance with a hibernation agent.",
-         CloudError, "does not support that for this object", "says why"),
+         UnsupportedError, "does not support that for this object", "says why"),
         ("UnsupportedHibernationConfiguration", "The instance is not configured for hibernation.",
-         CloudError, "does not support that for this object", "says why"),
+         UnsupportedError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The action StopInstances is not valid for this web service.",
          CloudError, "does not offer StopInstances", "`endpoint` of cloud aws"),
         ("UnsupportedOperation", "StopInstances is not implemented", CloudError, "does not offer StopIn", "`endpoint`"),

@@ -378,10 +378,10 @@ async def opened(
         yield user
 
 
-def booted(world: World, name: str) -> str:
+def booted(world: World, name: str, flavor: str = "") -> str:
     """Boot a VM without the dashboard and return its id."""
-    default = world.cloud.default
-    boot = Boot(image=default.image or "", flavor=world.cloud.flavor, token=name, keypair=default.keypair, name=name)
+    default, flavor = world.cloud.default, flavor or world.cloud.flavor
+    boot = Boot(image=default.image or "", flavor=flavor, token=name, keypair=default.keypair, name=name)
     return str(world.provider.of("vm").boot(boot)["id"])
 
 

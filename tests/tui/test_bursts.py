@@ -14,6 +14,8 @@ from tui.lostkeys import PAUSE
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
+from tui.screens.text import TextScreen
+from tui.screens.window import Window
 from tui.widgets.commandline import CommandLine
 
 pytestmark = pytest.mark.thorough
@@ -80,6 +82,20 @@ async def test_what_follows_a_command_that_loses_something_goes_to_its_dialog(wo
         await user.press("escape")
         await user.back()
     assert world.changing == []
+
+
+@pytest.mark.parametrize(
+    ("line", "window"), [("vm console web-2", TextScreen), ("keypair get class-2026", DetailsScreen)]
+)
+async def test_what_follows_a_command_that_reads_goes_to_the_window_of_its_result(
+    world: World, line: str, window: type[Window[None]]
+) -> None:
+    async with opened(world, world.app(refresh=False)) as user:
+        await sent(user, f":{line}", "enter", "6")
+        assert isinstance(user.app.screen, window)
+        assert user.app.main.kind == "vm"
+        await user.press("escape")
+        await user.back()
 
 
 async def test_what_follows_the_key_of_a_dialog_goes_to_its_field(world: World) -> None:

@@ -1,6 +1,7 @@
 """A kind without a number key: it opens by its name and by the palette, as a tab that can be closed."""
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from backend.cache import open_cache
+from backend.cache import Cache, open_cache
 from backend.cache.documents import to_document
+from backend.cache.flights import Flights
 from backend.cache.records import RefreshRecord
+from backend.cache.rows import Rows
+from backend.cache.store import Store
 from backend.catalog import KINDS
 from backend.commands.model import Command, Context, Param, Result
 from backend.commands.table import COMMANDS
 from backend.config import Cloud, Defaults, MongoDB, Settings
-from backend.kinds.model import Column, Kind, Scope
+from backend.errors import CacheError
+from backend.kinds.model import Column, Kind, Row, Scope
 from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.secret import Secret
 from backend.session import Session
@@ -41,6 +46,9 @@ class Buckets:
         self.cache = open_cache(settings.mongodb, home, KNOWN.values())
         self.world = World(settings, self.cache, home)
         self.refreshed: list[str] = []
+        self.may_refresh = threading.Event()
+        """A refresh that has begun ends after this."""
+        self.may_refresh.set()
         now = datetime.now(UTC)
         for kind in KINDS.values():  # listed a moment ago, and empty: nothing is to be asked of the cloud
             self.cache.refreshes.write(kind, SCOPE, RefreshRecord(*SCOPE, kind.name, now, now, 0))
@@ -58,6 +66,7 @@ class Buckets:
         def refresh(kind: Kind) -> Command:
             def run(_call: Context) -> Result:
                 self.refreshed.append(kind.name)
+                assert self.may_refresh.wait(10)
                 return Result(f"{kind.plural} refreshed")
 
             return Command((kind.name, "refresh"), f"Fetch {kind.plural}", run, refreshes=kind.name)
@@ -121,6 +130,62 @@ async def test_it_is_neither_read_nor_refreshed_before_it_is_opened(buckets: Buc
         await user.run("buckets")
         await user.sees("logs")
         await user.until(lambda: buckets.refreshed == ["bucket"])  # it was never listed
+
+
+async def test_a_first_refresh_that_still_runs_when_it_is_opened_again_is_not_talked_about(buckets: Buckets) -> None:
+    buckets.may_refresh.clear()
+    async with buckets.opened() as user:
+        await user.run("buckets")
+        await user.until(lambda: buckets.refreshed == ["bucket"])
+        await user.press("escape")
+        await user.until(lambda: user.app.main.kind == "image")
+        await user.run("buckets")
+        await user.sees("logs", "buckets 2")
+        assert "under way already" not in user.screen
+        await palette(user, "bucket refresh", "bucket refresh")
+        await user.press("enter")
+        await user.sees("bucket refresh is under way already.")  # the user asked for it
+        assert buckets.refreshed == ["bucket"]
+        buckets.may_refresh.set()
+
+
+class FailingRows(Rows):
+    """The rows of a cache; a read of the buckets waits for the test and fails."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, Flights(store))
+        self.reached, self.gate = threading.Event(), threading.Event()
+
+    def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
+        if kind is BUCKET:
+            self.reached.set()
+            assert self.gate.wait(10)
+            raise CacheError("The buckets cannot be read.")
+        return super().pages(kind, scope)
+
+
+class FailingCache(Cache):
+    """A cache with such rows."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.rows = self.failing = FailingRows(store)
+
+
+async def test_a_read_that_fails_after_the_tab_was_closed_is_not_reported(buckets: Buckets) -> None:
+    cache = FailingCache(buckets.cache.store)
+    buckets.world = buckets.world.with_cache(cache)
+    async with buckets.opened() as user:
+        await user.run("buckets")
+        await user.until(cache.failing.reached.is_set)
+        await user.press("escape")
+        await user.until(lambda: user.app.main.kind == "image")
+        cache.failing.gate.set()
+        await user.run("crates")
+        await user.sees("tools")  # they are read after the buckets
+        assert "cannot be read" not in user.screen
+        await user.run("buckets")
+        await user.sees("The buckets cannot be read.")  # the tab is open
 
 
 async def test_it_stays_open_behind_another_tab_and_another_such_kind_takes_its_place(buckets: Buckets) -> None:

@@ -1,14 +1,21 @@
 """The dashboard shows what a stop, an undo or a deletion loses before it is done, and guards production."""
 
-from typing import Any
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 from textual.widgets import Button, Input
 
 from backend.commands.grammar import parse
 from backend.commands.run import execute
+from backend.config import Cloud
+from backend.errors import CloudError
 from backend.journal.entry import plan
-from tests.tui.dashboard import DELAY, Clock, User, World, booted, opened
+from backend.kinds.vm import VM
+from backend.providers import registry
+from backend.providers.protocol import Page, Provider
+from tests.tui.dashboard import DELAY, Clock, Noting, User, World, booted, opened
 from tui.screens.choice import ChoiceScreen
 from tui.screens.dialog import CommandDialog
 
@@ -61,25 +68,85 @@ async def test_a_plain_stop_says_what_goes_and_a_start_what_does_not_come_back(w
     assert world.changing == ["vm stop", "vm start"]
 
 
-async def test_an_undo_of_several_commands_undoes_each(world: World, clock: Clock) -> None:
-    """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
-    runs, rests = (booted(world, name) for name in ("runs", "rests"))
+def left_unfinished(world: World, clock: Clock, name: str, flavor: str = "") -> tuple[str, str]:
+    """Leave a stop and a start in the journal; return the ids of the VM that runs and of the one that rests."""
+    runs, rests = booted(world, f"{name} runs"), booted(world, f"{name} rests", flavor)
     clock.now += DELAY
     world.provider.of("vm").stop(rests)
     clock.now += DELAY
     execute(parse(["vm", "refresh"]), world.session())
     for entry in plan(world.cache, world.home, [(world.scope, f"vm start {rests}"), (world.scope, f"vm stop {runs}")]):
         world.cache.journal.set(entry.token, {"owner": ""})  # as a process that was killed leaves it
+    return runs, rests
+
+
+async def resume_both(user: User, world: World, clock: Clock, runs: str, rests: str) -> None:
+    """Carry out what is left in the journal, and wait until both VMs have settled."""
+    await user.run("journal resume")
+    await user.dialog("journal resume")
+    await user.type("2", "enter")
+    await user.back()
+    await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
+    await user.sees("2 done.")
+    clock.now += DELAY
+    settled = {(runs, "stopped"), (rests, "running")}
+    await user.until(lambda: settled <= {(VM.value(row, "id"), VM.value(row, "state")) for row in user.rows("vm")})
+    await user.press("escape")
+
+
+@pytest.mark.parametrize(("flavor", "store"), [("", ""), ("g5.2xlarge", "instance store of g5.2xlarge, 450 GB")])
+async def test_an_undo_of_several_commands_undoes_each_and_says_what_each_loses(
+    world: World, clock: Clock, flavor: str, store: str
+) -> None:
+    """What a resume has run may be undone by a stop and a start: no dialog of one does the other."""
+    runs, rests = left_unfinished(world, clock, flavor or "plain", flavor)
+    before = item(world, runs)["public_ip"]
     async with opened(world) as user:
-        await user.run("journal resume")
-        await user.dialog("journal resume")
-        await user.type("2", "enter")
-        await user.back()
-        await user.until(lambda: sorted(world.changing) == ["vm start", "vm stop"])
-        await user.sees("2 done.")
-        await user.press("escape", "z")
+        await resume_both(user, world, clock, runs, rests)
+        await user.press("z")
         await choosing(user)
         await user.sees(f"vm stop {rests}", f"vm start {runs}")
+        shown = " ".join(user.body.split())
+        assert f"Its public address {before} is gone" in shown
+        assert f"public address {item(world, rests)['public_ip']} is not elastic: it is lost" in shown
+        assert store in shown
+        assert isinstance(user.app.screen, ChoiceScreen)
+        assert user.app.screen.destroys == bool(store)
+        await user.press("escape")
+        await user.back()
+    assert sorted(world.changing) == ["vm start", "vm stop"]
+
+
+class Silent(Noting):
+    """A provider that lists no single VM while the test says so."""
+
+    def __init__(self, provider: Provider, changing: list[str], silent: threading.Event) -> None:
+        super().__init__(provider, changing)
+        self._silent = silent
+
+    def vm_list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:
+        if ids and self._silent.is_set():
+            raise CloudError("The cloud lists no VM.", "Try again.")
+        pages: Iterator[Page] = self.real.of("vm").list(ids, keypair)
+        return pages
+
+
+async def test_an_undo_is_not_offered_while_it_is_not_known_what_it_loses(world: World, clock: Clock) -> None:
+    runs, rests = left_unfinished(world, clock, "silent")
+    silent = threading.Event()
+
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        return cast(Provider, Silent(registry.connect(cloud, *hooks), world.changing, silent))
+
+    async with opened(world, world.app(connect)) as user:
+        await resume_both(user, world, clock, runs, rests)
+        silent.set()
+        await user.press("z")
+        await user.sees(f"vm stop {rests} was not run, because it is not known what it would lose")
+        assert user.app.screen is user.app.main
+        silent.clear()
+        await user.press("escape", "z")
+        await choosing(user)
         await user.press("escape")
         await user.back()
     assert sorted(world.changing) == ["vm start", "vm stop"]

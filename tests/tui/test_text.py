@@ -18,7 +18,8 @@ TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {numb
 
 def speaks(text: str) -> Parsed:
     """Return a command whose result is a text."""
-    return Parsed(Command(("vm", "console"), "Show a text", lambda _call: Result("It was read.", text=text)), {})
+    said = Result("It was read.", text=text)
+    return Parsed(Command(("vm", "console"), "Show a text", lambda _call: said, opens=True), {})
 
 
 class Terminal(io.StringIO):

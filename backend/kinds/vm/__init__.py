@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def learn_protection(provider: "Provider", cache: "Cache", scope: "Scope", document: Mapping[str, Any]) -> None:
     """Ask whether a VM is protected from being deleted, and note it; a failure changes nothing.
 
-    DescribeInstances leaves it out, and asking costs a request for each VM: a listing does not ask.
+    A listing may leave it out, and asking costs a request for each VM: a listing does not ask.
     """
     if state_of(document) in GONE:
         return
@@ -68,7 +68,7 @@ VM = Kind(
     word="VM",
     tab=3,
     bare=True,
-    free_in=frozenset({"terminated"}),  # EC2 lists it for up to an hour
+    free_in=frozenset({"terminated"}),  # a cloud may list it for some time
     in_palette=True,
     poll=True,
     learn=learn_protection,

@@ -61,7 +61,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("name", "Name of the VM", "option"),
             Param(
                 "flavor",
-                "Flavor, such as t2.micro",
+                "Flavor (at EC2: t2.micro …)",
                 "option",
                 kind="flavor",
                 default=lambda session: session.cloud.flavor or None,

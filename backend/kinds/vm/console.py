@@ -33,7 +33,7 @@ def console(context: Context) -> Result:
 
 _TIME = Column("time", "Time", "time")
 _LONGEST = 65_536
-"""At most the last N characters are shown: EC2 keeps as many bytes."""
+"""At most the last N characters are shown, however many the cloud keeps."""
 
 
 def _named(vm: Item) -> str:
@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
         key="l",
         minor=True,
         on=("vm",),
+        opens=True,
         needs="console output",
     ),
 )

@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from backend.errors import Cancelled, CloudError
+from backend.errors import Cancelled, CloudError, UnsupportedError
 from backend.providers.ec2 import rows
 from backend.providers.ec2.params import booting, filtered
 from backend.providers.ec2.requests import Listing
@@ -42,8 +42,11 @@ class VMs(Tags):
         return said.lower() == "true"
 
     def console(self, vm: str) -> tuple[str, datetime | None]:
-        request = Request("GetConsoleOutput", f"Reading the console of VM {vm}")
-        answer = self._requests.asked(request, {"InstanceId": vm})
+        request, asked = Request("GetConsoleOutput", f"Reading the console of VM {vm}"), {"InstanceId": vm}
+        try:
+            answer = self._requests.asked(request, asked | {"Latest": "true"})
+        except UnsupportedError:  # only VMs on Nitro have it; of others EC2 has what they wrote at their last start
+            answer = self._requests.asked(request, asked)
         try:  # with line ends in it, and without any output if there is none
             output = b64decode(rows.text(answer.get("output")) or "")
         except ValueError:
