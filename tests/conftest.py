@@ -3,7 +3,6 @@
 import gc
 import logging
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,11 +21,6 @@ from tests.backend.team_server import TeamServer
 from tests.simulated import empty
 
 pytest_plugins = ["tests.fast"]
-
-# Tests read the screen when they want to: a dashboard in the process of a test paints less often than for a person.
-with pytest.MonkeyPatch.context() as environ:
-    environ.setenv("TEXTUAL_FPS", "10")
-    import_module("textual.constants")
 
 # The same examples each time, and few: `make faults` tries thousands.
 settings.register_profile(
