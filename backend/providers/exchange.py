@@ -1,11 +1,11 @@
-"""Sends one request and yields its answer. The wait can be cancelled, and a slow answer ends with an error."""
+"""Sends one request and parses its answer. The wait can be cancelled, and a slow answer ends with an error."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 from backend.prefetch import prefetch
-from backend.providers.failures import Refusal
+from backend.providers.failures import Malformed, Refusal
 
 
 class Stream(Protocol):
@@ -35,27 +35,49 @@ class Driver(Protocol):
         ...
 
 
-class Exchange:
-    """One request and its answer. The driver runs on a thread of its own, and nothing waits for that thread.
+class Reader(Protocol):
+    """Parses the bytes of one answer, piece by piece. Raises Malformed."""
 
+    def feed(self, data: bytes) -> list[Any]: ...
+    def close(self) -> list[Any]: ...
+    @property
+    def request(self) -> str:
+        """The cloud's id of the request, or ""."""
+        ...
+
+
+class Exchange:
+    """One request and its answer. Driver and reader run on a thread of their own, and nothing waits for that thread.
+
+    The answer is read and parsed on one thread: handing over each piece to another would cost more than parsing it.
     `late` takes the number of bytes received and returns whether the answer is too slow.
     """
 
-    def __init__(self, driver: Driver, action: str, params: Mapping[str, str], late: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        reader: Reader,
+        action: str,
+        params: Mapping[str, str],
+        late: Callable[[int], bool],
+    ) -> None:
         self._driver = driver
+        self._reader = reader
         self._action = action
         self._params = params
         self._late = late
+        self._abandoned = False
         self.received = 0
-        """Bytes of the answer that were yielded, decompressed."""
+        """Bytes of the answer that were parsed, decompressed."""
         self.over = False
         """The answer is complete. Before that, the other thread may still use the driver: create another."""
 
-    def chunks(self, check: Callable[[], None]) -> Generator[bytes, None, None]:
-        """Yield the answer as it arrives. The caller must close() the generator.
+    def items(self, check: Callable[[], None]) -> list[Any]:
+        """Return what the reader makes of the answer.
 
         `check` is called several times a second and may end the wait by raising. Raises Refusal unless the request
-        succeeds, TimeoutError if the answer is late, and what requests and urllib3 raise.
+        succeeds, Malformed for an answer that cannot be read, TimeoutError if it is late, and what requests and
+        urllib3 raise.
         """
 
         def watch() -> None:
@@ -64,22 +86,30 @@ class Exchange:
                 raise TimeoutError
 
         try:
-            with closing(prefetch(self._answer(), watch)) as coming:
-                for chunk in coming:
-                    self.received += len(chunk)
-                    yield chunk
-                    watch()
+            with closing(prefetch(self._answer(), watch)) as answers:
+                (items,) = answers
             self.over = True
         except Refusal:
             self.over = True
             raise
         finally:
             if not self.over:
+                self._abandoned = True
                 self._driver.hang_up()
+        return items
 
-    def _answer(self) -> Iterator[bytes]:
+    def _answer(self) -> Iterator[list[Any]]:
+        items: list[Any] = []
         answer = self._driver.send(self._action, self._params)
         try:
-            yield from answer.chunks()
+            for chunk in answer.chunks():
+                if self._abandoned:
+                    return
+                self.received += len(chunk)
+                items += self._reader.feed(chunk)
         finally:
             answer.close()
+        if not self.received:
+            raise Malformed("it is empty")
+        items += self._reader.close()
+        yield items

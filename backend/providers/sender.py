@@ -1,16 +1,15 @@
 """Sends the requests of one connection, for all providers: waits, retries, gives up and explains why."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from libcloud.common.types import LibcloudError
 from urllib3.exceptions import HTTPError
 
 from backend.callbacks import ignore
 from backend.errors import CloudError, CredentialsError, RefusedError, TransientError
-from backend.providers.exchange import Driver, Exchange
+from backend.providers.exchange import Driver, Exchange, Reader
 from backend.providers.failures import Dialect, Malformed, Refusal, Request, explain
 from backend.providers.protocol import Waiting
 from backend.providers.retry import RetryPolicy
@@ -24,17 +23,6 @@ FAILURES = (Refusal, Malformed, OSError, HTTPError, LibcloudError, ValueError)
 """What sending a request and reading its answer may raise; the exceptions of requests are OSErrors."""
 
 T = TypeVar("T")
-
-
-class Reader(Protocol):
-    """Parses the bytes of one answer, piece by piece. Raises Malformed."""
-
-    def feed(self, data: bytes) -> list[Any]: ...
-    def close(self) -> list[Any]: ...
-    @property
-    def request(self) -> str:
-        """The cloud's id of the request, or ""."""
-        ...
 
 
 class Sender:
@@ -110,8 +98,8 @@ class Sender:
 
     def received(
         self, request: Request, params: Mapping[str, str], reader: Reader, began: float, tries: int
-    ) -> Iterator[list[Any]]:
-        """Send a request once and yield what the reader makes of each piece of its answer.
+    ) -> list[Any]:
+        """Send a request once and return what the reader makes of its answer.
 
         A change that is sent is not cancelled: its answer (a VM's id, a private key) must not be lost. Like a read, it
         fails if its answer is late, counted from `began`.
@@ -122,15 +110,10 @@ class Sender:
         policy = self._policy
         driver = self._driver
         sent = policy.clock()
-        exchange = Exchange(driver, request.action, params, lambda received: policy.late(began, received))
+        exchange = Exchange(driver, reader, request.action, params, lambda received: policy.late(began, received))
         came, native = "broken off", ""
         try:
-            with closing(exchange.chunks(ignore if request.changes else self._check)) as chunks:
-                for chunk in chunks:
-                    yield reader.feed(chunk)
-            if not exchange.received:
-                raise Malformed("it is empty")
-            yield reader.close()
+            items = exchange.items(ignore if request.changes else self._check)
             came, native = "200", reader.request
         except Refusal as refusal:
             came, native = f"{refusal.status} {refusal.code}".rstrip(), refusal.request
@@ -151,6 +134,7 @@ class Sender:
                 exchange.received,
                 native or "unknown",
             )
+        return items
 
     def _check_writable(self, request: Request) -> None:
         if self.cloud.read_only:

@@ -128,15 +128,14 @@ class Requests:
         page: Page = []
         make = outline if listing.vast else value
         cutter = Cutter(f"{listing.request.action}Response", listing.collection, known, make, listing.other)
-        for pairs in self._sender.received(listing.request, params, cutter, began, tries):
-            for digest, raw in pairs:
-                if raw is None:
-                    page.append({"digest": digest})
-                else:
-                    for item in listing.items(raw):
-                        if listing.vast and digest is not None:
-                            item["digest"] = digest
-                        page.append(item)
+        for digest, raw in self._sender.received(listing.request, params, cutter, began, tries):
+            if raw is None:
+                page.append({"digest": digest})
+            else:
+                for item in listing.items(raw):
+                    if listing.vast and digest is not None:
+                        item["digest"] = digest
+                    page.append(item)
         return page, rows.text(cutter.rest.get("nextToken"))
 
     def change(self, request: Request, params: Mapping[str, str | None]) -> dict[str, Any]:
@@ -152,8 +151,7 @@ class Requests:
         def once(began: float, tries: int) -> dict[str, Any]:
             reader = Reader(f"{request.action}Response")
             try:
-                for _ in self._sender.received(request, params, reader, began, tries):
-                    pass
+                self._sender.received(request, params, reader, began, tries)
             except Refusal as refusal:
                 if refusal.code == DRY_RUN and "DryRun" in params:
                     return {}
