@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests start the program hundreds of times: each start would compile it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fast check format bench faults monkey snapshots docs clean
 
 demo: .venv/demo

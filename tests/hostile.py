@@ -96,7 +96,7 @@ def row_of(kind: Kind, text: Callable[[], str]) -> Row:
             return (text(), text()), ("", text())
         return odd[type_] if type_ in odd else text()
 
-    return (*(value(column.type) for column in kind.columns), Scope("aws", "us-east-1"))
+    return (*(value(column.type) for column in kind.columns), Scope("aws", "us-east-1").text)
 
 
 def rows_of(kind: Kind, strategy: st.SearchStrategy[str] = texts) -> st.SearchStrategy[Row]:

@@ -176,7 +176,7 @@ class Asking:
         """
         scopes = {row[-1] for row in targets}
         if len(scopes) == 1:
-            (scope,) = scopes
+            scope = Scope.of(*scopes)
         try:
             session = self._runner.session if scope is None else self._runner.session.at(scope)
         except ConfigError as failure:

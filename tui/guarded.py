@@ -2,7 +2,6 @@
 
 from rich.console import RenderableType
 from rich.text import Text
-from rich.traceback import Traceback
 from textual.app import App
 from textual.driver import Driver
 
@@ -29,6 +28,8 @@ class Guarded(App[int]):
         Parts of textual pass only a rendered traceback: it goes to the log, never to the screen.
         """
         if self._exception is None:
+            from rich.traceback import Traceback  # loads pygments: not at each start
+
             self._return_code = 1
             traces = [one.trace for one in renderables if isinstance(one, Traceback)]
             stacks = [stack for trace in traces for stack in trace.stacks]

@@ -118,7 +118,7 @@ class Rows:
         slots, old, texts = self._slots, self._rows, self._texts
         self._slots, self._rows = {}, []
         for scope, run in groupby(rows, key=_SCOPE):
-            self._add(self._slots.setdefault(scope, {}), {row[self._id]: row for row in run})
+            self._add(self._slots.setdefault(Scope.of(scope), {}), {row[self._id]: row for row in run})
         self._texts = [""] * len(self._rows)
         if self._texted:  # a reload changes few rows: keep the texts of the others
             for scope, now in self._slots.items():
@@ -159,7 +159,7 @@ class Rows:
             self._rows[slot], self._texts[slot] = (), ""
         self._marked -= leaving
         for row in upserts:
-            slots, id = self._slots.setdefault(row[-1], {}), row[self._id]
+            slots, id = self._slots.setdefault(self.kind.scope(row), {}), row[self._id]
             slot = slots.get(id, -1)
             if slot < 0:
                 slots[id] = slot = len(self._rows)

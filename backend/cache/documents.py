@@ -96,7 +96,7 @@ def to_row(kind: Kind, scope: Scope, document: Mapping[str, Any]) -> Row | None:
         # 100,000 images have a few owners and architectures: keep one string of each.
         common = kind.common
         row = tuple(intern(value) if at in common and type(value) is str else value for at, value in enumerate(row))
-    return (*row, scope)
+    return (*row, scope.text)
 
 
 def to_rows(kind: Kind, scope: Scope, documents: Iterable[Mapping[str, Any]]) -> Iterator[Row]:

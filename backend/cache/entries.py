@@ -21,7 +21,7 @@ def to_entry(document: Mapping[str, Any]) -> Row | None:
     shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
     values = typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
     cloud, region = (values[JOURNAL.index[name]] or "" for name in ("cloud", "region"))
-    return (*values, scope_of(cloud, region))
+    return (*values, scope_of(cloud, region).text)
 
 
 def entry(document: Document) -> Document | None:

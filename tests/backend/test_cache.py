@@ -1,5 +1,6 @@
 """Rows of the cache on a real server and on mongomock: valid rows are kept, invalid ones are refused."""
 
+import gc
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -272,6 +273,16 @@ def test_damaged_tags_are_none(damaged: Any) -> None:
     row = to_row(VM, HERE, document)
     assert row is not None
     assert VM.value(row, "tags") is None
+
+
+@pytest.mark.parametrize("kind", [IMAGE, VM], ids=lambda kind: kind.name)
+def test_the_garbage_collector_does_not_track_rows(kind: Kind) -> None:
+    document = to_document(kind, HERE, item(kind, "a", tags={"team": "core"}), datetime.now(UTC))
+    row = to_row(kind, HERE, document)
+    assert gc.is_tracked(row)  # as every new tuple
+    for _ in "row", "tags", "tag":  # the innermost first, one level a collection
+        gc.collect()
+    assert not gc.is_tracked(row)
 
 
 # --- put --------------------------------------------------------------------------------------------------------------

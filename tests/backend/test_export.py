@@ -80,7 +80,7 @@ every_kind = pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lam
 
 def row_of(kind: Kind, text: str) -> Row:
     """A row with every column filled, each text with `text`."""
-    return (*(VALUES.get(column.type, text) for column in kind.columns), HERE)
+    return (*(VALUES.get(column.type, text) for column in kind.columns), HERE.text)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -108,7 +108,7 @@ def as_csv(column: Column, value: Any, text: Callable[[str], str] = str) -> str:
 
 @every_kind
 def test_csv_says_the_same_as_json(tmp_path: Path, kind: Kind) -> None:
-    rows = [*(row_of(kind, text) for text in TAME), (*[None] * len(kind.columns), HERE)]
+    rows = [*(row_of(kind, text) for text in TAME), (*[None] * len(kind.columns), HERE.text)]
     write(kind, rows, tmp_path / "x.csv")
     objects = [as_object(kind, row) for row in rows]
     assert read_csv(tmp_path / "x.csv") == [
@@ -127,7 +127,7 @@ def test_csv_says_the_same_as_json(tmp_path: Path, kind: Kind) -> None:
 def test_no_tag_is_a_formula_or_a_second_line_in_csv(
     tmp_path: Path, tags: tuple[tuple[str, str], ...], shown: str
 ) -> None:
-    row = [*[None] * len(VM.columns), HERE]
+    row = [*[None] * len(VM.columns), HERE.text]
     write(VM, [(*row[: VM.index["tags"]], tags, *row[VM.index["tags"] + 1 :])], tmp_path / "x.csv")
     assert [one["tags"] for one in read_csv(tmp_path / "x.csv")] == [shown]
     write(VM, [(*row[: VM.index["tags"]], tags, *row[VM.index["tags"] + 1 :])], tmp_path / "x.json")
@@ -150,7 +150,7 @@ def test_no_text_is_a_formula_or_a_second_line_in_csv(tmp_path: Path, kind: Kind
 
 @every_kind
 def test_json_is_exact(tmp_path: Path, kind: Kind) -> None:
-    rows = [*(row_of(kind, text) for text in (*TAME, *dict(WILD))), (*[None] * len(kind.columns), HERE)]
+    rows = [*(row_of(kind, text) for text in (*TAME, *dict(WILD))), (*[None] * len(kind.columns), HERE.text)]
     write(kind, rows, tmp_path / "x.json")
     text = (tmp_path / "x.json").read_bytes().decode("ascii")
     assert json.loads(text) == [as_object(kind, row) for row in rows]
@@ -170,7 +170,7 @@ def test_no_rows_are_a_header_or_an_empty_array(tmp_path: Path, kind: Kind) -> N
 
 def test_a_file_by_its_bytes(tmp_path: Path) -> None:
     kind = Kind("x", "xs", (Column("id", "ID"), Column("size", "Size", "gib")), 1, False, "")
-    rows: list[Row] = [('a"é,', -1, HERE), ("=\x7f", None, HERE)]
+    rows: list[Row] = [('a"é,', -1, HERE.text), ("=\x7f", None, HERE.text)]
     write(kind, rows, tmp_path / "x.csv")
     write(kind, rows, tmp_path / "x.json")
     assert (tmp_path / "x.csv").read_bytes() == 'id,size\r\n"a""é,",-1\r\n\'=␡,\r\n'.encode()
@@ -192,7 +192,7 @@ def test_a_file_by_its_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_odd_values_in_csv(tmp_path: Path, name: str, value: Any, text: str) -> None:
-    write(VM, [(*(value if column.name == name else None for column in VM.columns), HERE)], tmp_path / "x.csv")
+    write(VM, [(*(value if column.name == name else None for column in VM.columns), HERE.text)], tmp_path / "x.csv")
     assert read_csv(tmp_path / "x.csv")[0][name] == text
 
 

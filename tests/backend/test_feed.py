@@ -264,7 +264,7 @@ def test_what_is_no_kind_of_ours_is_passed_over(embedded: Cache) -> None:
         received.until(lambda all_: len(all_) == 2)
         # An entry of another version is still an entry.
         said = {"id": "x", "objects": ""}
-        row = (*(said.get(column.name) for column in JOURNAL.columns), Scope("", ""))
+        row = (*(said.get(column.name) for column in JOURNAL.columns), Scope("", "").text)
         reported = [
             Change("journal entry", Scope("", ""), upserts=(row,)),
             Change("vm", HERE, record=RefreshRecord("aws", "us-east-1", "vm", count=3)),

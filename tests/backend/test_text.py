@@ -276,7 +276,7 @@ def test_as_object_keys_by_column_and_is_json(kind: Kind) -> None:
     assert list(found) == [column.name for column in kind.columns]
     assert found["id"] == "a\x1b"
     nothing: dict[str, Any] = {"list": [], "tags": {}}
-    empty = as_object(kind, (*[None] * len(kind.columns), Scope("aws", "us-east-1")))
+    empty = as_object(kind, (*[None] * len(kind.columns), Scope("aws", "us-east-1").text))
     assert empty == {column.name: nothing.get(column.type) for column in kind.columns}
 
 

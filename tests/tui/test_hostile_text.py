@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from backend.catalog import KINDS
 from backend.config import Cloud
+from backend.kinds.model import Scope
 from tests.hostile import ESCAPES, LONG, MARK, PIECES, SAYABLE, Tally, texts
 from tests.hostile_places import PLACES
 from tests.tui.dashboard import driven
@@ -84,7 +85,8 @@ def test_an_offer_that_a_field_must_not_hold_is_taken_by_its_id() -> None:
 
 def test_a_filter_finds_what_is_shown_and_what_it_was_shown_for() -> None:
     rows = Rows(KINDS["keypair"])
-    rows.replace([("🇩🇪 👍🏽", "key-1", *(None,) * 4), ("other", "key-2", *(None,) * 4)])
+    rest = (*(None,) * (len(rows.kind.columns) - 2), Scope("aws", "us-east-1").text)
+    rows.replace([("🇩🇪 👍🏽", "key-1", *rest), ("other", "key-2", *rest)])
     for words in ("🇩🇪", "ⓓ", "👍🏽", "👍", "👍🏿 🇩🇪"):
         rows.filter(words)
         assert rows.visible == 1, words

@@ -40,7 +40,7 @@ def entry(number: int, **values: Any) -> Row:
         "host": "workstation",
         **values,
     }
-    return (*(given.get(column.name) for column in JOURNAL.columns), Scope("research", "eu-central-1"))
+    return (*(given.get(column.name) for column in JOURNAL.columns), Scope("research", "eu-central-1").text)
 
 
 def entries(count: int) -> list[Row]:

@@ -20,7 +20,7 @@ HERE, THERE = Scope("aws", "us-east-1"), Scope("aws", "us-west-2")
 def location(
     id: str, name: str | None = None, region: str | None = "eu", state: str | None = "available", scope: Scope = HERE
 ) -> Row:
-    return (name, region, state, None, id, scope)
+    return (name, region, state, None, id, scope.text)
 
 
 def here(id: str) -> Ref:
@@ -65,7 +65,7 @@ def some_value(column: Column, seed: int) -> Any:
 def some_row(kind: Kind, ref: Ref, seed: int) -> Row:
     values = [some_value(column, seed + 3 * index) for index, column in enumerate(kind.columns)]
     values[kind.index["id"]] = ref.id
-    return (*values, ref.scope)
+    return (*values, ref.scope.text)
 
 
 def expected(kind: Kind, rows: dict[Ref, Row], words: str, column: str | None, reverse: bool) -> list[Ref]:
@@ -275,7 +275,7 @@ TAGGED = [kind for kind in KINDS.values() if "tags" in kind.index]
 def test_a_filter_finds_tags(kind: Kind, words: str) -> None:
     def tagged(id: str, *tags: tuple[str, str]) -> Row:
         said = {"id": id, "name": "web", "tags": tags or None}
-        return (*(said.get(column.name) for column in kind.columns), HERE)
+        return (*(said.get(column.name) for column in kind.columns), HERE.text)
 
     rows = Rows(kind)
     rows.replace([tagged("a", ("team", "core"), ("env", "")), tagged("b", ("team", "edge")), tagged("c")])
@@ -290,7 +290,7 @@ def test_a_filter_finds_any_address_and_any_attachment() -> None:
     found = {"id": "a", "ipv6": ("2001:db8::1", "2001:db8::beef")}
     for kind, said, word in ((vm, found, "beef"), (volume, {"id": "a", "vm": ("i-1", "i-2")}, "i-2")):
         rows = Rows(kind)
-        rows.replace([(*(said.get(column.name) for column in kind.columns), HERE)])
+        rows.replace([(*(said.get(column.name) for column in kind.columns), HERE.text)])
         rows.filter(word)
         assert ids(rows) == ["a"]
         rows.sort("ipv6" if kind is vm else "vm")

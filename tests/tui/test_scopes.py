@@ -18,7 +18,7 @@ WEST = Scope("demo-west", "us-west-2")
 
 
 def vm(native: str, scope: Scope = HERE, name: str | None = None) -> Row:
-    return (*({"id": native, "name": name}.get(column.name) for column in VM.columns), scope)
+    return (*({"id": native, "name": name}.get(column.name) for column in VM.columns), scope.text)
 
 
 def test_what_changes_while_rows_are_read_is_merged_by_scope_and_id() -> None:

@@ -28,7 +28,7 @@ SIZES = [(80, 24), (200, 60)]
 
 def row(kind: Kind, id: str, scope: Scope = HERE, **values: Any) -> Row:
     said = {"name": f"name {id}", **values, "id": id}
-    return (*(said.get(column.name) for column in kind.columns), scope)
+    return (*(said.get(column.name) for column in kind.columns), scope.text)
 
 
 def here(*natives: str) -> list[Ref]:
