@@ -174,9 +174,9 @@ class Asking:
 
         The command acts in the scope of each target; without targets in `scope`, or in the session's if it is None.
         """
-        scopes = {row[-1] for row in targets}
+        scopes = {Scope.of(row[-1]) for row in targets}
         if len(scopes) == 1:
-            scope = Scope.of(*scopes)
+            (scope,) = scopes
         try:
             session = self._runner.session if scope is None else self._runner.session.at(scope)
         except ConfigError as failure:
