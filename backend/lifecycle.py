@@ -133,9 +133,9 @@ def settle(cache: "Cache", kind: Kind, scope: "Scope", now: datetime | None = No
 
 
 def _settled(cache: "Cache", kind: Kind, scope: "Scope", now: datetime) -> Iterator[tuple[str, str]]:
-    for row in cache.flights.of(kind, scope):
+    for row in cache.flights.rows(kind, scope):
         native, state, flight = str(kind.value(row, "id")), str(kind.value(row, "state")), flight_of(kind, row)
         # A row without a flight moves by an action outside this program. The write ends this very flight only: another
         # dashboard may have begun the next one.
-        if flight and flight.is_over(state, now) and cache.flights.claim(kind, scope, native, None, flight):
+        if flight and flight.is_over(state, now) and cache.flights.replace(kind, scope, native, None, flight):
             yield native, flight.outcome(state)

@@ -226,7 +226,7 @@ def not_listed_yet(cache: "Cache", kind: Kind, scope: Scope) -> set[str]:
     """
     now = datetime.now(UTC)
     natives = cache.rows.unlisted(kind, scope, now - timedelta(seconds=LISTING_DELAY))
-    for row in cache.flights.of(kind, scope) if kind.has_flights else ():
+    for row in cache.flights.rows(kind, scope) if kind.has_flights else ():
         flight = flight_of(kind, row)
         if flight and (now - flight.since).total_seconds() < STATE_DELAY:
             natives.add(kind.value(row, "id"))

@@ -124,7 +124,7 @@ class Watcher:
 
     def _poll_once(self) -> float | None:
         self._check()
-        rows = self._cache.flights.of(self._kind, self._scope)
+        rows = self._cache.flights.rows(self._kind, self._scope)
         self._followed = {self._key(row) for row in rows}
         for row in rows:
             if (flight := self._kind.value(row, "flight")) is not None:
@@ -139,7 +139,7 @@ class Watcher:
         if asked or settled:
             # A settled VM is no longer followed: its next flight is a new one.
             followed, self._followed = self._followed, set()
-            rows = self._cache.flights.of(self._kind, self._scope)
+            rows = self._cache.flights.rows(self._kind, self._scope)
             self._followed = followed & {self._key(row) for row in rows}
         self._report_ended(rows, settled)
         return self._next(datetime.now(UTC), rows, None if asked else listing)
@@ -207,7 +207,7 @@ class Watcher:
                 waiting = True
                 continue
             # Only if it still has this flight: another dashboard may have ended it.
-            if not self._cache.flights.claim(self._kind, self._scope, native, flight._replace(overdue=True), flight):
+            if not self._cache.flights.replace(self._kind, self._scope, native, flight._replace(overdue=True), flight):
                 continue
             self._trouble(
                 f"{self._name(row)} did not settle within {self._poll.give_up:g} s of its {flight.action}; "

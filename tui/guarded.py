@@ -1,5 +1,7 @@
 """An app that a bug ends with one sentence and exit status 1; the traceback is in the log."""
 
+import sys
+
 from rich.console import RenderableType
 from rich.text import Text
 from textual.app import App
@@ -28,10 +30,10 @@ class Guarded(App[int]):
         Parts of textual pass only a rendered traceback: it goes to the log, never to the screen.
         """
         if self._exception is None:
-            from rich.traceback import Traceback  # loads pygments: not at each start
-
             self._return_code = 1
-            traces = [one.trace for one in renderables if isinstance(one, Traceback)]
+            # Imported here, it would load pygments at each start; nobody can pass one who has not loaded it.
+            known = getattr(sys.modules.get("rich.traceback"), "Traceback", ())
+            traces = [one.trace for one in renderables if isinstance(one, known)]
             stacks = [stack for trace in traces for stack in trace.stacks]
             for stack in stacks:
                 logger.error("the dashboard failed: %s: %s", stack.exc_type, stack.exc_value)

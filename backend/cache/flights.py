@@ -4,50 +4,52 @@ from datetime import datetime
 
 from backend.cache.documents import to_rows
 from backend.cache.keys import Document
-from backend.cache.store import Store, of
+from backend.cache.store import Store
+from backend.cache.store import of as in_scope
 from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import MOVING, Flight, is_in_flight
 from backend.providers.registry import names_of
 
 
 class Flights:
-    """The flights in the collections of the kinds that have flights."""
+    """Reads the rows in flight, and sets and ends flights. Raises CacheError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def of(self, kind: Kind, scope: Scope) -> list[Row]:
-        """Return the rows in flight: those with a flight, and those whose listed state is in MOVING."""
+    def rows(self, kind: Kind, scope: Scope) -> list[Row]:
+        """Return the rows with a flight, and those in a passing state: another program may have acted on these."""
         moving = [{"flight": {"$ne": None}}, {"state": {"$in": sorted(names_of(MOVING))}}]
         with self._store.use():
-            found = self._store.find(kind.plural, {**of(scope), "$or": moving}, kind.projection)
+            found = self._store.find(kind.plural, {**in_scope(scope), "$or": moving}, kind.projection)
             rows = list(to_rows(kind, scope, found))
         # A flight that cannot be understood counts as none.
         return [row for row in rows if is_in_flight(kind, row)]
 
-    def claim(
+    def replace(
         self,
         kind: Kind,
         scope: Scope,
         native: str,
-        flight: Flight | None,
-        instead: Flight | None,
+        new: Flight | None,
+        expected: Flight | None,
         *,
         state: str | None = None,
     ) -> bool:
-        """Replace the flight `instead` of an object by `flight` (None: end it); return False if it has another flight.
+        """Set the flight of an object to `new` if it still is `expected`; return whether it was. None means no flight.
 
-        All writes of flights go through this method, so no dashboard ends or revives the flight of another. `state` is
-        the state in the cloud's answer, if the answer has one.
+        Action and start time identify a flight. A flight ends when the VM has settled, when its action has failed, or
+        with its row; an overdue one goes on. Every change of an existing object's flight goes through this method, so
+        no process overwrites a flight that it has not read. `state` is the state in the cloud's answer, if it has one.
         """
         query: Document = {"_id": scope.key(native)}
-        query |= {"flight.since": _stored(instead.since), "flight.action": instead.action} if instead else _NO_FLIGHT
+        query |= {"flight.since": _stored(expected.since), "flight.action": expected.action} if expected else _NO_FLIGHT
         with self._store.use():
-            update = {"$set": flight_fields(flight, state)}
-            claimed: bool = self._store.database[kind.plural].update_one(query, update).matched_count > 0
-        if claimed:
+            update = {"$set": flight_fields(new, state)}
+            replaced: bool = self._store.database[kind.plural].update_one(query, update).matched_count > 0
+        if replaced:
             self._store.announce_row(kind, scope, native)
-        return claimed
+        return replaced
 
 
 def flight_fields(flight: Flight | None, state: str | None = None) -> Document:
@@ -58,7 +60,7 @@ def flight_fields(flight: Flight | None, state: str | None = None) -> Document:
 
 
 def _stored(moment: datetime) -> datetime:
-    """Return a time cut to the milliseconds that MongoDB keeps, so that mongomock finds it too."""
+    """Return a time cut to the milliseconds that MongoDB keeps, so that it is equal when it is read back."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
@@ -69,4 +71,4 @@ _NO_FLIGHT: Document = {
         {"flight.action": {"$not": {"$type": "string"}}},
     ]
 }
-"""The query for no flight, or one that cannot be understood."""
+"""The query for no flight, or one that `to_row` cannot understand and reads as none."""

@@ -168,7 +168,7 @@ class Rows:
             there = self._insert(kind, [document | (flight_fields(flight) if flight else {})])
             if there:
                 self._update(kind, [document])
-        if not (there and flight and self._flights.claim(kind, scope, str(document["id"]), flight, None)):
+        if not (there and flight and self._flights.replace(kind, scope, str(document["id"]), flight, None)):
             self._store.announce_row(kind, scope, str(document["id"]))
         return bool(there)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unknown"]
 """What is known of a command.
 
-waiting: nothing has been sent. unfinished: it was sent, and no answer has come. unknown: no answer came, and a probe
-did not find the outcome. Every other one is final.
+waiting: not done; nothing was sent, or a probe saw no effect. unfinished: it was sent, and no answer has come. unknown:
+no answer came, and a probe did not find the outcome. Every other one is final.
 """
 
 
@@ -51,7 +51,7 @@ class Entry:
         """The host of the process that has taken it over; `host` stays that of the process that ran the command."""
         self.owner = str(document.get("owner", ""))
         self.outcome: Outcome = document["outcome"]
-        self.reported_unknown = self.outcome == "unknown"
+        self.reported_unknown = self.outcome == "unknown" or document.get("reported_unknown") is True
         """The user has read that it may have been done, and may have repeated it."""
         self.batch: str | None = document.get("batch")
         """The same for all commands that were started together."""
@@ -68,7 +68,9 @@ class Entry:
         mine, before = owner.sign(self._home), {"owner": self.owner, "outcome": self.outcome}
         # If it stayed unknown, another process would take it over too. A waiting entry stays waiting.
         outcome: Outcome = "unfinished" if self.outcome == "unknown" else self.outcome
-        fields = {"owner_host": _host(), "owner": mine, "outcome": outcome}
+        fields: dict[str, Any] = {"owner_host": _host(), "owner": mine, "outcome": outcome}
+        if self.reported_unknown:  # this process may die too: the next one must still know
+            fields["reported_unknown"] = True
         if not self._cache.journal.set(self.token, fields, where=before):
             return False
         self._taken_from = before | {"owner_host": self.owner_host}

@@ -1,6 +1,7 @@
 """Recovery: finds the outcome of commands whose process ended too early, and those that are left."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ from backend.callbacks import ignore
 from backend.commands.model import Context, Parsed, Result
 from backend.commands.run import is_journalled, is_outcome, may_resend
 from backend.errors import (
+    CacheError,
     Cancelled,
     CloudError,
     CloudmeshError,
@@ -21,11 +23,11 @@ from backend.journal.entry import Entry, here
 from backend.log import logger
 from backend.session import Session
 
-FOREIGN = 3_600.0
+FOREIGN_AFTER = 3_600.0
 """Seconds after which a command of another machine or data directory counts as abandoned."""
 
-ASKED_FOR = 86_400.0
-"""Seconds for which the outcome of a command is probed: EC2 lists a deleted object for at most an hour."""
+PROBED_FOR = 86_400.0
+"""Seconds after sending for which an unknown outcome is probed at each start. Later, nobody waits for it."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Recovered:
     """The result of a recovery."""
 
     messages: tuple[str, ...] = ()
-    """The outcomes of those that had been sent."""
+    """One sentence for each command that was done."""
     failures: tuple[str, ...] = ()
+    """One sentence for each command that failed, is unknown or had no visible effect."""
     left: int = 0
     """Commands that are not done: `journal resume` runs them, `journal drop` gives them up."""
 
@@ -50,12 +53,12 @@ class Recovered:
 def recover(session: Session, check: Callable[[], None] = ignore, *, resend: bool = False) -> Recovered:
     """Probe for the outcome of every command that was sent and whose process has ended.
 
-    Only one process takes over each command. Recovery changes nothing in a cloud: a command that was not done waits to
-    be resumed. With `resend`, a request with a token is sent again; use it only in a command that changes something, or
-    with the user's consent. An outcome that stays unknown is probed again at the next start. Raises CacheError and
-    Cancelled.
+    Only one process takes over each command. Without `resend`, recovery only reads from the cloud, and a command that
+    was not done waits for `journal resume`. With `resend`, a request with a token that had no effect is sent again; use
+    it only if the user has started a change. An unknown outcome is probed again at each start for PROBED_FOR seconds,
+    unless no probe can find it. Raises CacheError, ConfigError and Cancelled.
     """
-    if session.cache.refusal:  # the outcomes could not be written
+    if session.cache.refusal:  # no outcome could be written
         return Recovered()
     messages: list[str] = []
     failures: list[str] = []
@@ -74,21 +77,23 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         except Cancelled:
             entry.end("unknown", "The check of its outcome was cancelled.")
             raise
-        except CloudmeshError:  # of the cache or the configuration: the others would fail too
+        except CloudmeshError:  # of the cache or the configuration: the other entries would fail too
+            with suppress(CacheError):
+                entry.give_back()
             raise
         except Exception:  # noqa: BLE001 - written by another version: the other entries go on
             logger.exception("the journal entry %s cannot be understood", entry.token)
             entry.end("unknown", "Its journal entry cannot be understood.", settled=True)
             failures.append(f"The outcome of {entry.command} is unknown: its journal entry cannot be understood.")
         else:
-            if outcome is None and _may_resend(entry, session):
-                entry.give_back()
-                failures.append(f"No effect of {entry.command} is seen; it is not sent again unasked.")
-            elif outcome is None:
-                entry.release()
-            else:
+            if outcome is not None:
                 entry.end("done")
                 messages.append(f"{entry.command}: {outcome.message}")
+            elif _may_resend(entry, session):
+                entry.give_back()  # it stays `unfinished`: only then may `journal resume` send the same token again
+                failures.append(f"No effect of {entry.command} is seen; it is not sent again unasked.")
+            else:
+                entry.release()
     return Recovered(tuple(messages), tuple(failures), len(left(session)))
 
 
@@ -129,8 +134,8 @@ def parsed_of(entry: Entry) -> Parsed:
 def left(session: Session) -> list[Entry]:
     """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
 
-    They were planned but not started, or sent with a token and can be sent again. Not the commands of other data
-    directories: any user of the cache could have written them.
+    They never started, or a probe saw no effect, or their token allows sending them again. Not the commands of other
+    data directories: any user of the cache could have written them.
     """
     return [entry for entry in not_done(session) if entry.vouched]
 
@@ -156,10 +161,13 @@ def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
 
 
 def _is_abandoned(entry: Entry, session: Session) -> bool:
+    """Return whether no process works on an entry any more, and a probe may still find its outcome."""
     age = (datetime.now(UTC) - entry.at).total_seconds()
-    if entry.outcome == "unknown":
-        return age < ASKED_FOR
-    if not entry.owner:
+    if entry.outcome == "unknown":  # its process has reported that, and does no more
+        return age < PROBED_FOR
+    if not entry.owner:  # released
         return True
     lives = owner.lives(session.home, entry.owner) if here(entry) else None
-    return age > FOREIGN if lives is None else not lives
+    if lives is None:  # of another machine or data directory: the lock of its process cannot be tried
+        return age > FOREIGN_AFTER
+    return not lives

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from backend.errors import NotFoundError
@@ -33,7 +33,10 @@ class Scope(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The last value of its rows: the same string each time, so that 100,000 rows hold one."""
+        """The last value of its rows: the same string each time, so that 100,000 rows hold one.
+
+        No configured cloud or region has a line break in its name.
+        """
         return _text(self)
 
     @classmethod
@@ -42,12 +45,12 @@ class Scope(NamedTuple):
         return _scope(text)
 
 
-@cache
+@lru_cache(maxsize=1_000)  # damaged entries of a shared journal may name any scope
 def _text(scope: Scope) -> str:
     return "\n".join(scope)
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def _scope(text: str) -> Scope:
     cloud, _, region = text.partition("\n")
     return Scope(cloud, region)

@@ -47,7 +47,7 @@ class Reader(Protocol):
 
 
 class Exchange:
-    """One request and its answer. Driver and reader run on a thread of their own, and nothing waits for that thread.
+    """One request and its answer. Driver and reader run on a thread of their own; nothing waits for its end.
 
     The answer is read and parsed on one thread: handing over each piece to another would cost more than parsing it.
     `late` takes the number of bytes received and returns whether the answer is too slow.
@@ -70,10 +70,10 @@ class Exchange:
         self.received = 0
         """Bytes of the answer that were parsed, decompressed."""
         self.over = False
-        """The answer is complete. Before that, the other thread may still use the driver: create another."""
+        """Whether the answer, or the cloud's refusal, is complete. If not, the thread may still use the driver."""
 
     def items(self, check: Callable[[], None]) -> list[Any]:
-        """Return what the reader makes of the answer.
+        """Return the items that the reader parses from the answer.
 
         `check` is called several times a second and may end the wait by raising. Raises Refusal unless the request
         succeeds, Malformed for an answer that cannot be read, TimeoutError if it is late, and what requests and
@@ -87,7 +87,7 @@ class Exchange:
 
         try:
             with closing(prefetch(self._answer(), watch)) as answers:
-                (items,) = answers
+                items = next(answers)  # `_answer` yields once
             self.over = True
         except Refusal:
             self.over = True
@@ -99,12 +99,13 @@ class Exchange:
         return items
 
     def _answer(self) -> Iterator[list[Any]]:
+        """Yield all items of the answer at once; a generator, because `prefetch` runs it on a thread."""
         items: list[Any] = []
         answer = self._driver.send(self._action, self._params)
         try:
             for chunk in answer.chunks():
                 if self._abandoned:
-                    return
+                    return  # `items` has raised
                 self.received += len(chunk)
                 items += self._reader.feed(chunk)
         finally:

@@ -1,4 +1,4 @@
-"""The HTTP layer over libcloud: answers are streams of bytes, and requests gets no chance to add anything."""
+"""The HTTP layer under libcloud: answers are streams of bytes; no password from ~/.netrc, no redirects."""
 
 from backend.providers import trust  # before libcloud, which it loads
 
@@ -14,7 +14,9 @@ from libcloud.http import LibcloudConnection
 from backend.providers.failures import Refusal
 
 CHUNK = 65_536
-"""Bytes to parse at once: small enough for the screen's thread to run in between."""
+"""The most bytes to parse in one step: parsing holds the interpreter, and the screen waits for it."""
+ERROR_BODY = 65_536
+"""Bytes of an error's body that are read: a proxy may send a page of any length."""
 
 
 class Answer(Response):  # type: ignore[misc]
@@ -29,7 +31,7 @@ class Answer(Response):  # type: ignore[misc]
         self._response = response
         if self.status >= 300:
             try:
-                body = b"".join(self._until(CHUNK))
+                body = b"".join(self._first(ERROR_BODY))
             finally:
                 self.close()
             raise self.refusal(self.status, body)
@@ -47,16 +49,17 @@ class Answer(Response):  # type: ignore[misc]
         """Return the connection to the pool if the body was read to its end, else close it."""
         self._response.close()
 
-    def _until(self, most: int) -> Iterator[bytes]:
+    def _first(self, enough: int) -> Iterator[bytes]:
+        """Yield chunks until at least `enough` bytes have come."""
         for chunk in self.chunks():
             yield chunk
-            most -= len(chunk)
-            if most <= 0:
+            enough -= len(chunk)
+            if enough <= 0:
                 return
 
 
 class Transport(LibcloudConnection):  # type: ignore[misc]
-    """libcloud's HTTP session without the additions of requests."""
+    """libcloud's HTTP session without ~/.netrc and redirects."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,8 +77,8 @@ class Transport(LibcloudConnection):  # type: ignore[misc]
         self.session.trust_env = not direct
 
     def hang_up(self) -> None:
-        """Abort the answer that is being received; called from another thread. One that has not begun times out."""
+        """Abort the answer that is arriving; called from another thread. Before an answer, only a timeout ends it."""
         response = getattr(self, "response", None)
         if response is not None:
-            with suppress(OSError, ValueError, RuntimeError):  # it has ended in the meantime
+            with suppress(OSError, ValueError, RuntimeError):  # it has ended, or is that of an earlier request
                 response.raw.shutdown()

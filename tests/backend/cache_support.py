@@ -72,7 +72,7 @@ def ids(cache: Cache, kind: Kind, scope: Scope = HERE) -> list[str]:
 def set_flight(cache: Cache, scope: Scope, vm: str, flight: Flight | None, state: str | None = None) -> None:
     """Set the flight of a VM, or end it (None), whatever it is now; `state` is that of the cloud's reply."""
     before = next((VM.value(row, "flight") for row in cache.rows.named(VM, scope, vm)), None)
-    assert cache.flights.claim(VM, scope, vm, flight, before, state=state)
+    assert cache.flights.replace(VM, scope, vm, flight, before, state=state)
 
 
 def vm_of(cache: Cache, native: str) -> dict[str, Any]:

@@ -35,12 +35,12 @@ def test_a_flight_is_kept_through_a_listing(cache: Cache) -> None:
         assert cache.rows.put(VM, HERE, [item(VM, "a", state="running")], cache.rows.known(VM, HERE)) == (0, 1)
     assert vm_of(cache, "a")["flight"] == flight
     assert VM.value(reported[0].upserts[0], "flight") == flight
-    assert [VM.value(row, "id") for row in cache.flights.of(VM, HERE)] == ["a"]
+    assert [VM.value(row, "id") for row in cache.flights.rows(VM, HERE)] == ["a"]
     set_flight(cache, HERE, "a", flight._replace(overdue=True))
     assert vm_of(cache, "a")["flight"].overdue is True
     set_flight(cache, HERE, "a", None)
     assert vm_of(cache, "a")["flight"] is None
-    assert cache.flights.of(VM, HERE) == []
+    assert cache.flights.rows(VM, HERE) == []
 
 
 def test_a_flight_knows_the_state_before(cache: Cache) -> None:
@@ -59,18 +59,18 @@ def test_one_alone_claims_a_vm(cache: Cache) -> None:
     cache.rows.put(VM, HERE, items(VM, "a", "b"))
     first, second = Flight("stop", ago(5), before="running"), Flight("delete", ago(0), before="stopping")
     with following_locally(cache) as reported:
-        assert cache.flights.claim(VM, HERE, "a", first, None)
+        assert cache.flights.replace(VM, HERE, "a", first, None)
         claimed = vm_of(cache, "a")["flight"]
         assert (claimed.action, claimed.before, claimed.overdue) == ("stop", "running", False)
-        assert not cache.flights.claim(VM, HERE, "a", second, None)
-        assert not cache.flights.claim(VM, HERE, "a", second, claimed._replace(action="start"))
-        assert not cache.flights.claim(VM, HERE, "a", second, claimed._replace(since=ago(60)))
+        assert not cache.flights.replace(VM, HERE, "a", second, None)
+        assert not cache.flights.replace(VM, HERE, "a", second, claimed._replace(action="start"))
+        assert not cache.flights.replace(VM, HERE, "a", second, claimed._replace(since=ago(60)))
         assert vm_of(cache, "a")["flight"] == claimed
-        assert not cache.flights.claim(VM, HERE, "b", second, claimed)
-        assert not cache.flights.claim(VM, HERE, "nobody", second, None)
-        assert not cache.flights.claim(VM, ELSEWHERE, "a", second, None)
+        assert not cache.flights.replace(VM, HERE, "b", second, claimed)
+        assert not cache.flights.replace(VM, HERE, "nobody", second, None)
+        assert not cache.flights.replace(VM, ELSEWHERE, "a", second, None)
         set_flight(cache, HERE, "a", claimed._replace(overdue=True))
-        assert cache.flights.claim(VM, HERE, "a", second, claimed)  # of one that was given up on meanwhile
+        assert cache.flights.replace(VM, HERE, "a", second, claimed)  # of one that was given up on meanwhile
     assert vm_of(cache, "a")["flight"].action == "delete"
     assert [VM.value(row, "flight").action for change in reported for row in change.upserts] == [
         "stop",
@@ -88,7 +88,7 @@ def test_of_many_that_claim_at_once_one_alone_does(cache: Cache) -> None:
 
     def work(number: int) -> None:
         barrier.wait(10)
-        if cache.flights.claim(VM, HERE, "a", Flight("stop", ago(number)), None):
+        if cache.flights.replace(VM, HERE, "a", Flight("stop", ago(number)), None):
             won.append(number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -130,7 +130,7 @@ def test_a_vm_that_reboots_has_the_state_that_ec2_says(cache: Cache) -> None:
 
 
 def test_taking_off_makes_no_row(cache: Cache) -> None:
-    assert not cache.flights.claim(VM, HERE, "nobody", Flight("stop", ago(0)), None)
+    assert not cache.flights.replace(VM, HERE, "nobody", Flight("stop", ago(0)), None)
     assert cache.rows.snapshot(VM, HERE) == []
 
 
@@ -138,4 +138,4 @@ def test_vms_that_move_by_themselves_are_in_flight(cache: Cache) -> None:
     states = {"a": "pending", "b": "stopping", "c": "shutting-down", "d": "running", "e": "stopped"}
     cache.rows.put(VM, HERE, [item(VM, native, state=state) for native, state in states.items()])
     cache.rows.put(VM, ELSEWHERE, [item(VM, "z", state="pending")])
-    assert sorted(VM.value(row, "id") for row in cache.flights.of(VM, HERE)) == ["a", "b", "c"]
+    assert sorted(VM.value(row, "id") for row in cache.flights.rows(VM, HERE)) == ["a", "b", "c"]

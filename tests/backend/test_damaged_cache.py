@@ -104,7 +104,7 @@ def every_read(cache: Cache, home: Path) -> None:
         assert isinstance(cache.refreshes.of(kind, HERE), RefreshRecord)
         left = cache.rows.left(kind, HERE, cache.rows.known(kind, HERE))
         assert set(left) >= set(GOOD)
-    assert all(row[VM.index["flight"]] or row[VM.index["state"]] == "pending" for row in cache.flights.of(VM, HERE))
+    assert all(row[VM.index["flight"]] or row[VM.index["state"]] == "pending" for row in cache.flights.rows(VM, HERE))
     assert {one["_id"] for one in cache.journal.newest()} >= set(GOOD)
     assert rows_of(JOURNAL, cache.journal.rows(100)) >= set(GOOD)
     assert {one["_id"] for one in cache.journal.unsettled(HERE)} >= set(GOOD)
@@ -229,12 +229,12 @@ def write_vm(cache: Cache, native: str, **fields: Any) -> None:
 @pytest.mark.parametrize("flight", [5, "stop", {}, {"action": "stop"}, {"action": 1, "since": FAR}, []], ids=repr)
 def test_a_flight_that_is_none_keeps_nobody_from_acting(cache: Cache, flight: Any) -> None:
     write_vm(cache, "a", flight=flight)
-    assert cache.flights.of(VM, HERE) == []
+    assert cache.flights.rows(VM, HERE) == []
     (row,) = cache.rows.snapshot(VM, HERE)
     assert (VM.value(row, "id"), VM.value(row, "flight")) == ("a", None)
-    assert cache.flights.claim(VM, HERE, "a", Flight("stop", ago(0)), None)
-    assert not cache.flights.claim(VM, HERE, "a", Flight("start", ago(0)), None)
-    assert len(cache.flights.of(VM, HERE)) == 1
+    assert cache.flights.replace(VM, HERE, "a", Flight("stop", ago(0)), None)
+    assert not cache.flights.replace(VM, HERE, "a", Flight("start", ago(0)), None)
+    assert len(cache.flights.rows(VM, HERE)) == 1
 
 
 def test_what_is_known_of_a_row_stays(cache: Cache) -> None:

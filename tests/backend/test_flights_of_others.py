@@ -43,7 +43,7 @@ cache, scope = open_cache(MongoDB(Secret("embedded"), database), Path(home), KIN
 (found,) = cache.rows.named(KINDS["vm"], scope, "i-1")
 old = KINDS["vm"].value(found, "flight")
 new = Flight("start", datetime.now(UTC), before="stopped") if what == "start" else None
-print(cache.flights.claim(KINDS["vm"], scope, "i-1", new, old))
+print(cache.flights.replace(KINDS["vm"], scope, "i-1", new, old))
 """
 """Another dashboard's process, which begins a flight in place of the one that it reads, or ends that."""
 
@@ -55,8 +55,8 @@ class Interleaved(Flights):
     reads = 1
     """The read after which that happens."""
 
-    def of(self, kind: Kind, scope: Scope) -> list[Row]:
-        rows = super().of(kind, scope)
+    def rows(self, kind: Kind, scope: Scope) -> list[Row]:
+        rows = super().rows(kind, scope)
         self.reads -= 1
         if self.reads == 0 and self.meanwhile:
             self.meanwhile()
@@ -82,7 +82,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
         def do(what: str) -> None:
             old = vm_of(theirs, "i-1")["flight"]
             new = Flight("start", datetime.now(UTC), before="stopped") if what == "start" else None
-            assert theirs.flights.claim(VM, HERE, "i-1", new, old)
+            assert theirs.flights.replace(VM, HERE, "i-1", new, old)
 
         return ours, do
     embedded: Cache = request.getfixturevalue("embedded")
@@ -123,8 +123,8 @@ def test_a_flight_is_found_by_its_own_time(cache: Cache) -> None:
     """MongoDB keeps milliseconds, a clock has microseconds."""
     flight = Flight("stop", datetime.now(UTC).replace(microsecond=123_456))
     cache.rows.put(VM, HERE, [item(VM, "a", state="running")])
-    assert cache.flights.claim(VM, HERE, "a", flight, None)
-    assert cache.flights.claim(VM, HERE, "a", None, flight)
+    assert cache.flights.replace(VM, HERE, "a", flight, None)
+    assert cache.flights.replace(VM, HERE, "a", None, flight)
     assert vm_of(cache, "a")["flight"] is None
 
 
@@ -132,9 +132,9 @@ def test_a_state_is_written_only_with_the_flight_that_it_belongs_to(cache: Cache
     cache.rows.put(VM, HERE, [item(VM, "a", state="stopped")])
     ended, begun = Flight("stop", ago(30)), Flight("start", ago(1))
     set_flight(cache, HERE, "a", begun)
-    assert not cache.flights.claim(VM, HERE, "a", ended, ended, state="stopping")
+    assert not cache.flights.replace(VM, HERE, "a", ended, ended, state="stopping")
     assert (vm_of(cache, "a")["state"], vm_of(cache, "a")["flight"].action) == ("stopped", "start")
-    assert cache.flights.claim(VM, HERE, "a", begun, begun, state="pending")
+    assert cache.flights.replace(VM, HERE, "a", begun, begun, state="pending")
     assert vm_of(cache, "a")["state"] == "pending"
 
 

@@ -107,7 +107,7 @@ def test_what_is_cancelled_before_it_is_sent_is_not_done(
             )
         assert outcomes(memory) == [(one.on(stage), "cancelled")]
         assert (sent(proxy), account(cloud)) == ([], before)
-        assert memory.flights.of(VM, session.scope) == []
+        assert memory.flights.rows(VM, session.scope) == []
 
 
 def test_of_several_those_not_begun_are_cancelled_and_those_sent_unknown(

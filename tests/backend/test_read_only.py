@@ -108,7 +108,7 @@ def test_a_command_that_is_run_past_the_check_is_refused_by_the_provider(
         assert sent(proxy) == []
         assert account(cloud) == before
         assert not list(tmp_path.rglob("*.pem"))
-        assert memory.flights.of(VM, session.scope) == []  # nothing is under way that could refuse the next command
+        assert memory.flights.rows(VM, session.scope) == []  # nothing is under way that could refuse the next command
 
 
 def test_every_changing_command_is_run_past_the_check_above() -> None:

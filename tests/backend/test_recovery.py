@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,7 +11,7 @@ from backend.catalog import KINDS
 from backend.commands.run import RESENT_FOR
 from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, OutcomeUnknownError
-from backend.journal.recovery import ASKED_FOR, FOREIGN, Recovered, recover
+from backend.journal.recovery import FOREIGN_AFTER, PROBED_FOR, Recovered, recover
 from backend.providers.registry import connect
 from tests.backend.cache_support import VM, ago
 from tests.backend.cloud_support import (
@@ -58,14 +59,30 @@ def test_a_boot_is_found_or_repeated_as_long_as_ec2_knows_its_token(cache: Cache
         assert len(cache.journal.newest()) == 4
 
 
+def test_what_was_reported_as_unknown_is_not_sent_again_although_the_next_process_died_too(
+    memory: Cache, cloud: Cloud, tmp_path: Path
+) -> None:
+    """The user has read that it may have been done, and may have repeated it."""
+    with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
+        reported = abandoned_boot(session, outcome="unknown")
+        assert reported.taken()
+        dead = uuid4().hex
+        (tmp_path / "running" / dead).touch()  # no process holds its lock
+        assert memory.journal.set(reported.token, {"owner": dead})
+        found = recover(session, resend=True)
+        assert (found.messages, found.left) == ((), 1)
+        assert entry_of(session, reported)["outcome"] == "waiting"
+        assert sent(proxy) == []
+
+
 def test_what_counts_is_when_it_was_sent(memory: Cache, cloud: Cloud, tmp_path: Path) -> None:
     """A command may have waited for long: planned is not sent."""
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
-        repeated = abandoned_boot(session, at=ago(ASKED_FOR + 60))
+        repeated = abandoned_boot(session, at=ago(PROBED_FOR + 60))
         assert len(recover(session, resend=True).messages) == 1
         assert entry_of(session, repeated)["outcome"] == "done"
         assert sent(proxy) == ["RunInstances"]
-        elsewhere = abandoned_boot(session, at=ago(FOREIGN + 60), owner_host="elsewhere")
+        elsewhere = abandoned_boot(session, at=ago(FOREIGN_AFTER + 60), owner_host="elsewhere")
         assert recover(session) == Recovered()
         assert entry_of(session, elsewhere)["outcome"] == "unfinished"
 
@@ -130,9 +147,9 @@ def test_a_vm_that_was_not_acted_on_is_not_in_flight(memory: Cache, cloud: Cloud
         proxy.cut("StopInstances", after=False)
         with pytest.raises(CloudError):
             run(replace(session, backoff=()), f"vm stop {native}")
-        assert memory.flights.of(VM, session.scope)
+        assert memory.flights.rows(VM, session.scope)
         assert recover(session).left == 1
-        assert memory.flights.of(VM, session.scope) == []
+        assert memory.flights.rows(VM, session.scope) == []
         run(session, f"vm stop {native}")
         assert states(cloud) == {native: "stopped"}
 
@@ -141,11 +158,11 @@ def test_what_was_not_known_is_asked_again_for_a_day(cache: Cache, cloud: Cloud,
     (native,) = boot_many(cloud, 1)
     connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
-        old = abandoned(session, f"vm stop {native}", native, outcome="unknown", age=ASKED_FOR + 60)
+        old = abandoned(session, f"vm stop {native}", native, outcome="unknown", age=PROBED_FOR + 60)
         before = entry_of(session, old)
         assert recover(session) == Recovered()
         assert (entry_of(session, old), proxy.calls) == (before, [])
-        young = abandoned(session, f"vm stop {native}", native, outcome="unknown", age=ASKED_FOR - 60)
+        young = abandoned(session, f"vm stop {native}", native, outcome="unknown", age=PROBED_FOR - 60)
         assert recover(session).messages == (f"vm stop {native}: {native} is stopping.",)
         assert entry_of(session, young)["outcome"] == "done"
         assert entry_of(session, old) == before

@@ -11,7 +11,7 @@ import pytest
 from backend.cache import Cache
 from backend.config import Cloud
 from backend.journal.entry import plan
-from backend.journal.recovery import FOREIGN, Recovered, left, recover
+from backend.journal.recovery import FOREIGN_AFTER, Recovered, left, recover
 from backend.kinds.model import Scope
 from backend.providers.protocol import Provider
 from backend.providers.registry import connect
@@ -33,8 +33,8 @@ def test_a_command_of_our_own_is_left_to_us(memory: Cache, cloud: Cloud, tmp_pat
     with behind_proxy(cloud, memory, tmp_path) as (session, proxy):
         sending, waiting = plan(memory, tmp_path, [(session.scope, "vm stop i-1"), (session.scope, "vm stop i-2")])
         sending.sending("i-1")
-        memory.journal.set(sending.token, {"at": ago(FOREIGN * 2), "sent": ago(FOREIGN * 2)})
-        memory.journal.set(waiting.token, {"at": ago(FOREIGN * 2)})
+        memory.journal.set(sending.token, {"at": ago(FOREIGN_AFTER * 2), "sent": ago(FOREIGN_AFTER * 2)})
+        memory.journal.set(waiting.token, {"at": ago(FOREIGN_AFTER * 2)})
         before = memory.journal.newest()
         assert recover(session) == Recovered()
         assert left(session) == []
@@ -50,10 +50,10 @@ def test_a_command_begun_elsewhere_counts_as_abandoned_after_a_while(
     (native,) = boot_many(cloud, 1)
     connect(cloud).of("vm").stop(native)
     with behind_proxy(cloud, memory, tmp_path) as (session, _):
-        young = abandoned(session, f"vm stop {native}", native, age=FOREIGN - 60, **where)
-        waits = abandoned(session, "vm stop x", outcome="waiting", age=FOREIGN - 60, **where)
-        old = abandoned(session, f"vm stop {native}", native, age=FOREIGN + 60, **where)
-        waited = abandoned(session, "vm stop y", outcome="waiting", age=FOREIGN + 60, **where)
+        young = abandoned(session, f"vm stop {native}", native, age=FOREIGN_AFTER - 60, **where)
+        waits = abandoned(session, "vm stop x", outcome="waiting", age=FOREIGN_AFTER - 60, **where)
+        old = abandoned(session, f"vm stop {native}", native, age=FOREIGN_AFTER + 60, **where)
+        waited = abandoned(session, "vm stop y", outcome="waiting", age=FOREIGN_AFTER + 60, **where)
         before = [entry_of(session, entry) for entry in (young, waits)]
         found = recover(session)
         assert found == Recovered((f"vm stop {native}: {native} is stopping.",), left=1)

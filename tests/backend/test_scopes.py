@@ -70,10 +70,10 @@ def test_a_change_names_the_row_that_it_removes(twins: Cache) -> None:
 
 def test_each_has_its_own_flight(twins: Cache) -> None:
     set_flight(twins, HERE, "i-1", Flight("stop", ago(30)), "stopped")
-    assert twins.flights.claim(VM, ELSEWHERE, "i-1", Flight("start", ago(1)), None)
-    assert [VM.ref(row) for row in twins.flights.of(VM, ELSEWHERE)] == [Ref(ELSEWHERE, "i-1")]
+    assert twins.flights.replace(VM, ELSEWHERE, "i-1", Flight("start", ago(1)), None)
+    assert [VM.ref(row) for row in twins.flights.rows(VM, ELSEWHERE)] == [Ref(ELSEWHERE, "i-1")]
     assert settle(twins, VM, HERE) == [("i-1", "is stopped")]
-    (row,) = twins.flights.of(VM, ELSEWHERE)
+    (row,) = twins.flights.rows(VM, ELSEWHERE)
     assert VM.value(row, "flight").action == "start"
 
 
@@ -84,7 +84,7 @@ def test_a_watcher_follows_its_own_scope_alone(twins: Cache) -> None:
     cloud = FakeCloud(vms=[[item(VM, "i-1", name="web", state="stopped")]])
     Watcher(twins, VM, HERE, cloud.connect, Poll(), report=said.append).step()
     assert said == ["web is stopped."]
-    (row,) = twins.flights.of(VM, ELSEWHERE)
+    (row,) = twins.flights.rows(VM, ELSEWHERE)
     assert (VM.value(row, "state"), VM.value(row, "flight").action) == ("stopping", "stop")
 
 

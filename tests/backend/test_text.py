@@ -267,7 +267,7 @@ def row_of(kind: Kind) -> Row:
         "int": 2, "mib": 1024, "gib": 8, "usd": 0.5, "time": NOW, "flag": False, "flight": FLIGHT, "seconds": 0.25,
         "list": ("a\x1b", "b"), "tags": (("a\x1b", "b"),),
     }  # fmt: skip
-    return (*(values.get(column.type, "a\x1b") for column in kind.columns), Scope("aws", "us-east-1"))
+    return (*(values.get(column.type, "a\x1b") for column in kind.columns), Scope("aws", "us-east-1").text)
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), JOURNAL], ids=lambda kind: kind.name)

@@ -400,7 +400,7 @@ def test_flights_that_a_dead_process_left_are_followed(cache: Cache) -> None:
     fly(cache, "a", "stop", 3_600)
     with watching(cache, account, POLL) as (_, said):
         said.until(lambda all_: all_ == ["vm a is stopped."])
-        eventually(lambda: cache.flights.of(VM, HERE) == [])
+        eventually(lambda: cache.flights.rows(VM, HERE) == [])
     assert vm_of(cache, "b")["state"] == "running"
     assert account.asked == [("a", "b")]
 

@@ -257,6 +257,13 @@ main([], lambda *_: print(resource.getrlimit(resource.RLIMIT_CORE)[0]) or 0)
     assert result.stdout == "0\n"
 
 
+def test_a_start_loads_no_library_that_only_a_failure_needs() -> None:
+    program = "import sys, tui.app; print({'pygments', 'rich.traceback', 'libcloud', 'pymongo'} & {*sys.modules})"
+    words = [sys.executable, "-c", program]
+    result = subprocess.run(words, cwd=TREE, capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("words", [["--help"], ["vm", "list"], ["--refresh", "locations"]])
 def test_no_screen_is_loaded(forgetful: Shell, words: list[str]) -> None:
     program = """

@@ -56,7 +56,7 @@ async def test_a_dialog_on_rows_of_two_clouds_runs_each_command_in_its_own(world
             WEST: VM.value(row, "id"),
         }
         assert user.table.rows.marks == 0
-        flights = [VM.ref(flying) for scope in (world.scope, WEST) for flying in world.cache.flights.of(VM, scope)]
+        flights = [VM.ref(flying) for scope in (world.scope, WEST) for flying in world.cache.flights.rows(VM, scope)]
         assert {Ref(world.scope, native), VM.ref(row)} <= set(flights)
 
 

@@ -53,7 +53,7 @@ def do(action: Action) -> Callable[[Context], Result]:
         context.check()
         context.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(action.verb, datetime.now(UTC), before=state)
-        claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
+        claim = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
         # If two keys, dashboards or commands act at once, only one gets the claim.
         if not claim(flight, before):
             raise RefusedError(f"Another command is acting on {named}; nothing was done.", "Wait until it has settled.")
@@ -84,7 +84,7 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
             raise UnknowableError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
-        claim = partial(context.session.cache.flights.claim, VM, context.session.scope, native)
+        claim = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb
         if meaning(state) in action.shown_by:

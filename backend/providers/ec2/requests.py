@@ -54,6 +54,46 @@ class LostPositionError(Exception):
         self.error = error
 
 
+class _PageReader:
+    """Reads a page of a listing as items, piece by piece: the raw values of a whole page are never held."""
+
+    def __init__(self, listing: Listing, known: Container[int]) -> None:
+        make = outline if listing.vast else value
+        action = listing.request.action
+        self._listing = listing
+        self._cutter = Cutter(f"{action}Response", listing.collection, known, make, listing.other)
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """Everything except the items; after close()."""
+        return self._cutter.rest
+
+    @property
+    def request(self) -> str:
+        """EC2's id of the request."""
+        return self._cutter.request
+
+    def feed(self, data: bytes) -> Page:
+        """Return the items that `data` completes. Raises Malformed."""
+        return self._items(self._cutter.feed(data))
+
+    def close(self) -> Page:
+        """Return the remaining items, and check that the answer is complete. Raises Malformed."""
+        return self._items(self._cutter.close())
+
+    def _items(self, pairs: Iterable[tuple[int | None, Any]]) -> Page:
+        page: Page = []
+        for digest, raw in pairs:
+            if raw is None:
+                page.append({"digest": digest})
+                continue
+            for item in self._listing.items(raw):
+                if self._listing.vast and digest is not None:
+                    item["digest"] = digest
+                page.append(item)
+        return page
+
+
 class Requests:
     """The requests of one thread to one region of EC2."""
 
@@ -125,18 +165,9 @@ class Requests:
         self, listing: Listing, params: Mapping[str, str], known: Container[int], began: float, tries: int
     ) -> tuple[Page, str | None]:
         """Send one request of a listing and return its items and the token of the next page."""
-        page: Page = []
-        make = outline if listing.vast else value
-        cutter = Cutter(f"{listing.request.action}Response", listing.collection, known, make, listing.other)
-        for digest, raw in self._sender.received(listing.request, params, cutter, began, tries):
-            if raw is None:
-                page.append({"digest": digest})
-            else:
-                for item in listing.items(raw):
-                    if listing.vast and digest is not None:
-                        item["digest"] = digest
-                    page.append(item)
-        return page, rows.text(cutter.rest.get("nextToken"))
+        reader = _PageReader(listing, known)
+        page = self._sender.received(listing.request, params, reader, began, tries)
+        return page, rows.text(reader.rest.get("nextToken"))
 
     def change(self, request: Request, params: Mapping[str, str | None]) -> dict[str, Any]:
         """Send a request that changes something and return its answer; {} for a successful dry run.
