@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.screen import Screen
+from textual.widget import Widget
 from wcwidth import wcwidth
 
 from backend.cache import Cache, RefreshRecord, open_cache
@@ -98,9 +99,14 @@ async def walk(world: World, tally: Tally, *, pages: int = 2) -> None:
         texts = [str(row[KINDS["vm"].index["name"]]) for row in world.cache.rows.snapshot(KINDS["vm"], world.scope)]
         tally.strings += len(texts)
 
+        def painted() -> bool:
+            """Return whether textual would paint now: not while widgets are replaced, nor before a layout."""
+            return not app._batch_count and not any(one._layout_required for one in app.screen.walk_children(Widget))
+
         async def seen(*keys: str) -> None:
             for key in keys:
                 await user.press(key)
+                await user.until(painted)
                 look(app.screen, tally)
 
         for kind in KINDS:
@@ -125,6 +131,7 @@ async def walk(world: World, tally: Tally, *, pages: int = 2) -> None:
             assert isinstance(dialog, CommandDialog)
             await user.until(lambda dialog=dialog: dialog.ready)  # type: ignore[misc]
             await user.pilot.pause()
+            await user.until(painted)
             look(app.screen, tally)
             await seen("down", *["pagedown"] * pages, "end", "tab", "tab", "pagedown", "escape")
             await user.back()
@@ -145,6 +152,7 @@ async def walk(world: World, tally: Tally, *, pages: int = 2) -> None:
             app.say(text)
             app.show_error(CloudmeshError(text, text))
             await user.pilot.pause(0)
+            await user.until(painted)
             look(app.screen, tally)
         await seen("escape")
         if app.return_code is not None or not app.is_running:
