@@ -31,7 +31,7 @@ class Guarded(App[int]):
         """
         if self._exception is None:
             self._return_code = 1
-            # Imported here, it would load pygments at each start; nobody can pass one who has not loaded it.
+            # Not imported: that would load pygments at each start. If it is not loaded, no renderable is a Traceback.
             known = getattr(sys.modules.get("rich.traceback"), "Traceback", ())
             traces = [one.trace for one in renderables if isinstance(one, known)]
             stacks = [stack for trace in traces for stack in trace.stacks]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.cache.documents import typed
-from backend.cache.keys import Document, log_skipped, scope_of
+from backend.cache.keys import Document, log_skipped
 from backend.cache.records import is_text, is_time
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Row
+from backend.kinds.model import Row, Scope
 
 
 def to_entry(document: Mapping[str, Any]) -> Row | None:
@@ -21,7 +21,7 @@ def to_entry(document: Mapping[str, Any]) -> Row | None:
     shown = {**document, "id": native, "objects": ", ".join(_texts(document.get("objects")))}
     values = typed(JOURNAL, tuple(shown.get(column.name) for column in JOURNAL.columns), document)
     cloud, region = (values[JOURNAL.index[name]] or "" for name in ("cloud", "region"))
-    return (*values, scope_of(cloud, region).text)
+    return (*values, Scope(cloud, region).text)
 
 
 def entry(document: Document) -> Document | None:

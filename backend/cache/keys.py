@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from backend.kinds.model import Scope
@@ -16,16 +15,10 @@ EVERYWHERE = Scope("", "")
 """The scope of a change that may concern any cloud and region."""
 
 
-@lru_cache(maxsize=1_000)
-def scope_of(cloud: str, region: str) -> Scope:
-    """Return the scope of a cloud and region: the same object each time, because rows are many."""
-    return Scope(cloud, region)
-
-
 def split_key(key: Any) -> tuple[Scope, str] | None:
     """Return the scope and the native id in an `_id`; None if it is not such a key."""
     parts = key.split("/", 2) if isinstance(key, str) else ()
-    return (scope_of(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
+    return (Scope(parts[0], parts[1]), parts[2]) if len(parts) == 3 else None
 
 
 def log_skipped(collection: str, document: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from backend.text import safe_lines
 from tests.tui.dashboard import World, opened
 from tui import headless
 from tui.screens.text import TextScreen
+from tui.widgets.textlines import TextLines
 
 TEXT = "[    0.1] Linux\r\n\x1b[2Jdevil\tlogin: \u202e\n" + "".join(f"line {number}\n" for number in range(100))
 
@@ -47,6 +48,9 @@ async def test_the_dashboard_shows_its_end_in_a_window_that_scrolls(world: World
         await user.press("home")
         await user.sees("[    0.1] Linux", "␛[2Jdevil       login: �")
         assert "\x1b" not in user.window
+        body = user.app.screen.query_one(TextLines)
+        backgrounds = {part.style.bgcolor for y in range(3) for part in body.render_line(y) if part.style}
+        assert backgrounds == {body.rich_style.bgcolor}  # else the text stands on stripes of another colour
         await user.press("escape")
         await user.back()
         assert user.result == "It was read."

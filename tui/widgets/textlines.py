@@ -56,8 +56,11 @@ class TextLines(ScrollView, can_focus=True):
         number, width, style = self.scroll_offset.y + y, self.size.width, self.rich_style
         if number >= len(self._folded):
             return Strip.blank(width, style)
-        text = Text(self._folded[number], style)
+        text = Text(self._folded[number])
         if (selection := self.text_selection) and (span := selection.get_span(number)):
             start, end = span
             text.stylize(self.screen.get_component_rich_style("screen--selection"), start, None if end < 0 else end)
-        return Strip(text.render(self.app.console)).crop_extend(0, width, style).apply_offsets(0, number)
+        line = Strip(text.render(self.app.console)).apply_style(
+            style
+        )  # rich leaves out the style of a text without spans
+        return line.crop_extend(0, width, style).apply_offsets(0, number)
