@@ -76,10 +76,6 @@ class PermissionDeniedError(CloudError):
     """The keys are valid but lack a permission (EC2: UnauthorizedOperation)."""
 
 
-class UnsupportedError(CloudError):
-    """The cloud does not do that with this object, or in its state (EC2: UnsupportedOperation)."""
-
-
 class NotFoundError(CloudError):
     """The object does not exist in this cloud and region (EC2: Invalid….NotFound)."""
 

@@ -1,7 +1,5 @@
 """An app that a bug ends with one sentence and exit status 1; the traceback is in the log."""
 
-import sys
-
 from rich.console import RenderableType
 from rich.text import Text
 from textual.app import App
@@ -31,9 +29,8 @@ class Guarded(App[int]):
         """
         if self._exception is None:
             self._return_code = 1
-            # Not imported: that would load pygments at each start. If it is not loaded, no renderable is a Traceback.
-            known = getattr(sys.modules.get("rich.traceback"), "Traceback", ())
-            traces = [one.trace for one in renderables if isinstance(one, known)]
+            # By its attribute: to import the class Traceback would load pygments at each start.
+            traces = [one.trace for one in renderables if hasattr(one, "trace")]
             stacks = [stack for trace in traces for stack in trace.stacks]
             for stack in stacks:
                 logger.error("the dashboard failed: %s: %s", stack.exc_type, stack.exc_value)

@@ -177,7 +177,8 @@ class Results:
 
         def chosen(answer: str | None) -> None:
             if answer == "undo" and not self._runner.closed:
-                self._undo = []
+                if self._undo is commands:  # else another command has ended meanwhile: keep its undo
+                    self._undo = []
                 self._runner.run(commands)
 
         def show(previews: list[Preview | None]) -> None:
@@ -193,7 +194,7 @@ class Results:
             screen = ChoiceScreen("Undo", lines, answers, "Cancel", pace=self._host.pace, destroys=destroys or final)
             self._host.open(screen, chosen)
 
-        self._host.start(Job("Looking at what the undo loses", find_out, show, key="undo", opens=True))
+        self._host.start(Job("Checking what the undo loses", find_out, show, key="undo", opens=True))
         return True
 
     def _named(self, parsed: Parsed) -> str:

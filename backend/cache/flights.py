@@ -4,8 +4,7 @@ from datetime import datetime
 
 from backend.cache.documents import to_rows
 from backend.cache.keys import Document
-from backend.cache.store import Store
-from backend.cache.store import of as in_scope
+from backend.cache.store import Store, in_scope
 from backend.kinds.model import Kind, Row, Scope
 from backend.lifecycle import MOVING, Flight, is_in_flight
 from backend.providers.registry import names_of

@@ -9,7 +9,7 @@ from pymongo import WriteConcern
 from backend.cache.documents import Change
 from backend.cache.entries import entry, to_entry
 from backend.cache.keys import Document
-from backend.cache.store import Store, chunks, of
+from backend.cache.store import Store, chunks, in_scope
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Row, Scope
 
@@ -49,13 +49,13 @@ class Journal:
     def unsettled(self, scope: Scope) -> list[Document]:
         """Return all journal entries of a scope whose outcome is unknown, newest first."""
         outcomes = ["waiting", "unfinished", "unknown"]
-        query = {**of(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}
+        query = {**in_scope(scope), "outcome": {"$in": outcomes}, "settled": {"$ne": True}}
         # An entry without an owner cannot be taken over.
         return [one for one in self._entries(entry, query) if one.get("owner") is not None]
 
     def of(self, scope: Scope, native: str) -> list[Document]:
         """Return all journal entries about an object, newest first."""
-        return self._entries(entry, {**of(scope), "objects": native})
+        return self._entries(entry, {**in_scope(scope), "objects": native})
 
     def _entries(self, read: Callable[[Document], _T | None], query: Document, limit: int | None = None) -> list[_T]:
         with self._store.use():

@@ -13,7 +13,7 @@ from backend.cache.documents import CHUNK, Change, digest_of, is_of, same, to_do
 from backend.cache.flights import Flights, flight_fields
 from backend.cache.keys import Document
 from backend.cache.known import Hashes, Known
-from backend.cache.store import SOON, UNREADABLE, Store, chunks, of, retry_once
+from backend.cache.store import SOON, UNREADABLE, Store, chunks, in_scope, retry_once
 from backend.kinds.model import Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 
@@ -32,14 +32,14 @@ class Rows:
     def pages(self, kind: Kind, scope: Scope) -> Iterator[list[Row]]:
         """Yield the snapshot of one kind in pages of at most CHUNK rows."""
         with self._store.use():
-            rows = to_rows(kind, scope, self._store.find(kind.plural, of(scope), kind.projection))
+            rows = to_rows(kind, scope, self._store.find(kind.plural, in_scope(scope), kind.projection))
             while page := list(islice(rows, CHUNK)):
                 yield page
 
     def count(self, kind: Kind, scope: Scope) -> int:
         """Return the number of rows in the cache."""
         with self._store.use():
-            return int(self._store.database[kind.plural].count_documents(of(scope)))
+            return int(self._store.database[kind.plural].count_documents(in_scope(scope)))
 
     def document(self, kind: Kind, scope: Scope, native: str) -> Document | None:
         """Return everything that the cache has about one object, or None."""
@@ -50,7 +50,7 @@ class Rows:
     def named(self, kind: Kind, scope: Scope, word: str) -> list[Row]:
         """Return the row with the id `word`, or else all rows with the name `word`."""
         with self._store.use():
-            for query in ({"_id": scope.key(word)}, {**of(scope), "name": word}):
+            for query in ({"_id": scope.key(word)}, {**in_scope(scope), "name": word}):
                 if rows := list(to_rows(kind, scope, self._store.find(kind.plural, query))):
                     return rows
             return []
@@ -86,7 +86,7 @@ class Rows:
 
     def _hashes(self, kind: Kind, scope: Scope) -> Iterator[Document]:
         """Yield id and hash of each row. Invalid documents are left out, so that a listing writes them again."""
-        found = self._store.find(kind.plural, of(scope), {"id": 1, "hash": 1}, batch_size=1_000)
+        found = self._store.find(kind.plural, in_scope(scope), {"id": 1, "hash": 1}, batch_size=1_000)
         return (one for one in found if is_of(scope, one))
 
     def put(
@@ -177,7 +177,7 @@ class Rows:
         if not kind.by_row:  # no command creates such an object
             return set()
         with self._store.use():
-            found = self._store.find(kind.plural, {**of(scope), "unlisted": True}, {"id": 1, "made": 1})
+            found = self._store.find(kind.plural, {**in_scope(scope), "unlisted": True}, {"id": 1, "made": 1})
             return {one["id"] for one in found if is_of(scope, one) and _is_made_since(one, since)}
 
     def made_since(self, kind: Kind, scope: Scope, native: str, since: datetime) -> bool:

@@ -174,7 +174,7 @@ def _one_by_one(batch: bytes, options: Any) -> Iterator[Document]:
         batch = batch[size:]
 
 
-def of(scope: Scope) -> Document:
+def in_scope(scope: Scope) -> Document:
     """Return the query for all documents of a scope."""
     return {"cloud": scope.cloud, "region": scope.region}
 

@@ -16,7 +16,6 @@ from backend.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransientError,
-    UnsupportedError,
 )
 from backend.providers.ec2.rules import RULES, policy
 from backend.providers.protocol import Boot
@@ -104,13 +103,13 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
          PermissionDeniedError, "AWS has blocked the account", "Only AWS"),
         # an object, or the endpoint
         ("UnsupportedOperation", "You can't stop the Spot Instance 'i-1' because it is associated with a one-time Spot "
-         "Instance request.", UnsupportedError, "does not support that for this object", "says why"),
+         "Instance request.", CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The instance 'i-1' does not have an 'ebs' root device type and cannot be stopped.",
-         UnsupportedError, "does not support that for this object", "says why"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The operation is not valid for an instance with a hibernation agent.",
-         UnsupportedError, "does not support that for this object", "says why"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedHibernationConfiguration", "The instance is not configured for hibernation.",
-         UnsupportedError, "does not support that for this object", "says why"),
+         CloudError, "does not support that for this object", "says why"),
         ("UnsupportedOperation", "The action StopInstances is not valid for this web service.",
          CloudError, "does not offer StopInstances", "`endpoint` of cloud aws"),
         ("UnsupportedOperation", "StopInstances is not implemented", CloudError, "does not offer StopIn", "`endpoint`"),

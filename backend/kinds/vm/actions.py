@@ -53,19 +53,19 @@ def do(action: Action) -> Callable[[Context], Result]:
         context.check()
         context.journal.sending(native, before=state, name=item.get("name"), **losses)
         flight = Flight(action.verb, datetime.now(UTC), before=state)
-        claim = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
-        # If two keys, dashboards or commands act at once, only one gets the claim.
-        if not claim(flight, before):
+        set_flight = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
+        # If two keys, dashboards or commands act at once, only one sets its flight.
+        if not set_flight(flight, before):
             raise RefusedError(f"Another command is acting on {named}; nothing was done.", "Wait until it has settled.")
         try:
             now = _SEND[action.verb](provider, native)
         except OutcomeUnknownError:
             raise  # it may be under way
         except (CloudmeshError, Cancelled):
-            claim(before, flight)
+            set_flight(before, flight)
             raise
         # If the VM is in another flight by now, that one is newer than this answer.
-        return _done(context, action, native, named, lambda: claim(flight, flight, state=now))
+        return _done(context, action, native, named, lambda: set_flight(flight, flight, state=now))
 
     return run
 
@@ -84,15 +84,15 @@ def probe(action: Action) -> Callable[[Context], Result | None]:
         state, named = str(item["state"]), label(item.get("name"), native)
         if not action.shown_by:
             raise UnknowableError(f"No state shows whether {named} was {action.past}; it is {safe(state)}.")
-        claim = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
+        set_flight = partial(context.session.cache.flights.replace, VM, context.session.scope, native)
         found = _flight(context, native)
         ours = found is None or found.action == action.verb
         if meaning(state) in action.shown_by:
             flight = found or Flight(action.verb, context.journal.at, before=context.journal.request.get("before"))
             now = None if meaning(state) == action.to else flight
-            return _done(context, action, native, named, lambda: ours and claim(now, found, state=state))
+            return _done(context, action, native, named, lambda: ours and set_flight(now, found, state=state))
         if found and ours:
-            claim(None, found)
+            set_flight(None, found)
         return None
 
     return find_out

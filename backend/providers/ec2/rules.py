@@ -8,7 +8,6 @@ from backend.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransientError,
-    UnsupportedError,
 )
 from backend.providers.rules import LATER, ON_THE_WAY, Rule, Rules
 
@@ -231,7 +230,7 @@ RULES: Rules = (
     (
         ("UnsupportedOperation", "InvalidOperation", "Unsupported?*"),
         Rule(
-            UnsupportedError,
+            CloudError,
             "EC2 does not support that for this object in its current state",
             "EC2's message says why: change that, or choose another way.",
         ),

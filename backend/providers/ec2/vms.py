@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from backend.errors import Cancelled, CloudError, UnsupportedError
+from backend.errors import Cancelled, CloudError, CredentialsError, NotFoundError, PermissionDeniedError, TransientError
 from backend.providers.ec2 import rows
 from backend.providers.ec2.params import booting, filtered
 from backend.providers.ec2.requests import Listing
@@ -14,6 +14,10 @@ from backend.providers.protocol import Boot, Item, Page
 
 VMS = Listing(Request("DescribeInstances", "Listing VMs"), "reservationSet", rows.instances)
 ADDRESSES = Listing(Request("DescribeAddresses", "Listing elastic IPs"), "addressesSet", rows.ADDRESS.item, 0)
+
+
+_ASKED_IN_VAIN = (CredentialsError, NotFoundError, PermissionDeniedError, TransientError)
+"""Errors that another form of the same request would meet too."""
 
 
 class VMs(Tags):
@@ -45,7 +49,11 @@ class VMs(Tags):
         request, asked = Request("GetConsoleOutput", f"Reading the console of VM {vm}"), {"InstanceId": vm}
         try:
             answer = self._requests.asked(request, asked | {"Latest": "true"})
-        except UnsupportedError:  # only VMs on Nitro have it; of others EC2 has what they wrote at their last start
+        except CloudError as error:
+            # Only VMs on Nitro have the newest output, and some endpoints do not know the parameter. Without it, EC2
+            # returns what the VM wrote at its last start.
+            if isinstance(error, _ASKED_IN_VAIN):
+                raise
             answer = self._requests.asked(request, asked)
         try:  # with line ends in it, and without any output if there is none
             output = b64decode(rows.text(answer.get("output")) or "")
