@@ -131,10 +131,10 @@ def _moto_imports_well() -> Iterator[None]:
     collecting during the import takes a fifth of its time, and each later collection of it would stop the screen for
     0.1 s.
     """
-    if "backend.demo_moto" in sys.modules or find_spec("botocore") is None:
+    if "backend.demo_moto" in sys.modules or find_spec("moto") is None:
         yield
         return
-    from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
+    from botocore.loaders import JSONFileLoader
 
     load = JSONFileLoader.load_file
     parsed: dict[str, Any] = {}

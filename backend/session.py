@@ -104,19 +104,26 @@ _OURS = frozenset({"_id", "hash", "made", "unlisted"})
 """Fields of a document that do not describe its object."""
 
 
+def known_cloud(settings: Settings, name: str) -> Cloud:
+    """Return the configured cloud with that name; raise ConfigError if there is none, with the nearest match."""
+    if name not in settings.clouds:
+        match = closest(name, settings.clouds)
+        cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
+        raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
+    return settings.clouds[name]
+
+
 def cloud_named(settings: Settings, name: str) -> Cloud:
     """Return the configured cloud with that name.
 
     Raises ConfigError if there is none, with the nearest match, and if it has no region.
     """
-    if name not in settings.clouds:
-        match = closest(name, settings.clouds)
-        cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
-        raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
-    cloud = settings.clouds[name]
+    cloud = known_cloud(settings, name)
     if not cloud.region:
         variables = cloud.provider.region_variables
         said = f"neither its default.location nor {' or '.join(variables)} names one"
+        if cloud.account is not None:
+            said = f"neither {', '.join(variables)} nor its profile names one"
         raise ConfigError(
             f"Cloud {name} has no region: {said if variables else 'its default.location names none'}.",
             f"Write default.location of cloud {name} in cloudmesh.yaml"
