@@ -43,6 +43,11 @@ class Identity:
         """The account and the role: "acme · Admin"."""
         return " · ".join(filter(None, (self.alias or self.account, self.role)))
 
+    @property
+    def lasting(self) -> str:
+        """The same for the journal, always with the number: "123456789012 · Admin"."""
+        return " · ".join(filter(None, (self.account, self.role)))
+
 
 @dataclass(frozen=True)
 class Profiles:

@@ -1,16 +1,19 @@
 """The session of a command: the settings, the current cloud, the cache, and how to connect to the cloud."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.account import Identity
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds.model import Kind, Scope
 from backend.names import closest
+from backend.prefetch import prefetch
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
@@ -79,6 +82,11 @@ class Session:
     def connect(self, check: Callable[[], None] = ignore, on_wait: Callable[[Waiting], None] = ignore) -> Provider:
         """Return a new provider for the current cloud, for the calling thread only; read-only if `locked`."""
         return self.connector(replace(self.cloud, read_only=self.locked), check, on_wait)
+
+    def identity(self, check: Callable[[], None] = ignore) -> Identity | None:
+        """Return who the keys of the current cloud make you; None if that is unknown. `check` may end the wait."""
+        with closing(prefetch((self.cloud.provider.identity(self.cloud) for _ in range(1)), check)) as found:
+            return next(found)
 
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has about one object, for people to read; None if it is not there."""

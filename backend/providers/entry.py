@@ -1,12 +1,13 @@
 """The entry of a provider in the registry: what the program knows about it before it connects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backend.account import Account, Identity, Profiles
     from backend.config import Cloud
+    from backend.errors import LoginNeededError
     from backend.providers.protocol import Provider, Waiting
     from backend.secret import Secret
 
@@ -19,7 +20,7 @@ def as_it_is(_kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
     return extra
 
 
-def nobody(_cloud: "Cloud", _check: Callable[[], None]) -> None:
+def nobody(_cloud: "Cloud") -> None:
     """Return that it is not known who the keys of a cloud make you."""
     return
 
@@ -31,7 +32,7 @@ def of_the_configuration(cloud: "Cloud") -> "Mapping[str, Secret]":
 
 @dataclass(frozen=True)
 class Accounts:
-    """How a provider finds keys that are not in the configuration. All functions but `profiles` may block."""
+    """How a provider finds keys that are not in the configuration. `region` and `login` block."""
 
     profiles: "Callable[[Mapping[str, str]], Profiles]"
     """Returns the accounts that the provider's own tools know, by an environment. Raises ConfigError."""
@@ -41,8 +42,13 @@ class Accounts:
     """Has other keys fetched for the next request: the cloud says that these have expired."""
     again: Callable[[], None]
     """Looks for all keys again: the user has logged in."""
-    login: "Callable[[tuple[str, ...], Callable[[str], object]], None]"
-    """Logs in as a command of LoginNeededError would, for computers without it; reports what the user must do."""
+    logins: "Callable[[], Sequence[LoginNeededError]]"
+    """Returns the logins that accounts need, without looking for keys."""
+    login: "Callable[[tuple[str, ...], Callable[[str], object], Callable[[], None]], None]"
+    """Does what a command of LoginNeededError does, where it is not installed.
+
+    The second argument reports what the user must do, the third may end the wait by raising. Raises CloudmeshError.
+    """
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ class ProviderEntry:
 
     Raises CredentialsError, and CloudError if what gives them cannot be reached.
     """
-    identity: "Callable[[Cloud, Callable[[], None]], Identity | None]" = field(default=nobody, repr=False)
-    """Returns who the keys of a cloud make you; None if it cannot be found out. Blocks; `check` may end the wait."""
+    identity: "Callable[[Cloud], Identity | None]" = field(default=nobody, repr=False)
+    """Returns who the keys of a cloud make you; None if that cannot be found out. The first call blocks."""
     region_variables: tuple[str, ...] = field(default=(), repr=False)
     """The environment variables that name the region, in order of precedence."""
     zone: str = field(default="(?!)", repr=False)

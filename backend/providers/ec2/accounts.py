@@ -1,6 +1,7 @@
 """EC2's accounts: the AWS chain behind functions that import nothing of botocore before they are called."""
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backend.providers.entry import Accounts
@@ -8,6 +9,7 @@ from backend.providers.entry import Accounts
 if TYPE_CHECKING:
     from backend.account import Account, Identity, Profiles
     from backend.config import Cloud
+    from backend.errors import LoginNeededError
     from backend.secret import Secret
 
 
@@ -20,11 +22,13 @@ def keys_of(cloud: "Cloud") -> "Mapping[str, Secret]":
     return CHAIN.of(cloud.account).get()
 
 
-def identity(cloud: "Cloud", check: Callable[[], None]) -> "Identity | None":
+def identity(cloud: "Cloud") -> "Identity | None":
     """Return who the keys of a cloud make you; see ProviderEntry."""
-    from backend.providers.ec2.identity import identity
+    if not cloud.credentials and cloud.account is None:
+        return None
+    from backend.providers.ec2.identity import IDENTITIES
 
-    return identity(cloud, check)
+    return IDENTITIES.of(cloud)
 
 
 def _profiles(environ: Mapping[str, str]) -> "Profiles":
@@ -47,14 +51,21 @@ def _renew(account: "Account") -> None:
 
 def _again() -> None:
     from backend.providers.ec2.chain import CHAIN
+    from backend.providers.ec2.identity import IDENTITIES
 
     CHAIN.again()
+    IDENTITIES.forget()
 
 
-def _login(command: tuple[str, ...], say: Callable[[str], object]) -> None:
+def _logins() -> "Sequence[LoginNeededError]":
+    chain = sys.modules.get("backend.providers.ec2.chain")  # if it was never imported, nothing has failed
+    return chain.CHAIN.logins() if chain else ()
+
+
+def _login(command: tuple[str, ...], say: Callable[[str], object], check: Callable[[], None]) -> None:
     from backend.providers.ec2.login import login
 
-    login(command, say)
+    login(command, say, check)
 
 
-ACCOUNTS = Accounts(_profiles, _region, _renew, _again, _login)
+ACCOUNTS = Accounts(_profiles, _region, _renew, _again, _logins, _login)

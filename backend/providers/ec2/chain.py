@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
@@ -111,12 +111,14 @@ class Keys:
         url = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), service).provide()
         return str(url) if url else None
 
-    def client(self, service: str, region: str, keys: Mapping[str, Secret] | None = None) -> Any:
+    def client(
+        self, service: str, region: str, keys: Mapping[str, Secret] | None = None, config: Config = _FEW_TRIES
+    ) -> Any:
         """Return a botocore client of a service that signs with `keys`, else with those of this moment."""
         found = self.get() if keys is None else keys
         secrets = {name: found[key].reveal() for name, key in _CLIENT_KEYS.items() if key in found}
         with self._lock:
-            return self._opened().create_client(service, region, **secrets)
+            return self._opened().create_client(service, region, config=config, **secrets)
 
     def get(self) -> Mapping[str, Secret]:
         """Return the keys of this moment; blocks while they are fetched. Raises CredentialsError, or CloudError."""
@@ -146,7 +148,13 @@ class Keys:
         """Forget all, also that the user gave no code: the user has logged in, or wants to."""
         with self._lock:
             self._forget()
-            self._refused = None
+            self._refused = self._failed = None
+
+    @property
+    def login(self) -> LoginNeededError | None:
+        """The login that it needs, as far as is known; blocks for nothing."""
+        failed = self._refused or (self._failed and self._failed[1])
+        return failed if isinstance(failed, LoginNeededError) else None
 
     @property
     def region(self) -> str:
@@ -297,6 +305,11 @@ class Chain:
             if account not in self._keys:
                 self._keys[account] = self._make(account)
             return self._keys[account]
+
+    def logins(self) -> Sequence[LoginNeededError]:
+        """Return the logins that accounts need, as far as is known."""
+        with self._lock:
+            return [login for keys in self._keys.values() if (login := keys.login) is not None]
 
     def again(self) -> None:
         """Look for all keys again: the user has logged in."""

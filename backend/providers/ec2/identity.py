@@ -3,63 +3,82 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+
+from botocore.config import Config
 
 from backend.account import Account, Identity
 from backend.config import Cloud
 from backend.errors import CloudmeshError
 from backend.log import logger
-from backend.providers.ec2.chain import CHAIN
+from backend.providers.ec2.chain import CHAIN, Chain
 from backend.providers.ec2.entry import KEY
 from backend.providers.ec2.hosts import signed_as
 from backend.secret import Secret
+from backend.text import safe
 
-_AGAIN_AFTER = 60.0
+AGAIN_AFTER = 300.0
 """Seconds before it is asked again after a failure."""
+
+_QUICK = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
+"""A command waits for the answer, and can do without."""
 
 _Key = Account | Secret | None
 
-_known: dict[_Key, Identity] = {}
-_failed: dict[_Key, float] = {}
-_lock = threading.Lock()
 
+class Identities:
+    """Who each account of a process is. `clock` gives the seconds since some moment."""
 
-def identity(cloud: Cloud, check: Callable[[], None]) -> Identity | None:
-    """Return who the keys of a cloud make you; None if STS cannot say, or is not known where EC2 is.
+    def __init__(self, chain: Chain, clock: Callable[[], float] = time.monotonic) -> None:
+        self._chain = chain
+        self._clock = clock
+        self._known: dict[_Key, Identity] = {}
+        self._failed: dict[_Key, float] = {}
+        self._locks: dict[_Key, threading.Lock] = {}
 
-    A cloud with an endpoint of its own has an STS only if the settings of the AWS tools name it.
-    """
-    key = cloud.account or cloud.credentials.get(KEY)
-    with _lock:  # one thread asks, and all others use its answer
-        if key in _known or time.monotonic() - _failed.get(key, -_AGAIN_AFTER) < _AGAIN_AFTER:
-            return _known.get(key)
-        check()
+    def of(self, cloud: Cloud) -> Identity | None:
+        """Return who the keys of a cloud make you; None if STS cannot say, or is not known where EC2 is.
+
+        A cloud with an endpoint of its own has an STS only if the settings of the AWS tools name it.
+        """
+        key = cloud.account or cloud.credentials.get(KEY)
+        with self._locks.setdefault(key, threading.Lock()):  # one thread asks, and all others use its answer
+            failed = self._failed.get(key)
+            if key in self._known or (failed is not None and self._clock() - failed < AGAIN_AFTER):
+                return self._known.get(key)
+            try:
+                found, why = self._asked(cloud), "STS is not known there"
+            except CloudmeshError as error:  # a request of the user shows it
+                found, why = None, error.message
+            except Exception as error:  # noqa: BLE001 - botocore's may hold keys
+                found, why = None, type(error).__name__
+            if found is None:
+                logger.info("the account of cloud %s is not known: %s", cloud.name, safe(why))
+                self._failed[key] = self._clock()
+            else:
+                self._known[key] = found
+            return found
+
+    def forget(self) -> None:
+        """Ask again: the user has logged in, maybe as somebody else."""
+        self._known.clear()
+        self._failed.clear()
+
+    def _asked(self, cloud: Cloud) -> Identity | None:
+        keys = self._chain.of(cloud.account)
+        if cloud.endpoint and not keys.configured("sts"):
+            return None
+        ask = partial(keys.client, region=signed_as(cloud.region), keys=cloud.credentials or None, config=_QUICK)
+        said = ask("sts").get_caller_identity()
         try:
-            found = _asked(cloud)
-        except CloudmeshError as error:  # a request of the user will show it
-            logger.info("who the keys of cloud %s are is not known: %s", cloud.name, error)
-            found = None
-        except Exception as error:  # noqa: BLE001 - botocore's may hold keys
-            logger.info("who the keys of cloud %s are is not known: %s", cloud.name, type(error).__name__)
-            found = None
-        if found is None:
-            _failed[key] = time.monotonic()
-        else:
-            _known[key] = found
-        return found
+            aliases = ask("iam").list_account_aliases()["AccountAliases"]
+        except Exception:  # noqa: BLE001 - few may read the alias
+            aliases = []
+        return Identity(said["Account"], said["Arn"], role_of(said["Arn"]), aliases[0] if aliases else "")
 
 
-def _asked(cloud: Cloud) -> Identity | None:
-    keys = CHAIN.of(cloud.account)
-    if cloud.endpoint and not keys.configured("sts"):
-        return None
-    credentials = cloud.credentials if cloud.account is None else None
-    region = signed_as(cloud.region)
-    said = keys.client("sts", region, credentials).get_caller_identity()
-    try:
-        aliases = keys.client("iam", region, credentials).list_account_aliases()["AccountAliases"]
-    except Exception:  # noqa: BLE001 - the alias may be read by few
-        aliases = []
-    return Identity(said["Account"], said["Arn"], role_of(said["Arn"]), aliases[0] if aliases else "")
+IDENTITIES = Identities(CHAIN)
+"""Those of this process."""
 
 
 def role_of(arn: str) -> str:

@@ -10,23 +10,23 @@ from botocore.config import Config
 from botocore.utils import JSONFileCache, SSOTokenLoader
 
 from backend.account import Account
-from backend.errors import CloudError, CloudmeshError
+from backend.errors import Cancelled, CloudError, CloudmeshError
 from backend.providers.ec2.chain import CHAIN
 from backend.providers.ec2.failing import TOKENS, explained
 
 
-def login(command: tuple[str, ...], say: Callable[[str], object]) -> None:
+def login(command: tuple[str, ...], say: Callable[[str], object], check: Callable[[], None]) -> None:
     """Do what `aws sso login --profile X` does; blocks until the user has confirmed the code in a browser.
 
-    `say` gets the code and the address. Raises CloudmeshError.
+    `say` gets the code and the address; `check` is called often and may end the wait by raising. Raises CloudmeshError.
     """
     if command[:3] != ("aws", "sso", "login"):
         raise CloudError(f"{' '.join(command)} needs the AWS CLI, which is not installed.", "Install it.")
     account = Account(command[-1])
     error: CloudmeshError
     try:
-        _logged_in(account, say)
-    except CloudmeshError:
+        _logged_in(account, say, check)
+    except (CloudmeshError, Cancelled):
         raise
     except Exception as failure:  # noqa: BLE001 - botocore's may hold tokens
         error = explained(failure, account, None)
@@ -35,7 +35,7 @@ def login(command: tuple[str, ...], say: Callable[[str], object]) -> None:
     raise error
 
 
-def _logged_in(account: Account, say: Callable[[str], object]) -> None:
+def _logged_in(account: Account, say: Callable[[str], object], check: Callable[[], None]) -> None:
     session = CHAIN.of(account).session
     profile = session.get_scoped_config()
     name = profile.get("sso_session")
@@ -50,7 +50,7 @@ def _logged_in(account: Account, say: Callable[[str], object]) -> None:
     say(f"Open {asked['verificationUri']} and enter the code {asked['userCode']}.")
     if address := asked.get("verificationUriComplete"):
         say(f"Or open {address}")
-    token = _confirmed(client, asked, named)
+    token = _confirmed(client, asked, named, check)
     saved = {
         "startUrl": sso["sso_start_url"],
         "region": sso["sso_region"],
@@ -65,7 +65,7 @@ def _logged_in(account: Account, say: Callable[[str], object]) -> None:
     SSOTokenLoader(cache=cache).save_token(sso["sso_start_url"], saved, session_name=name)
 
 
-def _confirmed(client: Any, asked: dict[str, Any], named: dict[str, str]) -> dict[str, Any]:
+def _confirmed(client: Any, asked: dict[str, Any], named: dict[str, str], check: Callable[[], None]) -> dict[str, Any]:
     """Return the token, once the user has confirmed the code; raise CloudError if it is not confirmed in time."""
     every = float(asked.get("interval") or 5)
     until = time.monotonic() + float(asked.get("expiresIn") or 600)
@@ -80,7 +80,10 @@ def _confirmed(client: Any, asked: dict[str, Any], named: dict[str, str]) -> dic
             pass
         else:
             return token
-        time.sleep(every)
+        again = time.monotonic() + every
+        while time.monotonic() < again:
+            check()
+            time.sleep(0.1)
     raise CloudError("The code was not confirmed in time.", "Log in again.")
 
 
