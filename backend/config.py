@@ -112,6 +112,8 @@ class Settings:
     mongodb: MongoDB = field(default_factory=MongoDB)
     looked_at: tuple[str, ...] = ()
     """Without a configuration: what was looked at to find the accounts, a sentence each."""
+    found: bool = True
+    """Without a configuration: whether an account was found; if not, this computer may still be an instance."""
     production: tuple[str, ...] = PRODUCTION
     """Tags, as TAG=VALUE with * and ?, of objects whose deletion requires typing their name."""
     warnings: tuple[str, ...] = ()

@@ -35,7 +35,8 @@ def discovered(environ: Mapping[str, str] = os.environ, provider: ProviderEntry 
         where = Defaults(location=region_of(provider, account, environ))
         clouds[name] = Cloud(name, provider, account=account, default=where)
     current = Account() if own else Account(found.chosen or next(iter(found.regions)))
-    return Settings(clouds, _named(clouds, current), looked_at=found.looked_at)
+    known = found.from_environment or bool(found.regions)
+    return Settings(clouds, _named(clouds, current), looked_at=found.looked_at, found=known)
 
 
 def with_profile(settings: Settings, profile: str, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, redact, state
-from backend.account import Account
 from backend.config import Cloud, Settings
 from backend.discovery import discovered, nothing_found, with_profile
 from backend.errors import Cancelled, CloudmeshError, NoAccountError, NoKeysError, UsageError, bug
@@ -27,6 +26,7 @@ from tui.interrupt import Interrupt
 from tui.output import OutputError
 
 _EPILOG = """\
+init writes a cloudmesh.yaml for the profiles of ~/.aws, after asking: into the data directory, or to --config FILE.
 COMMAND is one of the grammar, such as: vm list, vm boot ami-0123 --name web, volume create data --size 8.
 Every command: docs/commands.md, or ? in the dashboard.
 Exit status: 0 done, 1 failed, 2 usage or configuration, 129, 130 or 143 ended by SIGHUP, Ctrl-C or SIGTERM.
@@ -56,7 +56,7 @@ def parser() -> _Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        usage="cloudmesh-tui [options] [--refresh [KIND ...] | COMMAND ...]",
+        usage="cloudmesh-tui [options] [--refresh [KIND ...] | init | COMMAND ...]",
     )
     add = known.add_argument
     add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
@@ -131,7 +131,7 @@ class Launch:
         accounts = cloud.provider.accounts
         if cloud.account is None or accounts is None:
             return settings
-        if settings.looked_at and cloud.account == Account():
+        if not settings.found:
             self._nothing_found = True
             try:
                 cloud.provider.keys_of(cloud)
@@ -286,6 +286,10 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
             from tui.app import run
 
             return run(launch, launch.closing.close)
+    if words == ["init"] and options.refresh is None:
+        from tui.init import ask_on_terminal, init
+
+        return init(options.config, yes=options.yes, ask=ask_on_terminal())
     from tui import headless
 
     # Wrong words are an error before anything starts.
