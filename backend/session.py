@@ -130,11 +130,13 @@ def cloud_named(settings: Settings, name: str) -> Cloud:
     if not cloud.region:
         variables = cloud.provider.region_variables
         said = f"neither its default.location nor {' or '.join(variables)} names one"
+        cure = f"Write default.location of cloud {name} in cloudmesh.yaml"
         if cloud.account is not None:
             said = f"neither {', '.join(variables)} nor its profile names one"
+            if settings.path is None:
+                cure = f"Run aws configure set region REGION --profile {cloud.account.profile or 'default'}"
         raise ConfigError(
             f"Cloud {name} has no region: {said if variables else 'its default.location names none'}.",
-            f"Write default.location of cloud {name} in cloudmesh.yaml"
-            f"{f', or set {variables[0]}' if variables else ''}.",
+            f"{cure}{f', or set {variables[0]}' if variables else ''}.",
         )
     return cloud

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -24,27 +23,26 @@ from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import offered, refusal
 from backend.commands.table import COMMANDS as ALL_COMMANDS
-from backend.errors import CloudmeshError, ConfigError, LoginNeededError, NoAccountError, bug
+from backend.errors import CloudmeshError, ConfigError, NoAccountError, bug
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Ref
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.text import safe
-from tui import bugs, login
+from tui import bugs
 from tui.alt import apart
 from tui.deciding import Chosen
 from tui.driver import TerminalDriver
 from tui.ending import ending
 from tui.following import Following, Starts
 from tui.jobs import Job, JobDelivered, JobEnded, JobMoved, Jobs, JobWaits
+from tui.login import ask_code, log_in, open_code
 from tui.messages import Asked, CacheChanged, CacheConnection, CodeWanted, Reported
 from tui.orderly import Orderly
 from tui.palette import Commands, Palette
-from tui.screens.code import CodeScreen
 from tui.screens.confirming import Pace
 from tui.screens.main import MainScreen
 from tui.screens.ways import WaysScreen
-from tui.screens.window import Window
 from tui.selection import marks_text
 from tui.windows import Windows
 
@@ -265,34 +263,14 @@ class CloudmeshApp(Orderly):
         """Put a command into the history of the `:` line."""
         self.main.remember(line)
 
-    # --- logins -------------------------------------------------------------------------------------------------------
-
     def log_in(self) -> None:
         """Log in to the first account that needs it; the rows stay, and are refreshed afterwards."""
-        found = login.needed(self.session.settings.clouds.values()) if self.session else None
-        if found is None:
-            self.say("No account needs a login.", done=False)
-        else:
-            login.log_in(self, self._driver, *found, self.following.logged_in)
-
-    def ask_code(self, question: str) -> str:
-        """Ask the user for the code of an MFA device. Called on a thread; blocks until the window is closed."""
-        answer: SimpleQueue[str] = SimpleQueue()
-        self.post_message(CodeWanted(question, answer.put))
-        if code := answer.get():
-            return code
-        raise LoginNeededError("No code was given, so there are no keys.", "L asks for it again.")
+        clouds = self.session.settings.clouds.values() if self.session else ()
+        log_in(self, self._driver, clouds, self.following.logged_in)
 
     @on(CodeWanted)
     def _code_wanted(self, message: CodeWanted) -> None:
-        if isinstance(self.screen, Window):  # the user is at something else
-            self.set_timer(0.5, lambda: self._code_wanted(message))
-            return
-
-        def answered(code: str | None) -> None:
-            message.answer(code or "")
-
-        self.open(CodeScreen(message.question), answered)
+        open_code(self, message)
 
     # --- jobs and messages --------------------------------------------------------------------------------------------
 
@@ -436,7 +414,7 @@ def run(launch: Starts, let_go: Callable[[], object], driver: type[Driver] = Ter
     """Open the dashboard and return the exit status; `let_go` closes what `launch` opened if the dashboard hangs."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     app = CloudmeshApp(launch, driver=driver)
-    ask_by(app.ask_code)
+    ask_by(partial(ask_code, app.post_message))
     bugs.report_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending(app.leave, app.abandon, let_go):
         return app.run() or app.return_code or 0  # return_code: textual ended it because of a bug

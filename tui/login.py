@@ -1,10 +1,15 @@
-"""Logs in to an account whose session has ended: lends the terminal to the command, then goes on."""
+"""Logs in to accounts: lends the terminal to the command, and asks for codes in a window."""
 
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from threading import Event
+from typing import Any
+
+from textual.app import App
+from textual.message import Message
 
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudError, CloudmeshError, LoginNeededError
@@ -13,19 +18,22 @@ from backend.text import safe
 from tui.driver import TerminalDriver
 from tui.host import Host
 from tui.jobs import Job
+from tui.messages import CodeWanted
+from tui.screens.code import CodeScreen
+from tui.screens.window import Window
 
 
-def needed(clouds: Iterable[Cloud]) -> tuple[Accounts, LoginNeededError] | None:
-    """Return the first login that one of these clouds needs, with what can look for its keys again."""
-    for accounts in dict.fromkeys(cloud.provider.accounts for cloud in clouds):
-        for error in accounts.logins() if accounts else ():
-            assert accounts is not None  # noqa: S101 - for mypy
-            return accounts, error
-    return None
+def log_in(host: Host, driver: object, clouds: Iterable[Cloud], then: Callable[[], None]) -> None:
+    """Log in to the first of the clouds' accounts that needs it, and call `then` once it is done.
 
-
-def log_in(host: Host, driver: object, accounts: Accounts, error: LoginNeededError, then: Callable[[], None]) -> None:
-    """Log in, and call `then` once it is done. A login by a code alone asks for the code again by itself."""
+    Where only a code is needed, the next request asks for it.
+    """
+    every = dict.fromkeys(cloud.provider.accounts for cloud in clouds)
+    found = next(((accounts, error) for accounts in every if accounts for error in accounts.logins()), None)
+    if found is None:
+        host.say("No account needs a login.", done=False)
+        return
+    accounts, error = found
     if not error.command:
         accounts.again()
         then()
@@ -74,3 +82,24 @@ def _run(command: tuple[str, ...], accounts: Accounts, interrupted: Event) -> Cl
     except CloudmeshError as error:
         return error
     return None
+
+
+def ask_code(post: Callable[[Message], object], question: str) -> str:
+    """Ask the user for the code of an MFA device. Called on a thread; blocks until the window is closed."""
+    answer: SimpleQueue[str] = SimpleQueue()
+    post(CodeWanted(question, answer.put))
+    if code := answer.get():
+        return code
+    raise LoginNeededError("No code was given, so there are no keys.", "L asks for it again.")
+
+
+def open_code(app: App[Any], message: CodeWanted) -> None:
+    """Open the window for a code, once no other window is open: the user may be typing there."""
+    if isinstance(app.screen, Window):
+        app.set_timer(0.5, lambda: open_code(app, message))
+        return
+
+    def answered(code: str | None) -> None:
+        message.answer(code or "")
+
+    app.push_screen(CodeScreen(message.question), answered)

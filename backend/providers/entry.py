@@ -41,7 +41,7 @@ class Accounts:
     renew: "Callable[[Account], None]"
     """Has other keys fetched for the next request: the cloud says that these have expired."""
     again: Callable[[], None]
-    """Looks for all keys again: the user has logged in."""
+    """Looks again for the keys that were not found: the user has logged in, or is ready to give a code."""
     logins: "Callable[[], Sequence[LoginNeededError]]"
     """Returns the logins that accounts need, without looking for keys."""
     login: "Callable[[tuple[str, ...], Callable[[str], object], Callable[[], None]], None]"

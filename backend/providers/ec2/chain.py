@@ -36,6 +36,8 @@ SESSION_NAME = "cloudmesh-tui"
 """The session name of a role, if the configuration has none: CloudTrail shows it."""
 
 _FEW_TRIES = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 2})
+_LAZY = ("endpoint_resolver", "default_config_resolver", "smart_defaults_factory", "monitor")
+"""Parts of a session that botocore makes at their first use, without a lock."""
 _FILES = {"AWS_CONFIG_FILE": "config_file", "AWS_SHARED_CREDENTIALS_FILE": "credentials_file"}
 _CLIENT_KEYS = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "aws_session_token": TOKEN}
 _IMDS_SECONDS = 1
@@ -75,6 +77,8 @@ class Keys:
         self._ask = ask
         self._popen = partial(Process, seconds=process_seconds)
         self._lock = threading.Lock()
+        """Held while keys are fetched, which may take long."""
+        self._opening = threading.Lock()
         self._session: Session | None = None
         self._credentials: Any = None
         self._last: tuple[Any, dict[str, Secret]] | None = None
@@ -100,8 +104,7 @@ class Keys:
     @property
     def session(self) -> Session:
         """The botocore session of the account's profile."""
-        with self._lock:
-            return self._opened()
+        return self._opened()
 
     def configured(self, service: str) -> str | None:
         """Return the URL that environment or profile set for a service, or None."""
@@ -117,8 +120,7 @@ class Keys:
         """Return a botocore client of a service that signs with `keys`, else with those of this moment."""
         found = self.get() if keys is None else keys
         secrets = {name: found[key].reveal() for name, key in _CLIENT_KEYS.items() if key in found}
-        with self._lock:
-            return self._opened().create_client(service, region, config=config, **secrets)
+        return self._opened().create_client(service, region, config=config, **secrets)
 
     def get(self) -> Mapping[str, Secret]:
         """Return the keys of this moment; blocks while they are fetched. Raises CredentialsError, or CloudError."""
@@ -159,13 +161,13 @@ class Keys:
     @property
     def region(self) -> str:
         """The region by environment, profile or instance metadata (1 s); "" if none has one."""
-        with self._lock:
-            if self._found_region is None:
-                self._found_region = self._region(self._opened()) or _region_of_metadata(self._opened())
-            return self._found_region
+        if self._found_region is None:
+            self._found_region = self._region(self._opened()) or _region_of_metadata(self._opened())
+        return self._found_region
 
     def _forget(self) -> None:
-        self._session = self._credentials = None
+        with self._opening:
+            self._session = self._credentials = None
 
     def _try(self) -> CloudmeshError | None:
         """Fetch the keys; return why there are none."""
@@ -209,21 +211,28 @@ class Keys:
         return last[1]
 
     def _opened(self) -> Session:
-        """Return the botocore session; make it if there is none."""
-        if self._session is None:
-            session = _Environment() if self._account is None else Session(profile=self._account.profile)
-            session.register_component("data_loader", _LOADER)
-            for variable, name in _FILES.items():
-                if path := self._environ.get(variable):
-                    session.set_config_variable(name, path)
-            session.set_default_client_config(_FEW_TRIES)
-            session.set_config_variable("region", self._region(session) or self._region_of_partition())
-            resolver = botocore.credentials.create_credential_resolver(session, cache={})
-            for provider in resolver.providers:
-                self._bound(provider, session)
-            session.register_component("credential_provider", resolver)
-            self._session = session
-        return self._session
+        """Return the botocore session; make it if there is none. Raises what botocore raises for a wrong profile."""
+        with self._opening:
+            if self._session is None:
+                self._session = self._made()
+            return self._session
+
+    def _made(self) -> Session:
+        session = _Environment() if self._account is None else Session(profile=self._account.profile)
+        session.register_component("data_loader", _LOADER)
+        for variable, name in _FILES.items():
+            if path := self._environ.get(variable):
+                session.set_config_variable(name, path)
+        session.set_default_client_config(_FEW_TRIES)
+        session.set_config_variable("region", self._region(session) or self._region_of_partition())
+        resolver = botocore.credentials.create_credential_resolver(session, cache={})
+        for provider in resolver.providers:
+            self._bound(provider, session)
+        session.register_component("credential_provider", resolver)
+        for component in _LAZY:
+            session._get_internal_component(component)
+        session.get_component("token_provider")
+        return session
 
     def _bound(self, provider: Any, session: Session) -> None:
         """Give a provider of botocore's chain our prompt and our processes; tests know these private names."""
@@ -240,7 +249,7 @@ class Keys:
         if url := self.configured(service):
             return url
         session = self.session
-        found = session.get_component("endpoint_resolver").construct_endpoint(
+        found = session._get_internal_component("endpoint_resolver").construct_endpoint(
             service,
             region,
             use_fips_endpoint=fips or bool(session.get_config_variable("use_fips_endpoint")),
@@ -312,10 +321,11 @@ class Chain:
             return [login for keys in self._keys.values() if (login := keys.login) is not None]
 
     def again(self) -> None:
-        """Look for all keys again: the user has logged in."""
+        """Look again for the keys that were not found: the user has logged in."""
         with self._lock:
             for keys in self._keys.values():
-                keys.again()
+                if keys.login is not None:
+                    keys.again()
 
 
 CHAIN = Chain(os.environ)

@@ -60,8 +60,7 @@ class Identities:
             return found
 
     def forget(self) -> None:
-        """Ask again: the user has logged in, maybe as somebody else."""
-        self._known.clear()
+        """Ask again where it is not known: the user has logged in."""
         self._failed.clear()
 
     def _asked(self, cloud: Cloud) -> Identity | None:
