@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import create_server
 from threading import Event
 
 import pytest
 
 from backend import log
-from backend.account import Account
+from backend.account import Account, Role
 from backend.config import Cloud
-from backend.errors import Cancelled, CloudmeshError, CredentialsError, ExpiredError, LoginNeededError
+from backend.errors import Cancelled, CloudmeshError, CredentialsError, ExpiredError, LoginNeededError, NoKeysError
 from backend.providers.ec2.chain import Keys
 from backend.providers.ec2.entry import EC2, KEY, TOKEN, ec2_keys
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.entry import Accounts
 from backend.secret import Secret
-from tests.backend.ec2_faults import Faults, Time, every, images, refusal
+from tests.backend.ec2_faults import Faults, Reply, Time, every, images, refusal
 
 EXPIRED = refusal(400, "RequestExpired", "Request has expired.")
 KEYS = "aws_access_key_id = AKIASTATIC0001\naws_secret_access_key = secret-of-the-file\n"
@@ -278,3 +279,100 @@ def test_nothing_of_the_chain_is_logged_or_shown(files: Files, moto: str, tmp_pa
     text = (tmp_path / "log").read_text() + json.dumps(said)
     assert "the end" in text
     assert [secret for secret in secrets if secret in text] == []
+
+
+def of_sts(code: str, message: str, status: int = 403) -> Reply:
+    """Return an error as STS words it."""
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Reply(f"<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>", status)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "says"),
+    [
+        (
+            of_sts("AccessDenied", "User: arn:aws:iam::1:user/me is not authorized to perform: sts:AssumeRole"),
+            CredentialsError,
+            f"Role {ROLE} of profile dev has no keys: STS does not let it assume {ROLE}; "
+            "AWS says: User: arn:aws:iam::1:user/me is not authorized to perform: sts:AssumeRole. "
+            "Check the role's trust policy, the external id, and the permission sts:AssumeRole.",
+        ),
+        (
+            of_sts("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code."),
+            LoginNeededError,
+            "AWS refuses the code of the MFA device. Give the code that it shows now.",
+        ),
+        (
+            of_sts("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now earlier than 20260102T000000Z"),
+            CredentialsError,
+            "AWS says that the time of the request is wrong. Set this computer's clock.",
+        ),
+        (
+            of_sts("ExpiredToken", "The security token included in the request is expired"),
+            CredentialsError,
+            "the token that it starts from has expired.",
+        ),
+        (
+            of_sts("InvalidClientTokenId", "The security token included in the request is invalid."),
+            CredentialsError,
+            "AWS does not know the keys that it starts from. Correct them: aws configure --profile dev.",
+        ),
+        (
+            of_sts("RegionDisabledException", "STS is not activated in this region for account:1."),
+            CredentialsError,
+            "STS is not enabled in its region. Enable the region at AWS, or choose another.",
+        ),
+        (Reply("what?", 404), CredentialsError, "has no keys: something unexpected happened (ResponseParserError)"),
+    ],
+)
+def test_each_refusal_of_sts_has_its_sentence(
+    files: Files, reply: Reply, kind: type[CloudmeshError], says: str
+) -> None:
+    with Faults(reply) as faults:
+        config = f"[profile dev]\nregion = us-east-1\nendpoint_url = {faults.url}\n{KEYS}"
+        with pytest.raises(CloudmeshError) as caught:
+            files.keys(Account("dev", Role(ROLE)), config).get()
+    assert type(caught.value) is kind
+    assert says in str(caught.value)
+    assert len(faults.asked) <= 2
+
+
+def test_a_role_has_its_external_id_and_session_name(files: Files) -> None:
+    with Faults(of_sts("AccessDenied", "No.")) as faults:
+        config = f"[profile dev]\nregion = us-east-1\nendpoint_url = {faults.url}\n{KEYS}"
+        for role in (Role(ROLE), Role(ROLE, "x-1", "me")):
+            with pytest.raises(CredentialsError):
+                files.keys(Account("dev", role), config).get()
+    sent = [(asked.form["RoleSessionName"], asked.form.get("ExternalId")) for asked in faults.asked]
+    assert sent == [("cloudmesh-tui", None), ("me", "x-1")]
+
+
+def test_a_silent_metadata_service_costs_seconds_and_not_minutes(files: Files) -> None:
+    with create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = files.keys(Account(), f"[default]\nec2_metadata_service_endpoint = {address}\n")
+        began = time.monotonic()
+        with pytest.raises(NoKeysError):
+            keys.get()
+        between = time.monotonic()
+        assert keys.region == ""
+    assert 1 <= between - began < 3  # botocore waits a second for a token, then a second for the keys
+    assert 1 <= time.monotonic() - between < 3
+
+
+def test_a_code_that_sts_refuses_is_not_asked_for_by_each_request(files: Files) -> None:
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return "123456"
+
+    with Faults(of_sts("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.")) as sts:
+        keys = files.keys(Account("admin"), with_mfa(sts.url), ask)
+        for _ in range(2):
+            with pytest.raises(LoginNeededError, match="AWS refuses the code"):
+                keys.get()
+        assert len(asked) == 1
+        assert keys.login is not None
+        keys.again()
+        assert keys.login is None

@@ -86,7 +86,7 @@ class Keys:
         self._failed: tuple[float, CloudmeshError] | None = None
         """When the last attempt failed, and why: threads that waited for it do not try it again one after the other."""
         self._refused: CloudmeshError | None = None
-        """The user gave no code: do not ask again until `again` is called."""
+        """The user gave no code, or a wrong one: do not ask again until `again` is called."""
         self._renewed = 0.0
         self._found_region: str | None = None
 
@@ -171,6 +171,7 @@ class Keys:
 
     def _try(self) -> CloudmeshError | None:
         """Fetch the keys; return why there are none."""
+        found: CloudmeshError
         session = self._session
         try:
             session = self._opened()
@@ -179,9 +180,6 @@ class Keys:
             except RefreshWithMFAUnsupportedError:  # botocore asks for a code only once a session
                 self._forget()
                 self._last = self._fetched()
-        except LoginNeededError as error:  # from `ask`
-            found: CloudmeshError = error
-            self._refused = error
         except CloudmeshError as error:
             found = error
         except Exception as error:  # noqa: BLE001 - each of botocore's has a sentence, and none may reach the log
@@ -192,6 +190,8 @@ class Keys:
         self._forget()  # a login changes files: read them again
         found.__cause__ = found.__context__ = None
         self._failed = time.monotonic(), found
+        if isinstance(found, LoginNeededError) and not found.command:
+            self._refused = found
         return copy(found)
 
     def _fetched(self) -> tuple[Any, dict[str, Secret]]:
