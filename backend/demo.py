@@ -14,23 +14,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from backend.config import Cloud, Defaults, MongoDB, Poll, Settings
-from backend.demo_content import REGIONS, newest
+from backend.demo_accounts import ACCOUNTS, failing
+from backend.demo_content import Region, newest
 from backend.errors import ConfigError
 from backend.providers.ec2.entry import ec2_keys
 from backend.secret import Secret
 
 if TYPE_CHECKING:
-    from backend.demo_moto import DemoServer
+    from backend.demo_moto import Backends
+    from backend.demo_server import DemoServer
 
 _running = Lock()
 """Held by the running DemoCloud: moto has one table of backends for each process, so only one can run."""
 
 
 class DemoCloud:
-    """A simulated EC2 on 127.0.0.1, in two regions. All changes are lost when it stops.
+    """A simulated EC2 on 127.0.0.1, with two accounts and three regions. All changes are lost when it stops.
 
     `delay` is how long a VM is pending, stopping or shutting down; `forget` is how long a terminated VM is still
-    listed. Both are in seconds of `clock`. The ages of its content are relative to `now`.
+    listed. Both are in seconds of `clock`. The ages of its content are relative to `now`. `fault` names a cloud or a
+    region whose requests fail as in an outage. Raises UsageError if there is none of that name.
     """
 
     def __init__(
@@ -40,12 +43,15 @@ class DemoCloud:
         forget: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         now: datetime | None = None,
+        fault: str | None = None,
     ) -> None:
         self._delay = delay
         self._forget = forget
         self._clock = clock
         self._now = now
-        self._key = secrets.token_hex(16)
+        self._keys = {account: secrets.token_hex(16) for account in ACCOUNTS}
+        self._faults = failing(fault) if fault else frozenset()
+        self._backends: Backends | None = None
         self._server: DemoServer | None = None
         self._thread: Thread | None = None
 
@@ -59,14 +65,16 @@ class DemoCloud:
         try:
             with _moto_imports_well():
                 try:
-                    from backend import demo_moto
+                    from backend.demo_moto import Backends
+                    from backend.demo_server import DemoServer
                 except ImportError as error:
                     raise ConfigError(
                         f"The demo needs moto, but Python cannot find {error.name}.",
                         "Install it: pip install 'cloudmesh-tui[demo]'",
                     ) from error
-                demo_moto.install(self._clock, self._delay, self._forget, self._now or datetime.now(UTC))
-            self._server = demo_moto.DemoServer(self._key)
+                self._backends = Backends(self._clock, self._delay, self._forget, self._now or datetime.now(UTC))
+            keys = {key: account for account, key in self._keys.items()}
+            self._server = DemoServer(self._backends, keys, self._faults)
         except BaseException:
             _running.release()
             raise
@@ -76,38 +84,26 @@ class DemoCloud:
 
     def stop(self) -> None:
         """Finish the open requests, stop serving and drop the content; do nothing if not started."""
-        if self._server is None or self._thread is None:
+        if self._server is None or self._thread is None or self._backends is None:
             return
-        from backend import demo_moto
-
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server = self._thread = None
-        demo_moto.uninstall()
+        self._backends.remove()
+        self._server = self._thread = self._backends = None
         _running.release()
 
     def settings(self) -> Settings:
-        """Return a configuration with one cloud for each region, the first one current, and a cache in memory."""
+        """Return a configuration with a cloud for each region of each account, and a cache in memory."""
         if self._server is None:
             raise RuntimeError("The demo has no port before it is started.")
-        clouds = {
-            region.cloud: Cloud(
-                name=region.cloud,
-                endpoint=f"http://127.0.0.1:{self._server.server_port}",
-                direct=True,
-                credentials=ec2_keys(Secret(self._key), Secret("demo")),
-                default=Defaults(
-                    location=region.name,
-                    image=newest(region.name, region.image),
-                    size=region.flavor,
-                    keypair=region.keypair,
-                ),
-            )
-            for region in REGIONS
-        }
+        endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        clouds = [_cloud(region, endpoint, key) for account, key in self._keys.items() for region in account.regions]
         return Settings(
-            clouds=clouds, cloud=REGIONS[0].cloud, poll=Poll(in_flight=1.0), mongodb=MongoDB(uri=Secret("memory"))
+            clouds={cloud.name: cloud for cloud in clouds},
+            cloud=clouds[0].name,
+            poll=Poll(in_flight=1.0),
+            mongodb=MongoDB(uri=Secret("memory")),
         )
 
     def __enter__(self) -> Self:
@@ -118,6 +114,22 @@ class DemoCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _cloud(region: Region, endpoint: str, key: str) -> Cloud:
+    return Cloud(
+        name=region.cloud,
+        endpoint=endpoint,
+        direct=True,
+        credentials=ec2_keys(Secret(key), Secret("demo")),
+        default=Defaults(
+            location=region.name,
+            image=newest(region.name, region.image),
+            size=region.flavor,
+            keypair=region.keypair,
+        ),
+        read_only=region.read_only,
+    )
 
 
 @contextmanager
