@@ -61,7 +61,7 @@ _IDENTITY = {
 """What the demo answers for STS and IAM: the namespace and the result of each action."""
 
 _FIXED = {"DescribeImages", "DescribeInstanceTypes", "DescribeInstanceTypeOfferings"}
-"""Listings that are large and the same in every demo of this process, as long as no request changes an image."""
+"""Large listings that are the same in every demo of this process; that of images until a request changes one."""
 
 _fixed: dict[tuple[str, str, bytes], Answer] = {}
 
@@ -149,7 +149,7 @@ class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
         if _CHANGES_IMAGES.match(action):
             backend.images_as_filled = False
         place = account.id, region, query
-        fixed = action in _FIXED and backend.images_as_filled
+        fixed = action in _FIXED and (backend.images_as_filled or action != "DescribeImages")
         if fixed and (known := _fixed.get(place)):
             return known
         answer = _moto(environ, asked, account)
