@@ -147,7 +147,7 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
             _current(settings, home, options.cloud)  # a misspelt name, or no region, is an error before anything starts
-        yield Launch(settings, home, options.read_only, options.cloud, fault, closing)
+        yield Launch(settings, home, options.read_only, options.cloud, fault=fault, closing=closing)
 
 
 def _fault(options: argparse.Namespace) -> str | None:

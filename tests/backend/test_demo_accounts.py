@@ -5,10 +5,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import boto3
 import pytest
 from moto.core.responses import BaseResponse
 from moto.ec2.responses import EC2Response
@@ -161,6 +163,20 @@ def test_the_identity_is_that_of_the_key(clouds: dict[str, Cloud]) -> None:
         assert caller.findtext(".//{*}Account") == account.id
         assert caller.findtext(".//{*}Arn") == account.arn
         assert identity(clouds[name], "ListAccountAliases", "iam").findtext(".//{*}member") == account.alias
+
+
+def test_the_aws_tools_see_the_same_accounts_and_regions(clouds: dict[str, Cloud]) -> None:
+    for name, account in (("demo", LAB), ("shop", SHOP)):
+        key = clouds[name].credentials[KEY].reveal()
+        client = partial(
+            boto3.Session(aws_access_key_id=key, aws_secret_access_key="demo").client,
+            region_name=clouds[name].region,
+            endpoint_url=clouds[name].endpoint,
+        )
+        assert client("sts").get_caller_identity()["Account"] == account.id
+        assert client("iam").list_account_aliases()["AccountAliases"] == [account.alias]
+        vms = client("ec2").describe_instances()["Reservations"]
+        assert {vm["InstanceId"] for reservation in vms for vm in reservation["Instances"]} == set(states(clouds[name]))
 
 
 def test_nothing_else_of_sts_is_answered(clouds: dict[str, Cloud]) -> None:
