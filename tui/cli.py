@@ -60,6 +60,13 @@ def parser() -> _Parser:
     )
     add = known.add_argument
     add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
+    add(
+        "--demo-fault",
+        nargs="?",
+        const=True,
+        metavar="NAME",
+        help="with --demo: a cloud or a region of the demo that fails as in an outage (default: eu-central-1)",
+    )
     add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
     add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
     add("--cloud", metavar="NAME", help="the cloud of the configuration to work on")
@@ -91,6 +98,8 @@ class Launch:
     read_only: bool = False
     cloud: str | None = None
     """The cloud that `--cloud` names."""
+    fault: str | None = None
+    """The cloud or region of the demo that `--demo-fault` names."""
     closing: ExitStack = field(default_factory=ExitStack)
     _nothing_found: bool = False
 
@@ -146,7 +155,7 @@ class Launch:
     def _demo(self) -> Settings:
         from backend.demo import DemoCloud
 
-        return self.closing.enter_context(DemoCloud()).settings()
+        return self.closing.enter_context(DemoCloud(fault=self.fault)).settings()
 
 
 @contextmanager
@@ -156,6 +165,7 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
 
     if options.profile and (options.cloud or options.demo):
         raise UsageError(f"--profile and --{'cloud' if options.cloud else 'demo'} exclude each other.", _HELP)
+    fault = _fault(options)
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
         if options.demo:
@@ -172,7 +182,20 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             # A misspelt name, or no region, is an error before anything starts; an account may still find its region.
             if _first(settings, home, options.cloud).account is None:
                 _current(settings, home, options.cloud)
-        yield Launch(settings, home, options.read_only, options.cloud, closing)
+        yield Launch(settings, home, options.read_only, options.cloud, fault=fault, closing=closing)
+
+
+def _fault(options: argparse.Namespace) -> str | None:
+    """Return the cloud or region that --demo-fault names; a misspelt one is an error before anything starts."""
+    if options.demo_fault is None:
+        return None
+    if not options.demo:
+        raise UsageError("--demo-fault needs --demo.", _HELP)
+    from backend.demo_accounts import REGION_NAMES, failing
+
+    fault = REGION_NAMES[-1] if options.demo_fault is True else str(options.demo_fault)
+    failing(fault)
+    return fault
 
 
 def _first(settings: Settings, home: Path, option: str | None) -> Cloud:
