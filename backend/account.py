@@ -1,11 +1,11 @@
 """Accounts: where the keys of a cloud come from, and who they make you."""
 
-import getpass
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from backend.errors import LoginNeededError
+from backend.text import safe
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,13 @@ Ask = Callable[[str], str]
 
 
 def _ask_on_terminal(text: str) -> str:
-    if not (sys.stdin and sys.stdin.isatty()):
+    """Ask on the terminal, where the code is seen: it is of use only once, and Ctrl-C would leave a silent terminal."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
         raise LoginNeededError("A code of your MFA device is needed, and there is no terminal to ask for it on.")
-    return getpass.getpass(text)
+    print(safe(text), end="", file=sys.stderr, flush=True)
+    if code := sys.stdin.readline().strip():
+        return code
+    raise LoginNeededError("No code was given, so there are no keys.")
 
 
 _ask: Ask = _ask_on_terminal

@@ -187,3 +187,15 @@ def test_a_code_is_asked_for_in_a_window(user: User) -> None:
         terminal.sees("web-of-acme")
         terminal.type("q")
         assert terminal.ends() == 0
+
+
+def test_a_code_is_asked_for_on_the_terminal_of_a_command(user: User) -> None:
+    user.configure(
+        f"[profile dev]\n{KEYS}[default]\nregion = us-east-1\nservices = local\nsource_profile = dev\n"
+        "role_arn = arn:aws:iam::123456789012:role/Admin\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
+    )
+    with user.starts("vm", "list") as terminal:
+        terminal.sees("Enter MFA code for arn:aws:iam::123456789012:mfa/me:")
+        terminal.type("123456\n")
+        terminal.sees("web-of-acme")
+        assert terminal.ends() == 0
