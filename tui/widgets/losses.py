@@ -67,7 +67,8 @@ def _worded(title: str, value: str) -> str:
         return value
     if value == "unknown":
         return "price unknown"
-    return f"{value} USD/hour" if value[:1].isdigit() else value
+    price, blank, source = value.partition(" ")
+    return f"{price} USD/hour{blank}{source}" if value[:1].isdigit() else value
 
 
 def _below(target: Target, *, destroys: bool) -> Iterable[str]:

@@ -204,6 +204,13 @@ FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
     network=Field("networkInfo/networkPerformance"),
 )
 OFFERING = Fields(id=Field("instanceType"), zone=Field("location"))
+SPOT = Fields(
+    id=Field("instanceType"),
+    zone=Field("availabilityZone"),
+    price=Field("spotPrice"),
+    at=Field("timestamp", to=moment),
+    product=Field("productDescription"),
+)
 VM = Fields(
     {
         "token": Field("clientToken"),
