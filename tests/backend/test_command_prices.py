@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from backend.config import Cloud
 from backend.errors import PermissionDeniedError, RefusedError
 from backend.kinds.flavor import learn_spot_prices
 from backend.kinds.vm import preview
+from backend.providers.ec2 import rows
 from backend.providers.ec2.prices import ENDPOINT
 from backend.session import Session
 from tests.backend.cloud_support import boot_many, only, run
@@ -24,7 +27,7 @@ from tests.backend.ec2_faults import DENIED as EC2_DENIED
 from tests.backend.ec2_faults import Faults, Reply, listing
 from tests.backend.team_server import TeamServer
 from tests.backend.test_team_cache import opened, session_on
-from tests.ec2_proxy import FLAVORS, Proxy
+from tests.ec2_proxy import FLAVORS, Call, Proxy
 from tests.pricing import DENIED, page, product
 
 FLAVOR = KINDS["flavor"]
@@ -154,6 +157,35 @@ def test_a_spot_vm_costs_what_its_location_costs(both: Both, cloud: Cloud) -> No
     found = preview.deleting(Context(session, {}), [native])
     assert usd_per_hour(found) == "unknown"
     assert any(note.startswith("Spot prices could not be read: ") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("raw", "special"),
+    [
+        ({"platformDetails": "Linux/UNIX", "placement": {"tenancy": "default"}}, None),
+        ({}, None),
+        ({"platformDetails": "Windows with SQL Server Web"}, True),
+        ({"platformDetails": "Linux/UNIX", "placement": {"tenancy": "dedicated"}}, True),
+        ({"platformDetails": {"odd": "x"}}, True),
+    ],
+)
+def test_a_licence_or_hardware_of_its_own_costs_more(raw: dict[str, Any], special: bool | None) -> None:
+    (item,) = rows.VM.item({"instanceId": "i-1", **raw})
+    assert item["special"] is special
+
+
+def test_a_vm_that_costs_more_than_its_flavor_has_an_unknown_price(both: Both, cloud: Cloud) -> None:
+    session, proxy = both
+    (native,) = boot_many(cloud, 1)
+
+    def dedicated(_: Call, reply: Reply) -> Reply:
+        assert isinstance(reply.body, bytes)
+        return replace(reply, body=reply.body.replace(b"<tenancy>default", b"<tenancy>dedicated"))
+
+    proxy.spoilt["DescribeInstances"] = dedicated
+    found = preview.deleting(Context(session, {}), [native])
+    assert usd_per_hour(found) == "unknown"
+    assert found.totals[0] == "1 VM: 1 of unknown price."
 
 
 def test_no_spot_price_is_asked_for_other_vms(both: Both, cloud: Cloud) -> None:

@@ -109,6 +109,8 @@ class Facts:
     def price(self, native: str) -> float | None:
         """Return what a running VM costs, in USD per hour; None if that is not known."""
         item = self.items[native]
+        if item.get("special"):  # prices are those of Linux on shared hardware
+            return None
         if is_spot(item):
             return self.spot.get(str(item.get("flavor")), {}).get(str(item.get("location")))
         price: float | None = self._flavor(native).get("price")
