@@ -131,7 +131,7 @@ def test_a_preview_says_where_a_price_is_from(both: Both, cloud: Cloud) -> None:
     (native,) = boot_many(cloud, 1)
     found = preview.deleting(Context(session, {}), [native])
     assert usd_per_hour(found) == f"0.0117 ({price(session)[1]})"
-    assert found.totals[0] == "1 VM: 0.0117 USD/hour now."
+    assert found.totals[0] == f"1 VM: 0.0117 USD/hour now ({price(session)[1]})."
 
 
 def test_a_flavor_that_was_never_listed_has_the_price_that_is_known(both: Both, cloud: Cloud) -> None:
@@ -150,7 +150,7 @@ def test_a_spot_vm_costs_what_its_location_costs(both: Both, cloud: Cloud) -> No
     for show in (preview.deleting, preview.stopping):
         found = show(Context(session, {}), [native])
         assert usd_per_hour(found) == "0.0042 (spot, now)"
-        assert "0.0042 USD/hour" in found.totals[0]
+        assert re.fullmatch(r"1 VM: 0\.0042 USD/hour (now|less) \(spot, now\)\.", found.totals[0])
     proxy.answers["DescribeSpotPriceHistory"] = history(("us-east-1a", "0.0031"))
     assert usd_per_hour(preview.deleting(Context(session, {}), [native])) == "unknown"
     proxy.answers["DescribeSpotPriceHistory"] = EC2_DENIED

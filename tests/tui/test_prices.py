@@ -1,4 +1,4 @@
-"""Prices on the screen and in the shell: a refusal is said once; details have day, source and spot prices."""
+"""Prices on the screen: a refusal is said once; details and previews have their source, details spot prices."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,11 +10,9 @@ from backend.catalog import KINDS
 from backend.kinds.model import Ref
 from backend.providers.ec2.prices import ENDPOINT
 from tests.backend.ec2_faults import Faults
-from tests.ec2_proxy import FLAVORS
 from tests.faces import Faces
-from tests.pricing import DENIED, page, product
+from tests.pricing import DENIED
 from tests.tui.dashboard import World, opened
-from tests.tui.shell import Shell, sentence
 from tui.screens.details import DetailsScreen
 
 FLAVOR = KINDS["flavor"]
@@ -69,19 +67,17 @@ async def test_the_details_of_a_flavor_say_where_its_prices_are_from(world: Worl
     assert spotted.asked == ["t3.micro"]
 
 
-def test_the_shell_says_a_refusal_once(shell: Shell) -> None:
-    with Faults(DENIED) as faults:
-        environment = {**shell.environment, ENDPOINT: faults.url}
-        refused = shell.run("--refresh", "flavors", "--json", env=environment)
-        assert (refused.returncode, SAID in sentence(refused)) == (0, True)
-        again = shell.run("flavor", "refresh", env=environment)
-        assert (again.returncode, again.stderr, len(faults.asked)) == (0, "", 1)
-    with Faults(page(*(product(name, "0.5") for name in FLAVORS))) as faults:
-        environment = {**shell.environment, ENDPOINT: faults.url}
-        found = shell.run("price", "refresh", env=environment)
-        assert (found.returncode, found.stderr) == (0, "")
-        assert found.stdout.startswith("2 prices of us-east-1, on demand, ")
-        assert '"price": 0.5' in shell.run("flavor", "list", "--json", env=environment).stdout
-        assert len(faults.asked) == 1
-    # Without the variable a cloud with an endpoint asks nobody.
-    assert '"price": 0.5' not in shell.done("flavor", "list", "--json")
+async def test_the_preview_of_one_vm_says_where_its_price_is_from_and_of_several_once(world: World) -> None:
+    source = "libcloud's list of "
+    async with opened(world) as user:
+        await user.go_to("web-2")
+        await user.press("d")
+        await user.dialog("vm delete")
+        await user.until(lambda: "USD/hour" in user.screen)
+        assert f"({source}" in next(line for line in user.screen.splitlines() if "USD/hour" in line)
+        await user.press("escape")
+        await user.back()
+        await user.press("asterisk", "d")
+        await user.dialog("vm delete")
+        await user.until(lambda: "USD/hour now" in user.screen)
+        assert user.screen.count(f"({source}") == 1

@@ -60,7 +60,8 @@ def priced(page: Iterable[Item], known: PriceList) -> Page:
             **item,
             "price": price,
             "price_date": day if price else None,
-            "extra": {**(item.get("extra") or {}), "priced": known.text if price else "unknown"},
+            # First: the details show it near the price.
+            "extra": {"priced": ""} | (item.get("extra") or {}) | {"priced": known.text if price else "unknown"},
         }
         for item in page
         for price in [known.prices.get(str(item.get("id")))]

@@ -167,9 +167,10 @@ def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
 
 def _cost(seen: Facts, acted_on: Sequence[str], when: str) -> str:
     """Return what the compute of these VMs costs; a stopped VM costs none."""
-    prices = [seen.price(native) for native in acted_on if seen.is_billed(native)]
-    known = [price for price in prices if price]
-    cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
+    prices = {native: seen.price(native) for native in acted_on if seen.is_billed(native)}
+    known = {native: price for native, price in prices.items() if price}
+    sources = "; ".join(dict.fromkeys(safe(source) for native in known if (source := seen.price_source(native))))
+    cost = [f"{sum(known.values()):.4f} USD/hour {when}{f' ({sources})' if sources else ''}"] if known else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
     return ", ".join(cost) or _unbilled("stopped", "its" if len(acted_on) == 1 else "their")
 
