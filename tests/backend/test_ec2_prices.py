@@ -96,7 +96,7 @@ def test_requests_are_signed_as_botocore_signs_them(monkeypatch: pytest.MonkeyPa
 def test_the_nearest_price_list_is_asked(region: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     prices = Prices(Cloud("aws", default=Defaults(location=region)))
-    assert nearest(region) == host
+    assert nearest(region) == (host, f"api.pricing.{host}.amazonaws.com" if host else "")
     assert prices.key == (f"api.pricing.{host}.amazonaws.com:443 {region}" if host else "")
     assert bool(prices.why_not) is not bool(host)
 
@@ -106,8 +106,10 @@ def test_every_price_list_that_is_asked_is_one_of_botocore() -> None:
     for partition in data["partitions"]:
         listed = partition["services"].get("api.pricing", {"endpoints": {}})["endpoints"]
         for region in partition["regions"]:
-            assert nearest(region) in {*listed, ""}
-            assert nearest(region) or partition["partition"] in ("aws-cn", "aws-eusc", "aws-us-gov")
+            there, host = nearest(region)
+            assert there in {*listed, ""}
+            assert host == (f"api.pricing.{there}.{partition['dnsSuffix']}" if there else "")
+            assert there or partition["partition"] in ("aws-cn", "aws-eusc", "aws-us-gov")
 
 
 # --- when nobody is asked --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from backend.cache import Cache
 from backend.callbacks import ignore
 from backend.catalog import KINDS
-from backend.errors import Cancelled, CloudError, PermissionDeniedError, TransientError
+from backend.errors import Cancelled, CloudError, CredentialsError, PermissionDeniedError, TransientError
 from backend.kinds.flavor.prices import MAX_AGE, complete
 from backend.kinds.model import Scope
 from backend.providers.protocol import Page, PriceList
@@ -219,6 +219,14 @@ def test_any_other_failure_leaves_the_listing_as_it_is(
     assert str(error) in caplog.text
     listed(cache, source)
     assert source.asked == 1
+
+
+def test_keys_that_are_not_accepted_set_no_pause(cache: Cache) -> None:
+    source = Source(CredentialsError("the login has ended"))
+    assert listed(cache, source).note == ""
+    source.found = NEW
+    listed(cache, source)
+    assert (source.asked, shown(cache)) == (2, AS_FETCHED)
 
 
 def test_an_old_list_stays_when_a_new_one_is_denied(cache: Cache) -> None:

@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from backend.errors import Cancelled, CloudmeshError, PermissionDeniedError, bug
+from backend.errors import Cancelled, CloudmeshError, CredentialsError, PermissionDeniedError, bug
 from backend.kinds.model import DAY, Scope
 from backend.log import logger
 from backend.providers.protocol import Item, Page, PriceList, PriceSource, Provider
@@ -43,9 +43,9 @@ def fetch_prices(source: PriceSource, cache: "Cache", cloud: str, check: Callabl
     try:
         found = source.fetch(check)
     except Exception as error:
-        if isinstance(error, Cancelled):
-            raise
-        cache.prices.pause(cloud, _DENIED if isinstance(error, PermissionDeniedError) else _FAILED)
+        # Keys that are not accepted fail the listing too, and may be others in a moment.
+        if not isinstance(error, Cancelled | CredentialsError):
+            cache.prices.pause(cloud, _DENIED if isinstance(error, PermissionDeniedError) else _FAILED)
         raise
     cache.prices.put(source.key, found)
     cache.prices.go_on(cloud)

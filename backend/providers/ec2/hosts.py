@@ -30,12 +30,7 @@ def host(region: str) -> str:
     """Return the host of EC2 in a region: "ec2.eu-west-1.amazonaws.com"."""
     name = signed_as(region)
     service = "ec2" if name == region else "ec2-fips"
-    return f"{service}.{name}.{domain(name)}"
-
-
-def domain(region: str) -> str:
-    """Return the domain of the endpoints of a region's partition: "amazonaws.com"."""
-    return next(suffix for start, suffix in _SUFFIXES if region.startswith(start))
+    return f"{service}.{name}.{next(suffix for start, suffix in _SUFFIXES if name.startswith(start))}"
 
 
 def signed_as(region: str) -> str:

@@ -23,33 +23,38 @@ from backend.errors import CloudError, ConfigError
 from backend.providers.ec2 import rules
 from backend.providers.ec2.bundled import bundled
 from backend.providers.ec2.entry import KEY, SECRET, TOKEN
-from backend.providers.ec2.hosts import domain, signed_as
+from backend.providers.ec2.hosts import signed_as
 from backend.providers.ec2.pricelist import FILTERS, PageReader, refused
 from backend.providers.ec2.words import read
 from backend.providers.failures import CloudMessage, Dialect, Malformed, Refusal, Request
 from backend.providers.protocol import PriceList
 from backend.providers.retry import RetryPolicy
 from backend.providers.sender import Sender
+from backend.secret import Secret
 
 ENDPOINT = "AWS_ENDPOINT_URL_PRICING"
 """The variable that names another price list, as in the AWS tools."""
 
+_AWS = "amazonaws.com"
 _NEAREST = (
-    ("cn-", ""),  # in yuan
-    ("eusc-", ""),  # in euros
-    ("us-gov-", ""),  # has none, and other partitions do not know its keys
-    ("us-iso-", "us-iso-east-1"),
-    ("us-isob-", "us-isob-east-1"),
-    ("us-isof-", "us-isof-south-1"),
-    ("eu-isoe-", "eu-isoe-west-1"),
-    ("ap-", "ap-south-1"),
-    ("eu-", "eu-central-1"),
-    ("me-", "eu-central-1"),
-    ("il-", "eu-central-1"),
-    ("af-", "eu-central-1"),
-    ("", "us-east-1"),
+    ("cn-", "", ""),  # in yuan
+    ("eusc-", "", ""),  # in euros
+    ("us-gov-", "", ""),  # has none, and other partitions do not know its keys
+    ("us-iso-", "us-iso-east-1", "c2s.ic.gov"),
+    ("us-isob-", "us-isob-east-1", "sc2s.sgov.gov"),
+    ("us-isof-", "us-isof-south-1", "csp.hci.ic.gov"),
+    ("eu-isoe-", "eu-isoe-west-1", "cloud.adc-e.uk"),
+    ("ap-", "ap-south-1", _AWS),
+    ("eu-", "eu-central-1", _AWS),
+    ("me-", "eu-central-1", _AWS),
+    ("il-", "eu-central-1", _AWS),
+    ("af-", "eu-central-1", _AWS),
+    ("", "us-east-1", _AWS),
 )
-"""The prefix of a region, and the nearest region with a price list in USD. A test compares it with botocore's data."""
+"""The prefix of a region; the nearest region with a price list in USD, and its domain.
+
+A test compares it with botocore's data.
+"""
 
 _PAGES = 100
 """The most pages that are asked for: a region has about ten of 100 products."""
@@ -59,16 +64,10 @@ SOURCE = "on demand,"
 _REQUEST = Request("GetProducts", "Fetching prices")
 
 
-def nearest(region: str) -> str:
-    """Return the region whose endpoint has the prices of `region`; "" if none has them in USD."""
-    return next(there for start, there in _NEAREST if region.startswith(start))
-
-
-def keys_for(cloud: Cloud) -> tuple[str, str, str | None]:
-    """Return access key, secret and session token for one request."""
-    keys = cloud.credentials
-    key, secret = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET))
-    return key, secret, keys[TOKEN].reveal() if TOKEN in keys else None
+def nearest(region: str) -> tuple[str, str]:
+    """Return the region that has the prices of `region`, and its host; each "" if none has them in USD."""
+    there, domain = next(found for start, *found in _NEAREST if region.startswith(start))
+    return there, f"api.pricing.{there}.{domain}" if there else ""
 
 
 class _Answer(Answer):
@@ -99,15 +98,23 @@ class Driver(NodeDriver):  # type: ignore[misc]
 
         Raises ConfigError for an address in the environment that is not one, and for unusable certificates.
         """
-        region = nearest(signed_as(cloud.region)) or "us-east-1"  # only with an endpoint from the environment
-        secure, host, port, self.path = _endpoint(region)
-        self.region_name = region
-        key, secret, self.token = keys_for(cloud)
-        NodeDriver.__init__(self, key, secret, secure=secure, host=host, port=port, timeout=silence)
+        region, known = nearest(signed_as(cloud.region))
+        secure, host, port, self.path = _endpoint(known)
+        self.region_name = region or "us-east-1"  # unknown only at an address from the environment
+        NodeDriver.__init__(self, "", "", secure=secure, host=host, port=port, timeout=silence)
         self.connection.connection.set_up(secure=secure, direct=cloud.direct)
+        self.use(cloud.credentials)
 
     def _ex_connection_class_kwargs(self) -> dict[str, Any]:
-        return {"token": self.token, "signature_version": self.signature_version}
+        return {"signature_version": self.signature_version}
+
+    def use(self, keys: Mapping[str, Secret]) -> None:
+        """Sign the next requests with these keys."""
+        key, secret, token = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET, TOKEN))
+        connection = self.connection
+        connection.user_id = connection.signer.access_key = key
+        connection.key = connection.signer.access_secret = secret
+        connection.token = token or None
 
     @property
     def host(self) -> str:
@@ -134,12 +141,15 @@ class Driver(NodeDriver):  # type: ignore[misc]
         self.connection.connection.hang_up()
 
 
-def _endpoint(region: str) -> tuple[bool, str, int, str]:
-    """Return whether to use TLS, host, port and path of the price list. Raises ConfigError."""
+def _endpoint(known: str) -> tuple[bool, str, int, str]:
+    """Return whether to use TLS, and host, port and path: what the environment names, else the `known` host.
+
+    Raises ConfigError for an address in the environment that is none.
+    """
     parts = urlsplit("")
     host, port = None, None
     try:
-        parts = urlsplit(os.environ.get(ENDPOINT) or f"https://api.pricing.{region}.{domain(region)}")
+        parts = urlsplit(os.environ.get(ENDPOINT) or f"https://{known}")
         host, port = parts.hostname, parts.port
     except ValueError:  # a bracket or a port that is none
         pass
@@ -175,7 +185,7 @@ class Prices:
         """The address of the list, and the region; "" if none can be fetched."""
         if self.why_not:
             return ""
-        _, host, port, _ = _endpoint(nearest(self._region))  # not the whole address: it may hold a password
+        _, host, port, _ = _endpoint(nearest(self._region)[1])  # not the whole address: it may hold a password
         return f"{host}:{port} {self._region}"
 
     @property
@@ -189,7 +199,7 @@ class Prices:
             return ""
         if self._cloud.endpoint:
             return f"Cloud {self._cloud.name} has an `endpoint`, so AWS is not asked for its prices."
-        return "" if nearest(self._region) else f"AWS has no price list in USD for region {self._region}."
+        return "" if nearest(self._region)[0] else f"AWS has no price list in USD for region {self._region}."
 
     def fetch(self, check: Callable[[], None]) -> PriceList:
         """Fetch the prices on demand of all flavors, Linux without licences.
