@@ -65,6 +65,10 @@ _ENVIRONMENT = (
         "choose the host of a cloud without an `endpoint`, as for `aws`",
     ),
     (
+        "`AWS_ENDPOINT_URL_PRICING`",
+        "is the address of the price list to ask instead of AWS's, also for a cloud with an `endpoint`",
+    ),
+    (
         "`AWS_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`",
         "names the file of the certificates to trust over TLS, instead of certifi's; REQUESTS_CA_BUNDLE may name a "
         "folder that `openssl rehash` has prepared",

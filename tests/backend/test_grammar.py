@@ -104,6 +104,7 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("secgroup tag web env=test", "secgroup tag", {"secgroup": "web", "tag": "env=test"}),
     ("secgroup untag web env", "secgroup untag", {"secgroup": "web", "key": "env"}),
+    ("price refresh", "price refresh", {}),
     ("journal list", "journal list", {}),
     ("journal list --last 5", "journal list", {"last": "5"}),
     ("journal resume", "journal resume", {}),
@@ -178,7 +179,8 @@ VM_VERBS = (
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, journal, keypair, location, refresh, secgroup, set, vm, volume.",
+            "Commands begin with: flavor, image, journal, keypair, location, price, refresh, secgroup, set, vm, "
+            "volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
         ("imgae list", "There is no command 'imgae'.", "Did you mean 'image'?"),
@@ -369,7 +371,22 @@ def names(param: Param) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "secgroup", "journal", "refresh", "set"]),
+        (
+            "",
+            [
+                "image",
+                "flavor",
+                "vm",
+                "keypair",
+                "location",
+                "volume",
+                "secgroup",
+                "price",
+                "journal",
+                "refresh",
+                "set",
+            ],
+        ),
         ("v", ["vm", "volume"]),
         ("vm", []),
         ("vm ", [f"vm {verb}" for verb in VM_VERBS]),
