@@ -65,9 +65,9 @@ def nothing_found(settings: Settings, why: str, environ: Mapping[str, str] = os.
         (
             f"aws configure: writes keys. Looked at: {', '.join(files)}.",
             "aws configure sso, then aws sso login --profile X: for accounts with single sign-on.",
-            f"AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Looked at: {environment}.",
-            f"A role for this machine, if it is an instance. Looked at: {why}.",
-            f"{config.NAME}: cloudmesh-tui init writes one. Looked at: ./{config.NAME} and {own}: neither exists.",
+            f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: keys in the environment. Looked at: {environment}.",
+            f"An instance with a role: its keys are used. Looked at: {why}.",
+            f"{config.NAME}: keys of your own, and other clouds. Looked at: ./{config.NAME} and {own}: neither exists.",
             "cloudmesh-tui --demo: a simulated account, to look around.",
         )
     )

@@ -66,8 +66,8 @@ def test_without_any_account_the_ways_to_one_are_named(bare: Shell) -> None:
     assert [way.split(":")[0] for way in ways] == [
         "  aws configure",
         "  aws configure sso, then aws sso login --profile X",
-        "  AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Looked at",
-        "  A role for this machine, if it is an instance. Looked at",
+        "  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "  An instance with a role",
         "  cloudmesh.yaml",
         "  cloudmesh-tui --demo",
     ]
