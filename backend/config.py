@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backend import plainyaml
+from backend.account import Account, Role
 from backend.cleartext import in_clear
 from backend.errors import ConfigError, UsageError
 from backend.folders import is_trusted
@@ -53,8 +54,10 @@ class Cloud:
     images: tuple[str, ...] = ()
     """The owners of the images to list, in the provider's words; empty: the provider's choice."""
     credentials: Mapping[str, Secret] = field(default_factory=dict)
-    """The credentials from the configuration or the environment, by the provider's names for them."""
+    """The keys that the configuration has, by the provider's names for them; empty if there is an `account`."""
     default: Defaults = field(default_factory=Defaults)
+    account: Account | None = None
+    """Where the keys come from if they are not `credentials`."""
     read_only: bool = False
     """Its provider refuses every change."""
     direct: bool = False
@@ -107,6 +110,10 @@ class Settings:
     max_age: Mapping[str, float] = field(default_factory=dict)
     """Seconds after which a listing is stale, by kind name, for kinds that do not use their own default."""
     mongodb: MongoDB = field(default_factory=MongoDB)
+    looked_at: tuple[str, ...] = ()
+    """Without a configuration: what was looked at to find the accounts, a sentence each."""
+    found: bool = True
+    """Without a configuration: whether an account was found; if not, this computer may still be an instance."""
     production: tuple[str, ...] = PRODUCTION
     """Tags, as TAG=VALUE with * and ?, of objects whose deletion requires typing their name."""
     warnings: tuple[str, ...] = ()
@@ -149,10 +156,10 @@ def expanded(name: str) -> Path:
         ) from None
 
 
-def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the configuration file: `--config`, $CLOUDMESH_CONFIG, ./cloudmesh.yaml, then the data directory's.
 
-    Raises ConfigError if a named file is missing or none of these files exists.
+    Return None if none of these files exists. Raises ConfigError if one is named and missing.
     """
     for named, where in ((option, "--config"), (environ.get("CLOUDMESH_CONFIG"), "$CLOUDMESH_CONFIG")):
         if named:
@@ -164,12 +171,7 @@ def find(option: str | None = None, environ: Mapping[str, str] = os.environ) -> 
     if here.is_file():
         _check_ours(here)
         return here.absolute()
-    if own.is_file():
-        return own
-    raise ConfigError(
-        f"There is no configuration: neither ./{NAME} nor {own} exists, and $CLOUDMESH_CONFIG is not set.",
-        _NO_CONFIG_CURE,
-    )
+    return own if own.is_file() else None
 
 
 def _check_ours(path: Path) -> None:
@@ -227,6 +229,25 @@ def _exposed(path: Path, found: os.stat_result, above: os.stat_result) -> Iterat
         yield f"{path} holds keys and others may read it. Run: chmod 600 {shlex.quote(str(path))}"
     if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
         yield f"{path} is in a folder in which everybody may replace it. Move it to another folder."
+
+
+def region_of(provider: ProviderEntry, account: Account | None, environ: Mapping[str, str]) -> str:
+    """Return the region that the environment names, else that of the account's profile, or "".
+
+    Raises ConfigError if the environment names none that can be one, or the profiles cannot be read.
+    """
+    for name in provider.region_variables:
+        region = environ.get(name, "").strip()
+        if not region:
+            continue
+        if not re.fullmatch(NAMES, region):
+            raise ConfigError(f"{name} in the environment is {safe(region)!r}, not a region.", f"Correct {name}.")
+        return region
+    if account is None or provider.accounts is None:
+        return ""
+    known = provider.accounts.profiles(environ)
+    region = known.regions.get(account.profile or known.chosen or "", "")
+    return region if re.fullmatch(NAMES, region) else ""
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
@@ -294,6 +315,7 @@ class _Reader:
         where = f"cloudmesh.clouds.{name}"
         provider = self._provider(value, where)
         owners = {"images": partial(self._owners, provider)} if provider.owners else {}
+        accounts = {"profile": self._text, "role": self._role} if provider.accounts else {}
         found = self._section(
             value,
             where,
@@ -303,14 +325,20 @@ class _Reader:
                 **owners,
                 "read_only": self._switch,
                 "credentials": self._as_is,
+                **accounts,
                 "default": self._as_is,
             },
         )
         keys = self._section(
             found.pop("credentials", None), f"{where}.credentials", dict.fromkeys(provider.credentials, self._text)
         )
-        # Use the environment's keys only as a set: never mix one account's key with another account's secret.
-        sources = keys or {key: self._environ.get(variable) for key, variable in provider.credentials.items()}
+        account = self._account(provider, found.pop("profile", None), found.pop("role", None), where)
+        if keys and account not in (None, Account()):
+            raise self._wrong(where, "has credentials and a profile or a role", "Leave out one of them.")
+        if keys or provider.accounts is not None:
+            sources: Mapping[str, str | None] = keys
+        else:  # only as a set: never mix one account's key with another account's secret
+            sources = {key: self._environ.get(variable) for key, variable in provider.credentials.items()}
         default = self._section(
             found.pop("default", None),
             f"{where}.default",
@@ -319,12 +347,14 @@ class _Reader:
                 **dict.fromkeys(("image", "size", "keypair"), self._text),
             },
         )
-        location = default.pop("location", None) or self._region_of_environment(provider)
+        account = None if keys else account
+        location = default.pop("location", None) or region_of(provider, account, self._environ)
         return Cloud(
             **found
             | {
                 "name": name,
                 "provider": provider,
+                "account": account,
                 "credentials": {key: Secret(said) for key, said in sources.items() if said},
                 "default": Defaults(location=location or (None if "endpoint" in found else ""), **default),
             }
@@ -341,16 +371,15 @@ class _Reader:
             raise self._error(where, f"names the unknown provider {name!r}", self._providers, name)
         return entry
 
-    def _region_of_environment(self, provider: ProviderEntry) -> str:
-        """Return the region that the environment names, or ""."""
-        for name in provider.region_variables:
-            region = self._environ.get(name, "").strip()
-            if not region:
-                continue
-            if not re.fullmatch(_NAME, region):
-                raise ConfigError(f"{name} in the environment is {safe(region)!r}, not a region.", f"Correct {name}.")
-            return region
-        return ""
+    def _account(self, provider: ProviderEntry, profile: str | None, role: Role | None, where: str) -> Account | None:
+        """Return where the keys of a cloud come from that has none in the configuration."""
+        if provider.accounts is None:
+            return None
+        if profile is not None:
+            known = provider.accounts.profiles(self._environ)
+            if profile not in known.regions:
+                raise self._error(f"{where}.profile", f"names the unknown profile {profile!r}", known.regions, profile)
+        return Account(profile, role)
 
     # One method for each type: it takes a value and its key path and returns the value for Settings.
 
@@ -413,9 +442,18 @@ class _Reader:
 
     def _location(self, provider: ProviderEntry, value: Any, where: str) -> str:
         text = self._text(value, where)
-        if not re.fullmatch(_NAME, text):
+        if not re.fullmatch(NAMES, text):
             raise self._wrong(where, f"must be {provider.locations}")
         return text
+
+    def _role(self, value: Any, where: str) -> Role:
+        """Return a role: its ARN alone, or with an external id and a session name."""
+        if isinstance(value, str):
+            value = {"arn": value}
+        found = self._section(value, where, dict.fromkeys(("arn", "external_id", "session_name"), self._text))
+        if not re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+", found.get("arn", "")):
+            raise self._wrong(f"{where}.arn", "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME")
+        return Role(**found)
 
     def _owners(self, provider: ProviderEntry, value: Any, where: str) -> tuple[str, ...]:
         known = (*provider.owners, provider.owner_form)
@@ -462,7 +500,7 @@ class _Reader:
         return text
 
     def _cloud_name(self, name: Any) -> str:
-        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        if not isinstance(name, str) or not re.fullmatch(NAMES, name):
             raise self._wrong(
                 "cloudmesh.clouds",
                 f"has the cloud name {name!r}; letters, digits, . - _ are allowed, a letter or a digit first",
@@ -478,7 +516,7 @@ class _Reader:
         return ConfigError(f"{self._path}: {safe(where)} {safe(what)}.", cure)
 
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+NAMES = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """The pattern of cloud and region names: both become folder names, and the region a part of a host name."""
 
 _SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}

@@ -154,7 +154,7 @@ def _moto_imports_well() -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        from botocore.loaders import JSONFileLoader, Loader  # type: ignore[import-untyped]
+        from botocore.loaders import JSONFileLoader, Loader
 
         with _replaced(JSONFileLoader, "load_file", _once), _replaced(Loader, "list_available_services", _once):
             from moto.utilities import utils

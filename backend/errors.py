@@ -64,12 +64,38 @@ class ConfigError(CloudmeshError):
     exit_status = 2
 
 
+class NoAccountError(ConfigError):
+    """No account was found; `ways` are the ways to have one, a sentence each, with what was looked at."""
+
+    def __init__(self, ways: tuple[str, ...]) -> None:
+        self.ways = ways
+        super().__init__("No AWS account was found on this computer.", "Ways to have one:")
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.message} {self.cure}", *(f"  {way}" for way in self.ways)))
+
+
 class CloudError(CloudmeshError):
     """A cloud refused a request or could not be reached."""
 
 
 class CredentialsError(CloudError):
     """The cloud does not accept the keys (EC2: AuthFailure, InvalidClientTokenId, SignatureDoesNotMatch …)."""
+
+
+class ExpiredError(CredentialsError):
+    """The keys have expired: with new ones, the same request may succeed."""
+
+
+class NoKeysError(CredentialsError):
+    """Nothing that was looked at has keys."""
+
+
+class LoginNeededError(CredentialsError):
+    """There are no keys until the user logs in: by `command`, or, if that is empty, by giving a code."""
+
+    command: tuple[str, ...] = ()
+    """The command that logs in, without a shell: ("aws", "sso", "login", "--profile", "dev")."""
 
 
 class PermissionDeniedError(CloudError):

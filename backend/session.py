@@ -1,16 +1,19 @@
 """The session of a command: the settings, the current cloud, the cache, and how to connect to the cloud."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.account import Identity
 from backend.callbacks import ignore
 from backend.config import Cloud, Settings
 from backend.errors import ConfigError
 from backend.kinds.model import Kind, Scope
 from backend.names import closest
+from backend.prefetch import prefetch
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Waiting
@@ -80,6 +83,11 @@ class Session:
         """Return a new provider for the current cloud, for the calling thread only; read-only if `locked`."""
         return self.connector(replace(self.cloud, read_only=self.locked), check, on_wait)
 
+    def identity(self, check: Callable[[], None] = ignore) -> Identity | None:
+        """Return who the keys of the current cloud make you; None if that is unknown. `check` may end the wait."""
+        with closing(prefetch((self.cloud.provider.identity(self.cloud) for _ in range(1)), check)) as found:
+            return next(found)
+
     def details(self, kind: Kind, native: str) -> dict[str, Any] | None:
         """Return everything that the cache has about one object, for people to read; None if it is not there."""
         document = self.cache.rows.document(kind, self.scope, native)
@@ -105,22 +113,31 @@ _OURS = frozenset({"_id", "hash", "made", "unlisted"})
 """Fields of a document that do not describe its object."""
 
 
+def known_cloud(settings: Settings, name: str) -> Cloud:
+    """Return the configured cloud with that name; raise ConfigError if there is none, with the nearest match."""
+    if name not in settings.clouds:
+        match = closest(name, settings.clouds)
+        cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
+        raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
+    return settings.clouds[name]
+
+
 def cloud_named(settings: Settings, name: str) -> Cloud:
     """Return the configured cloud with that name.
 
     Raises ConfigError if there is none, with the nearest match, and if it has no region.
     """
-    if name not in settings.clouds:
-        match = closest(name, settings.clouds)
-        cure = f"Did you mean {match!r}?" if match else f"Configured: {', '.join(settings.clouds)}."
-        raise ConfigError(f"There is no cloud {name!r} in the configuration.", cure)
-    cloud = settings.clouds[name]
+    cloud = known_cloud(settings, name)
     if not cloud.region:
         variables = cloud.provider.region_variables
         said = f"neither its default.location nor {' or '.join(variables)} names one"
+        cure = f"Write default.location of cloud {name} in cloudmesh.yaml"
+        if cloud.account is not None:
+            said = f"neither {', '.join(variables)} nor its profile names one"
+            if settings.path is None:
+                cure = f"Run aws configure set region REGION --profile {cloud.account.profile or 'default'}"
         raise ConfigError(
             f"Cloud {name} has no region: {said if variables else 'its default.location names none'}.",
-            f"Write default.location of cloud {name} in cloudmesh.yaml"
-            f"{f', or set {variables[0]}' if variables else ''}.",
+            f"{cure}{f', or set {variables[0]}' if variables else ''}.",
         )
     return cloud

@@ -51,13 +51,18 @@ _ENVIRONMENT = (
     ("`CLOUDMESH_CONFIG`", "names the configuration, where `--config` does not"),
     ("`CLOUDMESH_HOME`", "names the data directory instead of `~/.cloudmesh`"),
     (
-        "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`",
-        "are the keys of a cloud whose `credentials` are empty",
+        "`AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CONFIG_FILE`, "
+        "`AWS_SHARED_CREDENTIALS_FILE`, and all else that `aws` reads",
+        "say where the keys are of a cloud without `credentials`",
     ),
     (
         "`AWS_REGION`, else `AWS_DEFAULT_REGION`",
-        "is the region of a cloud whose `default.location` is empty; without either only an `endpoint` can be asked, "
-        "in us-east-1",
+        "is the region of a cloud whose `default.location` is empty; else its profile's, or the instance's; an "
+        "`endpoint` without any is asked in us-east-1",
+    ),
+    (
+        "`AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, `AWS_ENDPOINT_URL_EC2`, `AWS_ENDPOINT_URL`",
+        "choose the host of a cloud without an `endpoint`, as for `aws`",
     ),
     (
         "`AWS_ENDPOINT_URL_PRICING`",

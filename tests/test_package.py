@@ -192,6 +192,6 @@ async def main():
 
 opened = []
 asyncio.run(main())
-print(sorted(opened[0] & {"bson", "libcloud", "mongomock", "pymongo", "textual"}))
+print(sorted(opened[0] & {"boto3", "botocore", "bson", "libcloud", "mongomock", "pymongo", "textual"}))
 """
     assert run("-c", program, cwd=tmp_path, PYTHONPATH=str(TREE)) == "['textual']\n"

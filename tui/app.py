@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -17,11 +18,12 @@ from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Input
 
+from backend.account import ask_by
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import offered, refusal
 from backend.commands.table import COMMANDS as ALL_COMMANDS
-from backend.errors import CloudmeshError, ConfigError, bug
+from backend.errors import CloudmeshError, ConfigError, NoAccountError, bug
 from backend.journal.model import JOURNAL
 from backend.kinds.model import Kind, Ref
 from backend.log import logger
@@ -34,11 +36,13 @@ from tui.driver import TerminalDriver
 from tui.ending import ending
 from tui.following import Following, Starts
 from tui.jobs import Job, JobDelivered, JobEnded, JobMoved, Jobs, JobWaits
-from tui.messages import Asked, CacheChanged, CacheConnection, Reported
+from tui.login import ask_code, log_in, open_code
+from tui.messages import Asked, CacheChanged, CacheConnection, CodeWanted, Reported
 from tui.orderly import Orderly
 from tui.palette import Commands, Palette
 from tui.screens.confirming import Pace
 from tui.screens.main import MainScreen
+from tui.screens.ways import WaysScreen
 from tui.selection import marks_text
 from tui.windows import Windows
 
@@ -152,8 +156,17 @@ class CloudmeshApp(Orderly):
         self.following.open()
 
     def _unusable(self, error: ConfigError) -> None:
-        """End: only the user can correct this error, and the configuration is read only once."""
+        """End: only the user can correct this error. Without any account, the user may look again."""
+        if isinstance(error, NoAccountError):
+            self.open(WaysScreen(error.message, error.ways), partial(self._look_again, error))
+            return
         self.exit(error.exit_status, message=Text(safe(str(error))))
+
+    def _look_again(self, error: NoAccountError, again: bool | None) -> None:
+        if again:
+            self.following.open()
+        else:
+            self.exit(error.exit_status, message=Text(safe(error.message)))
 
     def _session_changed(self) -> None:
         self.show_location()
@@ -249,6 +262,15 @@ class CloudmeshApp(Orderly):
     def remember(self, line: str) -> None:
         """Put a command into the history of the `:` line."""
         self.main.remember(line)
+
+    def log_in(self) -> None:
+        """Log in to the first account that needs it; the rows stay, and are refreshed afterwards."""
+        clouds = self.session.settings.clouds.values() if self.session else ()
+        log_in(self, self._driver, clouds, self.following.logged_in)
+
+    @on(CodeWanted)
+    def _code_wanted(self, message: CodeWanted) -> None:
+        open_code(self, message)
 
     # --- jobs and messages --------------------------------------------------------------------------------------------
 
@@ -392,6 +414,7 @@ def run(launch: Starts, let_go: Callable[[], object], driver: type[Driver] = Ter
     """Open the dashboard and return the exit status; `let_go` closes what `launch` opened if the dashboard hangs."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     app = CloudmeshApp(launch, driver=driver)
+    ask_by(partial(ask_code, app.post_message))
     bugs.report_to(lambda error: app.post_message(Reported(str(error), trouble=True)))
     with ending(app.leave, app.abandon, let_go):
         return app.run() or app.return_code or 0  # return_code: textual ended it because of a bug

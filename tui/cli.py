@@ -16,15 +16,17 @@ from typing import Never
 
 from backend import __version__, config, log, redact, state
 from backend.config import Cloud, Settings
-from backend.errors import Cancelled, CloudmeshError, UsageError, bug
+from backend.discovery import discovered, nothing_found, with_profile
+from backend.errors import Cancelled, CloudmeshError, NoAccountError, NoKeysError, UsageError, bug
 from backend.names import nearest
-from backend.session import Session, cloud_named
+from backend.session import Session, cloud_named, known_cloud
 from backend.text import safe
 from tui import bugs, output
 from tui.interrupt import Interrupt
 from tui.output import OutputError
 
 _EPILOG = """\
+init writes a cloudmesh.yaml for the profiles of ~/.aws, after asking: into the data directory, or to --config FILE.
 COMMAND is one of the grammar, such as: vm list, vm boot ami-0123 --name web, volume create data --size 8.
 Every command: docs/commands.md, or ? in the dashboard.
 Exit status: 0 done, 1 failed, 2 usage or configuration, 129, 130 or 143 ended by SIGHUP, Ctrl-C or SIGTERM.
@@ -54,7 +56,7 @@ def parser() -> _Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        usage="cloudmesh-tui [options] [--refresh [KIND ...] | COMMAND ...]",
+        usage="cloudmesh-tui [options] [--refresh [KIND ...] | init | COMMAND ...]",
     )
     add = known.add_argument
     add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
@@ -68,6 +70,7 @@ def parser() -> _Parser:
     add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
     add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
     add("--cloud", metavar="NAME", help="the cloud of the configuration to work on")
+    add("--profile", metavar="NAME", help="the profile of ~/.aws to work with")
     add("--read-only", action="store_true", help="refuse every command that changes something in a cloud")
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--yes", action="store_true", help="run a destroying command without a screen to confirm it on")
@@ -98,6 +101,7 @@ class Launch:
     fault: str | None = None
     """The cloud or region of the demo that `--demo-fault` names."""
     closing: ExitStack = field(default_factory=ExitStack)
+    _nothing_found: bool = False
 
     def prestart(self) -> None:
         """Start the embedded server, if it is the cache, while the screen is still being made."""
@@ -117,13 +121,36 @@ class Launch:
         from backend.catalog import KINDS
 
         few_arenas()
-        settings = self.settings = self.settings or self._demo()
+        settings = self.settings = self._located(self.settings or self._demo())
         remembered = state.recall(settings, self.home)
         cloud = _current(settings, self.home, self.cloud)
         cache = open_cache(settings.mongodb, self.home, KINDS.values())
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
         return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+
+    def _located(self, settings: Settings) -> Settings:
+        """Return the settings with a region for the first cloud, if its account has one.
+
+        Raises NoAccountError if there is no configuration and no account was found; the next call looks again.
+        """
+        if self._nothing_found:
+            settings = discovered(os.environ)
+        cloud = _first(settings, self.home, self.cloud)
+        accounts = cloud.provider.accounts
+        if cloud.account is None or accounts is None:
+            return settings
+        if not settings.found:
+            self._nothing_found = True
+            try:
+                cloud.provider.keys_of(cloud)
+            except NoKeysError:
+                raise nothing_found(settings, "the instance metadata, which has no keys, or did not answer") from None
+            self._nothing_found = False
+        if cloud.region:
+            return settings
+        cloud = replace(cloud, default=replace(cloud.default, location=accounts.region(cloud.account)))
+        return replace(settings, clouds=settings.clouds | {cloud.name: cloud})
 
     def _demo(self) -> Settings:
         from backend.demo import DemoCloud
@@ -136,6 +163,8 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration; at the end, close all that was opened."""
     from backend.catalog import KINDS  # imported late: --help and --version need no command
 
+    if options.profile and (options.cloud or options.demo):
+        raise UsageError(f"--profile and --{'cloud' if options.cloud else 'demo'} exclude each other.", _HELP)
     fault = _fault(options)
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
@@ -144,9 +173,15 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             settings = None
         else:
             home = config.home()
-            settings = config.load(config.find(options.config), KINDS)
+            path = config.find(options.config)
+            settings = config.load(path, KINDS) if path else discovered(os.environ)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            _current(settings, home, options.cloud)  # a misspelt name, or no region, is an error before anything starts
+            if options.profile:
+                settings = with_profile(settings, options.profile)
+                options.cloud = settings.cloud
+            # A misspelt name, or no region, is an error before anything starts; an account may still find its region.
+            if _first(settings, home, options.cloud).account is None:
+                _current(settings, home, options.cloud)
         yield Launch(settings, home, options.read_only, options.cloud, fault=fault, closing=closing)
 
 
@@ -163,9 +198,14 @@ def _fault(options: argparse.Namespace) -> str | None:
     return fault
 
 
-def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
+def _first(settings: Settings, home: Path, option: str | None) -> Cloud:
     """Return the first cloud: that of --cloud, else the one chosen last, else that of the configuration."""
-    return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
+    return known_cloud(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
+
+
+def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
+    """Return the first cloud; raise ConfigError if it has no region."""
+    return cloud_named(settings, _first(settings, home, option).name)
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
@@ -250,9 +290,10 @@ def _start_log(options: argparse.Namespace) -> None:
 
 def _complain(error: CloudmeshError) -> int:
     """Write on stderr and in the log what failed; return the exit status."""
-    sentence = safe(str(error))  # it may contain names that other people chose
-    log.logger.error("%s", sentence)
-    print(sentence, file=sys.stderr)
+    lines = str(error).splitlines() if isinstance(error, NoAccountError) else [str(error)]
+    for line in lines:
+        log.logger.error("%s", safe(line))
+        print(safe(line), file=sys.stderr)  # it may contain names that other people chose
     return error.exit_status
 
 
@@ -268,6 +309,10 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
             from tui.app import run
 
             return run(launch, launch.closing.close)
+    if words == ["init"] and options.refresh is None:
+        from tui.init import ask_on_terminal, init
+
+        return init(options.config, yes=options.yes, ask=ask_on_terminal())
     from tui import headless
 
     # Wrong words are an error before anything starts.

@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import termios
+from contextlib import suppress
 from threading import Event
 from typing import Any, cast
 
@@ -35,6 +36,8 @@ class TerminalDriver(LinuxDriver):
         self._file = cast(Any, self._output)
         self._ending, self._continued = Event(), Event()
         self._suspending = False
+        self._lent: tuple[Any, Any] = (None, None)
+        """The attributes of the terminal and the handler of Ctrl-C, while another program has the terminal."""
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -144,6 +147,26 @@ class TerminalDriver(LinuxDriver):
         self._suspending = False
         self._take_again()
         return stopped
+
+    def lend(self) -> Event:
+        """Lend the terminal to another program until `take_back`; return an event that Ctrl-C sets meanwhile."""
+        self._suspending = True  # Ctrl-Z would stop us and not the program
+        self.suspend_application_mode()
+        interrupted = Event()
+        self._lent = termios.tcgetattr(self.fileno), signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+        attributes = termios.tcgetattr(self.fileno)
+        attributes[6][termios.VSUSP] = b"\0"
+        termios.tcsetattr(self.fileno, termios.TCSANOW, attributes)
+        return interrupted
+
+    def take_back(self) -> None:
+        """Take the terminal again, as it was before it was lent."""
+        attributes, handler = self._lent
+        with suppress(termios.error):  # it has gone away
+            termios.tcsetattr(self.fileno, termios.TCSANOW, attributes)
+        signal.signal(signal.SIGINT, handler)
+        self._suspending = False
+        self._take_again()
 
     def _stop(self, *, by_key: bool) -> bool:
         """Stop until something continues this process; return False if it did not stop."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual.message import Message
 
+from backend.account import Identity
+from backend.callbacks import ignore
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
 from backend.log import logger
 from backend.session import Session, SettingChange
@@ -81,6 +83,8 @@ class Following:
         self.parts: Parts | None = None
         self.lost: CloudmeshError | None = None
         """Why the cache is unreachable now; None if it is not."""
+        self._identities: dict[str, Identity | None] = {}
+        """Who you are, by cloud, as far as it is known."""
         self._until_back: CloudmeshError | None = None
         """The last error that becomes untrue when the cache is back."""
 
@@ -98,6 +102,8 @@ class Following:
             return []
         lasting = " (will not last)" if session.cache.mode == "memory" else ""
         words = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
+        if who := self._identities.get(session.cloud.name):
+            words.insert(2, who.text)
         if not session.refresh:
             words.append("refresh off")
         if session.cache.refusal:
@@ -174,6 +180,17 @@ class Following:
         self.parts.listings.load_all(empty=True)
         self.parts.runner.recover()
         self._on_change()
+        self._identify(session)
+
+    def _identify(self, session: Session) -> None:
+        """Find out, in a job, who the keys of the current cloud make you, and show it."""
+
+        def found(who: Identity | None) -> None:
+            self._identities[session.cloud.name] = who
+            self._on_change()
+
+        key = f"identity of {session.cloud.name}"
+        self._host.start(Job("", lambda job: session.identity(job.check), found, failed=ignore, key=key))
 
     def _new_parts(self, session: Session, feed: "Feed") -> Parts:
         watchers = {
@@ -195,6 +212,12 @@ class Following:
         runner.on_end = results.ended
         listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
         return Parts(watchers, listings, runner, asking, results)
+
+    def logged_in(self) -> None:
+        """Refresh what is shown, and find out who you are, with other keys."""
+        if self.session is not None and self.parts is not None:
+            self._identify(self.session)
+            self.parts.listings.retry()
 
     def apply(self, change: SettingChange) -> None:
         """Change a setting of the current session."""

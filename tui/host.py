@@ -122,5 +122,8 @@ class Owner(Protocol):
     def cancel_work(self) -> None:
         """Cancel the running jobs."""
 
+    def log_in(self) -> None:
+        """Log in to the first account that needs it."""
+
     def show_location(self) -> None:
         """Show the location, and how many rows are marked."""

@@ -236,6 +236,11 @@ class Listings:
             labels[name] = Label(count, duration(age) if age is not None else "", stale)
         self._tables.label(labels)
 
+    def retry(self) -> None:
+        """Refresh the shown kind if it is stale, even if that was tried a moment ago."""
+        self._tried.clear()
+        self.freshen(self._tables.kind)
+
     def freshen(self, kind: str) -> None:
         """Refresh a kind in the background if refresh is on and its listing is stale.
 

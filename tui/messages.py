@@ -1,5 +1,6 @@
 """The messages of the app's threads to the event loop."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual.message import Message
@@ -35,3 +36,11 @@ class Asked(Message):
     """The user has picked a command from the palette."""
 
     parsed: Parsed
+
+
+@dataclass
+class CodeWanted(Message):
+    """A thread needs the code of an MFA device; `answer` takes it, or "" for none."""
+
+    question: str
+    answer: Callable[[str], object]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
@@ -157,7 +158,8 @@ def execute(
         with named(parsed, context) if command.effect != "reads" else nullcontext():
             return _run(command, context)
     if entry is None:
-        (entry,) = plan(session.cache, session.home, [(session.scope, parsed.lasting)])
+        commands = [(session.scope, parsed.lasting)]
+        (entry,) = plan(session.cache, session.home, commands, partial(_account, session, check))
     context = Context(session, args, check, progress, on_wait, entry, parsed.production)
     with entry.recorded(), named(parsed, context):
         try:
@@ -176,6 +178,12 @@ def execute(
                 "Run with --log-file FILE and report it; refresh before you repeat it.",
             )
         return _found_out(command, context, lost)
+
+
+def _account(session: Session, check: Callable[[], None], scope: Scope) -> str:
+    """Return the account and the role that act in a scope, or ""; asked once a session."""
+    found = session.at(scope).identity(check)
+    return found.lasting if found else ""
 
 
 def _run(command: Command, context: Context) -> Result:
@@ -342,7 +350,7 @@ def execute_all(
         if is_journalled(parsed.command, _checked(parsed, at)):
             written[place] = at.scope, parsed.lasting
     if entries is None:
-        entries = plan(session.cache, session.home, [*written.values()])
+        entries = plan(session.cache, session.home, [*written.values()], partial(_account, session, check))
     entry_of = dict(zip(written, entries, strict=True))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for place in range(len(commands)):

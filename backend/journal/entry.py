@@ -4,7 +4,7 @@ import getpass
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,11 @@ Outcome = Literal["waiting", "unfinished", "done", "failed", "cancelled", "unkno
 waiting: not done; nothing was sent, or a probe saw no effect. unfinished: it was sent, and no answer has come. unknown:
 no answer came, and a probe did not find the outcome. Every other one is final.
 """
+
+
+def unknown(_scope: Scope) -> str:
+    """Return that it is not known which account acts in a scope."""
+    return ""
 
 
 _RETRY_FOR = 10.0
@@ -163,8 +168,12 @@ class Entry:
                 threading.Event().wait(0.2)
 
 
-def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> list[Entry]:
+def plan(
+    cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]], account_of: Callable[[Scope], str] = unknown
+) -> list[Entry]:
     """Return an entry for each of these commands, which come with their scopes.
+
+    `account_of` returns the account and the role that act in a scope, or "".
 
     Several entries are on disk, as waiting, when this returns; a single one is written when it is sent or fails.
 
@@ -179,6 +188,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
             "Fix that, or choose another with $CLOUDMESH_HOME.",
         ) from None
     now, user, host, batch = _now(), _user(), _host(), uuid4().hex if len(commands) > 1 else None
+    accounts = {scope: account_of(scope) for scope in dict.fromkeys(scope for scope, _ in commands)}
     documents: list[dict[str, Any]] = [
         {
             "_id": uuid4().hex,
@@ -187,6 +197,7 @@ def plan(cache: "Cache", home: Path, commands: Sequence[tuple[Scope, str]]) -> l
             "host": host,
             "cloud": scope.cloud,
             "region": scope.region,
+            "account": accounts[scope],
             "command": command,
             "objects": [],
             "outcome": "waiting",

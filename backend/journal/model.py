@@ -15,6 +15,7 @@ JOURNAL = Kind(
         Column("cloud", "Cloud", width=12),
         Column("region", "Region", width=12),
         Column("user", "User", width=12),
+        Column("account", "Account", width=22, help="The account and the role that did it, where STS says so"),
         Column("host", "Host", width=16),
         Column("id", "ID", width=32, whole=True, help="Also the token by which the cloud knows a request again"),
     ),

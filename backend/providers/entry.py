@@ -1,12 +1,15 @@
 """The entry of a provider in the registry: what the program knows about it before it connects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from backend.account import Account, Identity, Profiles
     from backend.config import Cloud
+    from backend.errors import LoginNeededError
     from backend.providers.protocol import Provider, Waiting
+    from backend.secret import Secret
 
 Connect = Callable[["Cloud", Callable[[], None], Callable[["Waiting"], None]], "Provider"]
 """Creates a provider for a cloud; the other arguments are `check` and `on_wait` of `registry.connect`."""
@@ -15,6 +18,37 @@ Connect = Callable[["Cloud", Callable[[], None], Callable[["Waiting"], None]], "
 def as_it_is(_kind: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an "extra" unchanged: its fields are already separate."""
     return extra
+
+
+def nobody(_cloud: "Cloud") -> None:
+    """Return that it is not known who the keys of a cloud make you."""
+    return
+
+
+def of_the_configuration(cloud: "Cloud") -> "Mapping[str, Secret]":
+    """Return the credentials that the configuration has."""
+    return cloud.credentials
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """How a provider finds keys that are not in the configuration. `region` and `login` block."""
+
+    profiles: "Callable[[Mapping[str, str]], Profiles]"
+    """Returns the accounts that the provider's own tools know, by an environment. Raises ConfigError."""
+    region: "Callable[[Account], str]"
+    """Returns the region that goes with an account, or ""."""
+    renew: "Callable[[Account], None]"
+    """Has other keys fetched for the next request: the cloud says that these have expired."""
+    again: Callable[[], None]
+    """Looks again for the keys that were not found: the user has logged in, or is ready to give a code."""
+    logins: "Callable[[], Sequence[LoginNeededError]]"
+    """Returns the logins that accounts need, without looking for keys."""
+    login: "Callable[[tuple[str, ...], Callable[[str], object], Callable[[], None]], None]"
+    """Does what a command of LoginNeededError does, where it is not installed.
+
+    The second argument reports what the user must do, the third may end the wait by raising. Raises CloudmeshError.
+    """
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,15 @@ class ProviderEntry:
     """The keys of `credentials`, each with the environment variable to use if the configuration has none."""
     required: tuple[str, ...] = field(default=(), repr=False)
     """The credentials that every request needs."""
+    accounts: Accounts | None = field(default=None, repr=False)
+    """How it finds keys for a cloud that has none in the configuration; None: it does not."""
+    keys_of: "Callable[[Cloud], Mapping[str, Secret]]" = field(default=of_the_configuration, repr=False)
+    """Returns the keys for one request, by the names of `credentials`. Blocks while they are fetched.
+
+    Raises CredentialsError, and CloudError if what gives them cannot be reached.
+    """
+    identity: "Callable[[Cloud], Identity | None]" = field(default=nobody, repr=False)
+    """Returns who the keys of a cloud make you; None if that cannot be found out. The first call blocks."""
     region_variables: tuple[str, ...] = field(default=(), repr=False)
     """The environment variables that name the region, in order of precedence."""
     zone: str = field(default="(?!)", repr=False)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from backend.prefetch import prefetch
 from backend.providers.failures import Malformed, Refusal
+from backend.secret import Secret
 
 
 class Stream(Protocol):
@@ -24,6 +25,10 @@ class Driver(Protocol):
     @property
     def host(self) -> str:
         """The endpoint's host."""
+        ...
+
+    def use(self, keys: Mapping[str, Secret]) -> None:
+        """Sign the next requests with these keys."""
         ...
 
     def send(self, action: str, params: Mapping[str, str]) -> Stream:

@@ -91,7 +91,8 @@ def explain(
 
     Its sentence quotes the cloud's message; if the quote is incomplete, `details` has the whole message.
 
-    Template fields: cloud, region, host, setting (which setting determines the host), action, proxy (the variables that
+    Template fields: cloud, region, host, setting (which setting determines the host), keys (where the keys come from),
+    give (what to do with new keys), action, proxy (the variables that
     name it), trust (which setting names the certificates), status, name (code or exception), why, and the fields of the
     dialect.
     """
@@ -111,6 +112,7 @@ def explain(
         if cloud.endpoint
         else f"that {cloud.region} is a region of {title} (`location` in cloudmesh.yaml"
         f"{f', else {variables[0]}' if variables else ''})",
+        **_keys(cloud),
         "action": request.action,
         "proxy": " or ".join(_proxies("socks" if name == "socks" else "")) or "HTTPS_PROXY",
         "trust": _trust(),
@@ -135,6 +137,23 @@ def explain(
     if isinstance(error, TransientError):
         error.brief = rule.brief
     return error
+
+
+def _keys(cloud: "Cloud") -> dict[str, str]:
+    """Return the template fields about the keys of a cloud."""
+    if cloud.account is None:
+        *most, last = cloud.provider.credentials or ("",)
+        return {
+            "keys": f"{' and '.join(cloud.provider.required)} of cloud {cloud.name} in cloudmesh.yaml",
+            "give": f"write {', '.join(most)} and {last} of cloud {cloud.name} into cloudmesh.yaml or the environment",
+        }
+    profile = cloud.account.profile
+    return {
+        "keys": f"the keys of profile {profile} in ~/.aws" if profile else "the keys that the AWS tools use",
+        "give": f"give them to profile {profile}, such as by aws sso login"
+        if profile
+        else "give them to the AWS tools",
+    }
 
 
 def _reduced(failure: Exception) -> tuple[str, int, str]:

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from libcloud.common.types import LibcloudError
 from urllib3.exceptions import HTTPError
 
 from backend.callbacks import ignore
-from backend.errors import CloudError, CredentialsError, RefusedError, TransientError
+from backend.errors import CloudError, CredentialsError, ExpiredError, RefusedError, TransientError
+from backend.prefetch import prefetch
 from backend.providers.exchange import Driver, Exchange, Reader
 from backend.providers.failures import Dialect, Malformed, Refusal, Request, explain
 from backend.providers.protocol import Waiting
@@ -16,6 +18,7 @@ from backend.providers.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from backend.config import Cloud
+    from backend.secret import Secret
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Sender:
         policy = self._policy
         began = policy.clock()
         tries = 0
+        renewed = False
         while True:
             tries += 1
             self._check()
@@ -81,6 +85,10 @@ class Sender:
             except FAILURES as failure:
                 refused = isinstance(failure, Refusal)
                 error = self.explained(failure, request, tries)
+            if isinstance(error, ExpiredError) and not renewed and self._renew():
+                renewed = True
+                if not request.changes:
+                    continue
             # Raise outside the handler: the failure may hold headers and keys, and must not become our context.
             most = policy.tries if not request.changes else policy.unread if refused else 1
             self._wait_or_raise(error, request, began, tries, most)
@@ -104,11 +112,12 @@ class Sender:
         A change that is sent is not cancelled: its answer (a VM's id, a private key) must not be lost. Like a read, it
         fails if its answer is late, counted from `began`.
         """
-        self._check_credentials(request)
+        keys = self._keys(request)
         if not self._free:  # only now: when a request is aborted, a failure here would hide the reason
             self._driver, self._free = self._dialled(), True
         policy = self._policy
         driver = self._driver
+        driver.use(keys)
         sent = policy.clock()
         exchange = Exchange(driver, reader, request.action, params, lambda received: policy.late(began, received))
         came, native = "broken off", ""
@@ -143,15 +152,29 @@ class Sender:
                 "Start without --read-only, or remove read_only from cloudmesh.yaml.",
             )
 
-    def _check_credentials(self, request: Request) -> None:
+    def _renew(self) -> bool:
+        """Have other keys fetched for the next request; return whether there may be any."""
+        accounts = self.cloud.provider.accounts
+        if self.cloud.account is None or accounts is None:
+            return False
+        accounts.renew(self.cloud.account)
+        return True
+
+    def _keys(self, request: Request) -> "Mapping[str, Secret]":
+        """Return the keys of this moment. Nothing is sent before it returns, so that it may be cancelled."""
         provider = self.cloud.provider
-        if not all(self.cloud.credentials.get(name) for name in provider.required):
+        if self.cloud.account is not None:
+            with closing(prefetch((provider.keys_of(self.cloud) for _ in range(1)), self._check)) as found:
+                return next(found)
+        keys = provider.keys_of(self.cloud)
+        if not all(keys.get(name) for name in provider.required):
             variables = [provider.credentials[name] for name in provider.required]
             raise CredentialsError(
                 f"{request.doing} failed: cloud {self.cloud.name} has no keys.",
                 f"Write {' and '.join(provider.required)} into cloudmesh.yaml, or set {' and '.join(variables)} in the "
                 "environment.",
             )
+        return keys
 
     def explained(self, failure: Exception, request: Request, tries: int = 1) -> CloudError:
         """Return the error for a failure. Raise it outside the handler: the failure may hold headers and keys."""

@@ -15,7 +15,7 @@ from backend.errors import ConfigError
 def read(path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
-    return load(path, KINDS, environ or {})
+    return load(path, KINDS, {"HOME": "/nowhere"} | dict(environ or {}))
 
 
 def refused(path: Path, text: str, environ: Mapping[str, str] | None = None) -> ConfigError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from backend.account import Account, Role
 from backend.catalog import KINDS
 from backend.config import PRODUCTION, Cloud, Defaults, MongoDB, Settings, load
 from backend.errors import ConfigError
@@ -28,13 +29,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_example_loads_and_says_the_defaults() -> None:
-    settings = load(TREE / "cloudmesh.yaml.example", KINDS, {})
+    settings = load(TREE / "cloudmesh.yaml.example", KINDS, {"HOME": "/nowhere"})
     bare = Settings({}, "aws")
     assert settings.cloud == "aws"
     assert settings.clouds["aws"] == Cloud(
         "aws",
         images=OWNERS,
         default=Defaults(location="us-west-1", image="ami-0183d861", size="t2.micro", keypair="AWS1"),
+        account=Account(),
     )
     for name in ("refresh", "poll", "mongodb", "production"):
         assert getattr(settings, name) == getattr(bare, name), name
@@ -43,7 +45,7 @@ def test_the_example_loads_and_says_the_defaults() -> None:
 
 def test_a_cloud_with_nothing_said_has_the_defaults(path: Path) -> None:
     settings = read(path, "cloudmesh: {clouds: {aws: }}")
-    assert settings == Settings({"aws": Cloud("aws", default=Defaults(location=""))}, "aws", path)
+    assert settings == Settings({"aws": Cloud("aws", default=Defaults(location=""), account=Account())}, "aws", path)
 
 
 def test_everything_said(path: Path) -> None:
@@ -165,7 +167,8 @@ def test_a_name_is_what_stands_there(path: Path, name: str) -> None:
 @pytest.mark.parametrize("value", ["", "~", "null", "''", "${EMPTY}"])
 def test_an_empty_value_is_an_absent_one(path: Path, value: str) -> None:
     text = one(f"endpoint: {value}\nimages: {value}\ndefault:\n  image: {value}\n  location: {value}")
-    assert read(path, text, {"EMPTY": ""}).clouds["aws"] == Cloud("aws", default=Defaults(location=""))
+    expected = Cloud("aws", default=Defaults(location=""), account=Account())
+    assert read(path, text, {"EMPTY": ""}).clouds["aws"] == expected
 
 
 @pytest.mark.parametrize(
@@ -255,10 +258,51 @@ def test_a_variable_that_is_missing(path: Path, line: str, where: str) -> None:
     assert error.cure == "Set NOWHERE."
 
 
-def test_credentials_of_the_environment_serve_where_there_are_none(path: Path) -> None:
+def test_without_credentials_the_chain_of_the_aws_tools_has_the_keys(path: Path) -> None:
     for text in ("provider: ec2", "credentials:", "credentials: {EC2_ACCESS_KEY: , EC2_SECRET_KEY: ''}"):
-        found = read(path, one(text), AWS).clouds["aws"].credentials
-        assert found == ec2_keys(Secret("env-key"), Secret("env-secret"), Secret("env-token"))
+        cloud = read(path, one(text), AWS).clouds["aws"]
+        assert (cloud.credentials, cloud.account) == ({}, Account())
+
+
+@pytest.fixture
+def profiles(tmp_path: Path) -> dict[str, str]:
+    """An environment with two profiles; only one has a region."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n[profile dev]\n")
+    return {"HOME": str(tmp_path)}
+
+
+def test_a_cloud_may_name_a_profile_and_a_role(path: Path, profiles: dict[str, str]) -> None:
+    arn = "arn:aws:iam::111122223333:role/team/Admin"
+    cloud = read(path, one(f"profile: dev\nrole: {arn}"), profiles).clouds["aws"]
+    assert cloud.account == Account("dev", Role(arn))
+    assert cloud.region == ""
+    more = one(f"role: {{arn: '{arn}', external_id: x-1, session_name: me}}")
+    cloud = read(path, more, profiles).clouds["aws"]
+    assert cloud.account == Account(None, Role(arn, "x-1", "me"))
+    assert cloud.region == "eu-west-1"
+    assert read(path, more, profiles | {"AWS_REGION": "eu-west-2"}).clouds["aws"].region == "eu-west-2"
+    assert read(path, one("profile: default\ndefault: {location: us-east-1a}"), profiles).clouds["aws"].region == (
+        "us-east-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("profile: dve", "clouds.aws.profile names the unknown profile 'dve'. Did you mean 'dev'?"),
+        ("profile: [dev]", "clouds.aws.profile must be text"),
+        (
+            "role: {external_id: x}",
+            "clouds.aws.role.arn must be the ARN of a role: arn:aws:iam::123456789012:role/NAME.",
+        ),
+        ("role: arn:aws:iam::1:role/x", "clouds.aws.role.arn must be the ARN of a role"),
+        ("role: {ran: x}", "clouds.aws.role.ran is not a known key. Did you mean 'arn'?"),
+        ("profile: dev\ncredentials: {EC2_ACCESS_KEY: a}", "clouds.aws has credentials and a profile or a role."),
+    ],
+)
+def test_a_wrong_profile_or_role(path: Path, profiles: dict[str, str], text: str, says: str) -> None:
+    assert says in str(refused(path, one(text), profiles))
 
 
 def test_credentials_of_two_places_are_not_mixed(path: Path) -> None:
@@ -301,7 +345,7 @@ def test_a_region_of_the_environment_that_is_none(path: Path, name: str) -> None
 def test_a_cloud_without_a_region_cannot_be_worked_on(path: Path) -> None:
     settings = read(path, "cloudmesh: {clouds: {bare: , euca: {endpoint: 'http://h'}}}")
     assert cloud_named(settings, "euca").region == "us-east-1"
-    with pytest.raises(ConfigError, match=r"Cloud bare has no region: .* AWS_REGION or AWS_DEFAULT_REGION") as caught:
+    with pytest.raises(ConfigError, match=r"Cloud bare has no region: .* AWS_REGION, AWS_DEFAULT_REGION") as caught:
         cloud_named(settings, "bare")
     assert caught.value.cure == "Write default.location of cloud bare in cloudmesh.yaml, or set AWS_REGION."
 
@@ -344,7 +388,7 @@ def test_an_unknown_key(path: Path, keys: str, meant: str) -> None:
         ("zzz", "cloudmesh"),
         ("cloudmesh.zzz", "default, refresh, read_only, production, poll, max_age, mongodb, clouds"),
         ("cloudmesh.poll.zzz", "in_flight, settled, give_up"),
-        ("cloudmesh.clouds.aws.zzz", "provider, endpoint, images, read_only, credentials, default"),
+        ("cloudmesh.clouds.aws.zzz", "provider, endpoint, images, read_only, credentials, profile, role, default"),
         ("cloudmesh.max_age.zzz", ", ".join(KINDS)),
         ("cloudmesh.clouds.aws.credentials.zzz", "EC2_ACCESS_KEY, EC2_SECRET_KEY, EC2_SESSION_TOKEN"),
     ],

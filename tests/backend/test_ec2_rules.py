@@ -13,6 +13,7 @@ from backend.config import Cloud
 from backend.errors import (
     CloudError,
     CredentialsError,
+    ExpiredError,
     NotFoundError,
     PermissionDeniedError,
     TransientError,
@@ -61,8 +62,8 @@ def refused(code: str, words: str, status: int = 400) -> CloudError:
         ("InvalidClientTokenId", "The security token included in the request is invalid",
          CredentialsError, "does not know these keys", "EC2_SESSION_TOKEN"),
         ("InvalidClientTokenId", "The security token included in the request is expired",
-         CredentialsError, "the session token has expired", "new temporary keys"),
-        ("RequestExpired", "Request has expired.", CredentialsError, "or the session token has expired", "clock"),
+         ExpiredError, "the session token has expired", "new temporary keys"),
+        ("RequestExpired", "Request has expired.", ExpiredError, "or the session token has expired", "clock"),
         ("SignatureDoesNotMatch", "Signature not yet current: 20240101T001000Z is still later than 20240101T000000Z",
          CredentialsError, "time of the request is wrong", "clock"),
         ("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.",

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-from botocore.credentials import Credentials as BotocoreCredentials  # type: ignore[import-untyped]
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
 
 from backend.config import Cloud, Defaults
 from backend.errors import CloudError, ConfigError, CredentialsError, PermissionDeniedError

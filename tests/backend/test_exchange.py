@@ -9,6 +9,7 @@ from backend.callbacks import ignore
 from backend.errors import Cancelled
 from backend.providers.exchange import Exchange
 from backend.providers.failures import Malformed, Refusal
+from backend.secret import Secret
 
 SECONDS = 10
 
@@ -38,6 +39,8 @@ class Driver:
     def __init__(self, answer: Answer | Refusal) -> None:
         self._answer = answer
         self.hung_up = False
+
+    def use(self, keys: Mapping[str, Secret]) -> None: ...
 
     def send(self, action: str, params: Mapping[str, str]) -> Answer:  # noqa: ARG002
         if isinstance(self._answer, Refusal):

@@ -21,8 +21,8 @@ from tests.backend.cache_support import HERE, ago, following
 
 TREE = Path(__file__).parents[2]
 FIELDS = {
-    "_id", "at", "user", "host", "cloud", "region", "command", "objects", "outcome", "error", "seconds", "sent",
-    "request", "settled", "batch", "place", "owner", "owner_host", "seal",
+    "_id", "at", "user", "host", "cloud", "region", "account", "command", "objects", "outcome", "error", "seconds",
+    "sent", "request", "settled", "batch", "place", "owner", "owner_host", "seal",
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Shell:
             "CLOUDMESH_HOME": str(self.home),
             "PYTHONPATH": str(TREE),
             "LANG": "C.UTF-8",
+            "AWS_EC2_METADATA_DISABLED": "true",  # else each start without keys waits for it
         }
 
     @property

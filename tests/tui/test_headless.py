@@ -226,7 +226,9 @@ def test_an_ascii_terminal_and_a_closed_output_are_no_error(forgetful: Shell) ->
 
 def test_version_and_help(bare: Shell) -> None:
     assert bare.done("--version") == f"cloudmesh-tui {__version__}\n"
-    assert bare.done("--help").startswith("usage: cloudmesh-tui [options] [--refresh [KIND ...] | COMMAND ...]\n")
+    assert bare.done("--help").startswith(
+        "usage: cloudmesh-tui [options] [--refresh [KIND ...] | init | COMMAND ...]\n"
+    )
 
 
 def test_the_demo_needs_and_leaves_nothing(bare: Shell) -> None:

@@ -57,12 +57,22 @@ def test_wrong_words_end_with_2_and_a_sentence(forgetful: Shell, proxy: Proxy, w
     assert said in sentence(result)
 
 
-def test_without_a_configuration_the_demo_is_offered(bare: Shell) -> None:
-    for words in ((), ("vm", "list")):
-        result = bare.run(*words)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert "There is no configuration" in sentence(result)
-        assert "cloudmesh-tui --demo" in result.stderr
+def test_without_any_account_the_ways_to_one_are_named(bare: Shell) -> None:
+    result = bare.run("vm", "list")
+    assert (result.returncode, result.stdout) == (2, "")
+    aws = bare.folder / "user" / ".aws"
+    first, *ways = result.stderr.splitlines()
+    assert first == "No AWS account was found on this computer. Ways to have one:"
+    assert [way.split(":")[0] for way in ways] == [
+        "  aws configure",
+        "  aws configure sso, then aws sso login --profile X",
+        "  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "  An instance with a role",
+        "  cloudmesh.yaml",
+        "  cloudmesh-tui --demo",
+    ]
+    for looked in (f"{aws}/config does not exist", f"{aws}/credentials does not exist", "instance metadata", "neither"):
+        assert looked in result.stderr
     assert not bare.home.exists()
 
 

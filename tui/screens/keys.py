@@ -50,6 +50,7 @@ OWN_BINDINGS: list[Binding] = [
     Binding("z", "undo", "undo", show=False, tooltip="Undo what was done last, where the cloud can"),
     Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
+    Binding("L", "log_in", "log in", show=False, key_display="L", tooltip="Log in again, where a session has ended"),
     *(
         Binding(str(kind.tab), f"tab('{kind.name}')", kind.plural, show=False, tooltip=f"Show the {kind.nouns}")
         for kind in KINDS.values()

@@ -299,6 +299,10 @@ class MainScreen(Steady[None]):
         """Cancel the running jobs."""
         self._owner.cancel_work()
 
+    def action_log_in(self) -> None:
+        """Log in to the first account that needs it."""
+        self._owner.log_in()
+
     def action_help(self) -> None:
         """Show the help."""
         self._owner.show_help()

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from backend.errors import CloudmeshError
+from backend.errors import CloudmeshError, LoginNeededError
 from backend.format import duration
 from backend.text import safe
 from tui.jobs import Job
@@ -37,7 +37,8 @@ class MessageBar(Static):
         """
         if behind and self.display and not self._behind:
             return
-        self._show("✕", error.message, error.cure)
+        does = " L does it here." if isinstance(error, LoginNeededError) and error.command else ""
+        self._show("✕", error.message, f"{error.cure}{does}")
         self._error, self._behind = error, behind
 
     def retract(self, error: CloudmeshError) -> None:

@@ -11,13 +11,12 @@ from libcloud.compute.base import NodeDriver
 from libcloud.compute.drivers.ec2 import EC2Connection, EC2NodeDriver
 
 from backend.config import Cloud
-from backend.errors import ConfigError
 from backend.providers.ec2.entry import KEY, SECRET, TOKEN
-from backend.providers.ec2.hosts import host as host_of
-from backend.providers.ec2.hosts import is_region, signed_as
+from backend.providers.ec2.hosts import endpoint
 from backend.providers.ec2.xml import whole
 from backend.providers.failures import Malformed, Refusal
 from backend.providers.retry import RetryPolicy
+from backend.secret import Secret
 
 VERSION = "2016-11-15"
 """The version of the EC2 API; libcloud's default is older and lacks tags at creation."""
@@ -57,26 +56,35 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
     def __init__(self, cloud: Cloud, silence: float = RetryPolicy.silence) -> None:
         """Create a driver; `silence` is the timeout in seconds to connect, and between two pieces of an answer.
 
-        Raises ConfigError for a region without a host, and for unusable certificates if TLS is used.
+        Raises ConfigError for a region without a host, and for unusable certificates if TLS is used, and
+        CredentialsError for a profile that cannot be read.
         """
-        secure, host, port, path = _endpoint(cloud)
-        keys = cloud.credentials
+        url, region = endpoint(cloud)
+        secure, host, port, path = _parts(url)
         # EC2NodeDriver.__init__ would set these from its table of 23 regions, most of them with signature V2.
-        self.region_name = cloud.region if cloud.endpoint else signed_as(cloud.region)
+        self.region_name = region
         self.api_name = "ec2"
         self.country = ""
         self.signature_version = "4"
-        self.token = keys[TOKEN].reveal() if TOKEN in keys else None
+        self.token = None  # it would be signed for good: see `use`
         self.path = path
-        key, secret = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET))
-        NodeDriver.__init__(self, key, secret, secure=secure, host=host, port=port, timeout=silence)
+        NodeDriver.__init__(self, "", "", secure=secure, host=host, port=port, timeout=silence)
         self.connection.connection.set_up(secure=secure, direct=cloud.direct)
+        self.use(cloud.credentials)
 
     @property
     def host(self) -> str:
         """The endpoint's host, with its port unless that is 80 or 443."""
         connection = self.connection
         return f"{connection.host}:{connection.port}" if connection.port not in (80, 443) else str(connection.host)
+
+    def use(self, keys: Mapping[str, Secret]) -> None:
+        """Sign the next requests with these keys."""
+        key, secret, token = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET, TOKEN))
+        connection = self.connection
+        connection.user_id = connection.signer.access_key = key
+        connection.key = connection.signer.access_secret = secret
+        connection.token = token or None
 
     def send(self, action: str, params: Mapping[str, str]) -> Answer:
         """POST one request, once, and return its answer. The caller must close() it.
@@ -98,20 +106,13 @@ class Driver(EC2NodeDriver):  # type: ignore[misc]
         self.connection.connection.hang_up()
 
 
-def _endpoint(cloud: Cloud) -> tuple[bool, str, int, str]:
-    """Return whether to use TLS, host, port and path. Raises ConfigError for a region that cannot be a host name."""
-    if cloud.endpoint:
-        parts = urlsplit(cloud.endpoint)
-        secure = parts.scheme == "https"
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        return secure, host, parts.port or (443 if secure else 80), parts.path or "/"
-    if not is_region(cloud.region):
-        raise ConfigError(
-            f"Cloud {cloud.name} has {cloud.region!r} as its location, which is not a region or an availability zone.",
-            "Write one such as us-east-1 or us-east-1a in cloudmesh.yaml, or set AWS_REGION.",
-        )
-    return True, host_of(cloud.region), 443, "/"
+def _parts(url: str) -> tuple[bool, str, int, str]:
+    """Return whether to use TLS, host, port and path."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return secure, host, parts.port or (443 if secure else 80), parts.path or "/"
 
 
 def _with_code(value: Any) -> dict[str, Any] | None:

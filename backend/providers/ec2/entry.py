@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from backend.providers.ec2.accounts import ACCOUNTS, identity, keys_of
 from backend.providers.entry import ProviderEntry
 from backend.providers.protocol import Provider, Waiting
 
@@ -68,6 +69,9 @@ EC2 = ProviderEntry(
     ids=f"({'|'.join(face.ids for face in FACES.values() if face.ids)})-[0-9a-f]{{8,}}",
     credentials={KEY: "AWS_ACCESS_KEY_ID", SECRET: "AWS_SECRET_ACCESS_KEY", TOKEN: "AWS_SESSION_TOKEN"},
     required=(KEY, SECRET),
+    accounts=ACCOUNTS,
+    keys_of=keys_of,
+    identity=identity,
     region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),  # in the order of AWS's SDKs
     # A zone: us-west-1b, local us-west-2-lax-1a, wavelength us-east-1-wl1-bos-wlz-1. A region ends in its number.
     zone=r"(?P<region>[a-z]{2,}(?:-[a-z]+)+-\d+)(?:[a-z]|-.+)",

@@ -5,6 +5,7 @@ import re
 from backend.errors import (
     CloudError,
     CredentialsError,
+    ExpiredError,
     NotFoundError,
     PermissionDeniedError,
     TransientError,
@@ -15,7 +16,7 @@ _EXPLICIT = r"explicit(?:ly)? den(?:y|ied)|\"explicitDeny\"\s*:\s*true"
 """A policy forbids the action; else none allows it. The second form is from a decoded authorization message."""
 _IMPLICIT = r"because no(?: \w[\w-]*){1,5}? (?:policy|boundary) allows"
 
-_KEYS = "Check EC2_ACCESS_KEY and EC2_SECRET_KEY of cloud {cloud} in cloudmesh.yaml"
+_KEYS = "Check {keys}"
 _DENIED = ("UnauthorizedOperation", "AccessDenied*", "UnauthorizedAccess", "NotAuthorized")
 _UNKNOWN_KEYS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClient*", "MissingAuthenticationToken")
 _SIGNATURE = ("SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignature*")
@@ -23,12 +24,7 @@ _ITS_OWN = ("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailab
 
 _ABSENT = Rule(CloudError, "{host} does not offer {action}", "Check {setting}.")
 _CLOCK = Rule(CredentialsError, "EC2 says that the time of the request is wrong", "Set this computer's clock.")
-_EXPIRED = Rule(
-    CredentialsError,
-    "the session token has expired",
-    "Get new temporary keys and write EC2_ACCESS_KEY, EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into "
-    "cloudmesh.yaml or the environment.",
-)
+_EXPIRED = Rule(ExpiredError, "the session token has expired", "Get new temporary keys and {give}.")
 _SKEW = r"signature (?:has )?expired|signature not yet current|too skewed|skewed time|clock"
 
 RULES: Rules = (
@@ -38,10 +34,9 @@ RULES: Rules = (
     (
         ("RequestExpired",),  # EC2's code for both
         Rule(
-            CredentialsError,
+            ExpiredError,
             "EC2 says that the request or the session token has expired",
-            "Set this computer's clock. If the keys are temporary, get new ones and write EC2_ACCESS_KEY, "
-            "EC2_SECRET_KEY and EC2_SESSION_TOKEN of cloud {cloud} into cloudmesh.yaml or the environment.",
+            "Set this computer's clock. If the keys are temporary, get new ones and {give}.",
         ),
     ),
     (("ExpiredToken*",), _EXPIRED),
