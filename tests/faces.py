@@ -2,7 +2,7 @@
 
 from typing import Any
 
-READS = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer"})
+READS = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer", "regions"})
 """The verbs of all kinds that change nothing; a new verb counts as a change until it is named here."""
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, redact, state
-from backend.config import Cloud, Settings
+from backend.config import Settings
 from backend.errors import Cancelled, CloudmeshError, UsageError, bug
 from backend.names import nearest
+from backend.providers import registry
 from backend.session import Session, cloud_named
 from backend.text import safe
 from tui import bugs, output
@@ -60,7 +61,12 @@ def parser() -> _Parser:
     add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
     add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
     add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
-    add("--cloud", metavar="NAME", help="the cloud of the configuration to work on")
+    add(
+        "--cloud",
+        metavar="NAMES",
+        help="the clouds of the configuration to work on, joined by commas: NAME, NAME/REGION, NAME/all; or all",
+    )
+    add("--region", metavar="NAMES", help="their regions, joined by commas; or all, which are those that are enabled")
     add("--read-only", action="store_true", help="refuse every command that changes something in a cloud")
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--yes", action="store_true", help="run a destroying command without a screen to confirm it on")
@@ -87,7 +93,11 @@ class Launch:
     home: Path
     read_only: bool = False
     cloud: str | None = None
-    """The cloud that `--cloud` names."""
+    """The clouds that `--cloud` names; see backend.scopes."""
+    region: str | None = None
+    """The regions that `--region` names."""
+    strict: bool = False
+    """Whether it is an error that a cloud does not list its regions; else its home region is shown, with a note."""
     closing: ExitStack = field(default_factory=ExitStack)
 
     def prestart(self) -> None:
@@ -106,15 +116,21 @@ class Launch:
         """Open the cache and return the session; blocks until the server answers."""
         from backend.cache import open_cache
         from backend.catalog import KINDS
+        from backend.scopes import known_regions, selected
 
         few_arenas()
         settings = self.settings = self.settings or self._demo()
         remembered = state.recall(settings, self.home)
-        cloud = _current(settings, self.home, self.cloud)
+        text = _selection(settings, self.home, self.cloud, self.region)
+        found = selected(settings, text, known_regions(settings, self.home, registry.connect), strict=self.strict)
+        if found.notes:
+            settings = self.settings = replace(settings, warnings=(*settings.warnings, *found.notes))
+        cloud = cloud_named(settings, found.scopes[0].cloud)
         cache = open_cache(settings.mongodb, self.home, KINDS.values())
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
-        return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+        session = Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+        return session.among(found.scopes)
 
     def _demo(self) -> Settings:
         from backend.demo import DemoCloud
@@ -126,6 +142,7 @@ class Launch:
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration; at the end, close all that was opened."""
     from backend.catalog import KINDS  # imported late: --help and --version need no command
+    from backend.scopes import check_names
 
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
@@ -136,13 +153,15 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             home = config.home()
             settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
-            _current(settings, home, options.cloud)  # a misspelt name, or no region, is an error before anything starts
-        yield Launch(settings, home, options.read_only, options.cloud, closing)
+            check_names(settings, _selection(settings, home, options.cloud, options.region))  # before anything starts
+        yield Launch(settings, home, options.read_only, options.cloud, options.region, closing=closing)
 
 
-def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
-    """Return the first cloud: that of --cloud, else the one chosen last, else that of the configuration."""
-    return cloud_named(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
+def _selection(settings: Settings, home: Path, cloud: str | None, region: str | None) -> str:
+    """Return what is shown first: what options name, else what was chosen last, else what the configuration says."""
+    from backend.scopes import words_of
+
+    return words_of(cloud or state.recall(settings, home).get("cloud") or settings.cloud, region or "")
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
@@ -250,6 +269,7 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
     # Wrong words are an error before anything starts.
     task = headless.task(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:
+        launch.strict = True
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):
             if note:

@@ -16,12 +16,14 @@ def _of_kind(kind: Kind) -> tuple[Command, ...]:
             key="r",
             on=(kind.name,),
             refreshes=kind.name,
+            everywhere=True,
         ),
         Command(
             (kind.name, "list"),
             f"List the {kind.nouns}, fetched first when refresh is on",
             listings.list_kind(kind),
             shows=kind.name,
+            everywhere=True,
         ),
         Command(
             (kind.name, "export"),
@@ -42,6 +44,7 @@ def _of_kind(kind: Kind) -> tuple[Command, ...]:
             minor=True,
             on=(kind.name,),
             asks=True,
+            everywhere=True,
         ),
     )
 
@@ -56,20 +59,38 @@ COMMANDS: tuple[Command, ...] = (
         listings.refresh_all,
         key="R",
         refreshes="all",
+        everywhere=True,
     ),
     Command(
-        ("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True), sets=True
+        ("refresh", "on"),
+        "Fetch what is stale when it is shown or listed",
+        listings.switch_refresh(True),
+        sets=True,
+        everywhere=True,
     ),
     Command(
-        ("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False), sets=True
+        ("refresh", "off"),
+        "Show the cache until a refresh is asked for",
+        listings.switch_refresh(False),
+        sets=True,
+        everywhere=True,
     ),
     Command(
         ("set", "default"),
-        "Switch to another configured cloud",
+        "Show other clouds or regions of the configuration",
         listings.set_default,
         sets=True,
+        everywhere=True,
         button="Switch",
-        params=(Param("cloud", "Name of the cloud in the configuration", "assignment", type="cloud", required=True),),
+        params=(
+            Param(
+                "cloud",
+                "Names joined by commas, each NAME, NAME/REGION or NAME/all; or all",
+                "assignment",
+                type="cloud",
+                required=True,
+            ),
+        ),
     ),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Item = dict[str, Any]
 """One object as a cloud lists it: the kind's columns by name (None or absent: not given), facts, and "extra".
@@ -14,6 +14,15 @@ read, under the cloud's own names; it may be as the cloud wrote it, and then the
 """
 
 Page = list[Item]
+
+
+class Region(NamedTuple):
+    """A region of a cloud, and whether the account may use it."""
+
+    name: str
+    enabled: bool = True
+    state: str = ""
+    """The cloud's word for that: "opted-in"."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,156 @@
+"""Reads a selection of clouds and regions, such as `aws,lab/eu-west-1`, into the scopes that are shown."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from backend.callbacks import ignore
+from backend.config import ALL_REGIONS, EVERY, Cloud, Settings
+from backend.errors import CloudError, ConfigError
+from backend.kinds.location import LOCATION, locations
+from backend.kinds.model import Scope
+from backend.names import closest
+from backend.providers.entry import Connect
+from backend.providers.protocol import Region
+from backend.session import cloud_named
+from backend.state import recall_regions, remember_regions
+from backend.text import safe
+
+Regions = Callable[[Cloud], Sequence[Region]]
+"""Returns the regions of a cloud, disabled ones too; none if they are not known. May ask the cloud."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The scopes of a selection, and sentences about what was left out of it."""
+
+    scopes: tuple[Scope, ...]
+    notes: tuple[str, ...] = ()
+
+
+def selected(settings: Settings, text: str, regions: Regions, *, strict: bool = True) -> Selection:
+    """Return the scopes that `text` selects, each once; the first is the home scope.
+
+    `text` has words joined by commas: NAME is a cloud with the regions that the configuration gives it, NAME/REGION one
+    region of it, NAME/all all that are enabled; the name `all` stands for every cloud. Two clouds that are one account
+    are shown once in each region.
+
+    Raises ConfigError for an unknown cloud, and for a region that is unknown or disabled; CloudError if all regions are
+    wanted and the cloud does not say which, unless not `strict`: then its home region is selected, and a note says why.
+    """
+    scopes: dict[Scope, None] = {}
+    owners: dict[Any, str] = {}
+    notes: dict[str, None] = {}
+    for name, named in _words(settings, text):
+        cloud = cloud_named(settings, name)
+        try:
+            found = _regions(cloud, named, regions)
+        except CloudError as error:
+            if strict:
+                raise
+            found = [cloud.region]
+            notes[f"Of cloud {name} only region {cloud.region} is shown. {error}"] = None
+        for region in found:
+            scope = Scope(name, region)
+            owner = owners.setdefault((account(cloud), region), name)
+            if owner == name:
+                scopes[scope] = None
+            else:
+                notes[f"Clouds {owner} and {name} are the same account, so each region is shown once, as {owner}."] = (
+                    None
+                )
+    if not scopes:
+        raise ConfigError(f"{safe(text)!r} names no cloud.", f"Configured: {', '.join(settings.clouds)}.")
+    return Selection(tuple(scopes), tuple(notes))
+
+
+def named(scopes: Sequence[Scope]) -> str:
+    """Return scopes in words: "aws us-east-1, eu-west-1; lab us-east-1"."""
+    regions: dict[str, list[str]] = {}
+    for cloud, region in scopes:
+        regions.setdefault(cloud, []).append(region)
+    return "; ".join(f"{cloud} {', '.join(of_cloud)}" for cloud, of_cloud in regions.items())
+
+
+def words_of(clouds: str, regions: str) -> str:
+    """Return the selection of these clouds, in these regions where a cloud names none; both joined by commas."""
+    if not regions.strip():
+        return clouds
+    names = [word.strip() for word in clouds.split(",")]
+    each = [region.strip() for region in regions.split(",") if region.strip()]
+    return ",".join(name if "/" in name else f"{name}/{region}" for name in names for region in each)
+
+
+def check_names(settings: Settings, text: str) -> None:
+    """Raise ConfigError if a selection names a cloud that is not configured; asks nobody."""
+    for name, _ in _words(settings, text):
+        cloud_named(settings, name)
+
+
+def _words(settings: Settings, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the clouds of a selection by name, each with the region that is named, "" if none is."""
+    for word in filter(None, map(str.strip, text.split(","))):
+        name, _, region = word.partition("/")
+        for one in settings.clouds if name == EVERY else [name]:
+            yield one, region
+
+
+def _regions(cloud: Cloud, named: str, regions: Regions) -> Sequence[str]:
+    wanted = (named,) if named else cloud.regions or (cloud.region,)
+    if wanted == ALL_REGIONS:
+        found = [region.name for region in regions(cloud) if region.enabled] or [cloud.region]
+    else:
+        found = [replace(cloud, default=replace(cloud.default, location=one)).region for one in wanted]
+        for region in found:
+            if region != cloud.region and region not in cloud.regions:
+                _check(cloud, region, regions)
+    return sorted(found, key=lambda region: region != cloud.region)  # the home region first
+
+
+def _check(cloud: Cloud, region: str, regions: Regions) -> None:
+    """Raise ConfigError if this region of a cloud is known not to exist, or not to be enabled."""
+    found: dict[str, Region] = {}
+    with suppress(CloudError):  # it does not say: the requests to the region will
+        found = {one.name: one for one in regions(cloud)}
+    if not found or (region in found and found[region].enabled):
+        return
+    if region in found:
+        raise ConfigError(
+            f"Region {region} of cloud {cloud.name} is not enabled: {safe(found[region].state)}.",
+            "Enable it in the account's settings, or choose another region.",
+        )
+    match = closest(region, found)
+    cure = f"Did you mean {safe(match)!r}?" if match else f"Known: {', '.join(map(safe, found))}."
+    raise ConfigError(f"Cloud {cloud.name} has no region {safe(region)!r}.", cure)
+
+
+def account(cloud: Cloud) -> Any:
+    """Return what two clouds share if they surely are one account at one endpoint."""
+    return cloud.provider.name, cloud.endpoint, tuple(sorted(cloud.credentials.items(), key=lambda one: one[0]))
+
+
+def known_regions(settings: Settings, home: Path, connect: Connect, check: Callable[[], None] = ignore) -> Regions:
+    """Return what gives the regions of a cloud: as they are remembered, else as the cloud says, which is remembered.
+
+    It raises CloudError.
+    """
+
+    def regions(cloud: Cloud) -> Sequence[Region]:
+        remembered = recall_regions(settings, home, cloud.name)
+        return remembered or asked_regions(settings, home, cloud, connect, check)
+
+    return regions
+
+
+def asked_regions(
+    settings: Settings, home: Path, cloud: Cloud, connect: Connect, check: Callable[[], None] = ignore
+) -> Sequence[Region]:
+    """Ask a cloud for its regions and remember them; none if its provider has none. Raises CloudError."""
+    if "regions" not in cloud.provider.capabilities or LOCATION.name not in cloud.provider.kinds:
+        return ()
+    found = locations(connect(cloud, check, ignore)).regions()
+    if found:
+        remember_regions(settings, home, cloud.name, found)
+    return found
