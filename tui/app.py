@@ -264,7 +264,7 @@ class CloudmeshApp(Orderly):
 
     @on(JobMoved)
     def _job_moved(self, message: JobMoved) -> None:
-        message.job.progress[message.progress.kind] = message.progress
+        message.job.progress[message.progress.kind, message.progress.scope] = message.progress
         message.job.on_progress(message.progress)
         self._show_work()
 
@@ -302,6 +302,15 @@ class CloudmeshApp(Orderly):
             self.show_error(CloudmeshError(message.text))
         else:
             self.say(message.text)
+
+    def show_failures(self) -> None:
+        """List the scopes whose last refresh failed, and why."""
+        parts = self.following.parts
+        failed = parts.listings.failures(filter(self.main.is_open, self.main.kinds)) if parts else []
+        if failed:
+            self._windows.failures(failed)
+        else:
+            self.say("No region has failed.")
 
     def cancel_work(self) -> None:
         """Cancel the running jobs; the work line shows it."""
