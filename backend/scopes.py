@@ -74,6 +74,11 @@ def named(scopes: Sequence[Scope]) -> str:
     return "; ".join(f"{cloud} {', '.join(of_cloud)}" for cloud, of_cloud in regions.items())
 
 
+def text_of(scopes: Sequence[Scope]) -> str:
+    """Return the selection of these scopes: "aws/us-east-1,lab/eu-west-1"."""
+    return ",".join("/".join(scope) for scope in scopes)
+
+
 def words_of(clouds: str, regions: str) -> str:
     """Return the selection of these clouds, in these regions where a cloud names none; both joined by commas."""
     if not regions.strip():

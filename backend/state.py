@@ -68,7 +68,29 @@ def remember_regions(settings: Settings, home: Path, cloud: str, regions: Sequen
         _change(settings, home, changed)
 
 
-_REGIONS = "regions"
+def recall_choices(settings: Settings, home: Path) -> list[str]:
+    """Return the selections that were shown lately, the last one first."""
+    found = _read(home).get(_key(settings), {}).get(_RECENT)
+    valid = _choices(settings)["cloud"][1]
+    return [text for text in found if valid(text)] if isinstance(found, list) else []
+
+
+def remember_choice(settings: Settings, home: Path, now: str, before: str) -> None:
+    """Remember that the selection `now` took the place of `before`. Without a data directory nothing is remembered."""
+
+    def changed(known: dict[str, Any]) -> dict[str, Any]:
+        old = known.get(_RECENT)
+        recent = [now, before, *(old if isinstance(old, list) else [])]
+        return known | {_RECENT: list(dict.fromkeys(text for text in recent if isinstance(text, str)))[:_KEPT]}
+
+    with suppress(OSError):
+        _change(settings, home, changed)
+
+
+_REGIONS, _RECENT = "regions", "recent"
+
+_KEPT = 8
+"""The last N selections are remembered."""
 
 
 def _change(settings: Settings, home: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

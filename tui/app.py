@@ -20,6 +20,7 @@ from textual.widgets import Input
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import offered, refusal
+from backend.commands.scoping import SCOPE
 from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, bug
 from backend.journal.model import JOURNAL
@@ -212,11 +213,17 @@ class CloudmeshApp(Orderly):
         return parts.asking.completions(line) if parts else []
 
     def show(self, what: str) -> None:
-        """Show the tab of a kind, or the journal."""
+        """Show the tab of a kind, the journal, or the choice of clouds and regions."""
         if what in self.main.kinds:
             self.main.show_tab(what)
+        elif what == SCOPE.name:
+            self._choose_scopes()
         elif self.session is not None:
             self._windows.journal(self.session)
+
+    def _choose_scopes(self) -> None:
+        if parts := self.following.ready():
+            parts.asking.choose_scopes()
 
     def undo(self) -> bool:
         """Offer to undo the last commands; return whether there is anything to undo."""

@@ -14,9 +14,11 @@ from backend.commands.model import Command, Context, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, offered, refusal
+from backend.commands.scoping import Choice, ask_regions, choices, remembered
 from backend.commands.table import command
 from backend.errors import CloudmeshError, ConfigError, MissingError, NotFoundError
 from backend.kinds.model import Kind, Row, Scope
+from backend.log import logger
 from backend.refresh import Progress
 from backend.scopes import named as named_scopes
 from backend.session import Session
@@ -25,6 +27,7 @@ from tui.deciding import Chosen, Request, Step, Way, first_step
 from tui.host import Host, Tables
 from tui.jobs import Job
 from tui.screens.dialog import CommandDialog
+from tui.screens.scopes import ScopesScreen
 
 if TYPE_CHECKING:
     from tui.runner import Runner, Then
@@ -126,6 +129,26 @@ class Asking:
         else:
             self.dialog(one, given=parsed.given, scope=parsed.scope)
         return True
+
+    def choose_scopes(self) -> None:
+        """Offer clouds and regions, as they are remembered; the clouds are asked for theirs meanwhile."""
+        session = self._runner.session
+
+        def chosen(text: str | None) -> None:
+            if text is not None and not self._runner.closed:
+                self.ask(Parsed(command("set default"), {"cloud": text}), "line")
+
+        def show(found: list[Choice]) -> None:
+            if self._runner.closed:
+                return
+            screen = ScopesScreen(found)
+            self._host.open(screen, chosen)
+            if session.fetches:
+                ask = Job("", lambda job: ask_regions(session, job.check), screen.show, _log, key="regions")
+                self._host.start(ask)
+
+        read = Job("", lambda _job: choices(session, remembered(session)), show, opens=True)
+        self._host.start(read)
 
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
         """Find the rows that these calls of one command name, and open its dialog on them."""
@@ -300,6 +323,11 @@ class Asking:
 
     def _kind_of(self, target: Param) -> Kind:
         return self._tables.kinds[target.kind or ""]
+
+
+def _log(error: CloudmeshError) -> None:
+    """Note that a cloud did not list its regions: the user did not ask for that."""
+    logger.info("%s", error)
 
 
 def _allowed(one: Command, chosen: Chosen, session: Session) -> tuple[Chosen, CloudmeshError | None]:

@@ -56,7 +56,7 @@ class Host(Protocol):
         """Open a window; `then` gets its answer."""
 
     def show(self, what: str) -> None:
-        """Show the tab of a kind, or the journal."""
+        """Show the tab of a kind, the journal, or the choice of clouds and regions."""
 
     def remember(self, line: str) -> None:
         """Put a command into the history of the `:` line."""

@@ -12,9 +12,9 @@ from backend.errors import CloudmeshError
 from backend.format import counted
 from backend.kinds.model import Kind, Row, places
 from backend.refresh import Difference, refresh_scopes
-from backend.scopes import known_regions, named, selected
+from backend.scopes import known_regions, named, selected, text_of
 from backend.session import Session, SettingChange
-from backend.state import remember
+from backend.state import remember, remember_choice
 
 
 def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
@@ -157,6 +157,7 @@ def set_default(context: Context) -> Result:
     known = known_regions(session.settings, session.home, session.connector, context.check)
     found = selected(session.settings, text, known)
     remember(session.settings, session.home, cloud=text)
+    remember_choice(session.settings, session.home, text_of(found.scopes), text_of(session.scopes))
     home = session.at(found.scopes[0]).cloud
     message = f"The default cloud is {home.name} ({home.provider.name}, {home.region})."
     if len(found.scopes) > 1:

@@ -175,7 +175,7 @@ class Command:
     opens: bool = False
     """Whether the dashboard shows the text or the fields of its result in a window."""
     shows: str | None = None
-    """The kind whose tab shows the same in the dashboard, or "journal"."""
+    """What shows the same in the dashboard: the tab of a kind, "journal", or "scope" for the choice of regions."""
     lifts_guard: bool = False
     """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""

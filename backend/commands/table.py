@@ -3,6 +3,7 @@
 from backend.catalog import KINDS, commands_of
 from backend.commands import listings
 from backend.commands.model import Command, Param
+from backend.commands.scoping import COMMANDS as SCOPE_COMMANDS
 from backend.journal.commands import COMMANDS as JOURNAL_COMMANDS
 from backend.kinds.model import Kind
 
@@ -53,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     *(command for kind in KINDS.values() for command in _of_kind(kind)),
     *(command for kind in KINDS.values() for command in commands_of(kind)),
     *JOURNAL_COMMANDS,
+    *SCOPE_COMMANDS,
     Command(
         ("refresh", "all"),
         "Fetch every kind from the cloud into the cache",

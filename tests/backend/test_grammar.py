@@ -109,6 +109,7 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ("journal resume", "journal resume", {}),
     ("journal resume --only 1f,2e", "journal resume", {"only": "1f,2e"}),
     ("journal drop", "journal drop", {}),
+    ("scope list", "scope list", {}),
     ("refresh on", "refresh on", {}),
     ("refresh off", "refresh off", {}),
     ("refresh all", "refresh all", {}),
@@ -178,7 +179,8 @@ VM_VERBS = (
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, journal, keypair, location, refresh, secgroup, set, vm, volume.",
+            "Commands begin with: flavor, image, journal, keypair, location, refresh, scope, secgroup, set, vm, "
+            "volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
         ("imgae list", "There is no command 'imgae'.", "Did you mean 'image'?"),
@@ -369,7 +371,22 @@ def names(param: Param) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        ("", ["image", "flavor", "vm", "keypair", "location", "volume", "secgroup", "journal", "refresh", "set"]),
+        (
+            "",
+            [
+                "image",
+                "flavor",
+                "vm",
+                "keypair",
+                "location",
+                "volume",
+                "secgroup",
+                "journal",
+                "scope",
+                "refresh",
+                "set",
+            ],
+        ),
         ("v", ["vm", "volume"]),
         ("vm", []),
         ("vm ", [f"vm {verb}" for verb in VM_VERBS]),

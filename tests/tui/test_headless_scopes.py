@@ -178,3 +178,11 @@ def test_what_a_run_left_is_found_out_in_every_scope(shell: Shell, bad: Proxy) -
     result = shell.run("--cloud", "all", "journal", "list", "--json")
     assert "Left unfinished" in result.stderr
     assert [entry["outcome"] for entry in json.loads(result.stdout)] == ["done"]
+
+
+def test_the_scopes_are_listed_with_those_that_are_shown(shell: Shell) -> None:
+    rows = json.loads(shell.done("--cloud", "east", "scope", "list", "--json"))
+    found = {row["id"]: (row["shown"], row["enabled"]) for row in rows}
+    assert found["east/us-west-2"] == (True, True)
+    assert found["far/eu-west-1"] == found["east/eu-west-1"] == (False, True)
+    assert {"Cloud", "Region", "Shown"} <= set(shell.done("scope", "list").splitlines()[0].split())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -13,10 +14,13 @@ from backend.journal.model import JOURNAL
 from backend.kinds.model import Scope
 from backend.providers import registry
 from backend.providers.entry import Connect
-from backend.providers.protocol import Provider
-from tests.tui.dashboard import AT_ONCE, Launch, Noting, User, World, driven
+from backend.providers.protocol import Provider, Region
+from backend.session import SettingChange
+from backend.state import recall_regions, remember_regions
+from tests.tui.dashboard import AT_ONCE, Launch, Noting, User, World, driven, opened
 from tui.app import CloudmeshApp
 from tui.screens.choice import ChoiceScreen
+from tui.screens.scopes import ScopesScreen
 
 pytestmark = pytest.mark.thorough
 
@@ -120,6 +124,7 @@ async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) 
         await user.press("r")
         await everything(user, world)
         await user.loses("failed", "of 2 regions")
+        await user.until(lambda: user.result.startswith("vms: "))
         await user.press("E")
         await user.sees("No region has failed.")
 
@@ -207,7 +212,8 @@ async def test_an_empty_region_is_asked_rarely(world: World) -> None:
     world.settings = replace(world.settings, max_age={"volume": 0.01})
     async with driven(both(world, connect)) as user:
         await user.show("volume")
-        await user.until(lambda: user.result.startswith("volumes: "))
+        record = partial(world.cache.refreshes.of, KINDS["volume"], WEST)
+        await user.until(lambda: record().finished and not any(WEST.region in job.key for job in user.app._jobs.titled))
         parts = user.app.following.parts
         assert parts is not None
         parts.listings._tried.clear()
@@ -229,3 +235,72 @@ async def test_a_flight_is_followed_in_its_scope(world: World) -> None:
         await user.dialog("vm reboot")
         await user.press("y")
         await user.until(lambda: WEST in watchers._running)
+
+
+# --- the choice of clouds and regions ---------------------------------------------------------------------------------
+
+
+async def picking(user: User) -> ScopesScreen:
+    """Press g and wait for the window."""
+    await user.press("g")
+    await user.until(lambda: isinstance(user.app.screen, ScopesScreen) and user.app.screen.focused is not None)
+    screen = user.app.screen
+    assert isinstance(screen, ScopesScreen)
+    return screen
+
+
+async def test_g_and_enter_go_to_the_last_choice_and_back(world: World) -> None:
+    async with opened(world) as user:
+        await picking(user)
+        await user.sees("Clouds and regions", "demo-west us-west-2", "● demo us-east-1")
+        await user.type("west-2", "enter")
+        await user.sees("demo-west · us-west-2 · memory")
+        for place in ("demo · us-east-1 · ", "demo-west · us-west-2 · ", "demo · us-east-1 · "):
+            user.send(["g", "enter"])
+            await user.sees(place)
+
+
+async def test_several_are_marked_and_a_region_that_is_not_enabled_is_refused(world: World) -> None:
+    off = Region("ap-east-1", False, "not-opted-in")
+    remember_regions(world.settings, world.home, "demo", [Region("us-east-1"), Region("eu-west-1"), off])
+    async with opened(world, world.app(refresh=False)) as user:
+        await picking(user)
+        await user.sees("demo ap-east-1  not-opted-in", "demo eu-west-1")
+        await user.type("ap-east", "enter")
+        await user.sees("demo ap-east-1 is not enabled: not-opted-in.")
+        for _ in "ap-east":
+            await user.press("backspace")
+        await user.type("us-east-1", "space")
+        await user.sees("type to search", "✓ demo us-east-1")
+        await user.type("eu-west-1", "space", "enter")
+        await user.sees("demo · 2 regions")
+        assert user.app.session is not None
+        assert user.app.session.scopes == (world.scope, Scope("demo", "eu-west-1"))
+        await picking(user)
+        await user.press("escape")
+        await user.back()
+        assert user.app.session.scopes == (world.scope, Scope("demo", "eu-west-1"))
+
+
+async def test_the_regions_are_asked_for_while_the_window_is_open(world: World) -> None:
+    async with opened(world) as user:
+        await picking(user)
+        await user.type("eu-west-3")
+        await user.sees("demo eu-west-3")
+        assert recall_regions(world.settings, world.home, "demo")
+
+
+async def test_a_dialog_keeps_its_scope_when_another_is_shown_behind_it(world: World) -> None:
+    async with driven(both(world)) as user:
+        await everything(user, world)
+        (row,) = (row for row in user.rows("vm") if VM.value(row, "name") == "render-01")
+        user.table.move_to(VM.ref(row))
+        await user.press("d")
+        await user.dialog("vm delete")
+        await user.sees("cloud demo-west · us-west-2")
+        user.app.apply(SettingChange(scopes=(world.scope,)))
+        await user.sees("cloud demo-west · us-west-2")
+        await user.press("y")
+        await user.back()
+        await user.sees("The cloud was switched meanwhile, so nothing was done.")
+    assert world.changing == []
