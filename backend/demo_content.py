@@ -1,4 +1,4 @@
-"""The content of the demo's clouds: tables of images, flavors, VMs, keypairs and volumes."""
+"""What the content of the demo is made of: the images of all its regions, and the shapes of its tables."""
 
 import hashlib
 from collections.abc import Iterator
@@ -132,6 +132,12 @@ OWN_IMAGES = (
 )  # fmt: skip
 
 
+SHOP_IMAGES = (
+    Release("shop-base", "shop-base-{day:%Y-%m-%d}", "nginx 1.29, php-fpm 8.4; built by packer from ubuntu-24.04", SELF,
+            "2026-11-03", 30, 4),
+)  # fmt: skip
+
+
 def image_id(region: str, name: str) -> str:
     """Return the id of the image `name` in `region`. It is the same in every demo, so that the docs can name it."""
     return "ami-0" + hashlib.sha256(f"{region}/{name}".encode()).hexdigest()[:16]
@@ -160,7 +166,7 @@ def images(region: str, releases: tuple[Release, ...], most: int) -> Iterator[Im
 
 def newest(region: str, key: str, architecture: str = X86) -> str:
     """Return the id of the newest image of the release `key`."""
-    release = next(release for release in (*RELEASES, *OWN_IMAGES) if release.key == key)
+    release = next(release for release in (*RELEASES, *OWN_IMAGES, *SHOP_IMAGES) if release.key == key)
     return next(image.id for image in images(region, (release,), 1) if image.architecture == architecture)
 
 
@@ -242,92 +248,10 @@ class Region:
     keypairs: tuple[Keypair, ...]
     disks: tuple[Disk, ...]
     groups: tuple[Group, ...] = ()
+    own_images: tuple[Release, ...] = OWN_IMAGES
+    read_only: bool = False
+    """Whether its cloud refuses every change."""
 
     def images(self) -> Iterator[Image]:
         """Yield every image."""
-        yield from images(self.name, RELEASES + OWN_IMAGES, self.builds)
-
-
-_WEB = {"env": "production", "team": "web"}
-_DB = {**_WEB, "backup": "daily"}
-_LAB = {"env": "research", "team": "gpu-lab", "owner": "ada@example.org"}
-_CLASS = {"env": "teaching", "course": "e516"}
-_CI = {"env": "ci"}
-_STAGING = {"env": "staging", "aws:autoscaling:groupName": "workers"}
-
-EAST = Region(
-    cloud="demo",
-    name="us-east-1",
-    image="ubuntu-24.04",
-    flavor="t3.micro",
-    keypair="demo",
-    builds=99,
-    families="""t2 t3 t3a t4g m5 m5d m6a m6g m6i m7a m7g m7i m7i-flex m8g m8i c5 c5n c6a c6g c6i c7a c7g c7i c8g c8i
-        r5 r6g r6i r7g r7i r8g i3 i4i i8g im4gn x2idn x8g z1d g4dn g5 g6 g6e g6f p4d p5 p5en p6-b200 inf2 trn1 trn2
-        hpc7a mac2 u7i-12tb""",
-    keypairs=(Keypair("demo"), Keypair("AWS1", "rsa"), Keypair("class-2026"), Keypair("ci deploy (github)", "rsa")),
-    machines=(
-        Machine("web-1", "t3.small", "web-base", "a", "AWS1", "running", 14.2, _WEB, address=True),
-        Machine("web-2", "t3.small", "web-base", "b", "AWS1", "running", 14.1, _WEB),
-        Machine("db-primary", "r6i.xlarge", "al2023", "a", "AWS1", "running", 212.4, _DB, disk=50, protected=True),
-        Machine("db-replica", "r6i.xlarge", "al2023", "b", "AWS1", "running", 97.8, _DB, disk=50),
-        Machine("gpu-train-01", "g5.2xlarge", "dl-pytorch", "c", "demo", "running", 2.3, _LAB, disk=200),
-        Machine("gpu-train-02", "g5.2xlarge", "dl-pytorch", "c", "demo", "stopped", 31.0, _LAB, disk=200),
-        Machine("class-student-07", "t4g.micro", "ubuntu-24.04", "d", "class-2026", "stopped", 60.5, _CLASS, ARM),
-        Machine("class-student-08", "t4g.micro", "ubuntu-24.04", "d", "class-2026", "stopping", 60.5, _CLASS, ARM),
-        Machine("worker", "c7g.large", "debian-13", "a", "AWS1", "running", 5.9, _STAGING, ARM),
-        Machine("worker", "c7g.large", "debian-13", "f", "AWS1", "running", 5.9, _STAGING, ARM),
-        Machine("ci-runner-1", "m7i.large", "ubuntu-26.04", "b", "ci deploy (github)", "pending", 0, _CI),
-        Machine("ci-runner-0", "m7i.large", "ubuntu-26.04", "b", "ci deploy (github)", "terminated", 0.1, _CI),
-        Machine('[/]bold "quoted" <b>&', "t2.micro", "debian-12", "a", None, "running", 400.0, {"[link=x]": "$(id)"}),
-        Machine("東京-バックアップ", "t3a.medium", "windows-2022-ja", "a", "demo", "stopped", 128.0, {"部署": "情報"}),
-        Machine(None, "t2.nano", "amzn2", "e", None, "running", 1103.0),
-    ),
-    disks=(
-        Disk("db-primary-data", 500, "io2", "a", 212.3, "db-primary", 6000),
-        Disk("db-replica-data", 500, "gp3", "b", 97.7, "db-replica"),
-        Disk("datasets", 2000, "st1", "c", 31.2, "gpu-train-01"),
-        Disk("checkpoints", 250, "gp3", "c", 2.2, "gpu-train-01"),
-        Disk("class-home", 100, "gp3", "d", 60.4, "class-student-07"),
-        Disk("scratch", 125, "gp2", "b", 9.0),
-        Disk("old-website [2019]", 20, "gp2", "a", 2400.0),
-        Disk("バックアップ", 1000, "sc1", "a", 127.0),
-    ),
-    groups=(
-        Group(
-            "web", "Web servers",
-            (
-                ("tcp", 80, 80, "0.0.0.0/0", "redirects to https"), ("tcp", 443, 443, "0.0.0.0/0", "https"),
-                ("tcp", 443, 443, "::/0", "https"), ("tcp", 22, 22, "203.0.113.0/24", "office"),
-            ),
-            ("web-1", "web-2"), _WEB,
-        ),
-        Group("db", "PostgreSQL for the web servers", (("tcp", 5432, 5432, "web", ""),), ("db-primary",), _DB),
-        Group(
-            "lab", "GPU lab: notebooks and SSH",
-            (("tcp", 22, 22, "198.51.100.0/25", ""), ("tcp", 8888, 8899, "198.51.100.0/25", "notebooks")),
-            ("gpu-train-01", "gpu-train-02"), _LAB,
-        ),
-        Group("class 2026", "E516, summer term", (("tcp", 22, 22, "192.0.2.0/24", "[campus]"),), (), _CLASS),
-        Group("old-vpn", "Unused since 2024", (("udp", 1194, 1194, "0.0.0.0/0", ""),)),
-    ),
-)  # fmt: skip
-
-WEST = Region(
-    cloud="demo-west",
-    name="us-west-2",
-    image="al2023",
-    flavor="t3.micro",
-    keypair="demo-west",
-    builds=4,
-    families="t2 t3 t4g m5 m6g m7g m7i c6g c7g c7i r6g r7i g4dn g5 p4d inf2 trn1",
-    keypairs=(Keypair("demo-west"), Keypair("AWS1", "rsa")),
-    machines=(
-        Machine("bastion", "t3.micro", "al2023", "a", "demo-west", "running", 350.2, {"env": "production"}),
-        Machine("dr-db", "r7i.large", "al2023", "b", "AWS1", "stopped", 180.0, {"env": "standby"}, disk=50),
-        Machine("render-01", "g4dn.xlarge", "dl-base", "c", "demo-west", "running", 0.4, {"env": "research"}, disk=100),
-    ),
-    disks=(Disk("dr-db-data", 500, "gp3", "b", 179.9, "dr-db"), Disk("render-cache", 80, "gp3", "c", 12.0)),
-)  # fmt: skip
-
-REGIONS = (EAST, WEST)
+        yield from images(self.name, RELEASES + self.own_images, self.builds)

@@ -1,36 +1,26 @@
-"""The simulated EC2 of the demo: moto's backend with slow states, EC2's refusals, sample content and a quiet server.
+"""The simulated EC2 of the demo: moto's backend with slow states, EC2's refusals and sample content.
 
-Importing this module imports moto, which takes 0.5 s or more: only backend.demo does so, when a demo starts.
+Importing this module imports moto, which takes 0.3 s: only backend.demo_server does so.
 """
 
 import hashlib
-import logging
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from hmac import compare_digest
-from http import HTTPStatus
+from functools import partial
 from threading import RLock
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.utils import get_service_model
-from moto.ec2 import urls
 from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
 from moto.ec2.models import EC2Backend, InstanceTypeBackend, ec2_backends
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.availability_zones_and_regions import Region as AWSRegion
 from moto.ec2.models.instances import Instance, InstanceState, Reservation
 from moto.ec2.models.key_pairs import KeyPair
 from moto.moto_api._internal import mock_random
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import ThreadedWSGIServer
 
-from backend.demo_content import REGIONS, Disk, Group, Image, Keypair, Machine, Region, newest
-
-ACCOUNT = DEFAULT_ACCOUNT_ID
-
-_log = logging.getLogger(__name__)
+from backend.demo_accounts import ACCOUNTS, NOT_OPTED_IN, REGION_NAMES, Account
+from backend.demo_content import Disk, Group, Image, Keypair, Machine, Region, newest
 
 # --- slow states -----------------------------------------------------------------------------------------------------
 
@@ -91,31 +81,37 @@ _REFUSED = {
 
 
 class DemoBackend(EC2Backend):  # type: ignore[misc]
-    """moto's EC2 of one region.
+    """moto's EC2 of one region of an account; moto's settings, environment and classes stay unchanged."""
 
-    `install` puts it into moto's own table of backends; moto's settings, environment and classes stay unchanged.
-    """
-
-    def __init__(self, region: Region, clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
+    def __init__(
+        self,
+        account: Account,
+        region: Region,
+        *,
+        clock: Callable[[], float],
+        delay: float,
+        forget: float,
+        now: datetime,
+    ) -> None:
         self._clock = clock
         self._delay = delay
         self._forget = forget
+        self.images_as_filled = True
         # moto registers a booted VM as running; then it is made pending. No request may see it in between.
         self._boots = RLock()
         families = set(region.families.split())
         # moto keeps the flavors on the class; this attribute hides them.
         self.instance_types = [t for t in InstanceTypeBackend.instance_types if t.name.split(".")[0] in families]
         self._flavors = {flavor.name: flavor for flavor in self.instance_types}
-        super().__init__(region.name, ACCOUNT)
+        super().__init__(region.name, account.id)
+        self.regions = [
+            *(AWSRegion(name, f"ec2.{name}.amazonaws.com", "opt-in-not-required") for name in REGION_NAMES),
+            *(AWSRegion(name, f"ec2.{name}.amazonaws.com", "not-opted-in") for name in NOT_OPTED_IN),
+        ]
         self._fill(region, now)
 
     def reset(self) -> None:
         """Keep the content: moto's reset is for tests; DemoCloud removes this backend itself."""
-
-    @property
-    def _url_module(self) -> Any:
-        # moto looks for it next to the module of the class.
-        return urls
 
     def _load_amis(self) -> None:
         """Load none of moto's 1,300 images: `_fill` adds ours."""
@@ -280,90 +276,40 @@ class DemoBackend(EC2Backend):  # type: ignore[misc]
             self.modify_instance_security_groups(machines[name].id, [made.id])
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- moto's table of backends -----------------------------------------------------------------------------------------
 
 
-class _Handler(MotoRequestHandler):  # type: ignore[misc]
-    # One request for each connection, so that no connection is open when the server stops.
-    protocol_version = "HTTP/1.0"
-    timeout = 5
-    """Seconds that a client has to send its request or to read a part of the answer."""
+class Backends:
+    """The backends of all accounts and regions, in moto's table. What is not asked for at the start is filled later.
 
-    def log(self, _type: str, message: str, *args: Any) -> None:
-        """Write to our own log: werkzeug's log would write over the dashboard in the terminal."""
-        _log.debug(message, *args)
-
-
-def _one_at_a_time(application: Any) -> Any:
-    """Return moto's application limited to one request at a time: its tables are not thread-safe."""
-    one = RLock()
-
-    def answer(environ: Any, start_response: Any) -> list[bytes]:
-        with one:
-            return [b"".join(application(environ, start_response))]
-
-    return answer
-
-
-_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=(\w+)/\d{8}/[a-z0-9-]+/ec2/aws4_request,")
-"""The authorization header of a request to EC2, with its access key; moto reads service and region from it."""
-
-
-class DemoServer(ThreadedWSGIServer):  # type: ignore[misc]
-    """moto's web application on a free loopback port; it answers only EC2 requests that are signed with `key`.
-
-    Every user of this computer can reach the port, and so can every web page in a browser. moto serves more than EC2:
-    it can be reset, and its Batch starts containers.
+    The first account's are filled at once, and each other one by its first request: a start takes half the time.
     """
 
-    # server_close() then waits for the open requests.
-    daemon_threads = False
+    def __init__(self, clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
+        now = now.astimezone(UTC).replace(tzinfo=None)  # as moto's own times are
+        self._made: dict[tuple[str, str], DemoBackend] = {}
+        self._make = partial(DemoBackend, clock=clock, delay=delay, forget=forget, now=now)
+        # moto takes ids and addresses from this generator: the seed makes them the same in every demo.
+        mock_random.seed("cloudmesh")
+        first = ACCOUNTS[0]
+        for region in first.regions:
+            self._add(first, region.name)
 
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-        self._moto = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
-        super().__init__("127.0.0.1", 0, self._answer, _Handler)
+    def at(self, account: Account, region: str) -> DemoBackend:
+        """Return the backend of a region of an account."""
+        if (account.id, region) not in self._made:
+            state = mock_random.getstate()
+            mock_random.seed(f"{account.id} {region}")
+            self._add(account, region)
+            mock_random.setstate(state)  # the ids of what is made later depend on nothing but what is made
+        return self._made[account.id, region]
 
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        if self._is_ours(environ):
-            return self._moto(environ, start_response)  # type: ignore[no-any-return]
-        status = HTTPStatus.FORBIDDEN
-        start_response(f"{status.value} {status.phrase}", [("Content-Length", "0")])
-        return []
+    def _add(self, account: Account, region: str) -> None:
+        # moto's models look their own backend up in its table.
+        made = self._made[account.id, region] = self._make(account, account.region(region))
+        ec2_backends[account.id][region] = made
 
-    def _is_ours(self, environ: dict[str, Any]) -> bool:
-        scope = _SCOPE.match(environ.get("HTTP_AUTHORIZATION", ""))
-        return (
-            scope is not None
-            and compare_digest(scope[1].encode(), self._key)
-            and environ["PATH_INFO"] == "/"
-            and environ.get("HTTP_HOST")
-            == f"127.0.0.1:{self.server_port}"  # not another name that resolves to this address
-            and "HTTP_ORIGIN" not in environ
-        )
-
-    def log(self, _type: str, message: str, *args: Any) -> None:
-        # The user sees a failure inside moto as the status of the answer; its traceback goes to the log file.
-        _log.info(message, *args)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        _log.info("A request to the demo failed.", exc_info=True)
-
-
-# --- moto's table of backends ---------------------------------------------------------------------------------------
-
-
-def install(clock: Callable[[], float], delay: float, forget: float, now: datetime) -> None:
-    """Put new, filled backends into moto's table, one for each of REGIONS."""
-    # moto takes ids and addresses from this generator: the seed makes them the same in every demo.
-    mock_random.seed("cloudmesh")
-    now = now.astimezone(UTC).replace(tzinfo=None)  # as moto's own times are
-    for region in REGIONS:
-        ec2_backends[ACCOUNT][region.name] = DemoBackend(region, clock, delay, forget, now)
-    get_service_model("ec2")  # else the first request would wait for it
-
-
-def uninstall() -> None:
-    """Remove the demo's backends from moto's table, which creates new, empty ones on demand."""
-    for region in REGIONS:
-        ec2_backends[ACCOUNT].pop(region.name, None)
+    def remove(self) -> None:
+        """Remove them from moto's table, which makes new, empty ones on demand."""
+        for account, region in self._made:
+            ec2_backends[account].pop(region, None)

@@ -59,6 +59,13 @@ def parser() -> _Parser:
     )
     add = known.add_argument
     add("--demo", action="store_true", help="a simulated EC2 and a throw-away cache; needs no account")
+    add(
+        "--demo-fault",
+        nargs="?",
+        const=True,
+        metavar="NAME",
+        help="with --demo: a cloud or a region of the demo that fails as in an outage (default: eu-central-1)",
+    )
     add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
     add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
     add(
@@ -98,6 +105,8 @@ class Launch:
     """The regions that `--region` names."""
     strict: bool = False
     """Whether it is an error that a cloud does not list its regions; else its home region is shown, with a note."""
+    fault: str | None = None
+    """The cloud or region of the demo that `--demo-fault` names."""
     closing: ExitStack = field(default_factory=ExitStack)
 
     def prestart(self) -> None:
@@ -135,7 +144,7 @@ class Launch:
     def _demo(self) -> Settings:
         from backend.demo import DemoCloud
 
-        return self.closing.enter_context(DemoCloud()).settings()
+        return self.closing.enter_context(DemoCloud(fault=self.fault)).settings()
 
 
 @contextmanager
@@ -144,6 +153,7 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
     from backend.catalog import KINDS  # imported late: --help and --version need no command
     from backend.scopes import check_names
 
+    fault = _fault(options)
     with ExitStack() as closing:
         notes = _without_dumps(os.environ)
         if options.demo:
@@ -154,7 +164,20 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
             settings = config.load(config.find(options.config), KINDS)
             settings = replace(settings, warnings=(*settings.warnings, *notes))
             check_names(settings, _selection(settings, home, options.cloud, options.region))  # before anything starts
-        yield Launch(settings, home, options.read_only, options.cloud, options.region, closing=closing)
+        yield Launch(settings, home, options.read_only, options.cloud, options.region, fault=fault, closing=closing)
+
+
+def _fault(options: argparse.Namespace) -> str | None:
+    """Return the cloud or region that --demo-fault names; a misspelt one is an error before anything starts."""
+    if options.demo_fault is None:
+        return None
+    if not options.demo:
+        raise UsageError("--demo-fault needs --demo.", _HELP)
+    from backend.demo_accounts import REGION_NAMES, failing
+
+    fault = REGION_NAMES[-1] if options.demo_fault is True else str(options.demo_fault)
+    failing(fault)
+    return fault
 
 
 def _selection(settings: Settings, home: Path, cloud: str | None, region: str | None) -> str:

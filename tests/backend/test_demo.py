@@ -113,7 +113,7 @@ def east(demo: DemoCloud) -> Cloud:
 # --- the content ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-west"])
+@pytest.mark.parametrize("name", ["demo", "demo-west", "shop", "shop-us"])
 def test_the_defaults_of_each_cloud_exist_and_boot(demo: DemoCloud, name: str) -> None:
     cloud = demo.settings().clouds[name]
     image = cloud.default.image or ""
@@ -181,7 +181,6 @@ def test_west_is_its_own_smaller_cloud(demo: DemoCloud) -> None:
 def test_the_settings(demo: DemoCloud) -> None:
     settings = demo.settings()
     assert settings.cloud == "demo"
-    assert [cloud.region for cloud in settings.clouds.values()] == ["us-east-1", "us-west-2"]
     assert settings.mongodb.uri.reveal() == "memory"
     assert settings.poll.in_flight == 1.0
 
@@ -293,6 +292,7 @@ def test_it_listens_on_loopback_alone(demo: DemoCloud) -> None:
         ("/", {"Authorization": ""}),
         ("/", {"Authorization": "{other key}"}),
         ("/", {"Authorization": "{key} of batch"}),
+        ("/", {"Authorization": "{key} cut"}),
         ("/", {"Origin": "http://127.0.0.1"}),
         ("/", {"Host": "localhost.example:{port}"}),
         ("/", {"Host": "batch.us-east-1.amazonaws.com"}),
@@ -311,7 +311,7 @@ def test_it_answers_nobody_else_and_nothing_but_ec2(east: Cloud, path: str, head
             "SignedHeaders=host, Signature=0"
         )
 
-    meant = {"{other key}": scope("demo"), "{key} of batch": scope(key, "batch")}
+    meant = {"{other key}": scope("demo"), "{key} of batch": scope(key, "batch"), "{key} cut": scope(key[:-1])}
 
     def status(path: str, headers: dict[str, str]) -> int:
         sent = {"Host": f"127.0.0.1:{port}", "Authorization": scope(key), **headers}
@@ -396,6 +396,18 @@ def test_a_profile_that_does_not_exist_is_not_asked_for() -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == ("nope\n", "")
+
+
+def test_it_needs_nothing_of_motos_own_server() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['flask'] = sys.modules['docker'] = None\n"
+        "from backend.demo import DemoCloud\n"
+        "from tests.backend.test_demo import states\n"
+        "with DemoCloud() as demo: print(len(states(demo.settings().clouds['demo'])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("15\n", "")
 
 
 def test_without_moto_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,15 +156,21 @@ Documents = dict[str, list[dict[str, Any]]]
 
 
 def documents(cache: Cache) -> Documents:
-    """Return all rows of a cache, and when they were listed."""
-    names = (*(kind.plural for kind in KINDS.values()), "refreshes")
-    return {name: list(cache.store.database[name].find({})) for name in names}
+    """Return all rows of a cache in memory, and when they were listed; nothing may change them."""
+    return {name: list(cache.store.database[name]._store.documents) for name in _COLLECTIONS}
+
+
+_COLLECTIONS = (*(kind.plural for kind in KINDS.values()), "refreshes")
 
 
 def filled(cache: Cache, found: Documents) -> Cache:
-    """Return a cache with the documents of another."""
+    """Return a cache with the documents of another, which was in memory."""
     for name, rows in found.items():
-        if rows:
+        if rows and cache.store.mode == "memory":
+            stored = cache.store.database[name]._store
+            for row in rows:  # insert_many takes 40 ms: it copies each value of each document
+                stored[row["_id"]] = dict(row)
+        elif rows:
             cache.store.database[name].insert_many(rows)
     return cache
 

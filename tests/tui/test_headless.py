@@ -242,6 +242,15 @@ def test_the_demo_needs_and_leaves_nothing(bare: Shell) -> None:
     assert list(bare.config.parent.iterdir()) == []
 
 
+def test_the_demo_has_another_account_and_a_region_that_fails(bare: Shell) -> None:
+    assert "shop-db" in bare.done("--demo", "--demo-fault", "demo-west", "--cloud", "shop", "vm", "list")
+    failed = bare.run("--demo", "--demo-fault", "us-east-1", "--cloud", "shop-us", "keypair", "list")
+    assert failed.returncode == 1
+    assert "cloud shop-us, region us-east-1: 127.0.0.1" in sentence(failed)
+    refused = bare.run("--demo", "--cloud", "shop-us", "vm", "stop", "us-shop-web", "--yes")
+    assert (refused.returncode, "read-only" in sentence(refused)) == (1, True)
+
+
 def test_no_core_dump_holds_the_keys() -> None:
     limit = resource.getrlimit(resource.RLIMIT_CORE)[1]
     if limit == 0:

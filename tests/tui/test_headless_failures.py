@@ -45,6 +45,8 @@ from tests.tui.shell import SECRET, TOKEN, Shell, sentence
         (["--log-level", "debug", "vm", "list"], "--log-level needs --log-file FILE."),
         (["--log-level", "debgu", "vm", "list"], "There is no log level 'debgu'. Did you mean 'debug'?"),
         (["--log-file", "log", "--log-level", "all", "vm", "list"], "There is no log level 'all'. Known: info, debug."),
+        (["--demo-fault", "shop"], "--demo-fault needs --demo."),
+        (["--demo", "--demo-fault", "us-east-2"], "There is no cloud or region of the demo 'us-east-2'. Did you mean"),
         ([], "needs a terminal"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",

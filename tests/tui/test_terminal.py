@@ -44,6 +44,19 @@ def test_a_vm_from_boot_to_deletion_by_keys_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # the demo keeps nothing
 
 
+def test_a_fault_of_the_demo_is_that_of_its_cloud_alone(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--demo", "--demo-fault", "demo-west", TERM="xterm-256color") as terminal:
+        terminal.sees("images", "demo · us-east-1 · memory")
+        terminal.type("3")
+        terminal.sees("db-primary")
+        terminal.type(":set default cloud=demo-west\r")
+        terminal.sees("demo-west · us-west-2", "Listing VMs failed on cloud demo-west, region us-west-2")
+        terminal.type(":set default cloud=shop\r")
+        terminal.sees("shop · eu-central-1", "shop-db")
+        terminal.type("q")
+        assert terminal.ends() == 0
+
+
 def test_sixteen_colours_are_enough(tmp_path: Path) -> None:
     with Terminal(tmp_path, TERM="xterm") as terminal:
         terminal.sees("images", "vms")
