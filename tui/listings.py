@@ -68,6 +68,8 @@ class Listings:
         self._records: dict[str, dict[Scope, RefreshRecord]] = {}
         """By kind, the record of its last refresh in each scope, once its rows are read."""
         self._counts: dict[str, int] = {}
+        self._having: dict[str, list[Scope]] = {}
+        """By kind, the scopes whose cloud has it; asked at every change, so it is found out once."""
         self._waiting: list[str] = []
         """Kinds whose snapshot will be read, in this order and one at a time: the shown tab comes first."""
         self._reading = ""
@@ -240,7 +242,10 @@ class Listings:
 
     def _askable(self, kind: str) -> list[Scope]:
         """Return the scopes whose cloud has a kind."""
-        return [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
+        if kind not in self._having:
+            found = [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
+            self._having[kind] = found
+        return self._having[kind]
 
     def _counted(self, kind: str) -> None:
         self._counts[kind] = self._tables.table_of(kind).total
