@@ -43,9 +43,15 @@ PRODUCTION = ("env=prod*", "environment=prod*", "stage=prod*")
 """The tags that mark production, if the configuration does not set them."""
 
 
+EVERY = "all"
+"""The word for every cloud, or every region that is enabled."""
+
+ALL_REGIONS = (EVERY,)
+
+
 @dataclass(frozen=True)
 class Cloud:
-    """A named account and region."""
+    """A named account, with its default region."""
 
     name: str
     provider: ProviderEntry = DEFAULT
@@ -62,6 +68,8 @@ class Cloud:
     """Its provider refuses every change."""
     direct: bool = False
     """It runs in this process: do not use the environment's proxies."""
+    regions: tuple[str, ...] = ()
+    """The regions that are shown of it; () is that of the default location, ALL_REGIONS all that are enabled."""
 
     @property
     def location(self) -> str:
@@ -103,7 +111,7 @@ class Settings:
 
     clouds: dict[str, Cloud]
     cloud: str
-    """Name of the current cloud."""
+    """The clouds that are shown at first: a name, several joined by commas, or `all`; see backend.scopes."""
     path: Path | None = None
     refresh: bool = True
     poll: Poll = field(default_factory=Poll)
@@ -285,8 +293,9 @@ class _Reader:
             clouds = {name: replace(cloud, read_only=True) for name, cloud in clouds.items()}
         default = self._section(root.get("default"), "cloudmesh.default", {"cloud": self._text})
         current = default.get("cloud") or next(iter(clouds))
-        if current not in clouds:
-            raise self._error("cloudmesh.default.cloud", f"names the cloud {current!r}", clouds, current)
+        for name in map(str.strip, current.split(",")):
+            if name.partition("/")[0] not in (*clouds, EVERY):
+                raise self._error("cloudmesh.default.cloud", f"names the cloud {name!r}", clouds, name)
         seconds = dict.fromkeys(self._kinds, self._seconds)
         ages = self._section(root.get("max_age"), "cloudmesh.max_age", seconds)
         poll = dict.fromkeys(("in_flight", "settled", "give_up"), self._seconds)
@@ -324,6 +333,7 @@ class _Reader:
                 "endpoint": self._endpoint,
                 **owners,
                 "read_only": self._switch,
+                "regions": partial(self._regions, provider),
                 "credentials": self._as_is,
                 **accounts,
                 "default": self._as_is,
@@ -348,7 +358,11 @@ class _Reader:
             },
         )
         account = None if keys else account
-        location = default.pop("location", None) or region_of(provider, account, self._environ)
+        regions = found.get("regions", ())
+        location = default.pop("location", None)
+        if not location and regions and regions != ALL_REGIONS:
+            location = regions[0]
+        location = location or region_of(provider, account, self._environ)
         return Cloud(
             **found
             | {
@@ -455,6 +469,19 @@ class _Reader:
             raise self._wrong(f"{where}.arn", "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME")
         return Role(**found)
 
+    def _texts(self, value: Any, where: str) -> tuple[str, ...]:
+        """Return a list of texts; a text may have several, joined by commas."""
+        entries = value if isinstance(value, list) else self._text(value, where).split(",")
+        return tuple(self._text(entry, where).strip() for entry in entries)
+
+    def _regions(self, provider: ProviderEntry, value: Any, where: str) -> tuple[str, ...]:
+        names = self._texts(value, where)
+        if EVERY in names and names != ALL_REGIONS:
+            raise self._wrong(where, "names `all` and other regions", "Name `all` alone, or leave it out.")
+        if names == ALL_REGIONS and "regions" not in provider.capabilities:
+            raise self._wrong(where, f"must name its regions: {provider.title} does not list them")
+        return tuple(self._location(provider, name, where) for name in dict.fromkeys(names))
+
     def _owners(self, provider: ProviderEntry, value: Any, where: str) -> tuple[str, ...]:
         known = (*provider.owners, provider.owner_form)
         owners = tuple(self._text(entry, where) for entry in (value if isinstance(value, list) else [value]))
@@ -505,6 +532,8 @@ class _Reader:
                 "cloudmesh.clouds",
                 f"has the cloud name {name!r}; letters, digits, . - _ are allowed, a letter or a digit first",
             )
+        if name == EVERY:
+            raise self._wrong("cloudmesh.clouds", "has a cloud called `all`, which means every cloud", "Rename it.")
         return name
 
     def _error(self, where: str, what: str, known: Any, word: str) -> ConfigError:

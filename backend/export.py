@@ -12,12 +12,15 @@ from typing import IO, Any
 from backend.cache.documents import plain_or_text
 from backend.errors import CloudmeshError, RefusedError, UsageError
 from backend.format import as_object, joined, plain
-from backend.kinds.model import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row, value_of, with_places
 from backend.lifecycle import Flight
 from backend.text import printable
 
+Places = tuple[Column, ...]
+"""The columns of the scope that a file has; see backend.kinds.model.PLACES."""
 
-def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
+
+def write(kind: Kind, rows: Sequence[Row], path: Path, shown: Places = ()) -> None:
     """Write `rows` to a new file that only its owner may read; the suffix of `path` selects CSV or JSON.
 
     Raises UsageError for another suffix, RefusedError if the file exists or cannot be created, and CloudmeshError if
@@ -38,7 +41,7 @@ def write(kind: Kind, rows: Sequence[Row], path: Path) -> None:
         raise RefusedError(f"{path} cannot be written: {_reason(error)}.", "Choose another file.") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            write_to(kind, rows, file)
+            write_to(kind, rows, file, shown)
             file.flush()
             os.fsync(file.fileno())  # a network disk may report only now that it is full
     except OSError as error:
@@ -75,11 +78,15 @@ def _reason(error: OSError | ValueError) -> str:
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _json(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
-    """Write what `KIND list --json` prints: an array with one object on each line, in printable ASCII."""
+def _json(kind: Kind, rows: Sequence[Row], file: IO[str], shown: Places) -> None:
+    """Write an array with one object on each line, in printable ASCII, as `KIND list --json` prints it.
+
+    Cloud and region are only in it if `shown` has them.
+    """
     separator = "[\n"
     for row in rows:
-        file.write(separator + json.dumps(as_object(kind, row), default=plain_or_text))
+        there = {column.name: value_of(kind, row, column) for column in shown}
+        file.write(separator + json.dumps(as_object(kind, row) | there, default=plain_or_text))
         separator = ",\n"
     file.write("[]\n" if separator == "[\n" else "\n]\n")
 
@@ -87,11 +94,12 @@ def _json(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
 
-def _csv(kind: Kind, rows: Sequence[Row], file: IO[str]) -> None:
+def _csv(kind: Kind, rows: Sequence[Row], file: IO[str], shown: Places) -> None:
     """Write RFC 4180: a header of column names, then one line for each row."""
     writer = csv.writer(file)
-    writer.writerow(kind.index)
-    writer.writerows([_cell(value, column) for column, value in kind.cells(row)] for row in rows)
+    columns = with_places(kind, shown)
+    writer.writerow(column.name for column in columns)
+    writer.writerows([_cell(value_of(kind, row, column), column) for column in columns] for row in rows)
 
 
 def _cell(value: Any, column: Column) -> Any:

@@ -1,10 +1,11 @@
-"""Refreshes one kind: provider to cache, page by page. Old rows stay until the listing is complete."""
+"""Refreshes kinds: provider to cache, page by page. Old rows stay until the listing is complete."""
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Progress:
     seconds: float
     elsewhere: bool = False
     """Another dashboard or run lists it; this refresh waits for its result."""
+    scope: Scope | None = None
+    """Where; None if that is no matter."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def refresh(
     began = time.monotonic()
 
     def on_wait(other: RefreshRecord) -> None:
-        progress(Progress(kind.name, other.batch, 0, other.count, time.monotonic() - began, elsewhere=True))
+        progress(Progress(kind.name, other.batch, 0, other.count, time.monotonic() - began, True, scope))
 
     while True:
         taken = take(cache, kind, scope, check, on_wait)
@@ -130,7 +133,7 @@ def _listed(
             running = replace(running, batch=listed, written=running.written + new + different)
             if new or different:
                 lease.note(running)
-            progress(Progress(kind.name, listed, pages, last, time.monotonic() - began))
+            progress(Progress(kind.name, listed, pages, last, time.monotonic() - began, scope=scope))
         check()
         lease.secure()
         gone = cache.rows.left(kind, scope, known)
@@ -160,8 +163,17 @@ def _listed(
     return done
 
 
-_AT_ONCE = 3
-"""Kinds refreshed at the same time: the small ones finish while the images still stream."""
+AT_ONCE = 8
+"""Listings of this process that run side by side, each on a thread and a connection of its own, whatever asks for them:
+seventeen regions of three kinds each never open fifty-one connections."""
+
+OF_ONE_SCOPE = 3
+"""At most N of them are of one scope: its small kinds finish while its images still stream."""
+
+Wanted = tuple[Kind, Scope]
+"""What to list: a kind, and where."""
+
+_slots = threading.BoundedSemaphore(AT_ONCE)
 
 
 def refresh_many(
@@ -175,56 +187,132 @@ def refresh_many(
     on_wait: Callable[[Waiting], None] = ignore,
     done: Callable[[Difference], None] = ignore,
 ) -> list[Difference]:
-    """Refresh several kinds at the same time and return their differences in the order of `kinds`.
+    """Refresh several kinds of one scope; see `refresh_scopes`."""
+    return refresh_scopes(
+        [(kind, scope) for kind in kinds],
+        lambda _scope, *hooks: connect(*hooks),
+        cache,
+        check=check,
+        progress=progress,
+        on_wait=on_wait,
+        done=done,
+    )
 
-    A kind that fails does not stop the others; its difference says why. `progress` and `on_wait` are called on other
-    threads, `done` on this one. If `check`, a signal or a bug raises, the threads are asked to end, and this function
-    waits for them for at most 0.5 s.
+
+def refresh_scopes(
+    wanted: Sequence[Wanted],
+    connect: Callable[[Scope, Callable[[], None], Callable[[Waiting], None]], Provider],
+    cache: "Cache",
+    *,
+    check: Callable[[], None] = ignore,
+    progress: Callable[[Progress], None] = ignore,
+    on_wait: Callable[[Waiting], None] = ignore,
+    done: Callable[[Difference], None] = ignore,
+) -> list[Difference]:
+    """Refresh kinds in their scopes side by side and return their differences, in the order of `wanted`.
+
+    Those named first begin first, within AT_ONCE and OF_ONE_SCOPE. One that fails does not stop the others; its
+    difference says why. `progress` and `on_wait` are called on other threads, `done` on this one. If `check`, a signal
+    or a bug raises, the threads are asked to end, and this function waits for them for at most 0.5 s.
     """
     stop = threading.Event()
-    waiting: queue.SimpleQueue[Kind] = queue.SimpleQueue()
+    queued = _Queue(wanted)
     results: queue.SimpleQueue[Difference | BaseException] = queue.SimpleQueue()
-    for kind in kinds:
-        waiting.put(kind)
 
     def stopped() -> None:
         if stop.is_set():
             raise Cancelled
 
+    def listed(kind: Kind, scope: Scope) -> Difference:
+        try:
+            provider = connect(scope, stopped, on_wait)
+        except CloudmeshError as error:
+            _note_failure(cache, kind, scope, error)
+            raise
+        return refresh(kind, provider, cache, scope, check=stopped, progress=progress)
+
     def work() -> None:
-        while not stop.is_set():
+        while (found := queued.take(stop)) is not None:
+            kind, scope = found
             try:
-                kind = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                results.put(refresh(kind, connect(stopped, on_wait), cache, scope, check=stopped, progress=progress))
+                with _slot(stopped):
+                    results.put(listed(kind, scope))
             except CloudmeshError as error:
                 results.put(Difference(scope.cloud, scope.region, kind.name, error=str(error)))
             except BaseException as error:  # noqa: BLE001 - cancelled, or a bug: raised in the waiting thread
                 results.put(error)
                 return
+            finally:
+                queued.give_back(scope)
 
     # Daemon threads: an interrupted run must not wait for a silent socket.
-    threads = [threading.Thread(target=work, name="refresh", daemon=True) for _ in range(min(_AT_ONCE, len(kinds)))]
+    threads = [threading.Thread(target=work, name="refresh", daemon=True) for _ in range(queued.workers)]
     for thread in threads:
         thread.start()
-    found: dict[str, Difference] = {}
+    found: dict[tuple[str, str, str], Difference] = {}
     try:
-        while len(found) < len(kinds):
+        while len(found) < len(wanted):
             check()
             with suppress(queue.Empty):
                 one = results.get(timeout=0.1)
                 if isinstance(one, BaseException):
                     raise one
-                found[one.kind] = one
+                found[one.kind, one.cloud, one.region] = one
                 done(one)
     finally:
         stop.set()
         until = time.monotonic() + 0.5
         for thread in threads:
             thread.join(max(0, until - time.monotonic()))
-    return [found[kind.name] for kind in kinds]
+    return [found[kind.name, *scope] for kind, scope in wanted]
+
+
+class _Queue:
+    """What is still to be listed; no scope is asked for more than OF_ONE_SCOPE kinds at once."""
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self._left = list(wanted)
+        self._running: Counter[Scope] = Counter()
+        self._changed = threading.Condition()
+        of_scope = Counter(scope for _, scope in wanted)
+        self.workers = min(AT_ONCE, sum(min(count, OF_ONE_SCOPE) for count in of_scope.values()))
+
+    def take(self, stop: threading.Event) -> Wanted | None:
+        """Return the first whose scope is free; None when nothing is left. Waits while all scopes are busy."""
+        with self._changed:
+            while self._left and not stop.is_set():
+                for place, (kind, scope) in enumerate(self._left):
+                    if self._running[scope] < OF_ONE_SCOPE:
+                        del self._left[place]
+                        self._running[scope] += 1
+                        return kind, scope
+                self._changed.wait(0.1)
+        return None
+
+    def give_back(self, scope: Scope) -> None:
+        """Note that a listing of a scope has ended."""
+        with self._changed:
+            self._running[scope] -= 1
+            self._changed.notify()
+
+
+@contextmanager
+def _slot(check: Callable[[], None]) -> Iterator[None]:
+    """Hold one of the places for listings while the block runs; `check` may end the wait for it."""
+    while not _slots.acquire(timeout=0.1):
+        check()
+    try:
+        yield
+    finally:
+        _slots.release()
+
+
+def _note_failure(cache: "Cache", kind: Kind, scope: Scope, error: CloudmeshError) -> None:
+    """Record why a kind could not be listed, unless another refresh of it is under way."""
+    with suppress(CacheError):
+        record = cache.refreshes.of(kind, scope)
+        if not record.lease:
+            cache.refreshes.write(kind, scope, replace(record, error=str(error), started=datetime.now(UTC)))
 
 
 # --- objects that a listing may lack ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The session of a command: the settings, the current cloud, the cache, and how to connect to the cloud."""
+"""The session of a command: the settings, the chosen clouds and regions, the cache, and how to connect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 class SettingChange:
     """The settings that a command changes at run time; None keeps a setting."""
 
-    cloud: str | None = None
-    """The name of the new current cloud."""
+    scopes: tuple[Scope, ...] | None = None
+    """The clouds and regions to show from now on; the first is the home scope."""
     refresh: bool | None = None
 
 
 @dataclass(frozen=True)
 class Session:
-    """One cloud of the configuration and one cache. Immutable: a changed setting makes a new session."""
+    """The chosen clouds and regions, and one cache. Immutable: a changed setting makes a new session."""
 
     settings: Settings
     cloud: Cloud
+    """The cloud of the home scope, with its region as the default location."""
     cache: "Cache"
     home: Path
     """The data directory: private keys and remembered settings."""
@@ -50,20 +51,39 @@ class Session:
     backoff: tuple[float, ...] = (0.5, 2.0, 5.0)
     """Seconds to wait before each further probe, for the outcome of a command whose answer was lost, or for an object
     that was just created and is not listed yet."""
+    chosen: tuple[Scope, ...] = ()
+    """The scopes, if there are several; see `scopes`."""
 
     @property
     def scope(self) -> Scope:
-        """The current cloud and region."""
+        """The home scope: the cloud and region in which a command acts that names no row."""
         return Scope(self.cloud.name, self.cloud.region)
 
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The clouds and regions that tables show, the home scope first."""
+        return self.chosen or (self.scope,)
+
+    def scopes_of(self, kind: Kind) -> tuple[Scope, ...]:
+        """The scopes whose rows the table of a kind shows.
+
+        A vast kind is shown and listed in the home scope alone: seventeen regions have 1.7 million public images.
+        """
+        return (self.scope,) if kind.vast else self.scopes
+
+    def among(self, scopes: Sequence[Scope]) -> "Session":
+        """Return this session in these scopes, the first as its home. Raises ConfigError as `at` does."""
+        home = self.at(scopes[0])
+        return replace(home, chosen=tuple(scopes)) if len(scopes) > 1 else home
+
     def at(self, scope: Scope) -> "Session":
-        """Return this session in another cloud and region. Raises ConfigError if no such cloud is configured."""
+        """Return this session in one cloud and region. Raises ConfigError if no such cloud is configured."""
         if scope == self.scope:
-            return self
-        cloud = self.cloud if scope.cloud == self.cloud.name else cloud_named(self.settings, scope.cloud)
+            return replace(self, chosen=()) if self.chosen else self
+        cloud = self.cloud if scope.cloud == self.cloud.name else known_cloud(self.settings, scope.cloud)
         if scope.region != cloud.region:
             cloud = replace(cloud, default=replace(cloud.default, location=scope.region))
-        return replace(self, cloud=cloud)
+        return replace(self, cloud=cloud, chosen=())
 
     @property
     def fetches(self) -> bool:
@@ -105,8 +125,8 @@ class Session:
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with the changed settings."""
-        cloud = self.cloud if change.cloud is None else cloud_named(self.settings, change.cloud)
-        return replace(self, cloud=cloud, refresh=self.refresh if change.refresh is None else change.refresh)
+        session = self if change.scopes is None else self.among(change.scopes)
+        return session if change.refresh is None else replace(session, refresh=change.refresh)
 
 
 _OURS = frozenset({"_id", "hash", "made", "unlisted"})

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.config import Poll
@@ -239,3 +240,71 @@ class Watcher:
         """Return whether a listing shows the outcome of a flight: whether it began after the flight."""
         flight = flight_of(self._kind, row)
         return listing is not None and (flight is None or flight.since <= listing.began)
+
+
+class Watchers:
+    """The watchers of one kind in several scopes: a scope has one, with its thread, from its first flight on.
+
+    `connect` takes the scope and the check of the watcher; the other arguments are as those of Watcher.
+    """
+
+    def __init__(
+        self,
+        cache: "Cache",
+        kind: Kind,
+        scopes: Sequence[Scope],
+        connect: Callable[[Scope, Callable[[], None]], Provider],
+        poll: Poll,
+        *,
+        report: Callable[[str], object],
+        trouble: Callable[[str], object] | None = None,
+    ) -> None:
+        self._cache = cache
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._idle = {
+            scope: Watcher(cache, kind, scope, partial(connect, scope), poll, report=report, trouble=trouble)
+            for scope in scopes
+        }
+        self._running: dict[Scope, Watcher] = {}
+        self._closed = False
+
+    def start(self) -> None:
+        """Follow the flights that there are; a thread looks for them where there are several scopes."""
+        if len(self._idle) == 1:
+            self._begin(*self._idle)
+        else:
+            threading.Thread(target=self._begin_where_flying, name="vm watchers", daemon=True).start()
+
+    def _begin_where_flying(self) -> None:
+        for scope in tuple(self._idle):
+            try:
+                flying = bool(self._cache.flights.rows(self._kind, scope))
+            except CloudmeshError:  # its watcher says so, if that lasts
+                flying = True
+            if self._closed:
+                return
+            if flying:
+                self._begin(scope)
+
+    def _begin(self, scope: Scope) -> None:
+        with self._lock:
+            watcher = None if self._closed else self._idle.pop(scope, None)
+            if watcher is not None:
+                self._running[scope] = watcher
+                watcher.start()
+
+    def saw(self, row: Row) -> None:
+        """Note that a row changed: its flight is followed, and polled after the shortest interval."""
+        scope = self._kind.scope(row)
+        if (watcher := self._running.get(scope)) is not None:
+            watcher.saw(row)
+        elif is_in_flight(self._kind, row):
+            self._begin(scope)
+
+    def close(self) -> None:
+        """Stop following; nothing waits for the threads."""
+        with self._lock:
+            self._closed = True
+            for watcher in self._running.values():
+                watcher.close()

@@ -22,6 +22,7 @@ from backend.account import ask_by
 from backend.catalog import KINDS
 from backend.commands.model import Command, Parsed
 from backend.commands.run import offered, refusal
+from backend.commands.scoping import SCOPE
 from backend.commands.table import COMMANDS as ALL_COMMANDS
 from backend.errors import CloudmeshError, ConfigError, NoAccountError, bug
 from backend.journal.model import JOURNAL
@@ -225,11 +226,17 @@ class CloudmeshApp(Orderly):
         return parts.asking.completions(line) if parts else []
 
     def show(self, what: str) -> None:
-        """Show the tab of a kind, or the journal."""
+        """Show the tab of a kind, the journal, or the choice of clouds and regions."""
         if what in self.main.kinds:
             self.main.show_tab(what)
+        elif what == SCOPE.name:
+            self._choose_scopes()
         elif self.session is not None:
             self._windows.journal(self.session)
+
+    def _choose_scopes(self) -> None:
+        if parts := self.following.ready():
+            parts.asking.choose_scopes()
 
     def undo(self) -> bool:
         """Offer to undo the last commands; return whether there is anything to undo."""
@@ -286,7 +293,7 @@ class CloudmeshApp(Orderly):
 
     @on(JobMoved)
     def _job_moved(self, message: JobMoved) -> None:
-        message.job.progress[message.progress.kind] = message.progress
+        message.job.progress[message.progress.kind, message.progress.scope] = message.progress
         message.job.on_progress(message.progress)
         self._show_work()
 
@@ -324,6 +331,15 @@ class CloudmeshApp(Orderly):
             self.show_error(CloudmeshError(message.text))
         else:
             self.say(message.text)
+
+    def show_failures(self) -> None:
+        """List the scopes whose last refresh failed, and why."""
+        parts = self.following.parts
+        failed = parts.listings.failures(filter(self.main.is_open, self.main.kinds)) if parts else []
+        if failed:
+            self._windows.failures(failed)
+        else:
+            self.say("No region has failed.")
 
     def cancel_work(self) -> None:
         """Cancel the running jobs; the work line shows it."""

@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING
 
 from backend.callbacks import ignore
 from backend.commands.grammar import complete, parse, split
+from backend.commands.locating import located
 from backend.commands.lookup import find
 from backend.commands.model import Command, Context, Param, Parsed
 from backend.commands.naming import named
 from backend.commands.preview import Preview, of_scopes
 from backend.commands.run import losses, offered, refusal
+from backend.commands.scoping import Choice, ask_regions, choices, remembered
 from backend.commands.table import command
 from backend.errors import CloudmeshError, ConfigError, MissingError, NotFoundError
 from backend.kinds.model import Kind, Row, Scope
+from backend.log import logger
 from backend.refresh import Progress
+from backend.scopes import named as named_scopes
+from backend.session import Session
 from backend.text import safe
 from tui.deciding import Chosen, Request, Step, Way, first_step
 from tui.host import Host, Tables
 from tui.jobs import Job
 from tui.screens.dialog import CommandDialog
+from tui.screens.scopes import ScopesScreen
 
 if TYPE_CHECKING:
     from tui.runner import Runner, Then
@@ -87,15 +93,23 @@ class Asking:
             def keep(found: Sequence[Row]) -> None:
                 self._read[kind] = self._read[kind][0], found
 
-            self._host.start(Job("", lambda _job: session.cache.rows.snapshot(known, session.scope), keep, ignore))
+            def read(_job: Job) -> list[Row]:
+                return [row for scope in session.scopes_of(known) for row in session.cache.rows.snapshot(known, scope)]
+
+            self._host.start(Job("", read, keep, ignore))
         return rows
 
     def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
         """Take the first step towards a command; see tui.deciding. Return False if it is refused at once."""
         session, one, target = self._runner.session, parsed.command, parsed.command.object
-        if why := refusal(one, session):
+        if why := refusal(one, parsed.at(session)):
             self._host.show_error(why)
             return False
+        if chosen is not None and one.effect != "reads":
+            chosen, why = _allowed(one, chosen, session)
+            if why:
+                self._host.show_error(why)
+                return False
         if chosen is not None and one.effect == "reads" and not one.asks and chosen.refs:
             scope, native = chosen.refs[0]
             parsed = Parsed(one, {chosen.target.name: native, **parsed.given}, scope=scope)
@@ -116,6 +130,26 @@ class Asking:
             self.dialog(one, given=parsed.given, scope=parsed.scope)
         return True
 
+    def choose_scopes(self) -> None:
+        """Offer clouds and regions, as they are remembered; the clouds are asked for theirs meanwhile."""
+        session = self._runner.session
+
+        def chosen(text: str | None) -> None:
+            if text is not None and not self._runner.closed:
+                self.ask(Parsed(command("set default"), {"cloud": text}), "line")
+
+        def show(found: list[Choice]) -> None:
+            if self._runner.closed:
+                return
+            screen = ScopesScreen(found)
+            self._host.open(screen, chosen)
+            if session.fetches:
+                ask = Job("", lambda job: ask_regions(session, job.check), screen.show, _log, key="regions")
+                self._host.start(ask)
+
+        read = Job("", lambda _job: choices(session, remembered(session)), show, opens=True)
+        self._host.start(read)
+
     def _confirm(self, commands: Sequence[Parsed], target: Param) -> None:
         """Find the rows that these calls of one command name, and open its dialog on them."""
         session, first = self._runner.session, commands[0]
@@ -128,9 +162,10 @@ class Asking:
 
         def find_rows(job: Job) -> list[Row]:
             rows = []
-            for parsed in commands:
-                context = Context(parsed.at(session), parsed.given, job.check)
+            for one in commands:
                 try:
+                    parsed = located(one, session, job.check)
+                    context = Context(parsed.at(session), parsed.given, job.check)
                     with named(parsed, context):
                         rows.append(find(context, kind, parsed.given[target.name]))
                 except NotFoundError:
@@ -288,3 +323,28 @@ class Asking:
 
     def _kind_of(self, target: Param) -> Kind:
         return self._tables.kinds[target.kind or ""]
+
+
+def _log(error: CloudmeshError) -> None:
+    """Note that a cloud did not list its regions: the user did not ask for that."""
+    logger.info("%s", error)
+
+
+def _allowed(one: Command, chosen: Chosen, session: Session) -> tuple[Chosen, CloudmeshError | None]:
+    """Return the chosen rows without those whose scope refuses the command; an error if that leaves none.
+
+    What is read-only, and what a cloud can do, is each scope's own.
+    """
+    refused = {
+        scope: why
+        for scope in dict.fromkeys(ref.scope for ref in chosen.refs)
+        if (why := refusal(one, session.at(scope))) is not None
+    }
+    if not refused:
+        return chosen, None
+    why = next(iter(refused.values()))
+    kept = [ref for ref in chosen.refs if ref.scope not in refused]
+    if not kept:
+        return chosen, why
+    left_out = f"Left out: {len(chosen.refs) - len(kept):,} in {named_scopes(tuple(refused))}. {why.message}"
+    return replace(chosen, refs=kept, which=f"{chosen.which} {left_out}".strip()), None

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Never
 
 from backend import __version__, config, log, redact, state
-from backend.config import Cloud, Settings
+from backend.config import Settings
 from backend.discovery import discovered, nothing_found, with_profile
 from backend.errors import Cancelled, CloudmeshError, NoAccountError, NoKeysError, UsageError, bug
 from backend.names import nearest
-from backend.session import Session, cloud_named, known_cloud
+from backend.providers import registry
+from backend.session import Session, known_cloud
 from backend.text import safe
 from tui import bugs, output
 from tui.interrupt import Interrupt
@@ -69,7 +70,12 @@ def parser() -> _Parser:
     )
     add("--refresh", nargs="*", metavar="KIND", help="refresh these kinds (default: all) into the cache and exit")
     add("--config", metavar="FILE", help="the configuration instead of ./cloudmesh.yaml, ~/.cloudmesh/cloudmesh.yaml")
-    add("--cloud", metavar="NAME", help="the cloud of the configuration to work on")
+    add(
+        "--cloud",
+        metavar="NAMES",
+        help="the clouds of the configuration to work on, joined by commas: NAME, NAME/REGION, NAME/all; or all",
+    )
+    add("--region", metavar="NAMES", help="their regions, joined by commas; or all, which are those that are enabled")
     add("--profile", metavar="NAME", help="the profile of ~/.aws to work with")
     add("--read-only", action="store_true", help="refuse every command that changes something in a cloud")
     add("--json", action="store_true", help="print JSON instead of tables")
@@ -97,7 +103,11 @@ class Launch:
     home: Path
     read_only: bool = False
     cloud: str | None = None
-    """The cloud that `--cloud` names."""
+    """The clouds that `--cloud` names; see backend.scopes."""
+    region: str | None = None
+    """The regions that `--region` names."""
+    strict: bool = False
+    """Whether it is an error that a cloud does not list its regions; else its home region is shown, with a note."""
     fault: str | None = None
     """The cloud or region of the demo that `--demo-fault` names."""
     closing: ExitStack = field(default_factory=ExitStack)
@@ -119,24 +129,33 @@ class Launch:
         """Open the cache and return the session; blocks until the server answers."""
         from backend.cache import open_cache
         from backend.catalog import KINDS
+        from backend.scopes import account_numbers, known_regions, selected
 
         few_arenas()
         settings = self.settings = self._located(self.settings or self._demo())
         remembered = state.recall(settings, self.home)
-        cloud = _current(settings, self.home, self.cloud)
+        text = _selection(settings, self.home, self.cloud, self.region)
+        known = known_regions(settings, self.home, registry.connect)
+        found = selected(settings, text, known, account_numbers, strict=self.strict)
+        if found.notes:
+            settings = self.settings = replace(settings, warnings=(*settings.warnings, *found.notes))
+        cloud = known_cloud(settings, found.scopes[0].cloud)
         cache = open_cache(settings.mongodb, self.home, KINDS.values())
         self.closing.callback(cache.close)
         refresh = remembered.get("refresh", settings.refresh)
-        return Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+        session = Session(settings, cloud, cache, self.home, refresh=refresh, read_only=self.read_only)
+        return session.among(found.scopes)
 
     def _located(self, settings: Settings) -> Settings:
         """Return the settings with a region for the first cloud, if its account has one.
 
         Raises NoAccountError if there is no configuration and no account was found; the next call looks again.
         """
+        from backend.scopes import first_cloud
+
         if self._nothing_found:
             settings = discovered(os.environ)
-        cloud = _first(settings, self.home, self.cloud)
+        cloud = first_cloud(settings, _selection(settings, self.home, self.cloud, self.region))
         accounts = cloud.provider.accounts
         if cloud.account is None or accounts is None:
             return settings
@@ -162,6 +181,7 @@ class Launch:
 def launching(options: argparse.Namespace) -> Iterator[Launch]:
     """Read the configuration; at the end, close all that was opened."""
     from backend.catalog import KINDS  # imported late: --help and --version need no command
+    from backend.scopes import check_names
 
     if options.profile and (options.cloud or options.demo):
         raise UsageError(f"--profile and --{'cloud' if options.cloud else 'demo'} exclude each other.", _HELP)
@@ -180,9 +200,9 @@ def launching(options: argparse.Namespace) -> Iterator[Launch]:
                 settings = with_profile(settings, options.profile)
                 options.cloud = settings.cloud
             # A misspelt name, or no region, is an error before anything starts; an account may still find its region.
-            if _first(settings, home, options.cloud).account is None:
-                _current(settings, home, options.cloud)
-        yield Launch(settings, home, options.read_only, options.cloud, fault=fault, closing=closing)
+            selection = _selection(settings, home, options.cloud, options.region)
+            check_names(settings, selection)
+        yield Launch(settings, home, options.read_only, options.cloud, options.region, fault=fault, closing=closing)
 
 
 def _fault(options: argparse.Namespace) -> str | None:
@@ -198,14 +218,11 @@ def _fault(options: argparse.Namespace) -> str | None:
     return fault
 
 
-def _first(settings: Settings, home: Path, option: str | None) -> Cloud:
-    """Return the first cloud: that of --cloud, else the one chosen last, else that of the configuration."""
-    return known_cloud(settings, option or state.recall(settings, home).get("cloud") or settings.cloud)
+def _selection(settings: Settings, home: Path, cloud: str | None, region: str | None) -> str:
+    """Return what is shown first: what options name, else what was chosen last, else what the configuration says."""
+    from backend.scopes import words_of
 
-
-def _current(settings: Settings, home: Path, option: str | None) -> Cloud:
-    """Return the first cloud; raise ConfigError if it has no region."""
-    return cloud_named(settings, _first(settings, home, option).name)
+    return words_of(cloud or state.recall(settings, home).get("cloud") or settings.cloud, region or "")
 
 
 def _without_dumps(environ: MutableMapping[str, str]) -> tuple[str, ...]:
@@ -318,6 +335,7 @@ def _run(options: argparse.Namespace, words: list[str], interrupt: Interrupt) ->
     # Wrong words are an error before anything starts.
     task = headless.task(words, options.refresh, interrupt, yes=options.yes, production=options.production or ())
     with launching(options) as launch:
+        launch.strict = True
         session = launch.open()
         for note in (*session.settings.warnings, session.cache.note):
             if note:

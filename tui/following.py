@@ -1,6 +1,6 @@
 """Opens the cache and follows its changes: one session, with its tables, watchers and runner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -10,9 +10,10 @@ from textual.message import Message
 from backend.account import Identity
 from backend.callbacks import ignore
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
+from backend.kinds.model import Scope
 from backend.log import logger
 from backend.session import Session, SettingChange
-from backend.watch import Watcher
+from backend.watch import Watchers
 from tui.asking import Asking
 from tui.host import Host, Tables
 from tui.jobs import Job
@@ -37,8 +38,8 @@ class Starts(Protocol):
 class Parts:
     """The parts that work on one session; a switch to another cloud makes new ones."""
 
-    watchers: dict[str, Watcher]
-    """By kind: one for each kind that has flights."""
+    watchers: dict[str, Watchers]
+    """By kind, for each kind that has flights."""
     listings: Listings
     runner: Runner
     asking: Asking
@@ -46,8 +47,8 @@ class Parts:
 
     def close(self) -> None:
         """Stop all parts."""
-        for watcher in self.watchers.values():
-            watcher.close()
+        for watchers in self.watchers.values():
+            watchers.close()
         self.listings.close()
         self.runner.close()
 
@@ -96,20 +97,20 @@ class Following:
 
     @property
     def location(self) -> list[str]:
-        """Cloud, region, cache and modes; nothing before the cache is open."""
+        """Clouds, regions, cache and modes; nothing before the cache is open."""
         session = self.session
         if session is None:
             return []
         lasting = " (will not last)" if session.cache.mode == "memory" else ""
-        words = [session.cloud.name, session.cloud.region, session.cache.mode + lasting]
+        words = [*_where(session.scopes), session.cache.mode + lasting]
         if who := self._identities.get(session.cloud.name):
-            words.insert(2, who.text)
+            words.insert(-1, who.text)
         if not session.refresh:
             words.append("refresh off")
         if session.cache.refusal:
             words.append("cache read-only")
-        elif session.locked:
-            words.append("read-only")
+        elif locked := [scope for scope in session.scopes if session.at(scope).locked]:
+            words.append("read-only" if len(locked) == len(session.scopes) else f"{len(locked)} read-only")
         return [*words, "CACHE LOST"] if self.lost else words
 
     def retract_when_back(self, error: CloudmeshError) -> None:
@@ -175,8 +176,8 @@ class Following:
             self.parts.close()
         self.session, self.parts = session, self._new_parts(session, feed)
         if session.cache.refusal is None:  # watchers write to the cache
-            for watcher in self.parts.watchers.values():
-                watcher.start()
+            for watchers in self.parts.watchers.values():
+                watchers.start()
         self.parts.listings.load_all(empty=True)
         self.parts.runner.recover()
         self._on_change()
@@ -194,11 +195,11 @@ class Following:
 
     def _new_parts(self, session: Session, feed: "Feed") -> Parts:
         watchers = {
-            kind.name: Watcher(
+            kind.name: Watchers(
                 session.cache,
                 kind,
-                session.scope,
-                session.connect,
+                session.scopes_of(kind),
+                lambda scope, check: session.at(scope).connect(check),
                 session.settings.poll,
                 report=lambda text: self._post(Reported(text)),
                 trouble=lambda text: self._post(Reported(text, trouble=True)),
@@ -224,10 +225,10 @@ class Following:
         if self.session is None or self.parts is None or self._feed is None:
             return
         session = self.session.changed(change)
-        if session.scope != self.session.scope:
+        if session.scopes != self.session.scopes:
             self._switch(session, self._feed)
             return
-        self.session = self.parts.runner.session = session  # same cloud: the rows and the undo stay
+        self.session = self.parts.runner.session = session  # same scopes: the rows and the undo stay
         self.parts.listings.go_on(session)
         self._on_change()
 
@@ -238,9 +239,9 @@ class Following:
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
-        if watcher := self.parts.watchers.get(change.kind):
+        if watchers := self.parts.watchers.get(change.kind):
             for row in rows:
-                watcher.saw(row)
+                watchers.saw(row)
 
     def connection(self, lost: str | None) -> None:
         """Show why the cache was lost; None: show that it is back, and read it again."""
@@ -270,3 +271,10 @@ class Following:
         if self.parts:
             self.parts.listings.show_ages()
             self.parts.listings.freshen(self._tables.kind)
+
+
+def _where(scopes: Sequence[Scope]) -> list[str]:
+    """Return clouds and regions in a few words: "aws", "us-east-1"; "aws", "3 regions"; "2 clouds", "5 regions"."""
+    clouds = list(dict.fromkeys(scope.cloud for scope in scopes))
+    cloud = clouds[0] if len(clouds) == 1 else f"{len(clouds)} clouds"
+    return [cloud, scopes[0].region if len(scopes) == 1 else f"{len(scopes)} regions"]

@@ -17,17 +17,17 @@ from rich.progress import Progress as Bars
 from backend.cache.documents import plain_or_text
 from backend.catalog import KINDS, kind_named
 from backend.commands.grammar import parse
-from backend.commands.listings import summary
+from backend.commands.listings import failures_of, summary
 from backend.commands.lookup import cannot
 from backend.commands.model import Parsed, Result
 from backend.commands.run import execute, is_journalled, losses
 from backend.errors import UsageError
 from backend.format import RIGHT_ALIGNED, as_object, cell, field_texts, fields_as_json
 from backend.journal.recovery import recover
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import PLACES, Kind, Row, Scope, places, value_of, with_places
 from backend.log import logger
 from backend.providers.protocol import Waiting
-from backend.refresh import Difference, Progress, refresh_many
+from backend.refresh import Difference, Progress, Wanted, refresh_scopes
 from backend.session import Session
 from backend.text import safe, safe_lines
 from tui import printing
@@ -52,8 +52,7 @@ def task(
     if refresh is not None:
         _check_confirms_nothing("--refresh", production)
         # `words` are kinds too: an option may come between --refresh and these.
-        kinds = [kind_named(word) for word in (*refresh, *words)] or list(KINDS.values())
-        return partial(_refresh, list(dict.fromkeys(kinds)))
+        return partial(_refresh, list(dict.fromkeys(kind_named(word) for word in (*refresh, *words))))
     parsed = parse(words)
     if parsed.command.effect == "destroys" and not yes:
         raise UsageError(
@@ -116,19 +115,23 @@ def _recover(session: Session, interrupt: Interrupt, *, resend: bool) -> None:
         print(f"{found.offer} journal resume runs what is left, journal drop gives it up.", file=sys.stderr)
 
 
-def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
+def _refresh(named: list[Kind], session: Session, as_json: bool) -> int:
+    """Refresh the kinds that are named, in all chosen scopes; else every kind, each where its table would show it."""
     if session.cache.refusal:
         raise session.cache.refusal
-    if missing := [kind for kind in kinds if not session.has(kind.name)]:
-        if len(kinds) < len(KINDS):  # they were named
-            raise cannot(session, missing[0].nouns)
-        kinds = [kind for kind in kinds if kind not in missing]
-    with _Progress(show=not as_json, kinds=kinds) as bars:
-        done = refresh_many(
-            kinds,
-            session.connect,
+    wanted: list[Wanted] = []
+    for kind in named or KINDS.values():
+        for scope in session.scopes if named else session.scopes_of(kind):
+            if session.at(scope).has(kind.name):
+                wanted.append((kind, scope))
+            elif named and len(session.scopes) == 1:
+                raise cannot(session, kind.nouns)
+    several = len(session.scopes) > 1
+    with _Progress(show=not as_json, wanted=wanted, several=several) as bars:
+        done = refresh_scopes(
+            wanted,
+            lambda scope, *hooks: session.at(scope).connect(*hooks),
             session.cache,
-            session.scope,
             progress=bars.update,
             on_wait=bars.waits,
             done=_print_json if as_json else bars.done,
@@ -136,10 +139,14 @@ def _refresh(kinds: list[Kind], session: Session, as_json: bool) -> int:
     for one in done:
         logger.info("%s", f"{KINDS[one.kind].plural}: {safe(one.error)}" if one.error else summary(one))
     if not as_json:
-        _print_summary(done)
+        _print_summary(done, several=several)
     for note in _notes(done):
         print(safe(note), file=sys.stderr)
-    return 1 if any(one.error for one in done) else 0
+    failed = [one for one in done if one.error]
+    if several:
+        for sentence in failures_of(failed):
+            print(safe(sentence), file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _notes(done: Iterable[Difference]) -> Iterable[str]:
@@ -213,12 +220,12 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
         return
     columns = [
         printing.Column(
-            (column.title, *(cell(row[at], column) for row in rows)),
+            (column.title, *(cell(value_of(kind, row, column), column) for row in rows)),
             right=column.type in RIGHT_ALIGNED,
             cuts=column.type in ("text", "list", "tags") and not column.whole,
-            stays=at == 0 or column.name == "id",
+            stays=at == 0 or column.name == "id" or column in PLACES,
         )
-        for at, column in enumerate(kind.columns)
+        for at, column in enumerate(with_places(kind, places(kind, map(kind.scope, rows))))
     ]
     if sys.stdout is None or not sys.stdout.isatty():  # None: closed before the start
         printing.write(columns)
@@ -229,10 +236,11 @@ def _print_rows(kind: Kind, rows: Sequence[Row]) -> None:
         print(f"Left out, because the terminal is too narrow: {', '.join(missing)}. --json has all.", file=sys.stderr)
 
 
-def _print_summary(done: Sequence[Difference]) -> None:
-    titles = ["Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
+def _print_summary(done: Sequence[Difference], *, several: bool) -> None:
+    titles = [*(["Cloud", "Region"] if several else []), "Kind", "Rows", "New", "Changed", "Gone", "Seconds", "Result"]
     lines = [
         [
+            *([one.cloud, one.region] if several else []),
             KINDS[one.kind].plural,
             *("" if one.error else f"{count:,}" for count in (one.count, one.added, one.changed, one.removed)),
             "" if one.error else f"{one.seconds:.1f}",
@@ -240,15 +248,16 @@ def _print_summary(done: Sequence[Difference]) -> None:
         ]
         for one in done
     ]
-    right = [False, True, True, True, True, True, False]
+    right = [*([False, False] if several else []), False, True, True, True, True, True, False]
     cells = zip(*[titles, *lines], strict=True)
     printing.write([printing.Column(tuple(texts), right=one) for texts, one in zip(cells, right, strict=True)])
 
 
 class _Progress:
-    """Progress bars on stderr, one for each kind; none if stderr is no terminal or `show` is false."""
+    """Progress bars on stderr, one for each listing; none if stderr is no terminal or `show` is false."""
 
-    def __init__(self, *, show: bool, kinds: Iterable[Kind] = ()) -> None:
+    def __init__(self, *, show: bool, wanted: Iterable[Wanted] = (), several: bool = False) -> None:
+        self._several = several
         console = Console(stderr=True)
         self._bars: Bars | None = None
         if show and console.is_terminal:
@@ -259,8 +268,8 @@ class _Progress:
             )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         if self._bars:  # at once, not after the first page
-            for kind in kinds:
-                self._task(kind.name)
+            for kind, scope in wanted:
+                self._task(kind.name, scope)
 
     def __enter__(self) -> "_Progress":
         if self._bars:
@@ -277,7 +286,9 @@ class _Progress:
             total = max(progress.estimate, progress.rows) if progress.estimate else None
             rate = progress.rows / progress.seconds if progress.seconds else 0
             pace = f"{progress.pages:,} pages · {rate:,.0f}/s"
-            self._bars.update(self._task(progress.kind), completed=progress.rows, total=total, pace=pace)
+            self._bars.update(
+                self._task(progress.kind, progress.scope), completed=progress.rows, total=total, pace=pace
+            )
 
     def waits(self, waiting: Waiting) -> None:
         """Report that a request waits to be sent again."""
@@ -288,7 +299,8 @@ class _Progress:
         """Show that a kind is finished."""
         if self._bars:
             text = safe(one.error or summary(one))
-            self._bars.update(self._task(one.kind), completed=one.count, total=one.count or 1)
+            task = self._task(one.kind, Scope(one.cloud, one.region))
+            self._bars.update(task, completed=one.count, total=one.count or 1)
             self._say(text)
 
     def _say(self, text: str) -> None:
@@ -296,8 +308,10 @@ class _Progress:
         if self._bars:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _task(self, kind: str) -> TaskID:
+    def _task(self, kind: str, scope: Scope | None) -> TaskID:
         assert self._bars is not None  # noqa: S101 - for mypy: only called while there are bars
-        if kind not in self._tasks:
-            self._tasks[kind] = self._bars.add_task(KINDS[kind].plural, total=None, pace="")
-        return self._tasks[kind]
+        where = f" {safe(' '.join(scope))}" if self._several and scope else ""
+        name = f"{KINDS[kind].plural}{where}"
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=None, pace="")
+        return self._tasks[name]

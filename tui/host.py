@@ -56,7 +56,7 @@ class Host(Protocol):
         """Open a window; `then` gets its answer."""
 
     def show(self, what: str) -> None:
-        """Show the tab of a kind, or the journal."""
+        """Show the tab of a kind, the journal, or the choice of clouds and regions."""
 
     def remember(self, line: str) -> None:
         """Put a command into the history of the `:` line."""
@@ -88,6 +88,9 @@ class Tables(Protocol):
     def label(self, labels: Mapping[str, Label]) -> None:
         """Set the labels of the tabs."""
 
+    def trouble(self, text: str) -> None:
+        """Show one line about the scopes that failed; "" hides it."""
+
 
 class Owner(Protocol):
     """What the screen calls when a key is pressed or a line is typed; the app implements it."""
@@ -118,6 +121,9 @@ class Owner(Protocol):
 
     def show_results(self) -> bool:
         """List the results of the last commands; return whether there are any."""
+
+    def show_failures(self) -> None:
+        """List the scopes whose last refresh failed, and why."""
 
     def cancel_work(self) -> None:
         """Cancel the running jobs."""

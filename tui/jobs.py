@@ -11,6 +11,7 @@ from textual.message import Message
 
 from backend.callbacks import ignore
 from backend.errors import Cancelled, CloudmeshError, bug
+from backend.kinds.model import Scope
 from backend.log import logger
 from backend.providers.protocol import Waiting
 from backend.refresh import Progress
@@ -58,7 +59,8 @@ class Job:
     """Jobs of one queue run one after the other, in the order in which they were started."""
     number: int = field(default_factory=lambda: next(_numbers))
     began: float = field(default_factory=time.monotonic)
-    progress: dict[str, Progress] = field(default_factory=dict)
+    progress: dict[tuple[str, Scope | None], Progress] = field(default_factory=dict)
+    """By kind and scope."""
     begun: bool = False
     """Whether its thread has started; see `queue`."""
     waiting: Waiting | None = None

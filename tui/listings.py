@@ -1,6 +1,7 @@
 """Fills the tables: reads snapshots of the cache, applies its changes, and refreshes stale kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ from backend.cache.keys import EVERYWHERE
 from backend.commands.lookup import cannot
 from backend.commands.model import Parsed
 from backend.errors import CacheLostError, CloudmeshError
-from backend.format import duration
-from backend.kinds.model import Kind, Ref, Row
+from backend.format import counted, duration
+from backend.kinds.model import Kind, Ref, Row, Scope, places
 from backend.refresh import CANCELLED
 from backend.session import Session
 from tui.host import Host, Tables
@@ -32,8 +33,15 @@ RETRY_REFRESH = 30.0
 """Seconds after which an automatic refresh that failed is tried again."""
 
 
+EMPTY = 900.0
+"""Seconds after which a region without any object of a kind is listed again, if it is one of several that are shown."""
+
+HANGS = 120.0
+"""Seconds for which a refresh in one of several regions may wait for an answer before it is tried again."""
+
+
 class Listings:
-    """Fills the tables with the rows of one cloud; a switch to another cloud makes a new one.
+    """Fills the tables with the rows of the chosen scopes; a switch to others makes a new one.
 
     After `close`, what is still being read is not painted. All methods run on the event loop.
     """
@@ -57,8 +65,11 @@ class Listings:
         self._reread_every = reread_every
         self._feed_by = monotonic() + FEED_WAIT
         self._closed = False
-        self._records: dict[str, RefreshRecord] = {}
+        self._records: dict[str, dict[Scope, RefreshRecord]] = {}
+        """By kind, the record of its last refresh in each scope, once its rows are read."""
         self._counts: dict[str, int] = {}
+        self._having: dict[str, list[Scope]] = {}
+        """By kind, the scopes whose cloud has it; asked at every change, so it is found out once."""
         self._waiting: list[str] = []
         """Kinds whose snapshot will be read, in this order and one at a time: the shown tab comes first."""
         self._reading = ""
@@ -69,7 +80,7 @@ class Listings:
         """Kinds with rows of another dashboard's refresh that are not read so far."""
         self._rest: dict[str, float] = {}
         """Until when batches of another dashboard's refresh cause no new read, by kind."""
-        self._tried: dict[str, float] = {}
+        self._tried: dict[tuple[str, Scope], float] = {}
         """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
 
     def close(self) -> None:
@@ -77,7 +88,7 @@ class Listings:
         self._closed = True
 
     def go_on(self, session: Session) -> None:
-        """Continue with the same cloud and other settings."""
+        """Continue with the same scopes and other settings."""
         self._session = session
         for kind in self._records:
             self._explain(kind)
@@ -109,8 +120,9 @@ class Listings:
     def forget(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""
         self._tables.table_of(kind).load(())
-        for known in (self._records, self._counts, self._rest, self._tried):
+        for known in (self._records, self._counts, self._rest):
             known.pop(kind, None)
+        self._tried = {key: when for key, when in self._tried.items() if key[0] != kind}
         self._stale.discard(kind)
         self._waiting = [name for name in self._waiting if name != kind]
         self.show_ages()
@@ -118,36 +130,43 @@ class Listings:
     def _empty(self, kind: str) -> None:
         table = self._tables.table_of(kind)
         table.load(())
+        table.show_places(places(table.kind, self._scopes_of(kind)))
         table.notice = "Reading the cache …"
+
+    def _scopes_of(self, kind: str) -> Sequence[Scope]:
+        return self._session.scopes_of(self._tables.kinds[kind])
 
     def _read(self, kind_name: str) -> None:
         session, kind, table = self._session, self._tables.kinds[kind_name], self._tables.table_of(kind_name)
         self._reading, self._meanwhile = kind_name, []
 
-        def read(job: Job) -> tuple[list[Row], RefreshRecord, float]:
+        scopes = self._scopes_of(kind_name)
+
+        def read(job: Job) -> tuple[list[Row], dict[Scope, RefreshRecord], float]:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports all later writes
             began = monotonic()
             rows: list[Row] = []
-            for number, page in enumerate(session.cache.rows.pages(kind, session.scope)):
+            pages = chain.from_iterable(session.cache.rows.pages(kind, scope) for scope in scopes)
+            for number, page in enumerate(pages):
                 if self._closed:
                     break
                 if number == 1:  # more than a page: show the first while the others are read
                     job.deliver(rows[:])
                 rows += page
-            return rows, session.cache.refreshes.of(kind, session.scope), monotonic() - began
+            return rows, {scope: session.cache.refreshes.of(kind, scope) for scope in scopes}, monotonic() - began
 
         def begin(page: list[Row]) -> None:
             if not self._closed and not table.total and self._tables.is_open(kind_name):
                 table.load(page)
 
-        def show(found: tuple[list[Row], RefreshRecord, float]) -> None:
+        def show(found: tuple[list[Row], dict[Scope, RefreshRecord], float]) -> None:
             if self._closed:
                 return
-            rows, record, seconds = found
+            rows, records, seconds = found
             self._reading, meanwhile = "", self._meanwhile
             if self._tables.is_open(kind_name):
-                if not any(change.record for change in meanwhile):
-                    self._records[kind_name] = record
+                newer = {change.scope: change.record for change in meanwhile if change.record}
+                self._records[kind_name] = records | newer
                 self._rest[kind_name] = monotonic() + REREAD_REST * seconds
                 table.tick(self._host.now())
                 table.load(_with(kind, rows, meanwhile))
@@ -177,15 +196,15 @@ class Listings:
             self.load(kind)
 
     def changed(self, change: Change) -> tuple[Row, ...]:
-        """Show a change of the cache; return its rows if it concerns this cloud."""
-        if change.scope not in (self._session.scope, EVERYWHERE):
+        """Show a change of the cache; return its rows if it concerns these scopes."""
+        if change.scope not in (*self._scopes_of(change.kind), EVERYWHERE):
             return ()
         if change.kind == self._reading:
             self._meanwhile.append(change)
         if not self._tables.is_open(change.kind):
             return change.upserts
         if change.record is not None:
-            self._records[change.kind] = change.record
+            self._records.setdefault(change.kind, {})[change.scope] = change.record
             self._explain(change.kind)
         record = change.record
         running = record is not None and record.batch > 0
@@ -204,21 +223,29 @@ class Listings:
     def _lacks_rows(self, record: RefreshRecord) -> bool:
         """Return whether a listing ended with other rows than the table has: two dashboards refreshed at once."""
         kind = self._tables.kinds[record.kind]
-        shown = self._tables.table_of(kind.name).total
+        shown = self._tables.table_of(kind.name).rows.count(Scope(record.cloud, record.region))
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
             return False
         return not kind.by_row and kind.name != self._reading and record.count != shown
 
     def _explain(self, kind: str) -> None:
         """Show in an empty table that its listing failed, or has not ended."""
-        record = self._records[kind]
-        if not self._session.has(kind):
+        records = self._records[kind].values()
+        if not self._askable(kind):
             notice = cannot(self._session, self._tables.kinds[kind].nouns).message
-        elif record.finished is None and record.error is None and self._session.fetches:
+        elif any(record.finished is None and record.error is None for record in records) and self._session.fetches:
             notice = f"Fetching the {self._tables.kinds[kind].nouns} …"
         else:
-            notice = record.error or ""
+            failed = [record.error for record in records if record.error]
+            notice = failed[0] if failed and len(failed) == len(records) else ""
         self._tables.table_of(kind).notice = notice
+
+    def _askable(self, kind: str) -> list[Scope]:
+        """Return the scopes whose cloud has a kind."""
+        if kind not in self._having:
+            found = [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
+            self._having[kind] = found
+        return self._having[kind]
 
     def _counted(self, kind: str) -> None:
         self._counts[kind] = self._tables.table_of(kind).total
@@ -230,11 +257,40 @@ class Listings:
         now = self._host.now()
         labels = {}
         for name in filter(self._tables.is_open, self._tables.kinds):
-            age = self._records[name].age(now) if name in self._records else None
+            known = self._records.get(name, {})
+            listed = [record for record in known.values() if record.finished is not None]
+            filled = [record for record in listed if record.count]  # an empty region is asked rarely
+            age = max((record.age(now) or 0.0 for record in filled or listed), default=None)
             stale = age is not None and age > self._session.settings.max_age_of(self._tables.kinds[name])
             count = self._counts.get(name) if age is not None or self._counts.get(name) else None
-            labels[name] = Label(count, duration(age) if age is not None else "", stale)
+            labels[name] = Label(count, duration(age) if age is not None else "", stale, self._note(name))
         self._tables.label(labels)
+        self._tables.trouble(self._trouble())
+
+    def _note(self, kind: str) -> str:
+        """Return how many of several regions a tab shows as they are: "3 of 17 regions"; "" if all, or there is one."""
+        if len(self._session.scopes) == 1:
+            return ""
+        scopes, known = self._askable(kind), self._records.get(kind, {})
+        if self._tables.kinds[kind].vast:
+            return self._session.scope.region
+        good = [scope for scope in scopes if (one := known.get(scope)) and one.finished and not one.error]
+        return "" if len(good) == len(scopes) else f"{len(good)} of {counted(len(scopes), 'region')}"
+
+    def failures(self, kinds: Iterable[str]) -> list[RefreshRecord]:
+        """Return the records of these kinds in the scopes where their last refresh failed."""
+        found = (record for kind in kinds for record in self._records.get(kind, {}).values())
+        return [record for record in found if record.error and record.error != CANCELLED]
+
+    def _trouble(self) -> str:
+        """Return one line about the scopes where the shown kind could not be refreshed; "" if one scope is shown."""
+        kind = self._tables.kind
+        failed = self.failures([kind]) if len(self._session.scopes) > 1 else []
+        if not failed:
+            return ""
+        regions = counted(len(self._scopes_of(kind)), "region")
+        first = f"{failed[0].cloud} {failed[0].region}: {failed[0].error}"
+        return f"{len(failed)} of {regions} failed, and their rows are old. E lists why. {first}"
 
     def retry(self) -> None:
         """Refresh the shown kind if it is stale, even if that was tried a moment ago."""
@@ -246,22 +302,35 @@ class Listings:
 
         A refresh that the user cancelled is not repeated automatically.
         """
-        session = self._session
-        if not session.fetches or kind not in self._records or not session.has(kind):
-            return
-        if kind in self._tried and self._records[kind].error == CANCELLED:
+        if not self._session.fetches or kind not in self._records:
             return
         refresh = next((one for one in self._host.commands if one.refreshes == kind), None)
-        if refresh is None:
+        stale = [scope for scope in self._askable(kind) if self._is_stale(kind, scope)]
+        if refresh is None or not stale:
             return
-        age = self._records[kind].age(self._host.now())
-        wait = session.settings.max_age_of(self._tables.kinds[kind])
+        self._tried |= dict.fromkeys([(kind, scope) for scope in stale], monotonic())
+        known = all(self._records[kind][scope].finished is not None for scope in stale)
+        among = tuple(stale) if len(self._session.scopes) > 1 else ()
+        self._runner.run([Parsed(refresh, {}, among=among)], quiet=known, automatic=True)
+
+    def _is_stale(self, kind: str, scope: Scope) -> bool:
+        """Return whether a kind is due for an automatic refresh in a scope."""
+        record, tried = self._records[kind].get(scope), self._tried.get((kind, scope))
+        if record is None:  # it came while the rows were read
+            return False
+        if tried is not None and record.error == CANCELLED:
+            return False
+        since = None if tried is None else monotonic() - tried
+        several = len(self._session.scopes) > 1
+        if several and record.lease and since is not None and since < HANGS:
+            return False  # it waits for an answer: the others are refreshed without it
+        age = record.age(self._host.now())
+        wait = self._session.settings.max_age_of(self._tables.kinds[kind])
         if self._tables.kinds[kind].poll:
-            wait = min(wait, session.settings.poll.settled)
-        tried = self._tried.get(kind)
-        if (age is None or age >= wait) and (tried is None or monotonic() - tried >= min(wait, RETRY_REFRESH)):
-            self._tried[kind] = monotonic()
-            self._runner.run([Parsed(refresh, {})], quiet=age is not None, automatic=True)
+            wait = min(wait, self._session.settings.poll.settled)
+        if several and record.finished and not record.count and not record.error:
+            wait = max(wait, EMPTY)
+        return (age is None or age >= wait) and (since is None or since >= min(wait, RETRY_REFRESH))
 
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:

@@ -98,8 +98,8 @@ class Results:
             pass  # its dialog is open
         elif len(results) == 1 and again and isinstance(error, _NOTHING_DONE):
             again(parsed, error)
-        elif quiet and isinstance(error, CacheLostError):
-            pass  # the user did not ask for it, and the feed reports a lost cache
+        elif parsed.among or (quiet and isinstance(error, CacheLostError)):
+            pass  # the user did not ask for it: a line says which scopes failed, and the feed reports a lost cache
         elif len(results) == 1:
             until_back = parsed.command.effect == "reads" and isinstance(error, CacheLostError)
             self._host.show_error(error, behind=quiet, until_back=until_back)

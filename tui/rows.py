@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from backend.format import cell, sort_key
-from backend.kinds.model import Column, Kind, Ref, Row, Scope
+from backend.kinds.model import PLACES, Column, Kind, Ref, Row, Scope, value_of, with_places
 from backend.text import safe
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -59,6 +59,31 @@ class Rows:
         self._ranks: dict[str, list[int]] = {}  # column: slot → rank of its value; -1 for None
         self._base: list[int] = []
         self._order: list[int] = []
+        self.places: tuple[Column, ...] = ()
+        """The columns of the scope that are shown."""
+        self._place_texts: dict[str, str] = {}  # by scope: what the filter searches besides the kind's columns
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the table, those of the scope included where these tell something."""
+        return with_places(self.kind, self.places)
+
+    def show_places(self, places: tuple[Column, ...]) -> None:
+        """Show these of backend.kinds.model.PLACES; the filter searches them, and they can be sorted by."""
+        if places == self.places:
+            return
+        self.places = places
+        self._place_texts.clear()
+        self._texts, self._texted = [""] * len(self._rows), 0
+        if self.column is not None and self.column not in {column.name for column in self.columns}:
+            self.column, self.reverse = None, False
+        if self.words:
+            self._make_texts(AT_ONCE)
+        self._rebuild()
+
+    def count(self, scope: Scope) -> int:
+        """Return the number of rows of a scope."""
+        return len(self._slots.get(scope, ()))
 
     @property
     def total(self) -> int:
@@ -191,7 +216,7 @@ class Rows:
         self._texts[slot] = self._text(row) if self.words else ""
         if not self.words:
             self._texted = min(self._texted, slot)
-        return bool(self.words) or (self.column is not None and self.kind.value(old, self.column) != self._value(slot))
+        return bool(self.words) or (self.column is not None and self._get(old) != self._value(slot))
 
     def _reorder(self, leaving: set[int], coming: set[int]) -> None:
         """Remove slots from the order and insert others, by the present values of their rows."""
@@ -230,6 +255,7 @@ class Rows:
     def filter(self, text: str) -> None:
         """Show only the rows where every word of `text` occurs in a column's text, in any case.
 
+        A word such as `region:eu-west-1` or `cloud:aws` is searched in the scope of the row alone.
         If many rows are not `ready`, only the ready ones are shown; `prepare` adds the others.
         """
         words, before = tuple(dict.fromkeys(safe(word).casefold() for word in text.split())), self.words
@@ -238,7 +264,7 @@ class Rows:
         self.words = words
         if not words:
             self._order = self._base
-        elif all(any(old in new for new in words) for old in before):  # then no hidden row can appear
+        elif all(any(_narrows(new, old) for new in words) for old in before):  # then no hidden row can appear
             self._order = self._matching(self._order, [word for word in words if word not in before])
         else:
             self._order = self._matching(self._base, words)
@@ -266,9 +292,14 @@ class Rows:
         return made
 
     def _matching(self, slots: Iterable[int], words: Iterable[str]) -> list[int]:
-        texts, found = self._texts, list(slots)
+        texts, rows, found = self._texts, self._rows, list(slots)
         for word in sorted(words, key=len, reverse=True):  # the longest first: it leaves the fewest rows
-            found = [slot for slot in found if word in texts[slot]]
+            if _of_scope(word):
+                name, _, part = word.partition(":")
+                scopes = {scope.text for scope in self._slots if part in getattr(scope, name).casefold()}
+                found = [slot for slot in found if rows[slot] and rows[slot][-1] in scopes and texts[slot]]
+            else:
+                found = [slot for slot in found if word in texts[slot]]
         return found
 
     def _text(self, row: Row) -> str:
@@ -285,14 +316,23 @@ class Rows:
                 if len(known) < _COMMON:
                     known[value] = text
             cells.append(text)
+        if self.places:
+            cells.append(self._place_text(row))
         return "\n".join(cells).casefold()
+
+    def _place_text(self, row: Row) -> str:
+        text = self._place_texts.get(row[-1])
+        if text is None:
+            values = (safe(str(value_of(self.kind, row, column))) for column in self.places)
+            text = self._place_texts[row[-1]] = "\n".join(values)
+        return text
 
     # Sort
 
     def sort(self, column: str | None, reverse: bool = False) -> None:
         """Sort by the named column; None: by arrival. Empty values come last in both directions, ties by arrival."""
-        if column is not None and column not in self.kind.index:
-            raise KeyError(column)
+        if column is not None:
+            self._column(column)
         self.column, self.reverse = column, reverse and column is not None
         base = self._sorted()
         if self._order is self._base:
@@ -316,11 +356,14 @@ class Rows:
         """Return the rank of every slot's value in the named column: equal keys have equal ranks."""
         ranks = self._ranks.get(name)
         if ranks is None:
-            index = self.kind.index[name]
-            column = self.kind.columns[index]
-            keys: list[Any] = [
-                None if not row or row[index] is None else sort_key(row[index], column) for row in self._rows
-            ]
+            column = self._column(name)
+            keys: list[Any]
+            if column in self.places:
+                by_scope = {scope.text: sort_key(getattr(scope, name), column) for scope in self._slots}
+                keys = [by_scope[row[-1]] if row else None for row in self._rows]
+            else:
+                index = self.kind.index[name]
+                keys = [None if not row or row[index] is None else sort_key(row[index], column) for row in self._rows]
             ranks = self._ranks[name] = [-1] * len(keys)
             rank, before = -1, None
             # By slot, not by value: visiting the rows in the order of memory halves the time.
@@ -331,14 +374,27 @@ class Rows:
         return ranks
 
     def _value(self, slot: int) -> Any:
-        return self.kind.value(self._rows[slot], self.column) if self.column else None
+        return self._get(self._rows[slot]) if self.column else None
+
+    def _get(self, row: Row) -> Any:
+        """Return the value of a row in the column sorted by."""
+        return value_of(self.kind, row, self._column(str(self.column)))
+
+    def _column(self, name: str) -> Column:
+        """Return the column of that name. Raises KeyError if there is none."""
+        if (index := self.kind.index.get(name)) is not None:
+            return self.kind.columns[index]
+        for column in self.places:
+            if column.name == name:
+                return column
+        raise KeyError(name)
 
     def _in_order(self, slots: Iterable[int]) -> list[int]:
         """Return a few slots in the order of the sort."""
         slots = sorted(slots)
         if self.column is None:
             return slots
-        column = self.kind.columns[self.kind.index[self.column]]
+        column = self._column(self.column)
         filled = [slot for slot in slots if self._value(slot) is not None]
         filled.sort(key=lambda slot: sort_key(self._value(slot), column), reverse=self.reverse)
         return filled + [slot for slot in slots if self._value(slot) is None]
@@ -347,7 +403,7 @@ class Rows:
         """Return where `slot` is, or would be, in `slots` from `low` on, by the present values of the rows."""
         if self.column is None:
             return bisect_left(slots, slot, low)
-        column = self.kind.columns[self.kind.index[self.column]]
+        column = self._column(self.column)
         mine = self._value(slot)
         high = len(slots)
         while low < high:
@@ -409,3 +465,15 @@ class Rows:
 
 
 _SCOPE = itemgetter(-1)
+
+_PREFIXES = tuple(f"{column.name}:" for column in PLACES)
+
+
+def _of_scope(word: str) -> bool:
+    """Return whether a word of the filter is searched in the scope of a row: "region:eu-west-1"."""
+    return word.startswith(_PREFIXES)
+
+
+def _narrows(new: str, old: str) -> bool:
+    """Return whether a row with the word `new` surely has the word `old` too."""
+    return old in new and _of_scope(old) == _of_scope(new)

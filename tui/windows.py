@@ -1,20 +1,22 @@
 """Opens the windows that show what the cache has: details, the journal, help."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from textual.binding import Binding
 
-from backend.cache import Change
+from backend.cache import Change, RefreshRecord
 from backend.cache.documents import flatten
 from backend.commands.model import Command
 from backend.errors import CloudmeshError
+from backend.format import counted, duration
 from backend.kinds.model import Kind, Ref
 from backend.log import logger
 from backend.session import Session
 from backend.text import safe
 from tui.host import Host, Tables
 from tui.jobs import Job
+from tui.screens.choice import ChoiceScreen
 from tui.screens.details import DetailsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.journal import JournalScreen
@@ -77,6 +79,19 @@ class Windows:
                 key=f"learn {kind.name} {session.scope.key(native)}",
             )
         )
+
+    def failures(self, failed: Sequence[RefreshRecord]) -> None:
+        """List kinds that could not be refreshed: where, since when, why and what to do."""
+        now = self._host.now()
+        lines = []
+        for record in failed:
+            where = f"{record.cloud} {record.region}: {self._tables.kinds[record.kind].plural}"
+            age = record.age(now)
+            rows = "never listed" if age is None else f"last listed {duration(age)} ago"
+            tried = f", tried {duration((now - record.started).total_seconds())} ago" if record.started else ""
+            lines.append(("✕", where, f"{rows}{tried}. {record.error}"))
+        title = f"{counted(len(failed), 'listing')} failed"
+        self._host.open(ChoiceScreen(title, lines, (), pace=self._host.pace))
 
     def help(self, bindings: Iterable[Binding], commands: Iterable[Command]) -> None:
         """Show every key and command; `bindings` are those of the app, `commands` those that can run."""

@@ -1,6 +1,7 @@
 """What `KIND refresh`, `KIND list`, `KIND export` and `refresh` do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from backend import export
 from backend.catalog import KINDS
@@ -9,18 +10,21 @@ from backend.commands.model import Context, Result
 from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.format import counted
-from backend.kinds.model import Kind
-from backend.refresh import Difference, refresh_many
-from backend.session import SettingChange, cloud_named
-from backend.state import remember
+from backend.kinds.model import Kind, Row, places
+from backend.refresh import Difference, refresh_scopes
+from backend.scopes import account_numbers, known_regions, named, selected, text_of
+from backend.session import Session, SettingChange
+from backend.state import remember, remember_choice
 
 
 def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND refresh`."""
 
     def run(context: Context) -> Result:
-        done = fetch(context, kind)
-        return Result(message=summary(done), kind=kind, differences=(done,))
+        if len(context.session.scopes_of(kind)) == 1:
+            done = fetch(context, kind)
+            return Result(message=summary(done), kind=kind, differences=(done,))
+        return replace(_refreshed(context, [kind]), kind=kind)
 
     return run
 
@@ -33,8 +37,7 @@ def list_kind(kind: Kind) -> Callable[[Context], Result]:
 
     def run(context: Context) -> Result:
         failure = _fetched(context, kind)
-        rows = tuple(context.session.cache.rows.snapshot(kind, context.session.scope))
-        return Result(kind=kind, rows=rows, failure=failure)
+        return Result(kind=kind, rows=tuple(_rows(context.session, kind)), failure=failure)
 
     return run
 
@@ -47,14 +50,11 @@ def export_kind(kind: Kind) -> Callable[[Context], Result]:
         export.check(path)
         failure = "" if context.args["only"] else _fetched(context, kind)
         if context.args["only"]:
-            known = {
-                str(kind.value(row, "id")): row
-                for row in context.session.cache.rows.snapshot(kind, context.session.scope)
-            }
+            known = {str(kind.value(row, "id")): row for row in _rows(context.session, kind)}
             rows = [known.get(word) or find(context, kind, word) for word in context.args["only"].split(",")]
         else:
-            rows = context.session.cache.rows.snapshot(kind, context.session.scope)
-        export.write(kind, rows, path)
+            rows = _rows(context.session, kind)
+        export.write(kind, rows, path, places(kind, context.session.scopes_of(kind)))
         what = counted(len(rows), kind.noun, kind.nouns)
         return Result(f"{what} written to {path}.", failure=failure)
 
@@ -63,29 +63,66 @@ def export_kind(kind: Kind) -> Callable[[Context], Result]:
 
 def _fetched(context: Context, kind: Kind) -> str:
     """Fetch a listing if refresh is on, and return why that failed, "" if it did not."""
-    if context.session.fetches:
-        try:
-            fetch(context, kind)
-        except CloudmeshError as error:
-            return str(error)
+    if not context.session.fetches:
+        return ""
+    if len(context.session.scopes_of(kind)) > 1:
+        return _refreshed(context, [kind]).failure
+    try:
+        fetch(context, kind)
+    except CloudmeshError as error:
+        return str(error)
     return ""
+
+
+def _rows(session: Session, kind: Kind) -> list[Row]:
+    """Return the cached rows of a kind in all scopes of the session, one after the other."""
+    return [row for scope in session.scopes_of(kind) for row in session.cache.rows.snapshot(kind, scope)]
 
 
 def refresh_all(context: Context) -> Result:
     """Refresh every kind; one that fails leaves the others refreshed."""
+    return _refreshed(context, KINDS.values())
+
+
+def _refreshed(context: Context, kinds: Iterable[Kind]) -> Result:
+    """Refresh kinds in all scopes that show them and have them; one that fails leaves the others refreshed."""
     session = context.session
-    done = refresh_many(
-        [kind for kind in KINDS.values() if session.has(kind.name)],
-        session.connect,
+    wanted = [(kind, scope) for kind in kinds for scope in session.scopes_of(kind) if session.at(scope).has(kind.name)]
+    done = refresh_scopes(
+        wanted,
+        lambda scope, *hooks: session.at(scope).connect(*hooks),
         session.cache,
-        session.scope,
         check=context.check,
         progress=context.progress,
         on_wait=context.on_wait,
     )
-    failures = [one.error for one in done if one.error]
-    message = "; ".join(summary(one) for one in done if not one.error)
-    return Result(message, differences=tuple(done), failure=" ".join(failures))
+    several = len({(one.cloud, one.region) for one in done}) > 1
+    failed = [one for one in done if one.error]
+    good = [one for one in done if not one.error]
+    return Result(
+        _summary_of_scopes(good) if several else "; ".join(map(summary, good)),
+        differences=tuple(done),
+        failure=" ".join(failures_of(failed) if several else (str(one.error) for one in failed)),
+    )
+
+
+def failures_of(failed: Sequence[Difference]) -> list[str]:
+    """Return a sentence for each scope and reason: "aws eu-west-1: vms, volumes: the keys are not accepted."."""
+    kinds: dict[tuple[str, str, str], list[str]] = {}
+    for one in failed:
+        kinds.setdefault((one.cloud, one.region, str(one.error)), []).append(KINDS[one.kind].plural)
+    return [f"{cloud} {region}: {', '.join(plurals)}: {why}" for (cloud, region, why), plurals in kinds.items()]
+
+
+def _summary_of_scopes(done: Sequence[Difference]) -> str:
+    """Return one line about refreshes in several scopes: each kind with its sum."""
+    parts = []
+    for kind in dict.fromkeys(one.kind for one in done):
+        of_kind = [one for one in done if one.kind == kind]
+        parts.append(
+            f"{KINDS[kind].plural}: {sum(one.count for one in of_kind):,} in {counted(len(of_kind), 'region')}"
+        )
+    return "; ".join(parts)
 
 
 def summary(done: Difference) -> str:
@@ -115,8 +152,14 @@ def switch_refresh(on: bool) -> Callable[[Context], Result]:
 
 
 def set_default(context: Context) -> Result:
-    """Switch to another configured cloud, now and in later runs."""
-    cloud = cloud_named(context.session.settings, context.args["cloud"])
-    remember(context.session.settings, context.session.home, cloud=cloud.name)
-    message = f"The default cloud is {cloud.name} ({cloud.provider.name}, {cloud.region})."
-    return Result(message, setting=SettingChange(cloud=cloud.name))
+    """Show other clouds and regions, now and in later runs."""
+    session, text = context.session, context.args["cloud"]
+    known = known_regions(session.settings, session.home, session.connector, context.check)
+    found = selected(session.settings, text, known, account_numbers)
+    remember(session.settings, session.home, cloud=text)
+    remember_choice(session.settings, session.home, text_of(found.scopes), text_of(session.scopes))
+    home = session.at(found.scopes[0]).cloud
+    message = f"The default cloud is {home.name} ({home.provider.name}, {home.region})."
+    if len(found.scopes) > 1:
+        message = f"Shown from now on: {named(found.scopes)}."
+    return Result(" ".join([message, *found.notes]), setting=SettingChange(scopes=found.scopes))

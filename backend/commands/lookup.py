@@ -21,7 +21,7 @@ def find(context: Context, kind: Kind, word: str, *, fresh: bool = False) -> Row
     """
     rows = known(context, kind, word)
     named = fresh and not is_id(word)
-    if (named or not rows) and _is_stale(context, kind):
+    if (named or not rows) and is_stale(context.session, kind):
         fetch(context, kind)
         rows = known(context, kind, word)
     if len(rows) == 1:
@@ -62,8 +62,8 @@ def id_of(context: Context, kind: Kind, word: str) -> str:
     return str(kind.value(rows[0], "id")) if len(rows) == 1 else word
 
 
-def _is_stale(context: Context, kind: Kind) -> bool:
-    session = context.session
+def is_stale(session: Session, kind: Kind) -> bool:
+    """Return whether a listing of a kind in the home scope is stale, or has never been."""
     age = session.cache.refreshes.of(kind, session.scope).age()
     never = age is None and session.cache.refusal is None
     return never or (session.fetches and age is not None and age > session.settings.max_age_of(kind))

@@ -175,13 +175,15 @@ class Command:
     opens: bool = False
     """Whether the dashboard shows the text or the fields of its result in a window."""
     shows: str | None = None
-    """The kind whose tab shows the same in the dashboard, or "journal"."""
+    """What shows the same in the dashboard: the tab of a kind, "journal", or "scope" for the choice of regions."""
     lifts_guard: bool = False
     """It removes what protects an object from being destroyed: it is confirmed like a destroying command."""
     button: str = ""
     """The label of the dialog's button, if that is not the last word."""
     refreshes: str | None = None
     """The kind that it refreshes, or "all"."""
+    everywhere: bool = False
+    """It works on all clouds and regions that are shown, not on those of one row or the home scope alone."""
     sets: bool = False
     """It changes a setting: the dashboard runs such commands one by one, in order."""
     preview: Callable[[Context, Sequence[str]], Preview] | None = None
@@ -226,9 +228,13 @@ class Parsed:
     """Names or ids of production objects that were typed to confirm that they are destroyed; never journalled."""
     scope: Scope | None = None
     """The cloud and region that it acts in, which are those of its row; None: those of the session."""
+    among: tuple[Scope, ...] = ()
+    """The scopes that a command on several works on; empty: all of the session."""
 
     def at(self, session: Session) -> Session:
         """Return the session for the scope of the command. Raises ConfigError if that is no longer configured."""
+        if self.among:
+            return session.among(self.among)
         return session if self.scope is None else session.at(self.scope)
 
     def missing(self, session: Session) -> list[Param]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from backend.callbacks import ignore
 from backend.catalog import KINDS
+from backend.commands.locating import located
 from backend.commands.lookup import cannot, find, id_of
 from backend.commands.model import Command, Context, Finished, Param, Parsed, Result
 from backend.commands.naming import named
@@ -58,6 +59,12 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
 
     A read-only session runs what changes nothing in a cloud. One whose cache cannot be written refreshes nothing, too.
     """
+    if len(session.scopes) > 1:  # one of them that allows it is enough: the others are left out
+        why = None
+        for scope in session.scopes:
+            if (why := refusal(command, session.at(scope))) is None:
+                break
+        return why
     if what := missing_capability(command, session):
         return cannot(session, what)
     changes = command.effect != "reads"
@@ -116,6 +123,10 @@ def losses(parsed: Parsed, session: Session, check: Callable[[], None] = ignore)
     The object is looked up as the command does; if that fails, the result is None and the command itself says why.
     Raises RefusedError if the cloud does not say what would be lost: the user could not decide.
     """
+    try:
+        parsed = located(parsed, session, check)
+    except (NotFoundError, RefusedError):
+        return None
     command, session = parsed.command, parsed.at(session)
     if command.preview is None or command.effect == "destroys" or not allowed(command, session):
         return None
@@ -151,6 +162,7 @@ def execute(
 
     Raises UsageError for missing or wrong arguments, Cancelled, and CloudmeshError if the command failed.
     """
+    parsed = located(parsed, session, check)
     command, session = parsed.command, parsed.at(session)
     args = _checked(parsed, session)
     if not is_journalled(command, args):
@@ -338,12 +350,13 @@ def execute_all(
     """
     if len(commands) == 1 and entries is None:
         # One command alone: that it was cancelled, or that it is a bug, is raised at once.
+        (parsed,) = commands
         try:
-            return [
-                Finished(commands[0], execute(commands[0], session, check=check, progress=progress, on_wait=on_wait))
-            ]
+            parsed = located(parsed, session, check)
+            return [Finished(parsed, execute(parsed, session, check=check, progress=progress, on_wait=on_wait))]
         except CloudmeshError as error:
-            return [Finished(commands[0], error)]
+            return [Finished(parsed, error)]
+    commands = [located(parsed, session, check) for parsed in commands]
     written: dict[int, tuple[Scope, str]] = {}
     for place, parsed in enumerate(commands):  # all, before any is written down as one that will be done
         at = parsed.at(session)

@@ -3,6 +3,7 @@
 from backend.catalog import KINDS, commands_of
 from backend.commands import listings
 from backend.commands.model import Command, Param
+from backend.commands.scoping import COMMANDS as SCOPE_COMMANDS
 from backend.journal.commands import COMMANDS as JOURNAL_COMMANDS
 from backend.kinds.model import Kind
 
@@ -16,12 +17,14 @@ def _of_kind(kind: Kind) -> tuple[Command, ...]:
             key="r",
             on=(kind.name,),
             refreshes=kind.name,
+            everywhere=True,
         ),
         Command(
             (kind.name, "list"),
             f"List the {kind.nouns}, fetched first when refresh is on",
             listings.list_kind(kind),
             shows=kind.name,
+            everywhere=True,
         ),
         Command(
             (kind.name, "export"),
@@ -42,6 +45,7 @@ def _of_kind(kind: Kind) -> tuple[Command, ...]:
             minor=True,
             on=(kind.name,),
             asks=True,
+            everywhere=True,
         ),
     )
 
@@ -50,26 +54,45 @@ COMMANDS: tuple[Command, ...] = (
     *(command for kind in KINDS.values() for command in _of_kind(kind)),
     *(command for kind in KINDS.values() for command in commands_of(kind)),
     *JOURNAL_COMMANDS,
+    *SCOPE_COMMANDS,
     Command(
         ("refresh", "all"),
         "Fetch every kind from the cloud into the cache",
         listings.refresh_all,
         key="R",
         refreshes="all",
+        everywhere=True,
     ),
     Command(
-        ("refresh", "on"), "Fetch what is stale when it is shown or listed", listings.switch_refresh(True), sets=True
+        ("refresh", "on"),
+        "Fetch what is stale when it is shown or listed",
+        listings.switch_refresh(True),
+        sets=True,
+        everywhere=True,
     ),
     Command(
-        ("refresh", "off"), "Show the cache until a refresh is asked for", listings.switch_refresh(False), sets=True
+        ("refresh", "off"),
+        "Show the cache until a refresh is asked for",
+        listings.switch_refresh(False),
+        sets=True,
+        everywhere=True,
     ),
     Command(
         ("set", "default"),
-        "Switch to another configured cloud",
+        "Show other clouds or regions of the configuration",
         listings.set_default,
         sets=True,
+        everywhere=True,
         button="Switch",
-        params=(Param("cloud", "Name of the cloud in the configuration", "assignment", type="cloud", required=True),),
+        params=(
+            Param(
+                "cloud",
+                "Names joined by commas, each NAME, NAME/REGION or NAME/all; or all",
+                "assignment",
+                type="cloud",
+                required=True,
+            ),
+        ),
     ),
 )
 

@@ -20,6 +20,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         key="J",
         shows="journal",
+        everywhere=True,
     ),
     Command(
         ("journal", "resume"),
@@ -29,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
         effect="destroys",
         preview=preview,
         journalled=False,
+        everywhere=True,
     ),
     Command(
         ("journal", "drop"),
@@ -36,5 +38,6 @@ COMMANDS: tuple[Command, ...] = (
         drop,
         effect="changes",
         journalled=False,
+        everywhere=True,
     ),
 )

@@ -66,7 +66,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
         if not entry.taken():
             continue
         try:
-            outcome = _probe(entry, session, check, resend=resend and not session.locked)
+            outcome = _probe(entry, session, check, resend=resend)
         except (CloudError, RefusedError, UsageError) as error:
             if is_outcome(error):
                 entry.end("failed", str(error))
@@ -98,13 +98,13 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
 
 
 def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
-    parsed = parsed_of(entry)
+    parsed, session = parsed_of(entry), session.at(entry.scope)
     command = parsed.command
     if command.probe is None:
         raise UnknowableError("The command has no probe.")
     context = Context(session, parsed.given, check, entry=entry)
     outcome = command.probe(context)
-    if outcome is None and resend and command.resend and may_resend(command, entry, session):
+    if outcome is None and resend and not session.locked and command.resend and may_resend(command, entry, session):
         again = command.resend(context)
         return replace(again, message=f"{again.message} No effect of it was seen, so it was sent again.")
     return outcome
@@ -112,7 +112,7 @@ def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend:
 
 def _may_resend(entry: Entry, session: Session) -> bool:
     """Return whether a request that was sent but not done may be sent again with the user's consent."""
-    return entry.was_sent and may_resend(parsed_of(entry).command, entry, session)
+    return entry.was_sent and may_resend(parsed_of(entry).command, entry, session.at(entry.scope))
 
 
 def parsed_of(entry: Entry) -> Parsed:
@@ -132,7 +132,7 @@ def parsed_of(entry: Entry) -> Parsed:
 
 
 def left(session: Session) -> list[Entry]:
-    """Return the commands of this cloud that are not done and whose processes have ended, oldest first.
+    """Return the commands of the session's scopes that are not done and whose processes have ended, oldest first.
 
     They never started, or a probe saw no effect, or their token allows sending them again. Not the commands of other
     data directories: any user of the cache could have written them.
@@ -155,9 +155,11 @@ def _is_resendable(entry: Entry, session: Session) -> bool:
 
 def _abandoned(session: Session, outcomes: Sequence[str]) -> list[Entry]:
     entries = (
-        Entry(session.cache, session.home, document) for document in session.cache.journal.unsettled(session.scope)
+        Entry(session.cache, session.home, document)
+        for scope in session.scopes
+        for document in reversed(session.cache.journal.unsettled(scope))
     )
-    return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)][::-1]
+    return [entry for entry in entries if entry.outcome in outcomes and _is_abandoned(entry, session)]
 
 
 def _is_abandoned(entry: Entry, session: Session) -> bool:

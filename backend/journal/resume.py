@@ -13,7 +13,7 @@ from backend.errors import CloudmeshError, UsageError
 from backend.format import counted
 from backend.journal.entry import Entry
 from backend.journal.recovery import left, not_done, parsed_of
-from backend.kinds.model import Kind
+from backend.kinds.model import Kind, Scope
 from backend.providers.protocol import Item, Provider
 from backend.text import safe
 
@@ -48,14 +48,14 @@ def _check_production(context: Context, ready: Sequence[Parsed]) -> None:
 
     Each command checks its own object again before it sends anything.
     """
-    words: dict[str, list[str]] = {}
+    words: dict[tuple[Scope, str], list[str]] = {}
     for parsed in ready:
-        if parsed.command.effect == "destroys" and allowed(
-            parsed.command, context.session
-        ):  # else it is refused unasked
-            words.setdefault(_object_of(parsed)[0].name, []).append(_target(context, parsed))
-    for kind, ids in words.items():
-        check_production(context, KINDS[kind], *_items(context.connect(), kind, ids))
+        session = parsed.at(context.session)
+        if parsed.command.effect == "destroys" and allowed(parsed.command, session):  # else it is refused unasked
+            words.setdefault((session.scope, _object_of(parsed)[0].name), []).append(_target(context, parsed))
+    for (scope, kind), ids in words.items():
+        there = _at(context, scope)
+        check_production(there, KINDS[kind], *_items(there.connect(), kind, ids))
 
 
 def _items(provider: Provider, kind: str, ids: Sequence[str]) -> list[Item]:
@@ -70,7 +70,7 @@ def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
     for entry in _chosen(context):
         try:
             parsed = parsed_of(entry)
-            parsed.bind(context.session)
+            parsed.bind(parsed.at(context.session))
             _check_paths(parsed)
         except UsageError as error:  # of another version, or the configuration has changed
             failures.append(f"{entry.command}: {error}")
@@ -122,20 +122,21 @@ def preview(context: Context, _ids: Sequence[str]) -> Preview:
     targets: list[Target] = []
     totals: list[str] = []
     tokens: list[str] = []
-    groups: dict[str, list[tuple[Entry, Parsed]]] = {}
+    groups: dict[tuple[Scope, str], list[tuple[Entry, Parsed]]] = {}
     ready, notes = _ready(context)
     for entry, parsed in ready:
-        groups.setdefault(parsed.command.name, []).append((entry, parsed))
-    for name, group in groups.items():
+        groups.setdefault((entry.scope, parsed.command.name), []).append((entry, parsed))
+    for (scope, name), group in groups.items():
+        there = _at(context, scope)
         notes.append(f"{name}: {len(group)}.")
         one = group[0][1].command
         if one.effect == "destroys" and one.preview is not None:
-            words = [_target(context, parsed) for _, parsed in group]
-            shown = one.preview(context, words)
+            words = [_target(there, parsed) for _, parsed in group]
+            shown = one.preview(there, words)
             left_out = {target.id for target in shown.left_out}
             tokens += [entry.token for (entry, _), word in zip(group, words, strict=True) if word not in left_out]
         else:
-            shown = _changes(context, one, [parsed for _, parsed in group])
+            shown = _changes(there, one, [parsed for _, parsed in group])
             tokens += [entry.token for entry, _ in group]
         targets += shown.targets
         totals += shown.totals
@@ -160,7 +161,13 @@ def _changes(context: Context, one: Command, group: Sequence[Parsed]) -> Preview
 def _target(context: Context, parsed: Parsed) -> str:
     """Return the id of the object that a command acts on; its name if no object, or several, have that name."""
     kind, param = _object_of(parsed)
-    return id_of(context, kind, parsed.given[param.name])
+    there = context if parsed.scope is None else _at(context, parsed.scope)
+    return id_of(there, kind, parsed.given[param.name])
+
+
+def _at(context: Context, scope: Scope) -> Context:
+    """Return the context in another scope."""
+    return replace(context, session=context.session.at(scope))
 
 
 def _object_of(parsed: Parsed) -> tuple[Kind, Param]:

@@ -211,7 +211,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show a keypair and whether its private key is here",
         get,
         params=(one_of(KEYPAIR),),
-        key="g",
+        key="i",
         on=("keypair",),
         opens=True,
     ),

@@ -1,8 +1,12 @@
-"""The locations: availability zones."""
+"""The locations: availability zones, and the regions that have them."""
+
+from collections.abc import Sequence
+from typing import Protocol
 
 from backend.commands.lookup import find
 from backend.commands.model import Context
 from backend.kinds.model import DAY, Column, Kind, id_column, name_column
+from backend.providers.protocol import Provider, Region
 
 LOCATION = Kind(
     "location",
@@ -20,6 +24,20 @@ LOCATION = Kind(
     aliases=("zone", "zones"),
     tab=5,
 )
+
+
+class Locations(Protocol):
+    """What is asked of a provider about its locations."""
+
+    def regions(self) -> Sequence[Region]:
+        """Return all regions of the cloud, those that the account may not use too."""
+        ...
+
+
+def locations(provider: Provider) -> Locations:
+    """Return the locations of a cloud."""
+    face: Locations = provider.of(LOCATION.name)
+    return face
 
 
 def zone(context: Context, location: str | None) -> str | None:

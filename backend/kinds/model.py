@@ -1,6 +1,6 @@
 """What a kind of resource is: its columns, its words, how long its rows stay fresh."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
@@ -206,6 +206,33 @@ class Kind:
         """Return the word by which commands name `row`: its handle, or its id if the handle looks like an id."""
         word = str(self.value(row, self.handle))
         return str(self.value(row, "id")) if is_id(word) else word
+
+
+PLACES = (
+    Column("cloud", "Cloud", width=12, help="Shown if rows of several clouds are"),
+    Column("region", "Region", width=14, help="Shown if rows of several regions are"),
+)
+"""The columns of the scope of a row, which are no columns of its kind."""
+
+
+def places(kind: Kind, scopes: Iterable[Scope]) -> tuple[Column, ...]:
+    """Return those of PLACES that tell something about rows of these scopes: they differ in them."""
+    found = set(scopes)
+    return tuple(
+        column
+        for column in PLACES
+        if column.name not in kind.index and len({getattr(scope, column.name) for scope in found}) > 1
+    )
+
+
+def with_places(kind: Kind, shown: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Return the columns of a table that shows these PLACES: they follow the first column."""
+    return (*kind.columns[:1], *shown, *kind.columns[1:])
+
+
+def value_of(kind: Kind, row: Row, column: Column) -> Any:
+    """Return the value of `row` in a column of its kind or of PLACES."""
+    return getattr(_scope(row[-1]), column.name) if column in PLACES else row[kind.index[column.name]]
 
 
 def id_column(title: str = "ID", width: int = 21) -> Column:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Item = dict[str, Any]
 """One object as a cloud lists it: the kind's columns by name (None or absent: not given), facts, and "extra".
@@ -15,6 +15,15 @@ read, under the cloud's own names; it may be as the cloud wrote it, and then the
 """
 
 Page = list[Item]
+
+
+class Region(NamedTuple):
+    """A region of a cloud, and whether the account may use it."""
+
+    name: str
+    enabled: bool = True
+    state: str = ""
+    """The cloud's word for that: "opted-in"."""
 
 
 @dataclass(frozen=True)

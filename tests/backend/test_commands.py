@@ -43,7 +43,7 @@ def test_set_default_is_remembered_and_goes_on_there(session: Session) -> None:
     session = replace(session, connector=untouched)
     result = run(session, "set default cloud=other")
     assert result.message == "The default cloud is other (ec2, eu-west-1)."
-    assert result.setting == SettingChange(cloud="other")
+    assert result.setting == SettingChange(scopes=(Scope("other", "eu-west-1"),))
     there = session.changed(result.setting)
     assert there.scope == Scope("other", "eu-west-1")
     assert there.cache is session.cache

@@ -388,7 +388,10 @@ def test_an_unknown_key(path: Path, keys: str, meant: str) -> None:
         ("zzz", "cloudmesh"),
         ("cloudmesh.zzz", "default, refresh, read_only, production, poll, max_age, mongodb, clouds"),
         ("cloudmesh.poll.zzz", "in_flight, settled, give_up"),
-        ("cloudmesh.clouds.aws.zzz", "provider, endpoint, images, read_only, credentials, profile, role, default"),
+        (
+            "cloudmesh.clouds.aws.zzz",
+            "provider, endpoint, images, read_only, regions, credentials, profile, role, default",
+        ),
         ("cloudmesh.max_age.zzz", ", ".join(KINDS)),
         ("cloudmesh.clouds.aws.credentials.zzz", "EC2_ACCESS_KEY, EC2_SECRET_KEY, EC2_SESSION_TOKEN"),
     ],

@@ -110,6 +110,7 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ("journal resume", "journal resume", {}),
     ("journal resume --only 1f,2e", "journal resume", {"only": "1f,2e"}),
     ("journal drop", "journal drop", {}),
+    ("scope list", "scope list", {}),
     ("refresh on", "refresh on", {}),
     ("refresh off", "refresh off", {}),
     ("refresh all", "refresh all", {}),
@@ -179,7 +180,7 @@ VM_VERBS = (
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, journal, keypair, location, price, refresh, secgroup, set, vm, "
+            "Commands begin with: flavor, image, journal, keypair, location, price, refresh, scope, secgroup, set, vm, "
             "volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
@@ -383,6 +384,7 @@ def names(param: Param) -> Iterable[str]:
                 "secgroup",
                 "price",
                 "journal",
+                "scope",
                 "refresh",
                 "set",
             ],

@@ -16,6 +16,7 @@ from backend.config import Cloud
 from backend.errors import RefusedError
 from backend.journal.entry import plan
 from backend.journal.recovery import Recovered, recover
+from backend.kinds.model import Scope
 from backend.providers.ec2.entry import EC2
 from backend.providers.ec2.provider import EC2Provider
 from backend.providers.ec2.requests import Requests
@@ -183,15 +184,19 @@ def test_a_cloud_that_is_not_read_only_is_written(memory: Cache, cloud: Cloud, t
     with behind_proxy(cloud, memory, tmp_path) as (alone, _):
         other = replace(alone.cloud, name="other", read_only=True)
         session = replace(alone, settings=replace(alone.settings, clouds={"aws": alone.cloud, "other": other}))
-        assert session.changed(SettingChange(cloud="other")).locked
-        assert not session.changed(SettingChange(cloud="other")).changed(SettingChange(cloud="aws")).locked
+        assert session.changed(SettingChange(scopes=(Scope("other", "us-east-1"),))).locked
+        assert (
+            not session.changed(SettingChange(scopes=(Scope("other", "us-east-1"),)))
+            .changed(SettingChange(scopes=(session.scope,)))
+            .locked
+        )
         assert (
             replace(session, read_only=True)
-            .changed(SettingChange(cloud="other"))
-            .changed(SettingChange(cloud="aws"))
+            .changed(SettingChange(scopes=(Scope("other", "us-east-1"),)))
+            .changed(SettingChange(scopes=(session.scope,)))
             .locked
         )
         run(session, "volume create data")
         with pytest.raises(RefusedError):
-            run(session.changed(SettingChange(cloud="other")), "volume create data")
+            run(session.changed(SettingChange(scopes=(Scope("other", "us-east-1"),))), "volume create data")
         assert len(account(cloud).volumes) == 1

@@ -1,7 +1,9 @@
 """Refreshing from a fake cloud: no known row is lost."""
 
+import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +21,10 @@ from backend.errors import (
     PermissionDeniedError,
     TransientError,
 )
+from backend.kinds.model import Scope
 from backend.lifecycle import Flight, settle
 from backend.providers.protocol import Page
-from backend.refresh import Difference, Progress, refresh, refresh_many
+from backend.refresh import AT_ONCE, OF_ONE_SCOPE, Difference, Progress, refresh, refresh_many, refresh_scopes
 from tests.backend.cache_support import (
     ELSEWHERE,
     HERE,
@@ -348,3 +351,57 @@ def test_a_vm_just_booted_outlives_a_listing_without_it(cache: Cache) -> None:
     fly(cache, "late", "boot", 25)
     assert counts(refresh(VM, FakeCloud(vms=[[]]), cache, HERE)) == (1, 0, 0, 2)
     assert ids(cache, VM) == ["new"]
+
+
+# --- several scopes ---------------------------------------------------------------------------------------------------
+
+REGIONS = [Scope("aws", f"region-{number}") for number in range(17)]
+
+
+def test_many_scopes_are_listed_within_the_budget(memory: Cache) -> None:
+    lock, running, most = threading.Lock(), Counter[Scope](), Counter[str]()
+    together = threading.Barrier(AT_ONCE)
+
+    def connect(scope: Scope, *_hooks: Any) -> FakeCloud:
+        def page() -> Page:
+            with lock:
+                running[scope] += 1
+                most["all"] = max(most["all"], running.total())
+                most["of one"] = max(most["of one"], running[scope])
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(1)  # the first eight come together; a ninth would be counted
+            with lock:
+                running[scope] -= 1
+            return items(VM, f"vm-{scope.region}")
+
+        return FakeCloud(vms=[page], volumes=[page], keypairs=[page])
+
+    wanted = [(kind, scope) for kind in (VM, VOLUME, KEYPAIR) for scope in REGIONS]
+    done = refresh_scopes(wanted, connect, memory)
+    assert [(one.kind, one.cloud, one.region) for one in done] == [(kind.name, *scope) for kind, scope in wanted]
+    assert {one.error for one in done} == {None}
+    assert most["all"] == AT_ONCE
+    assert most["of one"] <= OF_ONE_SCOPE
+
+
+def test_a_scope_that_hangs_or_fails_keeps_no_other_waiting(memory: Cache) -> None:
+    gate = threading.Event()
+
+    def connect(scope: Scope, *_hooks: Any) -> FakeCloud:
+        if scope == REGIONS[1]:
+            raise CredentialsError("The keys are not accepted.", "Check them.")
+        if scope == REGIONS[0]:
+            return FakeCloud(vms=[lambda: items(VM, "late") if gate.wait(10) else []])
+        return FakeCloud(vms=[items(VM, "a")])
+
+    ended: list[Difference] = []
+
+    def done(one: Difference) -> None:
+        ended.append(one)
+        if len(ended) == len(REGIONS) - 1:
+            gate.set()
+
+    refresh_scopes([(VM, scope) for scope in REGIONS], connect, memory, done=done)
+    assert ended[-1].region == REGIONS[0].region
+    assert memory.refreshes.of(VM, REGIONS[1]).error == "The keys are not accepted. Check them."
+    assert [one.error for one in ended if one.error] == ["The keys are not accepted. Check them."]

@@ -18,6 +18,7 @@ from backend.commands.table import command
 from backend.config import Cloud
 from backend.errors import CloudError
 from backend.journal.entry import plan
+from backend.kinds.model import Scope
 from backend.providers import registry
 from backend.providers.protocol import Boot, Item, Provider
 from backend.session import SettingChange
@@ -179,7 +180,7 @@ async def test_a_dialog_open_while_the_cloud_is_switched_does_nothing(world: Wor
         await user.dialog("vm delete")
         session = user.app.session
         assert session is not None
-        user.app.apply(SettingChange(cloud="demo-west"))
+        user.app.apply(SettingChange(scopes=(Scope("demo-west", "us-west-2"),)))
         await user.press("y")
         await user.back()
         await user.sees("The cloud was switched meanwhile, so nothing was done.")

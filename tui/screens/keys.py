@@ -49,6 +49,7 @@ OWN_BINDINGS: list[Binding] = [
     ),
     Binding("z", "undo", "undo", show=False, tooltip="Undo what was done last, where the cloud can"),
     Binding("F", "results", "results", show=False, key_display="F", tooltip="List results; do again what failed"),
+    Binding("E", "failures", "failures", show=False, key_display="E", tooltip="List the regions that failed, and why"),
     Binding("x", "cancel_work", "cancel work", show=False, tooltip="Cancel the work under way"),
     Binding("L", "log_in", "log in", show=False, key_display="L", tooltip="Log in again, where a session has ended"),
     *(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,6 +16,7 @@ from backend.commands.table import COMMANDS, command
 from backend.errors import CloudmeshError
 from backend.format import counted
 from backend.kinds.model import Kind, Ref
+from backend.text import safe
 from tui.deciding import Chosen
 from tui.host import Owner
 from tui.jobs import Job
@@ -73,6 +75,7 @@ class MainScreen(Steady[None]):
             # The other tables have their rows from the start, but are mounted when they are first shown: each has
             # twelve styles, and computing styles takes most of the time from the imports to the first frame.
             yield first
+        yield Static("", id="trouble", markup=False)
         yield MessageBar(id="message", markup=False)
         yield WorkLine(id="work", markup=False)
         with Horizontal(id="command-line"):
@@ -85,6 +88,7 @@ class MainScreen(Steady[None]):
         """Focus the first table; hide the filter and the command line."""
         self.query_one("#filter-line").display = False
         self.query_one("#command-line").display = False
+        self.query_one("#trouble").display = False
         for table in self._tables.values():
             table.notice = "Opening the cache …"
         self.set_focus(self.table)
@@ -169,6 +173,15 @@ class MainScreen(Steady[None]):
     def label(self, labels: Mapping[str, Label]) -> None:
         """Set the labels of the tabs."""
         self._tabs.labels = labels
+
+    def trouble(self, text: str) -> None:
+        """Show one line about the scopes that failed; "" hides it."""
+        line = self.query_one("#trouble", Static)
+        if line.display != bool(text):
+            line.display = bool(text)
+        shown = Text(f"✕ {safe(text)}", no_wrap=True, overflow="ellipsis")
+        if text and line.content != shown:
+            line.update(shown, layout=False)
 
     # --- the lines around the tables ----------------------------------------------------------------------------------
 
@@ -294,6 +307,10 @@ class MainScreen(Steady[None]):
         """List the results of the last commands."""
         if not self._owner.show_results():
             self.lost_keys.begin(self._typed)
+
+    def action_failures(self) -> None:
+        """List the scopes that failed."""
+        self._owner.show_failures()
 
     def action_cancel_work(self) -> None:
         """Cancel the running jobs."""

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backend.format import RIGHT_ALIGNED, STATE_SYMBOLS, cell
-from backend.kinds.model import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row, value_of, with_places
 from backend.text import safe
 from tui.widgets.cells import GAP, GUTTER, Wish, fit, matches, share, width_of
 
@@ -39,12 +39,28 @@ class Lines:
 
     def __init__(self, kind: Kind, style: Callable[[str], Style]) -> None:
         self.kind = kind
+        self._places: tuple[Column, ...] = ()
+        self.columns = kind.columns
+        """The columns from left to right, those of the scope included where these are shown."""
         self.widths = [0] * len(kind.columns)
         self.now: datetime | None = None
         self._style = style
         self._content = [0] * len(kind.columns)  # the widest cell seen of each column; it never shrinks
         self._flight = next((i for i, column in enumerate(kind.columns) if column.type == "flight"), None)
         self._kept: dict[tuple[object, ...], tuple[Row, Strip]] = {}
+
+    def show_places(self, places: tuple[Column, ...]) -> None:
+        """Show these of backend.kinds.model.PLACES."""
+        self._places = places
+        self.columns = with_places(self.kind, places)
+        self._content, self.widths = [0] * len(self.columns), [0] * len(self.columns)
+        self.forget()
+
+    def _values(self, row: Row) -> Row:
+        """Return the values of a row in the order of the columns."""
+        if not self._places:
+            return row
+        return (row[0], *(value_of(self.kind, row, column) for column in self._places), *row[1:])
 
     def forget(self) -> None:
         """Forget all finished lines, because the styles or the widths changed."""
@@ -58,17 +74,18 @@ class Lines:
 
     def measure(self, rows: Iterable[Row]) -> None:
         """Note how wide the cells of `rows` are."""
-        columns, content = self.kind.columns, self._content
+        columns, content = self.columns, self._content
         for row in rows:
+            values = self._values(row)
             for index, column in enumerate(columns):
-                if (value := row[index]) is not None:
+                if (value := values[index]) is not None:
                     content[index] = max(content[index], width_of(cell(value, column, self.now)))
 
     def arrange(self, room: int) -> bool:
         """Share `room` cells among the columns; return whether that changed their widths."""
         wishes = [
             Wish(len(column.title), content, column.width)
-            for column, content in zip(self.kind.columns, self._content, strict=True)
+            for column, content in zip(self.columns, self._content, strict=True)
         ]
         widths = share(room, wishes)
         changed = widths != self.widths
@@ -90,7 +107,7 @@ class Lines:
         """Return the column that shows at cell `x` of the screen."""
         fixed = GUTTER + self.widths[0] + GAP
         index = 0 if x < fixed else sum(start <= x - fixed + scroll for start in self.starts())
-        return self.kind.columns[index]
+        return self.columns[index]
 
     # Lines
 
@@ -98,7 +115,7 @@ class Lines:
         """Return the header, with an arrow at the column sorted by."""
         plain, chosen = self._style("table--header"), self._style("table--header-sorted")
         parts = []
-        for column, cells in zip(self.kind.columns, self.widths, strict=True):
+        for column, cells in zip(self.columns, self.widths, strict=True):
             here, right = column.name == sorted_by, column.type in RIGHT_ALIGNED
             arrow = ("▼" if reverse else "▲") if here else ""
             title = f"{arrow} {column.title}" if right else f"{column.title} {arrow}"
@@ -114,7 +131,7 @@ class Lines:
         plain = self._style("table--cursor" if at_cursor else "")
         match = self._style("table--cursor-match" if at_cursor else "table--match")
         parts: list[list[Segment]] = []
-        for column, cells, value in zip(self.kind.columns, self.widths, row, strict=False):
+        for column, cells, value in zip(self.columns, self.widths, self._values(row), strict=False):
             # The cursor's colours replace all others, so that its row is readable in every theme.
             style = (
                 plain if at_cursor else self._style("table--mark" if marked and not parts else _style_of(column, value))

@@ -23,6 +23,8 @@ class Label:
     count: int | None = None
     age: str = ""
     stale: bool = False
+    note: str = ""
+    """What else it says: how many of several regions it shows."""
 
 
 class TabBar(Widget):
@@ -112,15 +114,16 @@ Form = Callable[[Kind, Label, bool], list[tuple[str, str]]]
 
 def _long(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:
     age = [(f" · {label.age}", "stale" if label.stale else "muted")] if label.age else []
-    return [(kind.plural, ""), ("" if label.count is None else f" {label.count:,}", "muted"), *age]
+    note = [(f" · {label.note}", "muted")] if label.note else []
+    return [(kind.plural, ""), ("" if label.count is None else f" {label.count:,}", "muted"), *age, *note]
 
 
 def _medium(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
     return _long(kind, label if active else Label(label.count), active)
 
 
-def _counts(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:
-    return _long(kind, Label(label.count), False)
+def _counts(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
+    return _long(kind, Label(label.count, note=label.note if active else ""), False)
 
 
 def _bare(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
@@ -129,7 +132,7 @@ def _bare(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
 
 def _keys(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
     if active:
-        return _long(kind, Label(label.count), active)
+        return _long(kind, Label(label.count, note=label.note), active)
     return [] if kind.tab else [(kind.plural, "")]
 
 

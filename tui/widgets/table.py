@@ -8,7 +8,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from backend.kinds.model import Kind, Ref, Row
+from backend.kinds.model import Column, Kind, Ref, Row
 from tui.rows import AT_ONCE
 from tui.widgets.cells import GUTTER
 from tui.widgets.painting import TableView
@@ -193,6 +193,17 @@ class ResourceTable(TableView):
         if marks != self.rows.marks:
             self.post_message(self.MarksChanged(self))
 
+    def show_places(self, places: tuple[Column, ...]) -> None:
+        """Show the columns of the scope that tell something; see backend.kinds.model.places."""
+        if places == self.rows.places:
+            return
+        anchor = self._anchor()
+        self.rows.show_places(places)
+        self._lines.show_places(places)
+        self._measure_sample()
+        self._restore(anchor)
+        self._prepare()
+
     def _prepare(self) -> None:
         """Make many rows ready for the filter chunk by chunk as soon as they come: no letter waits for all of them."""
         rows = self.rows
@@ -235,7 +246,7 @@ class ResourceTable(TableView):
 
     def sort_next(self) -> None:
         """Sort by the next column; after the last, in order of arrival."""
-        names = [None, *self.kind.index]
+        names = [None, *(column.name for column in self.rows.columns)]
         self.sort_by(names[(names.index(self.rows.column) + 1) % len(names)])
 
     def sort_reverse(self) -> None:

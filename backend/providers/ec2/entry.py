@@ -34,7 +34,7 @@ FACES = {
     "flavor": FaceOf("flavors.Flavors", can=("price list", "spot prices")),
     "vm": FaceOf("vms.VMs", "i", ("console output", "elastic addresses", "tags of VMs", "termination protection")),
     "keypair": FaceOf("keypairs.Keypairs", "key"),
-    "location": FaceOf("locations.Locations"),
+    "location": FaceOf("locations.Locations", can=("regions",)),
     "volume": FaceOf("volumes.Volumes", "vol", ("tags of volumes",)),
     "secgroup": FaceOf("secgroups.SecurityGroups", "sg", ("tags of security groups",)),
 }

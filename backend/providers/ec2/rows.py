@@ -253,6 +253,7 @@ LOCATION = Fields(
     state=Field("zoneState"),
     type=Field("zoneType"),
 )
+REGION = Fields(id=Field("regionName"), state=Field("optInStatus"))
 VOLUME = Fields(
     {
         "attachments": Field("attachmentSet", to=attachments),

@@ -1,0 +1,67 @@
+"""Finds the scope of a command that names its object by a word, where several clouds or regions are shown."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from backend.callbacks import ignore
+from backend.catalog import KINDS
+from backend.commands.lookup import is_stale, known
+from backend.commands.model import Context, Parsed
+from backend.errors import NotFoundError, RefusedError
+from backend.kinds.model import Kind, Row, Scope
+from backend.providers.registry import meaning
+from backend.refresh import refresh_scopes
+from backend.scopes import named
+from backend.session import Session
+from backend.text import safe
+
+
+def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Parsed:
+    """Return the command with the scope that it acts in: that of the object that it names, else the home scope.
+
+    Scopes whose listing is stale are refreshed if none has the object. Raises RefusedError if several have an object of
+    that name, and NotFoundError if none has.
+    """
+    if parsed.scope is not None or parsed.among or parsed.command.everywhere or len(session.scopes) == 1:
+        return parsed
+    param = parsed.command.object
+    word = parsed.given.get(param.name) if param else None
+    if param is None or param.kind is None or not word:
+        return replace(parsed, scope=session.scope)
+    kind = KINDS[param.kind]
+    scopes = session.scopes_of(kind)
+    if len(scopes) == 1:
+        return replace(parsed, scope=session.scope)
+    found = _found(session, kind, word)
+    if not found and (stale := [scope for scope in scopes if is_stale(session.at(scope), kind)]):
+        refresh_scopes(
+            [(kind, scope) for scope in stale if session.at(scope).has(kind.name)],
+            lambda scope, *hooks: session.at(scope).connect(*hooks),
+            session.cache,
+            check=check,
+        )
+        found = _found(session, kind, word)
+    if len(found) > 1:
+        where = ", ".join(f"{kind.value(rows[0], 'id')} in {' '.join(scope)}" for scope, rows in found.items())
+        raise RefusedError(
+            f"{len(found)} {kind.nouns} are named {safe(word)!r}: {safe(where)}.", "Give the id, or show one region."
+        )
+    if not found and kind.missing is None:
+        raise NotFoundError(
+            f"There is no {kind.noun} {safe(word)!r} in {named(scopes)}.",
+            f"{kind.name} refresh fetches the list again.",
+        )
+    return replace(parsed, scope=next(iter(found), session.scope))
+
+
+def _found(session: Session, kind: Kind, word: str) -> dict[Scope, list[Row]]:
+    """Return the cached rows that a word names, by scope; rows whose name is free count only where no others are."""
+    found = {
+        scope: rows for scope in session.scopes_of(kind) if (rows := known(Context(session.at(scope), {}), kind, word))
+    }
+    taken = {
+        scope: rows
+        for scope, rows in found.items()
+        if any(meaning(str(kind.value(row, "state"))) not in kind.free_in for row in rows)
+    } if kind.free_in else found  # fmt: skip
+    return taken or found
