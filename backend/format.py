@@ -1,10 +1,10 @@
 """How values of each column type are shown, exported and sorted."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backend.kinds.model import Column, Kind, Row
+from backend.kinds.model import Column, Kind, Row, Scope
 from backend.lifecycle import Flight
 from backend.text import safe
 
@@ -127,3 +127,10 @@ def _with(kind: Kind | None, fields: Iterable[tuple[str, Any]]) -> Iterator[tupl
     """Yield each field with its column, if that is a list or tags, else with None."""
     columns = {column.name: column for column in kind.columns if column.type in ("list", "tags")} if kind else {}
     return ((name, value, columns.get(name)) for name, value in fields)
+
+
+def in_words(scopes: Sequence[Scope]) -> list[str]:
+    """Return clouds and regions in a few words: "aws", "us-east-1"; "aws", "3 regions"; "2 clouds", "5 regions"."""
+    clouds = list(dict.fromkeys(scope.cloud for scope in scopes))
+    cloud = clouds[0] if len(clouds) == 1 else f"{len(clouds)} clouds"
+    return [cloud, scopes[0].region if len(scopes) == 1 else f"{len(scopes)} regions"]

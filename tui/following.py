@@ -1,6 +1,6 @@
 """Opens the cache and follows its changes: one session, with its tables, watchers and runner."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +10,7 @@ from textual.message import Message
 from backend.account import Identity
 from backend.callbacks import ignore
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
-from backend.kinds.model import Scope
+from backend.format import in_words
 from backend.log import logger
 from backend.session import Session, SettingChange
 from backend.watch import Watchers
@@ -102,8 +102,9 @@ class Following:
         if session is None:
             return []
         lasting = " (will not last)" if session.cache.mode == "memory" else ""
-        words = [*_where(session.scopes), session.cache.mode + lasting]
-        if who := self._identities.get(session.cloud.name):
+        words = [*in_words(session.scopes), session.cache.mode + lasting]
+        one_cloud = all(scope.cloud == session.cloud.name for scope in session.scopes)
+        if one_cloud and (who := self._identities.get(session.cloud.name)):
             words.insert(-1, who.text)
         if not session.refresh:
             words.append("refresh off")
@@ -271,10 +272,3 @@ class Following:
         if self.parts:
             self.parts.listings.show_ages()
             self.parts.listings.freshen(self._tables.kind)
-
-
-def _where(scopes: Sequence[Scope]) -> list[str]:
-    """Return clouds and regions in a few words: "aws", "us-east-1"; "aws", "3 regions"; "2 clouds", "5 regions"."""
-    clouds = list(dict.fromkeys(scope.cloud for scope in scopes))
-    cloud = clouds[0] if len(clouds) == 1 else f"{len(clouds)} clouds"
-    return [cloud, scopes[0].region if len(scopes) == 1 else f"{len(scopes)} regions"]

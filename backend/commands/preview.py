@@ -92,12 +92,22 @@ class Preview:
 
 
 def of_scopes(found: Sequence[tuple[Scope, Preview]]) -> Preview:
-    """Combine the previews of several scopes into one; each target gets its scope."""
+    """Combine the previews of several scopes into one; each target gets its scope, and says it among several."""
     previews = [preview for _, preview in found]
+    several = len(found) > 1
     return Preview(
-        tuple(replace(target, scope=scope) for scope, preview in found for target in preview.targets),
-        tuple(total for preview in previews for total in preview.totals),
+        tuple(_in(scope, target, said=several) for scope, preview in found for target in preview.targets),
+        tuple(f"{' '.join(scope)}: {total}" if several else total for scope, one in found for total in one.totals),
         {name: value for preview in previews for name, value in preview.given.items()},
         tuple(dict.fromkeys(note for preview in previews for note in preview.notes)),
         any(preview.destroys for preview in previews),
     )
+
+
+WHERE = "Where"
+"""The title of the fact that says in which cloud and region a target is, among targets of several."""
+
+
+def _in(scope: Scope, target: Target, *, said: bool) -> Target:
+    facts = ((WHERE, " ".join(scope)), *target.facts) if said else target.facts
+    return replace(target, scope=scope, facts=facts)

@@ -1,5 +1,6 @@
 """A dashboard on several clouds and regions: one table, columns that tell, failures, names, read-only scopes."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -215,6 +216,26 @@ async def test_keys_that_are_revoked_in_the_middle_of_a_bulk_action(world: World
         assert outcomes == sorted([(world.scope, "done"), (world.scope, "done"), (WEST, "failed")])
 
 
+async def test_a_dialog_about_several_regions_names_that_of_each_object_and_sum(world: World) -> None:
+    async with driven(both(world)) as user:
+        await everything(user, world)
+        for name in ("web-1", "bastion"):
+            (row,) = (row for row in user.rows("vm") if VM.value(row, "name") == name)
+            user.table.move_to(VM.ref(row))
+            await user.press("space")
+        await user.press("t")
+        await user.dialog("vm stop")
+        await user.sees("is lost")
+        here, west = " ".join(world.scope), " ".join(WEST)
+        assert re.search(rf"web-1 \(i-\w+\) · {here} · running", user.body)
+        assert re.search(rf"bastion \(i-\w+\) · {west} · running", user.body)
+        assert re.search(rf"{west}: 1 VM: ", user.body)
+        assert "2 clouds · 2 regions" in user.window.splitlines()[-1]
+        await user.press("escape", "o")
+        await user.dialog("vm reboot")
+        assert re.search(rf"bastion +{WEST.cloud} +{WEST.region} +i-", user.body)
+
+
 async def test_an_empty_region_is_asked_rarely(world: World) -> None:
     asked: list[str] = []
 
@@ -235,7 +256,7 @@ async def test_an_empty_region_is_asked_rarely(world: World) -> None:
         parts = user.app.following.parts
         assert parts is not None
         parts.listings._tried.clear()
-        assert parts.listings._is_stale("volume", world.scope)
+        await user.until(lambda: parts.listings._is_stale("volume", world.scope))
         assert not parts.listings._is_stale("volume", WEST)
         assert asked == ["volume"]
         await user.press("r")

@@ -18,6 +18,7 @@ from backend.commands.model import ON, Command, Param, Parsed
 from backend.commands.preview import Preview
 from backend.commands.run import is_possible
 from backend.errors import CloudmeshError, ConfigError, UsageError
+from backend.format import in_words
 from backend.kinds.model import Kind, Row, Scope
 from backend.providers.protocol import Waiting
 from backend.session import Session
@@ -106,8 +107,9 @@ class CommandDialog(Confirming[list[Parsed] | None]):
         """Lay out the reason for asking, what is acted on, the fields, what may be picked, and the buttons."""
         with Vertical(classes=f"window dialog {self.command.effect}") as window:
             window.border_title = Text(self.command.name)  # a str would be taken for markup
-            where = f"cloud {self.session.cloud.name} · {self.session.cloud.region}"
-            window.border_subtitle = Text(safe(where))
+            scopes = list(dict.fromkeys(Scope.of(row[-1]) for row in self._targets)) or [self.session.scope]
+            clouds, regions = in_words(scopes)
+            window.border_subtitle = Text(safe(f"{clouds if ' ' in clouds else f'cloud {clouds}'} · {regions}"))
             with VerticalScroll(classes="window--body", can_focus=False):
                 yield Static(safe(self._error), id="dialog-error", markup=False)
                 yield self.shown

@@ -7,10 +7,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backend.commands.preview import Preview, Target
+from backend.commands.preview import WHERE, Preview, Target
 from backend.text import safe
 
-_BRIEF = ("State", "Age", "Location", "USD/hour", "Size", "Type", "Used by")
+_BRIEF = (WHERE, "State", "Age", "Location", "USD/hour", "Size", "Type", "Used by")
 """The facts that are shown beside the name when there are many objects."""
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend.format import cell
-from backend.kinds.model import Kind, Row
+from backend.kinds.model import Kind, Row, places, value_of
 
 _LISTED = frozenset({"name", "id", "state", "size", "type", "location"})
 """The columns that distinguish the rows of a list."""
@@ -29,10 +29,11 @@ def _facts(kind: Kind, row: Row) -> Table:
 
 
 def _list(kind: Kind, rows: Sequence[Row]) -> Table:
-    shown = [column for column in kind.columns if column.name in _LISTED]
+    columns = [column for column in kind.columns if column.name in _LISTED]
+    shown = [*columns[:1], *places(kind, map(kind.scope, rows)), *columns[1:]]
     grid = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
     for column in shown:
         grid.add_column(column.title, no_wrap=True)
     for row in rows:
-        grid.add_row(*(Text(cell(kind.value(row, column.name), column)) for column in shown))
+        grid.add_row(*(Text(cell(value_of(kind, row, column), column)) for column in shown))
     return grid
