@@ -69,10 +69,10 @@ def refusal(command: Command, session: Session) -> CloudmeshError | None:
         return cannot(session, what)
     changes = command.effect != "reads"
     if changes and (session.read_only or session.cloud.read_only):
-        return RefusedError(
-            f"This session is read-only: {command.name} is not run.",
-            "Start without --read-only, or remove read_only from cloudmesh.yaml.",
-        )
+        what, cure = "This session", "Start without --read-only."
+        if not session.read_only:
+            what, cure = f"Cloud {session.cloud.name}", "Remove read_only from cloudmesh.yaml."
+        return RefusedError(f"{what} is read-only: {command.name} is not run.", cure)
     if (changes or command.refreshes) and (why := session.cache.refusal):
         return RefusedError(f"{command.name} is not run. {why.message}", why.cure)
     return None

@@ -69,7 +69,13 @@ def choices(session: Session, known: Known) -> list[Choice]:
         if "regions" in cloud.provider.capabilities:
             wide.append(Choice(f"{name}/{EVERY}", f"{name} {EVERY}", "all enabled regions"))
     each = {
-        scope: Choice(text_of([scope]), " ".join(scope), region.state, scope in session.scopes, region.enabled)
+        scope: Choice(
+            text_of([scope]),
+            " ".join(scope),
+            "" if region.enabled else region.state,
+            scope in session.scopes,
+            region.enabled,
+        )
         for scope, region in scopes.items()
     }
     for one in (*(each[scope] for scope in near), *wide, *each.values()):

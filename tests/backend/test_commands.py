@@ -77,7 +77,7 @@ def test_a_read_only_session_changes_nothing(offline: Session, one: Command) -> 
     with pytest.raises(CloudmeshError) as caught:
         execute(full(one), session)
     assert caught.value.message == f"This session is read-only: {one.name} is not run."
-    assert caught.value.cure == "Start without --read-only, or remove read_only from cloudmesh.yaml."
+    assert caught.value.cure == "Start without --read-only."
     assert everything(session.cache) == before
     assert not session.home.exists()
 

@@ -395,7 +395,7 @@ async def test_a_read_only_cloud_is_only_read(world: World) -> None:
         await user.press("d", "b", "p")
         assert user.app.screen is user.app.main
         await user.run("vm stop web-1")
-        await user.sees("This session is read-only: vm stop is not run.")
+        await user.sees("Cloud demo is read-only: vm stop is not run.")
         await user.press("escape")
         await user.run("set default cloud=demo-west")
         await user.sees("demo-west")
