@@ -118,6 +118,8 @@ class Settings:
     max_age: Mapping[str, float] = field(default_factory=dict)
     """Seconds after which a listing is stale, by kind name, for kinds that do not use their own default."""
     mongodb: MongoDB = field(default_factory=MongoDB)
+    read_only: bool = False
+    """Whether every cloud is read-only, also one that is added later."""
     looked_at: tuple[str, ...] = ()
     """Without a configuration: what was looked at to find the accounts, a sentence each."""
     found: bool = True
@@ -309,6 +311,7 @@ class _Reader:
             refresh=root.get("refresh", True),
             poll=Poll(**self._section(root.get("poll"), "cloudmesh.poll", poll)),
             max_age=ages,
+            read_only=root.get("read_only", False),
             production=root.get("production", PRODUCTION),
             mongodb=mongodb,
             warnings=(*warnings, *in_clear(endpoints, mongodb.uri.reveal())),

@@ -53,7 +53,7 @@ def with_profile(settings: Settings, profile: str, environ: Mapping[str, str] = 
             raise _no_profile(profile, known, "--profile names")
         name = _free(profile, clouds)
         where = Defaults(location=region_of(DEFAULT, account, environ))
-        clouds[name] = Cloud(name, account=account, default=where)
+        clouds[name] = Cloud(name, account=account, default=where, read_only=settings.read_only)
     return replace(settings, clouds=clouds, cloud=_named(clouds, account))
 
 

@@ -1,7 +1,7 @@
 """Reads a selection of clouds and regions, such as `aws,lab/eu-west-1`, into the scopes that are shown."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,12 +95,12 @@ def text_of(scopes: Sequence[Scope]) -> str:
 
 
 def words_of(clouds: str, regions: str) -> str:
-    """Return the selection of these clouds, in these regions where a cloud names none; both joined by commas."""
+    """Return the selection of these clouds in these regions, which replace those that the clouds have."""
     if not regions.strip():
         return clouds
-    names = [word.strip() for word in clouds.split(",")]
+    names = dict.fromkeys(word.partition("/")[0].strip() for word in clouds.split(","))
     each = [region.strip() for region in regions.split(",") if region.strip()]
-    return ",".join(name if "/" in name else f"{name}/{region}" for name in names for region in each)
+    return ",".join(f"{name}/{region}" for name in names for region in each)
 
 
 def check_names(settings: Settings, text: str) -> None:
@@ -169,12 +169,17 @@ def _account(cloud: Cloud, number: str | None) -> Any:
 _ASKED_AT_ONCE = 8
 """At most N clouds are asked at the same time who their keys are."""
 
+_ASKED_FOR = 3.0
+"""Seconds to wait for the answers, as rows do too. A cloud that does not answer in time counts as one of its own."""
+
 
 def account_numbers(clouds: Sequence[Cloud]) -> dict[str, str]:
-    """Return the numbers of the accounts of clouds, by the names of the clouds; each cloud is asked. Takes seconds."""
-    with ThreadPoolExecutor(_ASKED_AT_ONCE, "identity") as pool:
-        found = pool.map(lambda cloud: cloud.provider.identity(cloud), clouds)
-    return {cloud.name: who.account for cloud, who in zip(clouds, found, strict=True) if who is not None}
+    """Return the numbers of the accounts of clouds, by the names of the clouds; each cloud is asked."""
+    pool = ThreadPoolExecutor(_ASKED_AT_ONCE, "identity")
+    asked = {pool.submit(cloud.provider.identity, cloud): cloud.name for cloud in clouds}
+    answered, _ = wait(asked, _ASKED_FOR)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return {asked[one]: who.account for one in answered if (who := one.result()) is not None}
 
 
 def known_regions(settings: Settings, home: Path, connect: Connect, check: Callable[[], None] = ignore) -> Regions:

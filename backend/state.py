@@ -138,7 +138,7 @@ def _choices(settings: Settings) -> dict[str, tuple[Any, Callable[[Any], bool]]]
     known = {*settings.clouds, EVERY}
 
     def is_selection(value: Any) -> bool:
-        return isinstance(value, str) and {word.partition("/")[0] for word in value.split(",")} <= known
+        return isinstance(value, str) and {word.partition("/")[0].strip() for word in value.split(",")} <= known
 
     return {
         "cloud": (settings.cloud, is_selection),

@@ -219,9 +219,14 @@ def _fault(options: argparse.Namespace) -> str | None:
 
 
 def _selection(settings: Settings, home: Path, cloud: str | None, region: str | None) -> str:
-    """Return what is shown first: what options name, else what was chosen last, else what the configuration says."""
+    """Return what is shown first: what options name, else what was chosen last, else what the configuration says.
+
+    Raises UsageError if both options name regions.
+    """
     from backend.scopes import words_of
 
+    if cloud and region and "/" in cloud:
+        raise UsageError("--cloud and --region both name regions.", "Leave out one of them.")
     return words_of(cloud or state.recall(settings, home).get("cloud") or settings.cloud, region or "")
 
 

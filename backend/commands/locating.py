@@ -9,7 +9,7 @@ from backend.commands.lookup import is_stale, known
 from backend.commands.model import Context, Parsed
 from backend.errors import NotFoundError, RefusedError
 from backend.kinds.model import Kind, Row, Scope
-from backend.providers.registry import meaning
+from backend.providers.registry import is_id, meaning
 from backend.refresh import refresh_scopes
 from backend.scopes import named
 from backend.session import Session
@@ -19,8 +19,9 @@ from backend.text import safe
 def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore) -> Parsed:
     """Return the command with the scope that it acts in: that of the object that it names, else the home scope.
 
-    Scopes whose listing is stale are refreshed if none has the object. Raises RefusedError if several have an object of
-    that name, and NotFoundError if none has.
+    Before a change of an object that is named, and not given by its id, all scopes are listed: another may have one of
+    that name. Else those whose listing is stale are listed if none has it. Raises RefusedError if several have it, or
+    if one cannot be listed, and NotFoundError if none has it.
     """
     if parsed.scope is not None or parsed.among or parsed.command.everywhere or len(session.scopes) == 1:
         return parsed
@@ -33,22 +34,32 @@ def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore
     if len(scopes) == 1:
         return replace(parsed, scope=session.scope)
     found = _found(session, kind, word)
-    if not found and (stale := [scope for scope in scopes if is_stale(session.at(scope), kind)]):
-        refresh_scopes(
-            [(kind, scope) for scope in stale if session.at(scope).has(kind.name)],
+    surely = parsed.command.effect == "reads" or is_id(word)
+    failed: list[str] = []
+    asked = [scope for scope in scopes if session.at(scope).has(kind.name)]
+    if surely:
+        asked = [] if found else [scope for scope in asked if is_stale(session.at(scope), kind)]
+    if asked and session.cache.refusal is None:
+        done = refresh_scopes(
+            [(kind, scope) for scope in asked],
             lambda scope, *hooks: session.at(scope).connect(*hooks),
             session.cache,
             check=check,
         )
+        failed = [f"{one.cloud} {one.region} cannot be listed: {one.error}" for one in done if one.error]
         found = _found(session, kind, word)
     if len(found) > 1:
         where = ", ".join(f"{kind.value(rows[0], 'id')} in {' '.join(scope)}" for scope, rows in found.items())
         raise RefusedError(
             f"{len(found)} {kind.nouns} are named {safe(word)!r}: {safe(where)}.", "Give the id, or show one region."
         )
+    if found and failed and not surely:
+        raise RefusedError(
+            f"Another {kind.noun} may be named {safe(word)!r}. {' '.join(failed)}", "Give the id, or show one region."
+        )
     if not found and kind.missing is None:
         raise NotFoundError(
-            f"There is no {kind.noun} {safe(word)!r} in {named(scopes)}.",
+            " ".join((f"There is no {kind.noun} {safe(word)!r} known in {named(scopes)}.", *failed)),
             f"{kind.name} refresh fetches the list again.",
         )
     return replace(parsed, scope=next(iter(found), session.scope))

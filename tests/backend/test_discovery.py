@@ -1,5 +1,6 @@
 """Settings without cloudmesh.yaml: a cloud for each profile, and the one that `aws` would use is the first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,8 @@ def test_a_profile_is_chosen_or_added(environ: dict[str, str]) -> None:
     added = with_profile(written, "dev", environ)
     assert (list(added.clouds), added.cloud) == (["lab", "mine", "dev"], "dev")
     assert added.clouds["dev"].region == "us-west-2"
+    assert not added.clouds["dev"].read_only
+    assert with_profile(replace(written, read_only=True), "dev", environ).clouds["dev"].read_only
     with pytest.raises(ConfigError, match=r"--profile names 'opps', which neither .*Did you mean 'ops'"):
         with_profile(written, "opps", environ)
 

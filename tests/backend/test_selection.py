@@ -65,7 +65,7 @@ def test_a_selection(text: str, scopes: str) -> None:
 def test_the_words_of_two_options() -> None:
     assert words_of("aws,lab/eu-west-1", "") == "aws,lab/eu-west-1"
     assert words_of("aws,lab/eu-west-1", "us-east-1, us-west-2") == (
-        "aws/us-east-1,aws/us-west-2,lab/eu-west-1,lab/eu-west-1"
+        "aws/us-east-1,aws/us-west-2,lab/us-east-1,lab/us-west-2"
     )
     assert words_of("all", "all") == "all/all"
 

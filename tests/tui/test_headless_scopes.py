@@ -125,7 +125,6 @@ def test_a_name_finds_its_scope_and_one_of_two_scopes_is_refused(
     entries = json.loads(shell.done("--cloud", "all", "journal", "list", "--json"))
     assert [(entry["cloud"], entry["region"], entry["outcome"]) for entry in entries] == [("far", "eu-west-1", "done")]
     twin = booted_in(cloud, "us-west-2", "web-us-east-1")
-    shell.done("--cloud", "all", "--refresh", "vms")
     result = shell.run("--cloud", "all", "vm", "reboot", "web-us-east-1")
     assert result.returncode == 1
     assert sentence(result) == (
@@ -134,7 +133,36 @@ def test_a_name_finds_its_scope_and_one_of_two_scopes_is_refused(
     )
     shell.done("--cloud", "all", "vm", "reboot", twin)
     result = shell.run("--cloud", "all", "vm", "reboot", "nobody")
-    assert sentence(result).startswith("There is no VM 'nobody' in east us-east-1, us-west-2; far eu-west-1. ")
+    assert sentence(result).startswith("There is no VM 'nobody' known in east us-east-1, us-west-2; far eu-west-1. ")
+
+
+def test_a_name_is_not_acted_on_while_a_region_that_may_have_it_cannot_be_listed(
+    shell: Shell, bad: Proxy, proxy: Proxy, vms: dict[str, str]
+) -> None:
+    bad.answers["DescribeInstances"] = refusal(403, "UnauthorizedOperation", "You are not authorized.")
+    result = shell.run("--cloud", "all", "vm", "reboot", "web-us-east-1")
+    assert result.returncode == 1
+    assert sentence(result).startswith(
+        "Another VM may be named 'web-us-east-1'. far eu-west-1 cannot be listed: Listing VMs "
+    )
+    result = shell.run("--cloud", "all", "vm", "reboot", "nobody")
+    assert "There is no VM 'nobody' known in" in sentence(result)
+    assert "far eu-west-1 cannot be listed" in sentence(result)
+    assert "RebootInstances" not in proxy.asked
+    shell.done("--cloud", "all", "vm", "reboot", vms["us-east-1"])
+    assert "RebootInstances" in proxy.asked
+
+
+@pytest.mark.usefixtures("vms")
+def test_the_option_for_regions_replaces_those_that_were_chosen(shell: Shell) -> None:
+    shell.done("set", "default", "cloud=east/us-west-2")
+    rows = json.loads(shell.done("--region", "us-east-1", "vm", "list", "--json"))
+    assert [row["region"] for row in rows] == ["us-east-1"]
+    result = shell.run("--cloud", "east/us-west-2", "--region", "us-east-1", "vm", "list")
+    assert (result.returncode, sentence(result)) == (
+        2,
+        "--cloud and --region both name regions. Leave out one of them.\n",
+    )
 
 
 def test_regions_are_checked_before_anything_is_asked_of_them(shell: Shell, proxy: Proxy) -> None:
