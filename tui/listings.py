@@ -1,9 +1,9 @@
 """Fills the tables: reads snapshots of the cache, applies its changes, and refreshes stale kinds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backend.cache import Change, RefreshRecord
 from backend.cache.keys import EVERYWHERE
@@ -32,6 +32,10 @@ REREAD_REST = 10.0
 RETRY_REFRESH = 30.0
 """Seconds after which an automatic refresh that failed is tried again."""
 
+
+HELD = 300_000
+"""At most N rows of a vast kind are held, at 371 bytes each and 200 more when they are searchable, besides those of the
+home scope. The rows of further scopes stay in the cache: the filter finds them there."""
 
 EMPTY = 900.0
 """Seconds after which a region without any object of a kind is listed again, if it is one of several that are shown."""
@@ -80,6 +84,8 @@ class Listings:
         """Until when batches of another dashboard's refresh cause no new read, by kind."""
         self._tried: dict[tuple[str, Scope], float] = {}
         """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
+        self._left: dict[str, frozenset[Scope]] = {}
+        """By vast kind, the scopes whose rows are left in the cache because there are too many to hold."""
 
     def close(self) -> None:
         """Stop painting."""
@@ -118,7 +124,7 @@ class Listings:
     def forget(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""
         self._tables.table_of(kind).load(())
-        for known in (self._records, self._counts, self._rest):
+        for known in (self._records, self._counts, self._rest, self._left):
             known.pop(kind, None)
         self._tried = {key: when for key, when in self._tried.items() if key[0] != kind}
         self._stale.discard(kind)
@@ -128,7 +134,7 @@ class Listings:
     def _empty(self, kind: str) -> None:
         table = self._tables.table_of(kind)
         table.load(())
-        table.show_places(places(table.kind, self._scopes_of(kind)))
+        table.show_places(places(table.kind, self._session.scopes))
         table.notice = "Reading the cache …"
 
     def _scopes_of(self, kind: str) -> Sequence[Scope]:
@@ -138,36 +144,40 @@ class Listings:
         session, kind, table = self._session, self._tables.kinds[kind_name], self._tables.table_of(kind_name)
         self._reading, self._meanwhile = kind_name, []
 
-        scopes = self._scopes_of(kind_name)
+        outgrown = self._left.get(kind_name, frozenset())
 
-        def read(job: Job) -> tuple[list[Row], dict[Scope, RefreshRecord], float]:
+        def read(job: Job) -> _Snapshot:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports all later writes
             began = monotonic()
             rows: list[Row] = []
-            pages = chain.from_iterable(session.cache.rows.pages(kind, scope) for scope in scopes)
+            held, left = session.scopes, frozenset[Scope]()
+            if kind.vast and len(held) > 1:
+                held, left = _holdable({scope: session.cache.refreshes.of(kind, scope) for scope in held}, outgrown)
+            pages = chain.from_iterable(session.cache.rows.pages(kind, scope) for scope in held)
             for number, page in enumerate(pages):
                 if self._closed:
                     break
                 if number == 1:  # more than a page: show the first while the others are read
                     job.deliver(rows[:])
                 rows += page
-            return rows, {scope: session.cache.refreshes.of(kind, scope) for scope in scopes}, monotonic() - began
+            records = {scope: session.cache.refreshes.of(kind, scope) for scope in session.scopes}
+            return _Snapshot(rows, records, left, monotonic() - began)
 
         def begin(page: list[Row]) -> None:
             if not self._closed and not table.total and self._tables.is_open(kind_name):
                 table.load(page)
 
-        def show(found: tuple[list[Row], dict[Scope, RefreshRecord], float]) -> None:
+        def show(found: _Snapshot) -> None:
             if self._closed:
                 return
-            rows, records, seconds = found
             self._reading, meanwhile = "", self._meanwhile
             if self._tables.is_open(kind_name):
                 newer = {change.scope: change.record for change in meanwhile if change.record}
-                self._records[kind_name] = records | newer
-                self._rest[kind_name] = monotonic() + REREAD_REST * seconds
+                self._records[kind_name] = found.records | newer
+                self._rest[kind_name] = monotonic() + REREAD_REST * found.seconds
+                self._left[kind_name] = found.left
                 table.tick(self._host.now())
-                table.load(_with(kind, rows, meanwhile))
+                table.load(_with(kind, found.rows, [one for one in meanwhile if one.scope not in found.left]))
                 self._explain(kind_name)
                 self._counted(kind_name)
                 if kind_name not in self._waiting:
@@ -195,7 +205,7 @@ class Listings:
 
     def changed(self, change: Change) -> tuple[Row, ...]:
         """Show a change of the cache; return its rows if it concerns these scopes."""
-        if change.scope not in (*self._scopes_of(change.kind), EVERYWHERE):
+        if change.scope not in (*self._session.scopes, EVERYWHERE):
             return ()
         if change.kind == self._reading:
             self._meanwhile.append(change)
@@ -213,14 +223,27 @@ class Listings:
             else:
                 self._stale.discard(change.kind)
                 self.load(change.kind)
-        elif change.upserts or change.removed:
+        elif self._leaves(change):
+            self._left[change.kind] |= {change.scope}
+            self.load(change.kind)
+        elif (change.upserts or change.removed) and change.scope not in self._left.get(change.kind, ()):
             self._tables.table_of(change.kind).apply(change.upserts, change.removed)
         self._counted(change.kind)
         return change.upserts
 
+    def _leaves(self, change: Change) -> bool:
+        """Return whether the rows of a change are more of another scope than are held, so that its rows must go."""
+        kind, left = self._tables.kinds[change.kind], self._left.get(change.kind, ())
+        if not kind.vast or not change.upserts or change.scope in (self._session.scope, *left):
+            return False
+        rows = self._tables.table_of(kind.name).rows
+        return rows.total - rows.count(self._session.scope) + len(change.upserts) > HELD
+
     def _lacks_rows(self, record: RefreshRecord) -> bool:
         """Return whether a listing ended with other rows than the table has: two dashboards refreshed at once."""
         kind = self._tables.kinds[record.kind]
+        if Scope(record.cloud, record.region) in self._left.get(kind.name, ()):
+            return False
         shown = self._tables.table_of(kind.name).rows.count(Scope(record.cloud, record.region))
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
             return False
@@ -228,7 +251,8 @@ class Listings:
 
     def _explain(self, kind: str) -> None:
         """Show in an empty table that its listing failed, or has not ended."""
-        records = self._records[kind].values()
+        listed_in = self._scopes_of(kind)
+        records = [record for scope, record in self._records[kind].items() if scope in listed_in]
         if not self._askable(kind):
             notice = cannot(self._session, self._tables.kinds[kind].nouns).message
         elif any(record.finished is None and record.error is None for record in records) and self._session.fetches:
@@ -239,7 +263,7 @@ class Listings:
         self._tables.table_of(kind).notice = notice
 
     def _askable(self, kind: str) -> list[Scope]:
-        """Return the scopes whose cloud has a kind."""
+        """Return the scopes in which a kind is listed by itself, where their cloud has it."""
         return [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
 
     def _counted(self, kind: str) -> None:
@@ -263,12 +287,14 @@ class Listings:
         self._tables.trouble(self._trouble())
 
     def _note(self, kind: str) -> str:
-        """Return how many of several regions a tab shows as they are: "3 of 17 regions"; "" if all, or there is one."""
+        """Return how many of several regions a tab shows as they are: "3 of 17 regions"; "" if all, or there is one.
+
+        A vast kind is listed only where the user has asked for it: its tab counts the regions that have been listed.
+        """
         if len(self._session.scopes) == 1:
             return ""
-        scopes, known = self._askable(kind), self._records.get(kind, {})
-        if self._tables.kinds[kind].vast:
-            return self._session.scope.region
+        known = self._records.get(kind, {})
+        scopes = [scope for scope in self._session.scopes if self._session.at(scope).has(kind)]
         good = [scope for scope in scopes if (one := known.get(scope)) and one.finished and not one.error]
         return "" if len(good) == len(scopes) else f"{len(good)} of {counted(len(scopes), 'region')}"
 
@@ -283,7 +309,7 @@ class Listings:
         failed = self.failures([kind]) if len(self._session.scopes) > 1 else []
         if not failed:
             return ""
-        regions = counted(len(self._scopes_of(kind)), "region")
+        regions = counted(len(self._session.scopes), "region")
         first = f"{failed[0].cloud} {failed[0].region}: {failed[0].error}"
         return f"{len(failed)} of {regions} failed, and their rows are old. E lists why. {first}"
 
@@ -321,6 +347,33 @@ class Listings:
         if several and record.finished and not record.count and not record.error:
             wait = max(wait, EMPTY)
         return (age is None or age >= wait) and (since is None or since >= min(wait, RETRY_REFRESH))
+
+
+class _Snapshot(NamedTuple):
+    """What a read of the cache has found."""
+
+    rows: list[Row]
+    records: dict[Scope, RefreshRecord]
+    left: frozenset[Scope]
+    """The scopes whose rows were not read, because there are too many to hold."""
+    seconds: float
+
+
+def _holdable(
+    records: Mapping[Scope, RefreshRecord], left: frozenset[Scope] = frozenset()
+) -> tuple[tuple[Scope, ...], frozenset[Scope]]:
+    """Return the scopes whose rows are held, at most HELD besides those of the first, and those that are left.
+
+    Those in `left` stay there: their listing may be under way, and ahead of its record.
+    """
+    home, *others = records
+    held, room = [home], HELD
+    for scope in others:
+        rows = max(records[scope].count, records[scope].batch)
+        if rows <= room and scope not in left:
+            held.append(scope)
+            room -= rows
+    return tuple(held), frozenset(records).difference(held)
 
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:

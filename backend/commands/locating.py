@@ -9,7 +9,7 @@ from backend.commands.lookup import is_stale, known
 from backend.commands.model import Context, Parsed
 from backend.errors import NotFoundError, RefusedError
 from backend.kinds.model import Kind, Row, Scope
-from backend.providers.registry import meaning
+from backend.providers.registry import is_id, meaning
 from backend.refresh import refresh_scopes
 from backend.scopes import named
 from backend.session import Session
@@ -30,8 +30,6 @@ def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore
         return replace(parsed, scope=session.scope)
     kind = KINDS[param.kind]
     scopes = session.scopes_of(kind)
-    if len(scopes) == 1:
-        return replace(parsed, scope=session.scope)
     found = _found(session, kind, word)
     if not found and (stale := [scope for scope in scopes if is_stale(session.at(scope), kind)]):
         refresh_scopes(
@@ -56,9 +54,9 @@ def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore
 
 def _found(session: Session, kind: Kind, word: str) -> dict[Scope, list[Row]]:
     """Return the cached rows that a word names, by scope; rows whose name is free count only where no others are."""
-    found = {
-        scope: rows for scope in session.scopes_of(kind) if (rows := known(Context(session.at(scope), {}), kind, word))
-    }
+    # A vast kind is found by its name in the home scope alone: the name has no index, and there may be 1.7 million.
+    scopes = session.scopes if is_id(word) else session.scopes_of(kind)
+    found = {scope: rows for scope in scopes if (rows := known(Context(session.at(scope), {}), kind, word))}
     taken = {
         scope: rows
         for scope, rows in found.items()

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
 import pytest
 
+from backend.cache import Change, RefreshRecord
 from backend.catalog import KINDS
+from backend.commands.locating import located
+from backend.commands.model import Parsed
+from backend.commands.table import command
 from backend.config import Cloud
-from backend.errors import CloudError
+from backend.errors import CloudError, NotFoundError
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Scope
+from backend.kinds.model import Ref, Scope
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Region
@@ -19,12 +24,13 @@ from backend.session import SettingChange
 from backend.state import recall_regions, remember_regions
 from tests.tui.dashboard import AT_ONCE, Launch, Noting, User, World, driven, opened
 from tui.app import CloudmeshApp
+from tui.listings import HELD, _holdable
 from tui.screens.choice import ChoiceScreen
 from tui.screens.scopes import ScopesScreen
 
 pytestmark = pytest.mark.thorough
 
-VM = KINDS["vm"]
+VM, IMAGE = KINDS["vm"], KINDS["image"]
 WEST = Scope("demo-west", "us-west-2")
 
 
@@ -41,6 +47,24 @@ def both(world: World, connector: Connect | None = None, *, refresh: bool = True
     return CloudmeshApp(Launch(lambda: session), pace=AT_ONCE)
 
 
+def image_id(number: int) -> str:
+    """Return the id of a made image."""
+    return f"ami-{number:017x}"
+
+
+def put_images(world: World, scope: Scope, count: int) -> None:
+    """Put images into the cache as a listing of the scope would, and images of the home scope beside them."""
+    for where, made in ((world.scope, [image_id(1_000)]), (scope, [image_id(number) for number in range(count)])):
+        items = [
+            {"id": id, "name": f"{where.region}-{number}", "state": "available", "extra": {"note": "made for a test"}}
+            for number, id in enumerate(made)
+        ]
+        world.cache.rows.put(IMAGE, where, items)
+        now = datetime.now(UTC)
+        record = RefreshRecord(*where, "image", started=now, finished=now, count=len(items))
+        world.cache.refreshes.write(IMAGE, where, record)
+
+
 class Broken(Noting):
     """A provider whose listings of VMs fail while `broken` says so."""
 
@@ -52,6 +76,11 @@ class Broken(Noting):
         if self._broken():
             raise CloudError("Listing VMs failed: the keys are not accepted.", "Check the keys.")
         return self.real.of("vm").list(ids=ids, keypair=keypair)
+
+
+def note_of(user: User, kind: str) -> str:
+    """Return how many regions the tab of a kind tells: "1 of 2 regions"."""
+    return user.app.main._tabs.labels[kind].note
 
 
 async def everything(user: User, world: World) -> None:
@@ -69,7 +98,7 @@ async def test_the_rows_of_all_scopes_are_one_table(world: World) -> None:
         total = sum(world.cache.rows.count(VM, scope) for scope in (world.scope, WEST))
         assert user.table.total == total
         await user.sees(f"vms {total:,} · ")
-        await user.loses("of 2 regions")
+        await user.until(lambda: not note_of(user, "vm"))
         await user.type("/region:us-west-2", "enter")
         assert set(user.column()) == {"bastion", "dr-db", "render-01"}
         await user.press("escape")
@@ -101,13 +130,92 @@ async def test_the_columns_go_when_one_scope_is_shown(world: World) -> None:
         await everything(user, world)
 
 
-async def test_images_are_those_of_the_home_scope(world: World) -> None:
+def images_of(user: User) -> set[Scope]:
+    """Return the scopes whose images the table has."""
+    return {IMAGE.scope(row) for row in user.rows("image")}
+
+
+async def test_images_are_listed_in_the_home_scope_until_somebody_looks_elsewhere(world: World) -> None:
     async with driven(both(world)) as user:
         await user.show("image")
         await user.until(lambda: user.table.total)
-        await user.sees("us-east-1")
-        assert {KINDS["image"].scope(row) for row in user.rows("image")} == {world.scope}
-        assert not world.cache.rows.count(KINDS["image"], WEST)
+        await user.sees(" · 1 of 2 regions")
+        assert images_of(user) == {world.scope}
+        assert not world.cache.rows.count(IMAGE, WEST)
+        await user.type("/region:us-west-2", "enter")
+        await user.sees("No image matches 'region:us-west-2'. r lists the images there.")
+        await user.press("r")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        await user.loses("No image matches")
+        await user.until(lambda: not note_of(user, "image"))
+        assert {IMAGE.scope(row) for row in user.table.shown_rows} == {WEST}
+
+
+async def test_images_of_a_region_are_listed_by_its_name(world: World) -> None:
+    async with driven(both(world)) as user:
+        await user.show("image")
+        await user.until(lambda: user.table.total)
+        await user.run("image refresh --region us-west-3")
+        await user.sees("Region 'us-west-3' is not one of those that are shown. Did you mean 'us-west-2'?")
+        await user.press("escape")
+        await user.run("image refresh --region demo-west/us-west-2")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        name = next(str(IMAGE.value(row, "name")) for row in user.rows("image") if IMAGE.scope(row) == WEST)
+        await user.type("/", *name.split()[0], "enter")
+        await user.until(lambda: WEST in {IMAGE.scope(row) for row in user.table.shown_rows})
+
+
+async def test_an_image_of_another_region_boots_there(world: World) -> None:
+    put_images(world, WEST, 3)
+    async with driven(both(world, refresh=False)) as user:
+        await user.show("image")
+        await user.until(lambda: WEST in images_of(user))
+        (row, *_) = (row for row in user.rows("image") if IMAGE.scope(row) == WEST)
+        user.table.move_to(IMAGE.ref(row))
+        await user.press("enter")
+        await user.sees(str(IMAGE.value(row, "id")), "made for a test")
+        await user.press("escape")
+        await user.back()
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.sees("demo-west · us-west-2", str(IMAGE.value(row, "id")))
+
+
+def test_an_image_of_another_region_is_found_by_its_id_alone(world: World) -> None:
+    put_images(world, WEST, 1)
+    session = world.session(refresh=False).among((world.scope, WEST))
+    boot = command("vm boot")
+    assert located(Parsed(boot, {"image": image_id(0)}), session).scope == WEST
+    with pytest.raises(NotFoundError, match="There is no image 'us-west-2-0' in demo us-east-1"):
+        located(Parsed(boot, {"image": "us-west-2-0"}), session)
+
+
+def test_images_of_regions_beyond_what_is_held_stay_in_the_cache(world: World) -> None:
+    records = {
+        scope: RefreshRecord(*scope, "image", count=count)
+        for scope, count in (
+            (world.scope, 2 * HELD),
+            (Scope("demo", "a"), HELD - 5),
+            (Scope("demo", "b"), 6),
+            (WEST, 5),
+        )
+    }
+    held, left = _holdable(records)
+    assert held == (world.scope, Scope("demo", "a"), WEST)
+    assert left == {Scope("demo", "b")}
+
+
+async def test_a_listing_that_outgrows_what_is_held_leaves_the_table(world: World) -> None:
+    put_images(world, WEST, 2)
+    async with driven(both(world, refresh=False)) as user:
+        await user.show("image")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        assert user.app.following.parts is not None
+        row = user.table.rows.row(Ref(WEST, image_id(0)))
+        assert row is not None
+        many = tuple((row[0], image_id(number), *row[2:]) for number in range(HELD))
+        user.app.following.changed(Change("image", WEST, upserts=many))
+        await user.until(lambda: images_of(user) == {world.scope})
 
 
 async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) -> None:
@@ -130,7 +238,8 @@ async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) 
         broken[0] = False
         await user.press("r")
         await everything(user, world)
-        await user.loses("failed", "of 2 regions")
+        await user.loses("failed")
+        await user.until(lambda: not note_of(user, "vm"))
         await user.until(lambda: user.result.startswith("vms: "))
         await user.press("E")
         await user.sees("No region has failed.")
