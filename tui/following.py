@@ -19,6 +19,7 @@ from tui.listings import Listings
 from tui.messages import CacheChanged, CacheConnection, Reported
 from tui.results import Results
 from tui.runner import Runner
+from tui.searching import Searching
 
 if TYPE_CHECKING:
     from backend.cache import Change
@@ -39,6 +40,7 @@ class Parts:
     watchers: dict[str, Watchers]
     """By kind, for each kind that has flights."""
     listings: Listings
+    searching: Searching
     runner: Runner
     asking: Asking
     results: Results
@@ -48,6 +50,7 @@ class Parts:
         for watchers in self.watchers.values():
             watchers.close()
         self.listings.close()
+        self.searching.close()
         self.runner.close()
 
 
@@ -195,7 +198,8 @@ class Following:
         results = Results(self._host, self._tables, runner, asking)
         runner.on_end = results.ended
         listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
-        return Parts(watchers, listings, runner, asking, results)
+        searching = Searching(self._host, self._tables, session, listings.counted)
+        return Parts(watchers, listings, searching, runner, asking, results)
 
     def apply(self, change: SettingChange) -> None:
         """Change a setting of the current session."""
@@ -237,6 +241,11 @@ class Following:
         """Read the kind that is now shown if its rows are not read yet, and refresh it if it is stale."""
         if self.parts:
             self.parts.listings.shown(kind)
+
+    def filtered(self, kind: str) -> None:
+        """Search the rows of a kind that its table does not hold, because the filter has changed."""
+        if self.parts:
+            self.parts.searching.search(kind, self.parts.listings.left(kind))
 
     def closed(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""

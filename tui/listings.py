@@ -33,9 +33,9 @@ RETRY_REFRESH = 30.0
 """Seconds after which an automatic refresh that failed is tried again."""
 
 
-HELD = 300_000
-"""At most N rows of a vast kind are held, at 371 bytes each and 200 more when they are searchable, besides those of the
-home scope. The rows of further scopes stay in the cache: the filter finds them there."""
+HELD = 200_000
+"""At most N rows of a vast kind are held besides those of the home scope, at about 570 bytes each. The rows of further
+scopes stay in the cache, and tui/searching.py finds them there."""
 
 EMPTY = 900.0
 """Seconds after which a region without any object of a kind is listed again, if it is one of several that are shown."""
@@ -86,6 +86,8 @@ class Listings:
         """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
         self._left: dict[str, frozenset[Scope]] = {}
         """By vast kind, the scopes whose rows are left in the cache because there are too many to hold."""
+        self._lacked: dict[str, frozenset[Scope]] = {}
+        """The same when its table was last filled: of these it has only what a search has found since."""
 
     def close(self) -> None:
         """Stop painting."""
@@ -124,7 +126,7 @@ class Listings:
     def forget(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""
         self._tables.table_of(kind).load(())
-        for known in (self._records, self._counts, self._rest, self._left):
+        for known in (self._records, self._counts, self._rest, self._left, self._lacked):
             known.pop(kind, None)
         self._tried = {key: when for key, when in self._tried.items() if key[0] != kind}
         self._stale.discard(kind)
@@ -144,7 +146,7 @@ class Listings:
         session, kind, table = self._session, self._tables.kinds[kind_name], self._tables.table_of(kind_name)
         self._reading, self._meanwhile = kind_name, []
 
-        outgrown = self._left.get(kind_name, frozenset())
+        outgrown = self.left(kind_name)
 
         def read(job: Job) -> _Snapshot:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports all later writes
@@ -177,9 +179,12 @@ class Listings:
                 self._rest[kind_name] = monotonic() + REREAD_REST * found.seconds
                 self._left[kind_name] = found.left
                 table.tick(self._host.now())
-                table.load(_with(kind, found.rows, [one for one in meanwhile if one.scope not in found.left]))
+                searched = [row for scope in self._lacked.get(kind_name, ()) for row in table.rows.of(scope)]
+                self._lacked[kind_name] = found.left
+                rows = found.rows + searched if searched else found.rows
+                table.load(_with(kind, rows, [one for one in meanwhile if one.scope not in found.left]))
                 self._explain(kind_name)
-                self._counted(kind_name)
+                self.counted(kind_name)
                 if kind_name not in self._waiting:
                     self.freshen(kind_name)
             # Paint these rows before others are read. call_after_refresh would be lost when a window closes.
@@ -224,25 +229,32 @@ class Listings:
                 self._stale.discard(change.kind)
                 self.load(change.kind)
         elif self._leaves(change):
-            self._left[change.kind] |= {change.scope}
+            self._left[change.kind] = self.left(change.kind) | {change.scope}
             self.load(change.kind)
-        elif (change.upserts or change.removed) and change.scope not in self._left.get(change.kind, ()):
-            self._tables.table_of(change.kind).apply(change.upserts, change.removed)
-        self._counted(change.kind)
+        elif change.upserts or change.removed:
+            table, upserts = self._tables.table_of(change.kind), change.upserts
+            if change.scope in self.left(change.kind):  # of these the table has what a search has found
+                upserts = tuple(row for row in upserts if table.rows.row(table.kind.ref(row)))
+            table.apply(upserts, change.removed)
+        self.counted(change.kind)
         return change.upserts
 
     def _leaves(self, change: Change) -> bool:
         """Return whether the rows of a change are more of another scope than are held, so that its rows must go."""
-        kind, left = self._tables.kinds[change.kind], self._left.get(change.kind, ())
+        kind, left = self._tables.kinds[change.kind], self.left(change.kind)
         if not kind.vast or not change.upserts or change.scope in (self._session.scope, *left):
             return False
         rows = self._tables.table_of(kind.name).rows
         return rows.total - rows.count(self._session.scope) + len(change.upserts) > HELD
 
+    def left(self, kind: str) -> frozenset[Scope]:
+        """Return the scopes whose rows are left in the cache because there are too many to hold."""
+        return self._left.get(kind, frozenset())
+
     def _lacks_rows(self, record: RefreshRecord) -> bool:
         """Return whether a listing ended with other rows than the table has: two dashboards refreshed at once."""
         kind = self._tables.kinds[record.kind]
-        if Scope(record.cloud, record.region) in self._left.get(kind.name, ()):
+        if Scope(record.cloud, record.region) in self.left(kind.name):
             return False
         shown = self._tables.table_of(kind.name).rows.count(Scope(record.cloud, record.region))
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
@@ -266,8 +278,11 @@ class Listings:
         """Return the scopes in which a kind is listed by itself, where their cloud has it."""
         return [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
 
-    def _counted(self, kind: str) -> None:
-        self._counts[kind] = self._tables.table_of(kind).total
+    def counted(self, kind: str) -> None:
+        """Show how many rows of a kind there are: those of its table, and those that are left in the cache."""
+        rows, records = self._tables.table_of(kind).rows, self._records.get(kind, {})
+        beyond = (records[scope].count - rows.count(scope) for scope in self.left(kind) if scope in records)
+        self._counts[kind] = rows.total + sum(beyond)
         self.show_ages()
         self._tables.count(kind)
 

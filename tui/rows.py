@@ -85,6 +85,10 @@ class Rows:
         """Return the number of rows of a scope."""
         return len(self._slots.get(scope, ()))
 
+    def of(self, scope: Scope) -> Iterator[Row]:
+        """Return the rows of a scope, shown or not."""
+        return (self._rows[slot] for slot in self._slots.get(scope, {}).values())
+
     @property
     def total(self) -> int:
         """The number of rows."""
@@ -264,7 +268,7 @@ class Rows:
         self.words = words
         if not words:
             self._order = self._base
-        elif all(any(_narrows(new, old) for new in words) for old in before):  # then no hidden row can appear
+        elif all(any(narrows(new, old) for new in words) for old in before):  # then no hidden row can appear
             self._order = self._matching(self._order, [word for word in words if word not in before])
         else:
             self._order = self._matching(self._base, words)
@@ -294,7 +298,7 @@ class Rows:
     def _matching(self, slots: Iterable[int], words: Iterable[str]) -> list[int]:
         texts, rows, found = self._texts, self._rows, list(slots)
         for word in sorted(words, key=len, reverse=True):  # the longest first: it leaves the fewest rows
-            if _of_scope(word):
+            if of_scope(word):
                 scopes = {scope.text for scope in _with_word(self._slots, word)}
                 found = [slot for slot in found if rows[slot] and rows[slot][-1] in scopes and texts[slot]]
             else:
@@ -304,11 +308,11 @@ class Rows:
     @property
     def names_scopes(self) -> bool:
         """Whether the filter has a word for clouds or regions alone."""
-        return any(map(_of_scope, self.words))
+        return any(map(of_scope, self.words))
 
     def scopes_in_words(self, scopes: Sequence[Scope]) -> list[Scope]:
         """Return those of `scopes` that the filter leaves with its words for clouds and regions."""
-        for word in filter(_of_scope, self.words):
+        for word in filter(of_scope, self.words):
             scopes = _with_word(scopes, word)
         return list(scopes)
 
@@ -479,7 +483,7 @@ _SCOPE = itemgetter(-1)
 _PREFIXES = tuple(f"{column.name}:" for column in PLACES)
 
 
-def _of_scope(word: str) -> bool:
+def of_scope(word: str) -> bool:
     """Return whether a word of the filter is searched in the scope of a row: "region:eu-west-1"."""
     return word.startswith(_PREFIXES)
 
@@ -490,6 +494,6 @@ def _with_word(scopes: Iterable[Scope], word: str) -> list[Scope]:
     return [scope for scope in scopes if part in getattr(scope, name).casefold()]
 
 
-def _narrows(new: str, old: str) -> bool:
+def narrows(new: str, old: str) -> bool:
     """Return whether a row with the word `new` surely has the word `old` too."""
-    return old in new and _of_scope(old) == _of_scope(new)
+    return old in new and of_scope(old) == of_scope(new)

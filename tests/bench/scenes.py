@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from backend.session import Session
 from tests.bench.endpoint import counts
 from tests.bench.screen import IMAGE, Dashboard, Missing, Terminal, Ticker, collector, resident
 from tui.app import run
+from tui.widgets.status import StatusBar
 
 REGION = "us-east-1"
 WORDS = "ubuntu 22 arm64"
@@ -59,7 +60,7 @@ def launch(given: Given) -> Gated:
     """Return what the dashboard is started with."""
     ages = {kind: given.get("max_age", {}).get(kind, ALWAYS) for kind in KINDS}
     settings = Settings(
-        {"bench": cloud(given["endpoint"])},
+        {"bench": replace(cloud(given["endpoint"]), regions=tuple(given.get("regions", ())))},
         "bench",
         refresh=given.get("refresh", False),
         poll=Poll(settled=given.get("settled", 30.0)),
@@ -132,6 +133,41 @@ async def browsing(dashboard: Dashboard, given: Given) -> Given:
     return found | {"memory after all": resident(), "gc": collector()}
 
 
+async def roaming(dashboard: Dashboard, given: Given) -> Given:
+    """Open the images of many regions, of which the table holds some, and filter them."""
+    app, found = dashboard.app, Given()
+    await dashboard.until(lambda: app.main.is_mounted)
+    await dashboard.press("3")
+    await asyncio.sleep(1)  # until the cache is open behind its gate
+    given["gate"].set()
+    found["cold"] = await dashboard.press("1", dashboard.full)
+    await dashboard.until(lambda: app.main._tabs.labels["image"].count == given["rows"])
+    await dashboard.until(lambda: dashboard.table.rows.prepare(0))
+    await dashboard.quiet()
+    found["held"], found["memory"] = dashboard.table.total, resident()
+    found["warm"] = []
+    for _ in range(given["rounds"]):
+        await dashboard.press("3")
+        found["warm"].append(await dashboard.press("1", dashboard.full))
+    found["letters"] = []
+    for _ in range(given["rounds"]):
+        await dashboard.press("/")
+        for key in (*WORDS, *["backspace"] * len(WORDS)):
+            found["letters"].append(await dashboard.filter(key))
+        await dashboard.press("escape")
+    found["beyond"] = {}
+    for words in given["searches"]:
+        await dashboard.press("/")
+        for key in words:
+            dashboard.send(key)
+        began = time.perf_counter()
+        await dashboard.until(lambda: "beyond" in app.main.query_one(StatusBar).result, 20)
+        found["beyond"][words] = time.perf_counter() - began
+        app.say("")
+        await dashboard.press("escape")
+    return found | {"memory after all": resident(), "gc": collector()}
+
+
 async def watching(dashboard: Dashboard, given: Given) -> Given:
     """Show the VMs for a while without a key."""
     await dashboard.until(lambda: dashboard.app.session is not None)
@@ -151,14 +187,14 @@ async def watching(dashboard: Dashboard, given: Given) -> Given:
     return {"share": share, "lag": ticker.stop(), "writes": writes, "calls": called, "gc": collector()}
 
 
-SCENES: dict[str, Scene] = {"refreshing": refreshing, "browsing": browsing, "watching": watching}
+SCENES: dict[str, Scene] = {"refreshing": refreshing, "browsing": browsing, "roaming": roaming, "watching": watching}
 
 
 def main(name: str, given: Given) -> None:
     """Open the dashboard, run the scene, and print its figures."""
     scene = SCENES[name]
     started = launch(given)
-    if name == "browsing":
+    if name in ("browsing", "roaming"):
         given["gate"] = started.gate
     else:
         started.gate.set()

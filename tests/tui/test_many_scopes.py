@@ -205,17 +205,49 @@ def test_images_of_regions_beyond_what_is_held_stay_in_the_cache(world: World) -
     assert left == {Scope("demo", "b")}
 
 
-async def test_a_listing_that_outgrows_what_is_held_leaves_the_table(world: World) -> None:
-    put_images(world, WEST, 2)
+async def beyond(user: User, world: World) -> None:
+    """Open the images of both scopes and leave those of WEST in the cache, as if there were too many."""
+    await user.show("image")
+    await user.until(lambda: images_of(user) == {world.scope, WEST})
+    row = user.table.rows.row(Ref(WEST, image_id(0)))
+    assert row is not None
+    many = tuple((row[0], image_id(number), *row[2:]) for number in range(HELD + 1))
+    user.app.following.changed(Change("image", WEST, upserts=many))
+    await user.until(lambda: images_of(user) == {world.scope})
+
+
+async def test_images_that_are_not_held_are_searched_in_the_cache(world: World) -> None:
+    put_images(world, WEST, 12)
     async with driven(both(world, refresh=False)) as user:
-        await user.show("image")
-        await user.until(lambda: images_of(user) == {world.scope, WEST})
-        assert user.app.following.parts is not None
-        row = user.table.rows.row(Ref(WEST, image_id(0)))
-        assert row is not None
-        many = tuple((row[0], image_id(number), *row[2:]) for number in range(HELD))
-        user.app.following.changed(Change("image", WEST, upserts=many))
-        await user.until(lambda: images_of(user) == {world.scope})
+        await beyond(user, world)
+        assert user.app.main._tabs.labels["image"].count == user.table.total + 12
+        await user.type("/WEST-2-1", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-1", "us-west-2-10", "us-west-2-11"])
+        await user.sees("3 images found in 1 region beyond those held.")
+        await user.press("space", "enter")  # marks the first, shows the second
+        await user.sees(image_id(10), "made for a test")
+        await user.press("escape")
+        await user.back()
+        await user.press("escape")
+        assert user.table.cursor_ref == Ref(WEST, image_id(10))
+        await user.type("/west-2-7", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-7"])
+        assert [row[-1] for row in user.table.rows.marked()] == [WEST.text]
+        await user.press("escape")
+        assert {IMAGE.value(row, "name") for row in user.table.rows.of(WEST)} == {"us-west-2-1", "us-west-2-7"}
+        user.table.clear_marks()
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.sees("demo-west · us-west-2", image_id(7))
+        await user.press("escape")
+        await user.back()
+        await user.type("/region:us-west-2", "enter")
+        await user.until(lambda: user.table.rows.count(WEST) == 12)
+        await user.press("s")
+        assert user.column() == sorted(f"us-west-2-{number}" for number in range(12))
+        await user.press("escape")
+        await user.type("/region:us-west-2 west-2-3", "enter")
+        assert user.column() == ["us-west-2-3"]  # the last search has it
 
 
 async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) -> None:
