@@ -56,11 +56,13 @@ class Difference:
     error: str | None = None
     shared: bool = False
     """It is the result of another refresh that was already under way."""
+    note: str = ""
+    """A sentence for the user about what the listing lacks."""
 
     def as_object(self) -> dict[str, Any]:
         """Return the object that `--refresh --json` prints."""
         said = asdict(self) | {"seconds": round(self.seconds, 3)}
-        del said["shared"]  # the rows are the same, whichever process listed them
+        del said["shared"], said["note"]  # the rows are the same, whichever process listed them
         return said
 
 
@@ -116,10 +118,14 @@ def _listed(
     running = lease.record  # with the figures of the last complete listing, which the rows still show
     last = running.count
     listed = added = changed = pages = 0
+    notes: list[str] = []
     try:
         listing = provider.of(kind.name).list
         known = cache.rows.known(kind, scope)
-        for page in prefetch(listing(known=known.hashes) if kind.vast else listing()):
+        found = listing(known=known.hashes) if kind.vast else listing()
+        if kind.complete:
+            found = kind.complete(provider, cache, scope, found, check=check, say=notes.append)
+        for page in prefetch(found):
             check()
             lease.hold()
             new, different = cache.rows.put(kind, scope, page, known)
@@ -136,7 +142,15 @@ def _listed(
         removed = cache.rows.remove_left(kind, scope, gone)
         count = cache.rows.count(kind, scope)
         done = Difference(
-            scope.cloud, scope.region, kind.name, count, added, changed, removed, time.monotonic() - began
+            scope.cloud,
+            scope.region,
+            kind.name,
+            count,
+            added,
+            changed,
+            removed,
+            time.monotonic() - began,
+            note=" ".join(notes),
         )
         figures = {name: getattr(done, name) for name in _FIGURES}
         ended = replace(running, finished=datetime.now(UTC), written=running.written + removed, **figures)

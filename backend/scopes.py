@@ -149,8 +149,9 @@ def _check(cloud: Cloud, region: str, regions: Regions) -> None:
 
 
 def account(cloud: Cloud) -> Any:
-    """Return what two clouds share if they surely are one account at one endpoint."""
-    return cloud.provider.name, cloud.endpoint, tuple(sorted(cloud.credentials.items(), key=lambda one: one[0]))
+    """Return what two clouds share if they surely are one account at one endpoint; a cloud without keys shares none."""
+    keys = tuple(sorted(cloud.credentials.items(), key=lambda one: one[0])) or cloud.name
+    return cloud.provider.name, cloud.endpoint, keys
 
 
 def known_regions(settings: Settings, home: Path, connect: Connect, check: Callable[[], None] = ignore) -> Regions:

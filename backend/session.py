@@ -113,7 +113,8 @@ class Session:
         extra = self.cloud.provider.opened(kind.name, document["extra"])
         if "tags" in shown:  # earlier versions have them in `extra` alone, so a document has both
             extra = {name: value for name, value in extra.items() if name != "tags"}
-        return shown | {"extra": extra}
+        shown.pop("extra", None)
+        return shown | {"extra": extra}  # last: it is long, and what was asked of the cloud since is not
 
     def changed(self, change: SettingChange) -> "Session":
         """Return this session with the changed settings."""

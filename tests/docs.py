@@ -60,6 +60,10 @@ _ENVIRONMENT = (
         "in us-east-1",
     ),
     (
+        "`AWS_ENDPOINT_URL_PRICING`",
+        "is the address of the price list to ask instead of AWS's, also for a cloud with an `endpoint`",
+    ),
+    (
         "`AWS_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`",
         "names the file of the certificates to trust over TLS, instead of certifi's; REQUESTS_CA_BUNDLE may name a "
         "folder that `openssl rehash` has prepared",

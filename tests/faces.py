@@ -2,7 +2,9 @@
 
 from typing import Any
 
-READS = frozenset({"list", "addresses", "protected", "booted", "console", "vms", "is_peer", "regions"})
+READS = frozenset({
+    "list", "addresses", "protected", "booted", "console", "vms", "is_peer", "prices", "spot_prices", "regions",
+})  # fmt: skip
 """The verbs of all kinds that change nothing; a new verb counts as a change until it is named here."""
 
 

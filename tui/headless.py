@@ -83,7 +83,7 @@ def _command(parsed: Parsed, interrupt: Interrupt, session: Session, as_json: bo
         result = execute(parsed, session, check=interrupt.check, progress=bars.update, on_wait=bars.waits)
     logger.info("%s: %s", safe(parsed.line), safe(result.failure or result.message or "done"))
     _show(result, as_json)
-    for text in (result.lost, result.failure):
+    for text in (result.lost, result.failure, *_notes(result.differences)):
         if text:
             print(safe(text), file=sys.stderr)
     return 1 if result.failure else 0
@@ -140,11 +140,18 @@ def _refresh(named: list[Kind], session: Session, as_json: bool) -> int:
         logger.info("%s", f"{KINDS[one.kind].plural}: {safe(one.error)}" if one.error else summary(one))
     if not as_json:
         _print_summary(done, several=several)
+    for note in _notes(done):
+        print(safe(note), file=sys.stderr)
     failed = [one for one in done if one.error]
     if several:
         for sentence in failures_of(failed):
             print(safe(sentence), file=sys.stderr)
     return 1 if failed else 0
+
+
+def _notes(done: Iterable[Difference]) -> Iterable[str]:
+    """Return what these refreshes say that their listings lack, each sentence once."""
+    return dict.fromkeys(one.note for one in done if one.note)
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ class Listings:
         self._records: dict[str, dict[Scope, RefreshRecord]] = {}
         """By kind, the record of its last refresh in each scope, once its rows are read."""
         self._counts: dict[str, int] = {}
+        self._having: dict[str, list[Scope]] = {}
+        """By kind, the scopes whose cloud has it; asked at every change, so it is found out once."""
         self._waiting: list[str] = []
         """Kinds whose snapshot will be read, in this order and one at a time: the shown tab comes first."""
         self._reading = ""
@@ -276,7 +278,14 @@ class Listings:
 
     def _askable(self, kind: str) -> list[Scope]:
         """Return the scopes in which a kind is listed by itself, where their cloud has it."""
-        return [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
+        listed_in = self._scopes_of(kind)
+        return [scope for scope in self._having_of(kind) if scope in listed_in]
+
+    def _having_of(self, kind: str) -> list[Scope]:
+        """Return the scopes whose cloud has a kind."""
+        if kind not in self._having:
+            self._having[kind] = [scope for scope in self._session.scopes if self._session.at(scope).has(kind)]
+        return self._having[kind]
 
     def counted(self, kind: str) -> None:
         """Show how many rows of a kind there are: those of its table, and those that are left in the cache."""
@@ -309,7 +318,7 @@ class Listings:
         if len(self._session.scopes) == 1:
             return ""
         known = self._records.get(kind, {})
-        scopes = [scope for scope in self._session.scopes if self._session.at(scope).has(kind)]
+        scopes = self._having_of(kind)
         good = [scope for scope in scopes if (one := known.get(scope)) and one.finished and not one.error]
         return "" if len(good) == len(scopes) else f"{len(good)} of {counted(len(scopes), 'region')}"
 

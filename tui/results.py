@@ -54,6 +54,9 @@ class Results:
         self._failed_refreshes: dict[str, CloudmeshError] = {}
         """The errors of automatic refreshes, by their line, until the same refresh succeeds."""
 
+        self._noted: set[str] = set()
+        """What refreshes have said that their listings lack: each sentence is shown once."""
+
     def ended(self, results: list[Finished], *, quiet: bool, then: "Then", again: "Again | None") -> None:
         """Show the results of commands; call `then` if all succeeded, `again` if a single one was refused."""
         results = [part for one in results for part in _parts(one)]
@@ -64,6 +67,9 @@ class Results:
                 self._host.retract(error)
             if result.setting is not None:
                 self._host.apply(result.setting)
+            for note in {one.note for one in result.differences if one.note} - self._noted:
+                self._noted.add(note)
+                self._host.warn(note)
             if parsed.command.opens and result.text:
                 self._host.open(TextScreen(parsed.line, result.text))
             elif parsed.command.opens and result.fields:

@@ -1,10 +1,11 @@
-"""The cache: a store connection, and four faces that read and write it."""
+"""The cache: a store connection, and five faces that read and write it."""
 
 from collections.abc import Collection
 
 from backend.cache.flights import Flights
 from backend.cache.journal import Journal
 from backend.cache.preparing import prepare
+from backend.cache.prices import Prices
 from backend.cache.refreshes import Refreshes
 from backend.cache.rows import Rows
 from backend.cache.store import Mode, Store
@@ -21,6 +22,7 @@ class Cache:
         self.rows = Rows(store, self.flights)
         self.refreshes = Refreshes(store)
         self.journal = Journal(store)
+        self.prices = Prices(store)
         self.listen, self.unlisten = store.listen, store.unlisten
         self.revive, self.close = store.revive, store.close
 

@@ -58,7 +58,8 @@ def record(document: Mapping[str, Any]) -> RefreshRecord | None:
     return RefreshRecord(*of[0], of[1], **{name: value for name, value in said.items() if name != "lease_until"})
 
 
-def _is_past(value: Any) -> bool:
+def is_past(value: Any) -> bool:
+    """Return whether a field is a time that has been; clocks may differ a little."""
     return isinstance(value, datetime) and _EARLIEST < value < datetime.now(UTC) + _AHEAD
 
 
@@ -81,7 +82,7 @@ def is_text(value: Any) -> bool:
 
 
 _RECORD: dict[str, Callable[[Any], bool]] = {
-    "started": _is_past, "finished": _is_past, "lease_until": is_time, "seconds": _is_number,
+    "started": is_past, "finished": is_past, "lease_until": is_time, "seconds": _is_number,
     **dict.fromkeys(("count", "added", "changed", "removed", "batch", "written"), _is_count),
     **dict.fromkeys(("error", "writer", "lease", "lease_by"), is_text),
 }  # fmt: skip

@@ -119,6 +119,12 @@ class Kind:
     """
     learns: str = ""
     """What a cloud must be able to do for that."""
+    complete: Callable[..., Any] | None = None
+    """Adds to the pages of a listing what its requests do not give.
+
+    Takes the provider, the cache, the scope, the pages, what raises when the user cancels, and what gets a sentence for
+    the user. Yields pages; an object may come twice.
+    """
     vast: bool = False
     """There may be 100,000 of them: its listing gets the known digests and yields only the rest."""
 

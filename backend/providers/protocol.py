@@ -1,7 +1,8 @@
 """The protocol of every provider: between the commands and a cloud."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 from typing import Any, NamedTuple, Protocol
 
@@ -52,6 +53,48 @@ class Waiting:
     def text(self, now: float) -> str:
         """Return what to show at time `now`: "throttled, retrying in 4 s", or "" when the wait is over."""
         return f"{self.why}, retrying in {ceil(self.until - now)} s" if now < self.until else ""
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """What flavors cost in one region, in USD per hour, and since when that is known."""
+
+    source: str
+    """Where the prices are from, worded to precede the day: "on demand," or "libcloud's list of"."""
+    at: datetime | None
+    """When they were fetched or published, in UTC; None if there is no list."""
+    prices: Mapping[str, float]
+    """By flavor. A flavor whose price is not known is absent."""
+
+    @property
+    def text(self) -> str:
+        """Source and day: "on demand, 27 Nov 2026"."""
+        return f"{self.source} {self.at.day} {self.at:%b %Y}" if self.at else "no price list"
+
+
+class PriceSource(Protocol):
+    """Where the prices of one cloud and region come from."""
+
+    @property
+    def key(self) -> str:
+        """The name of the price list: clouds with the same key have the same prices. "" if none can be fetched."""
+        ...
+
+    @property
+    def why_not(self) -> str:
+        """Why no price list can be fetched, in a sentence; "" if one can."""
+        ...
+
+    def fetch(self, check: Callable[[], None]) -> PriceList:
+        """Fetch the prices of now. Any thread may call it: it has a connection of its own.
+
+        `check` may end it by raising. Raises CloudError, also if the cloud has no price in USD.
+        """
+        ...
+
+    def fallback(self) -> PriceList:
+        """Return the prices that are known without the cloud."""
+        ...
 
 
 class Face(Protocol):

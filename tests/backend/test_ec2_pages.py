@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backend.config import Defaults
 from backend.errors import CloudError, CredentialsError
 from tests.backend.ec2_faults import Faults, Reply, at, every, images, impatient, listing, refusal
 
@@ -115,14 +114,6 @@ def test_flavors_whose_locations_cannot_be_listed_have_unknown_ones(reply: Reply
     with Faults(TYPES, reply) as faults:
         (item,) = every(impatient(at(faults)).of("flavor").list())
     assert item["extra"]["zones"] is None
-    assert item["price"] == pytest.approx(0.0104)
-
-
-def test_flavors_of_a_fips_endpoint_cost_what_they_cost_in_its_region() -> None:
-    defaults = Defaults(location="fips-us-east-1")
-    with Faults(TYPES, listing("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet", [])) as faults:
-        (item,) = every(impatient(at(faults, default=defaults)).of("flavor").list())
-    assert item["price"] == pytest.approx(0.0104)
 
 
 def test_flavors_that_cannot_be_listed_are_not_asked_for_their_locations() -> None:

@@ -104,6 +104,7 @@ GRAMMAR: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("secgroup tag web env=test", "secgroup tag", {"secgroup": "web", "tag": "env=test"}),
     ("secgroup untag web env", "secgroup untag", {"secgroup": "web", "key": "env"}),
+    ("price refresh", "price refresh", {}),
     ("journal list", "journal list", {}),
     ("journal list --last 5", "journal list", {"last": "5"}),
     ("journal resume", "journal resume", {}),
@@ -179,7 +180,7 @@ VM_VERBS = (
         (
             "",
             "There is no command.",
-            "Commands begin with: flavor, image, journal, keypair, location, refresh, scope, secgroup, set, vm, "
+            "Commands begin with: flavor, image, journal, keypair, location, price, refresh, scope, secgroup, set, vm, "
             "volume.",
         ),
         ("aws", "There is no command.", "Commands begin with: "),
@@ -381,6 +382,7 @@ def names(param: Param) -> Iterable[str]:
                 "location",
                 "volume",
                 "secgroup",
+                "price",
                 "journal",
                 "scope",
                 "refresh",

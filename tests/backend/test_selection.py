@@ -101,6 +101,8 @@ def test_two_clouds_that_are_one_account_are_shown_once_and_said_once() -> None:
     elsewhere = replace(clouds[1], endpoint="http://127.0.0.1:5000")
     settings = replace(settings, clouds={**settings.clouds, "two": elsewhere})
     assert selected(settings, "all", known).notes == ()
+    bare = {name: replace(Cloud(name), default=Defaults("us-east-1")) for name in ("one", "two")}
+    assert named(selected(Settings(bare, "one"), "all", known).scopes) == "one us-east-1; two us-east-1"
 
 
 def test_names_are_checked_without_asking() -> None:

@@ -12,7 +12,7 @@ from tests.bench import report
 from tests.bench.report import Figure
 
 RUNS = 5
-MODULES = ("parsers", "refreshes", "dashboard", "startup")
+MODULES = ("parsers", "refreshes", "dashboard", "scopes", "startup")
 """Each has `measure(runs)`, which yields figures; they are imported when it is their turn."""
 
 

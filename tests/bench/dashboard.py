@@ -36,11 +36,11 @@ PATIENCE = 60.0
 
 SCOPE = Scope("bench", REGION)
 
-REGIONS = (REGION, *(f"region-{number}" for number in range(2, 18)))
+REGIONS = 17
 """As many as EC2 enables by itself."""
 
 ROAMING: Mapping[str, Any] = {
-    "rows": MANY * len(REGIONS),
+    "rows": MANY * REGIONS,
     "rounds": ROUNDS,
     "regions": REGIONS,
     "searches": ("jammy", "arm64 20240229", "no such image"),
@@ -103,15 +103,16 @@ def fill(home: Path, database: str, images: int) -> None:
 
 
 def spread(home: Path, database: str) -> str:
-    """Copy the images of a cache into all REGIONS, as a listing of each would leave them; return the database."""
+    """Copy the images of a cache into all regions, as a listing of each would leave them; return the database."""
     now = datetime.now(UTC)
+    regions = cloud("", REGIONS).regions
     with closing(_cache(home, database)) as cache:
         images = cache.store.database["images"]
         for page in _pages(images.find({"region": REGION})):
-            for region in REGIONS[1:]:
+            for region in regions[1:]:
                 scope = Scope("bench", region)
                 images.insert_many([{**one, "region": region, "_id": scope.key(one["id"])} for one in page])
-        for region in REGIONS:
+        for region in regions:
             for kind in KINDS.values():
                 record = RefreshRecord("bench", region, kind.name, started=now, finished=now)
                 count = MANY if kind.name == "image" else 0
@@ -202,8 +203,8 @@ def _browsing(found: Sequence[Found], further: Sequence[Found]) -> Iterator[Figu
 
 
 def _roaming(found: Sequence[Found]) -> Iterator[Figure]:
-    rows = MANY * len(REGIONS)
-    what = f"{rows:,} images of {len(REGIONS)} regions"
+    rows = MANY * REGIONS
+    what = f"{rows:,} images of {REGIONS} regions"
     cold = median([one["cold"] for one in found])
     yield Figure(
         f"open the images tab at the start, {what} in the cache",

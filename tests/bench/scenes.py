@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tui.widgets.status import StatusBar
 
 REGION = "us-east-1"
 WORDS = "ubuntu 22 arm64"
+VM_WORDS = "worker run"
 ALWAYS = 1e9
 """Seconds: a listing of that age at most is never stale."""
 
@@ -38,10 +39,11 @@ Given = dict[str, Any]
 Scene = Callable[[Dashboard, Given], Awaitable[Given]]
 
 
-def cloud(endpoint: str) -> Cloud:
-    """Return the cloud of an endpoint of ours."""
+def cloud(endpoint: str, regions: int = 1) -> Cloud:
+    """Return the cloud of an endpoint of ours; it lists the same in each of its regions."""
     credentials = ec2_keys(Secret("bench"), Secret("bench"))
-    return Cloud("bench", EC2, endpoint, ("all",), credentials, Defaults(location=REGION))
+    names = (REGION, *(f"{REGION[:-1]}{number}" for number in range(2, regions + 1)))
+    return Cloud("bench", EC2, endpoint, ("all",), credentials, Defaults(location=REGION), regions=names)
 
 
 @dataclass
@@ -60,7 +62,7 @@ def launch(given: Given) -> Gated:
     """Return what the dashboard is started with."""
     ages = {kind: given.get("max_age", {}).get(kind, ALWAYS) for kind in KINDS}
     settings = Settings(
-        {"bench": replace(cloud(given["endpoint"]), regions=tuple(given.get("regions", ())))},
+        {"bench": cloud(given["endpoint"], given.get("regions", 1))},
         "bench",
         refresh=given.get("refresh", False),
         poll=Poll(settled=given.get("settled", 30.0)),
@@ -187,7 +189,40 @@ async def watching(dashboard: Dashboard, given: Given) -> Given:
     return {"share": share, "lag": ticker.stop(), "writes": writes, "calls": called, "gc": collector()}
 
 
-SCENES: dict[str, Scene] = {"refreshing": refreshing, "browsing": browsing, "roaming": roaming, "watching": watching}
+async def scattered(dashboard: Dashboard, given: Given) -> Given:
+    """Refresh the VMs of all regions for the first time, from the key to the end; then filter and sort them."""
+    await dashboard.until(lambda: dashboard.app.session is not None)
+    await dashboard.press("3")
+    await dashboard.quiet()
+    ticker = Ticker()
+    dashboard.terminal.forget()
+    dashboard.send("r")
+    began = dashboard.terminal.began
+    await dashboard.until(lambda: dashboard.table.total)
+    first = time.perf_counter() - began
+    with suppress(Missing):  # how far it came is a figure too
+        await dashboard.until(lambda: dashboard.table.total == given["rows"])
+    found: Given = {"first": first, "seconds": time.perf_counter() - began, "lag": ticker.stop()}
+    found["rows"] = dashboard.table.total
+    dashboard.table.rows.prepare()
+    found["letters"], found["sorts"] = [], []
+    for _ in range(given["rounds"]):
+        await dashboard.press("/")
+        for key in (*VM_WORDS, *["backspace"] * len(VM_WORDS)):
+            found["letters"].append(await dashboard.filter(key))
+        await dashboard.press("escape")
+    for _ in dashboard.table.rows.columns if given["rounds"] else ():
+        found["sorts"].append(await dashboard.press("s"))  # the arrow may be out of sight
+    return found
+
+
+SCENES: dict[str, Scene] = {
+    "refreshing": refreshing,
+    "browsing": browsing,
+    "roaming": roaming,
+    "watching": watching,
+    "scattered": scattered,
+}
 
 
 def main(name: str, given: Given) -> None:

@@ -199,7 +199,7 @@ class Dashboard:
 
         def shown(text: str) -> bool:
             column = self.table.rows.column
-            title = self.table.kind.columns[self.table.kind.index[column]].title if column else ""
+            title = next((one.title for one in self.table.rows.columns if one.name == column), "")
             return not column or f"{title} ▲" in text or f"▲ {title}" in text
 
         return await self.press("s", shown)

@@ -277,6 +277,17 @@ async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) 
         await user.sees("No region has failed.")
 
 
+async def test_a_small_terminal_shows_how_many_regions_failed_in_one_line(world: World) -> None:
+    def connect(cloud: Cloud, *hooks: Any) -> Provider:
+        west = cloud.name == WEST.cloud
+        return cast(Provider, Broken(registry.connect(cloud, *hooks), world.changing, lambda: west))
+
+    async with driven(both(world, connect), (80, 24)) as user:
+        await user.show("vm")
+        await user.sees("1 of 2 regions failed, and their rows are old. E lists why.", "vms 15 · 1 of 2 regions")
+        assert user.app.main.query_one("#trouble").size.height == 1
+
+
 async def test_a_name_in_two_scopes_is_refused_and_an_only_one_is_found(world: World) -> None:
     async with driven(both(world)) as user:
         await everything(user, world)

@@ -8,7 +8,7 @@ import pytest
 
 from backend.catalog import KINDS
 from backend.format import cell, sort_key
-from backend.kinds.model import Column, Kind, Ref, Row, Scope
+from backend.kinds.model import PLACES, Column, Kind, Ref, Row, Scope
 from backend.lifecycle import Flight
 from tui.rows import Rows
 
@@ -300,3 +300,39 @@ def test_a_filter_finds_any_address_and_any_attachment() -> None:
 def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(KeyError):
         Rows(LOCATION).sort("colour")
+
+
+def test_words_of_the_scope_are_searched_in_the_scope_alone() -> None:
+    kind = KINDS["vm"]
+    scopes = [Scope("aws", "us-east-1"), Scope("aws", "eu-west-1"), Scope("lab", "eu-west-1")]
+
+    def row(scope: Scope, name: str) -> Row:
+        values = {"id": f"i-{name}", "name": name}
+        return (*(values.get(column.name) for column in kind.columns), scope.text)
+
+    rows = Rows(kind)
+    rows.replace([row(scope, f"vm{n}") for n, scope in enumerate(scopes)] + [row(scopes[0], "region:eu-west-1")])
+
+    def shown(text: str) -> list[str]:
+        rows.filter(text)
+        return [kind.value(rows.row_at(n), "name") for n in range(rows.visible)]
+
+    for places in ((), PLACES):
+        rows.show_places(places)
+        assert shown("region:eu-west-1") == ["vm1", "vm2"], "what is called so elsewhere is not shown"
+        assert shown("region:eu-west-1 cloud:l") == ["vm2"]
+        assert shown("regi") == (["region:eu-west-1"])
+        assert shown("region:e") == ["vm0", "vm1", "vm2", "region:eu-west-1"], "hidden by the word before it"
+        assert shown("region:us") == ["vm0", "region:eu-west-1"]
+        rows.apply([row(scopes[2], "vm9")], [Ref(scopes[0], "i-vm0")])
+        assert shown("cloud:lab") == ["vm2", "vm9"]
+        rows.apply([row(scopes[0], "vm0")], [Ref(scopes[2], "i-vm9")])
+        rows.replace([row(scope, f"vm{n}") for n, scope in enumerate(scopes)] + [row(scopes[0], "region:eu-west-1")])
+    assert shown("lab eu") == ["vm2"], "the columns of the scope are searched while they are shown"
+    rows.filter("")
+    rows.sort("region", reverse=True)
+    assert [kind.scope(rows.row_at(n)).region for n in range(2)] == ["us-east-1"] * 2
+    rows.apply([row(scopes[1], "vm7")])
+    assert kind.scope(rows.row_at(4)).region == "eu-west-1"
+    rows.show_places(())
+    assert rows.column is None

@@ -67,7 +67,8 @@ def _worded(title: str, value: str) -> str:
         return value
     if value == "unknown":
         return "price unknown"
-    return f"{value} USD/hour" if value[:1].isdigit() else value
+    # The totals say once where the prices are from.
+    return f"{value.split(' ', maxsplit=1)[0]} USD/hour" if value[:1].isdigit() else value
 
 
 def _below(target: Target, *, destroys: bool) -> Iterable[str]:

@@ -122,8 +122,8 @@ def _medium(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
     return _long(kind, label if active else Label(label.count), active)
 
 
-def _counts(kind: Kind, label: Label, _active: bool) -> list[tuple[str, str]]:
-    return _long(kind, Label(label.count), False)
+def _counts(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:
+    return _long(kind, Label(label.count, note=label.note if active else ""), False)
 
 
 def _bare(kind: Kind, label: Label, active: bool) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ class VMs(Protocol):
     """The VMs of a cloud. Those of a cloud without a capability have no methods for it.
 
     Facts of an item: tags; token, the client token of its boot; group, which boots another in its place; spot, and
-    spot_request; ephemeral_root, a root disk that is lost with a stop; elastic, False if the cloud says that its
-    public address is not; volumes, as [{id, dies}], where dies says whether they are deleted with it.
+    spot_request; special, if its price is not that of its flavor (a licence, hardware of its own); ephemeral_root, a
+    root disk that is lost with a stop; elastic, False if the cloud says that its public address is not; volumes, as
+    [{id, dies}], where dies says whether they are deleted with it.
     """
 
     def list(self, ids: Sequence[str] = (), keypair: str = "") -> Iterator[Page]:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from backend.commands.lookup import id_of
 from backend.commands.model import Context
 from backend.errors import CacheError, Cancelled, CloudError, NotFoundError
-from backend.kinds.flavor import FLAVOR, flavors
+from backend.kinds.flavor import FLAVOR
+from backend.kinds.flavor.face import flavors
+from backend.kinds.flavor.prices import known_prices, priced, source_of
 from backend.kinds.vm import VM, note_protection
 from backend.kinds.vm.face import vms
 from backend.kinds.volume.face import volumes
@@ -33,6 +35,11 @@ T = TypeVar("T")
 def group_of(vm: Item) -> str:
     """Return the Auto Scaling group that a VM is in, "" for none."""
     return str(vm.get("group") or "")
+
+
+def is_spot(vm: Item) -> bool:
+    """Return whether a VM runs on spare capacity: then it has the price of that."""
+    return bool(vm.get("spot") or vm.get("spot_request"))
 
 
 def lost_address(provider: Provider, vm: Item) -> str:
@@ -92,15 +99,26 @@ class Facts:
     """Elastic IPs; None if they are not known."""
     protected: Mapping[str, bool]
     flavors: Mapping[str, Item]
-    """Price and size of the instance store, by flavor."""
+    """Price on demand, its source, and the size of the instance store, by flavor."""
+    spot: Mapping[str, Mapping[str, float]]
+    """What a spot VM costs now, by flavor and location."""
     now: datetime
     notes: tuple[str, ...] = ()
     """What is not known, and why."""
 
     def price(self, native: str) -> float | None:
         """Return what a running VM costs, in USD per hour; None if that is not known."""
+        item = self.items[native]
+        if item.get("special"):  # prices are those of Linux on shared hardware
+            return None
+        if is_spot(item):
+            return self.spot.get(str(item.get("flavor")), {}).get(str(item.get("location")))
         price: float | None = self._flavor(native).get("price")
         return price
+
+    def price_source(self, native: str) -> str:
+        """Return where that price is from: "on demand, 27 Nov 2026"; "" if that is not known."""
+        return "spot, now" if is_spot(self.items[native]) else str(self._flavor(native).get("priced") or "")
 
     def is_billed(self, native: str) -> bool:
         """Return whether compute is billed: none is billed for a VM that is stopped, deleted or on its way there."""
@@ -176,6 +194,7 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
     no_volumes: dict[str, list[Item]] = {}
     no_addresses: Mapping[str, Sequence[str]] | None = None if listed else {}
     unknown: dict[str, bool] = {}
+    no_prices: Mapping[str, Mapping[str, float]] = {}
     flavors = _known_flavors(context, {str(item["flavor"]) for item in items.values() if item.get("flavor")})
     return natives, Facts(
         items,
@@ -186,9 +205,12 @@ def facts(context: Context, words: Sequence[str], *, protection: bool) -> tuple[
         ask("Termination protection", unknown, lambda: _protection(context, listed))
         if protection and session.has("termination protection")
         else {},
-        ask("Instance stores", flavors, lambda: flavors | _other_flavors(provider, items, flavors))
+        ask("Instance stores", flavors, lambda: flavors | _other_flavors(context, provider, items, flavors))
         if session.has("flavor")
         else flavors,
+        ask("Spot prices", no_prices, lambda: _spot_prices(provider, items, session.now()))
+        if session.has("spot prices")
+        else {},
         session.now(),
         tuple(notes),
     )
@@ -204,19 +226,35 @@ def _attached(provider: Provider, ids: Sequence[str]) -> dict[str, list[Item]]:
 
 
 def _known_flavors(context: Context, names: set[str]) -> dict[str, Item]:
-    """Return price and disk of these flavors, as they were last listed."""
+    """Return price, its source and disk of these flavors, as they were last listed."""
     session = context.session
     found: dict[str, Item] = {}
     for name in names:
         for row in session.cache.rows.named(FLAVOR, session.scope, name):
-            found[name] = {column: FLAVOR.value(row, column) for column in ("price", "disk")}
+            document = session.cache.rows.document(FLAVOR, session.scope, FLAVOR.value(row, "id")) or {}
+            found[name] = _costs(document)
     return found
 
 
-def _other_flavors(provider: Provider, items: Mapping[str, Item], known: Mapping[str, Item]) -> dict[str, Item]:
+def _costs(flavor: Mapping[str, Any]) -> Item:
+    return {"price": flavor.get("price"), "disk": flavor.get("disk"), "priced": flavor.get("extra", {}).get("priced")}
+
+
+def _other_flavors(
+    context: Context, provider: Provider, items: Mapping[str, Item], known: Mapping[str, Item]
+) -> dict[str, Item]:
     """List the flavors that the cache does not have: an instance store must not be overlooked."""
     names = sorted({str(item["flavor"]) for item in items.values() if item.get("flavor")} - set(known))
-    return {item["id"]: item for page in flavors(provider).list(names) for item in page} if names else {}
+    source = source_of(provider)
+    prices = known_prices(source, context.session.cache) if source and names else None
+    pages = flavors(provider).list(names) if names else ()
+    return {item["id"]: _costs(item) for page in pages for item in (priced(page, prices) if prices else page)}
+
+
+def _spot_prices(provider: Provider, items: Mapping[str, Item], now: datetime) -> Mapping[str, Mapping[str, float]]:
+    """Ask what the spot VMs among these cost now; one request for all of them."""
+    names = sorted({str(item["flavor"]) for item in items.values() if is_spot(item) and item.get("flavor")})
+    return flavors(provider).spot_prices(names, now) if names else {}
 
 
 def _protection(context: Context, ids: Sequence[str]) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from backend.commands.production import is_production
 from backend.format import counted, duration
 from backend.kinds.vm import VM
 from backend.kinds.vm.actions import STOP
-from backend.kinds.vm.facts import Facts, facts, group_of
+from backend.kinds.vm.facts import Facts, facts, group_of, is_spot
 from backend.kinds.volume.facts import holders, total_size
 from backend.lifecycle import GONE, state_of
 from backend.providers.protocol import Item
@@ -18,7 +18,7 @@ from backend.text import safe
 
 
 def deleting(context: Context, ids: Sequence[str]) -> Preview:
-    """Return what deleting these VMs would do. All facts except prices are read from the cloud now."""
+    """Return what deleting these VMs would do. All facts except prices on demand are read from the cloud now."""
     natives, seen = facts(context, ids, protection=True)
     rules = context.session.settings.production
     targets = tuple(
@@ -110,7 +110,7 @@ def _stopped(seen: Facts, native: str) -> Target:
     warnings = []
     if group:
         warnings.append(f"Auto Scaling group {safe(group)} deletes a stopped VM and boots another.")
-    if item.get("spot") or item.get("spot_request"):
+    if is_spot(item):
         warnings.append("It is a spot VM: it starts again only when there is spot capacity for it.")
     left_out = ""
     if state_of(item) in STOP.impossible_in:
@@ -154,7 +154,8 @@ def _stopped_totals(seen: Facts, targets: Sequence[Target]) -> Iterable[str]:
 def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
     item = seen.items[native]
     state, launched, price = safe(str(item.get("state"))), item.get("launched"), seen.price(native)
-    running = f"{price:.4f}" if price else "unknown"
+    source = safe(seen.price_source(native))
+    running = f"{price:.4f}{f' ({source})' if source else ''}" if price else "unknown"
     return (
         ("State", state),
         ("Age", duration((seen.now - launched).total_seconds()) if launched else "unknown"),
@@ -166,9 +167,10 @@ def _facts(seen: Facts, native: str) -> tuple[tuple[str, str], ...]:
 
 def _cost(seen: Facts, acted_on: Sequence[str], when: str) -> str:
     """Return what the compute of these VMs costs; a stopped VM costs none."""
-    prices = [seen.price(native) for native in acted_on if seen.is_billed(native)]
-    known = [price for price in prices if price]
-    cost = [f"{sum(known):.4f} USD/hour {when}"] if known else []
+    prices = {native: seen.price(native) for native in acted_on if seen.is_billed(native)}
+    known = {native: price for native, price in prices.items() if price}
+    sources = "; ".join(dict.fromkeys(safe(source) for native in known if (source := seen.price_source(native))))
+    cost = [f"{sum(known.values()):.4f} USD/hour {when}{f' ({sources})' if sources else ''}"] if known else []
     cost += [f"{len(prices) - len(known)} of unknown price"] if len(known) < len(prices) else []
     return ", ".join(cost) or _unbilled("stopped", "its" if len(acted_on) == 1 else "their")
 

@@ -30,7 +30,7 @@ class FaceOf(NamedTuple):
 
 FACES = {
     "image": FaceOf("images.Images", "ami"),
-    "flavor": FaceOf("flavors.Flavors"),
+    "flavor": FaceOf("flavors.Flavors", can=("price list", "spot prices")),
     "vm": FaceOf("vms.VMs", "i", ("console output", "elastic addresses", "tags of VMs", "termination protection")),
     "keypair": FaceOf("keypairs.Keypairs", "key"),
     "location": FaceOf("locations.Locations", can=("regions",)),

@@ -1,30 +1,249 @@
-"""Finds the hourly prices of EC2 flavors in the price list of libcloud."""
+"""The prices of flavors: from AWS's Price List API with the user's keys, or else from libcloud's list.
 
+Our own sender asks, not botocore's client: it cancels, keeps a deadline, retries and explains as all requests do. Its
+client would add half a second of imports and a second set of proxies, certificates and retries.
+"""
+
+from backend.providers.transport import Answer, Transport  # before libcloud: it prepares libcloud's certificates
+
+# isort: split
 import json
-import logging
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
-from libcloud.pricing import get_pricing_file_path
+from libcloud.common.aws import SignedAWSConnection
+from libcloud.compute.base import NodeDriver
 
-log = logging.getLogger(__name__)
+from backend.callbacks import ignore
+from backend.config import Cloud
+from backend.errors import CloudError, ConfigError
+from backend.providers.ec2 import rules
+from backend.providers.ec2.bundled import bundled
+from backend.providers.ec2.entry import KEY, SECRET, TOKEN
+from backend.providers.ec2.hosts import signed_as
+from backend.providers.ec2.pricelist import FILTERS, PageReader, refused
+from backend.providers.ec2.words import read
+from backend.providers.failures import CloudMessage, Dialect, Malformed, Refusal, Request
+from backend.providers.protocol import PriceList
+from backend.providers.retry import RetryPolicy
+from backend.providers.sender import Sender
+from backend.secret import Secret
+
+ENDPOINT = "AWS_ENDPOINT_URL_PRICING"
+"""The variable that names another price list, as in the AWS tools."""
+
+_AWS = "amazonaws.com"
+_NEAREST = (
+    ("cn-", "", ""),  # in yuan
+    ("eusc-", "", ""),  # in euros
+    ("us-gov-", "", ""),  # has none, and other partitions do not know its keys
+    ("us-iso-", "us-iso-east-1", "c2s.ic.gov"),
+    ("us-isob-", "us-isob-east-1", "sc2s.sgov.gov"),
+    ("us-isof-", "us-isof-south-1", "csp.hci.ic.gov"),
+    ("eu-isoe-", "eu-isoe-west-1", "cloud.adc-e.uk"),
+    ("ap-", "ap-south-1", _AWS),
+    ("eu-", "eu-central-1", _AWS),
+    ("me-", "eu-central-1", _AWS),
+    ("il-", "eu-central-1", _AWS),
+    ("af-", "eu-central-1", _AWS),
+    ("", "us-east-1", _AWS),
+)
+"""The prefix of a region; the nearest region with a price list in USD, and its domain.
+
+A test compares it with botocore's data.
+"""
+
+_PAGES = 100
+"""The most pages that are asked for: a region has about ten of 100 products."""
+
+SOURCE = "on demand,"
+
+_REQUEST = Request("GetProducts", "Fetching prices")
 
 
-@cache
-def prices(region: str) -> tuple[dict[str, float], str | None]:
-    """Return USD per hour by flavor (on demand, Linux) in `region`, and the date of the list (ISO).
+def nearest(region: str) -> tuple[str, str]:
+    """Return the region that has the prices of `region`, and its host; each "" if none has them in USD."""
+    there, domain = next(found for start, *found in _NEAREST if region.startswith(start))
+    return there, f"api.pricing.{there}.{domain}" if there else ""
 
-    A price of 0.0, which libcloud's scraper often leaves, counts as unknown and is left out. If the list cannot be
-    read, there are no prices; that is not an error. ~/.libcloud/pricing.json, if it exists, overrides libcloud's list.
+
+class _Answer(Answer):
+    """An answer of the Price List API; its errors are JSON."""
+
+    @staticmethod
+    def refusal(status: int, body: bytes) -> Refusal:
+        return Refusal(status, *refused(body))
+
+
+class _Connection(SignedAWSConnection):  # type: ignore[misc]
+    """A libcloud connection that signs for the Price List API and returns streams."""
+
+    service_name = "pricing"
+    responseCls = _Answer
+    conn_class = Transport
+
+
+class Driver(NodeDriver):  # type: ignore[misc]
+    """Signs and sends requests to the Price List API; see backend.providers.exchange.Driver."""
+
+    connectionCls = _Connection
+    signature_version = "4"
+    name = "Price List"
+
+    def __init__(self, cloud: Cloud, silence: float = RetryPolicy.silence) -> None:
+        """Create a driver; `silence` is the timeout in seconds to connect, and between two pieces of an answer.
+
+        Raises ConfigError for an address in the environment that is not one, and for unusable certificates.
+        """
+        region, known = nearest(signed_as(cloud.region))
+        secure, host, port, self.path = _endpoint(known)
+        self.region_name = region or "us-east-1"  # unknown only at an address from the environment
+        NodeDriver.__init__(self, "", "", secure=secure, host=host, port=port, timeout=silence)
+        self.connection.connection.set_up(secure=secure, direct=cloud.direct)
+        self.use(cloud.credentials)
+
+    def _ex_connection_class_kwargs(self) -> dict[str, Any]:
+        return {"signature_version": self.signature_version}
+
+    def use(self, keys: Mapping[str, Secret]) -> None:
+        """Sign the next requests with these keys."""
+        key, secret, token = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET, TOKEN))
+        connection = self.connection
+        connection.user_id = connection.signer.access_key = key
+        connection.key = connection.signer.access_secret = secret
+        connection.token = token or None
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, with its port unless that is 80 or 443."""
+        connection = self.connection
+        return f"{connection.host}:{connection.port}" if connection.port not in (80, 443) else str(connection.host)
+
+    def send(self, action: str, params: Mapping[str, str]) -> Answer:
+        """POST one request, once, and return its answer. Raises Refusal, and what requests and urllib3 raise."""
+        return self.connection.request(  # type: ignore[no-any-return]
+            self.path,
+            method="POST",
+            data=params["body"],
+            headers={
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": f"AWSPriceListService.{action}",
+            },
+            stream=True,
+            retry_failed=False,
+        )
+
+    def hang_up(self) -> None:
+        """Abort the answer that is being received; called from another thread."""
+        self.connection.connection.hang_up()
+
+
+def _endpoint(known: str) -> tuple[bool, str, int, str]:
+    """Return whether to use TLS, and host, port and path: what the environment names, else the `known` host.
+
+    Raises ConfigError for an address in the environment that is none.
     """
+    parts = urlsplit("")
+    host, port = None, None
     try:
-        # libcloud.pricing.get_pricing hides the date, and would parse the 4.5 MB again.
-        with open(get_pricing_file_path(), encoding="utf-8") as file:
-            document: dict[str, Any] = json.load(file)
-        flavors = document["compute"]["ec2_linux"]
-        found = {flavor: float(by_region[region]) for flavor, by_region in flavors.items() if by_region.get(region)}
-        return found, datetime.fromtimestamp(document["updated"], UTC).date().isoformat()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("the price list cannot be used: %s", type(error).__name__)
-        return {}, None
+        parts = urlsplit(os.environ.get(ENDPOINT) or f"https://{known}")
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a bracket or a port that is none
+        pass
+    if not host or parts.scheme not in ("http", "https"):
+        raise ConfigError(
+            f"{ENDPOINT} in the environment is not an address.", "Write https:// and a host, or unset it."
+        )
+    secure = parts.scheme == "https"
+    host = f"[{host}]" if ":" in host else host
+    return secure, host, port or (443 if secure else 80), parts.path or "/"
+
+
+def _read(words: str, request: Request) -> CloudMessage:
+    """Return AWS's message; the permission that is missing is one of `pricing`, not of `ec2`."""
+    said = read(words, request)
+    denied = said.fields["denied"].replace(f"ec2:{request.action}", f"pricing:{request.action}")
+    return said._replace(fields={**said.fields, "denied": denied})
+
+
+_DIALECT = Dialect(rules.RULES, _read)
+
+
+class Prices:
+    """The prices of one cloud and region; see backend.providers.protocol.PriceSource."""
+
+    def __init__(self, cloud: Cloud, policy: RetryPolicy | None = None) -> None:
+        self._cloud = cloud
+        self._policy = policy
+        self._region = signed_as(cloud.region)
+
+    @property
+    def key(self) -> str:
+        """The address of the list, and the region; "" if none can be fetched."""
+        if self.why_not:
+            return ""
+        _, host, port, _ = _endpoint(nearest(self._region)[1])  # not the whole address: it may hold a password
+        return f"{host}:{port} {self._region}"
+
+    @property
+    def why_not(self) -> str:
+        """Why no price list can be fetched, in a sentence; "" if one can."""
+        if os.environ.get(ENDPOINT):
+            try:
+                _endpoint("")
+            except ConfigError as error:
+                return str(error)
+            return ""
+        if self._cloud.endpoint:
+            return f"Cloud {self._cloud.name} has an `endpoint`, so AWS is not asked for its prices."
+        return "" if nearest(self._region)[0] else f"AWS has no price list in USD for region {self._region}."
+
+    def fetch(self, check: Callable[[], None]) -> PriceList:
+        """Fetch the prices on demand of all flavors, Linux without licences.
+
+        A flavor that has several prices is left out: it is not known which is billed.
+        """
+        sender = Sender(self._cloud, check, self._policy, ignore, dial=Driver, dialect=_DIALECT)
+        found: dict[str, set[float]] = {}
+        token = ""
+        for _ in range(_PAGES):
+            last = token
+            page, token = self._page(sender, token)
+            for flavor, price in page:
+                found.setdefault(flavor, set()).add(price)
+            if not token:
+                break
+            if token == last:
+                raise sender.explained(Malformed("it repeats the same page"), _REQUEST)
+        else:
+            raise sender.explained(Malformed("it does not end"), _REQUEST)
+        prices = {flavor: several.pop() for flavor, several in found.items() if len(several) == 1}
+        if not prices:
+            raise CloudError(f"The price list of {sender.host} has no price in USD for region {self._region}.")
+        return PriceList(SOURCE, datetime.now(UTC), prices)
+
+    def fallback(self) -> PriceList:
+        """Return libcloud's list."""
+        return bundled(self._region)
+
+    def _page(self, sender: Sender, token: str) -> tuple[list[tuple[str, float]], str]:
+        """Return the prices on one page, and the token of the next."""
+        filters = {"regionCode": self._region, **FILTERS}
+        wanted: dict[str, Any] = {
+            "ServiceCode": "AmazonEC2",
+            "FormatVersion": "aws_v1",
+            "MaxResults": 100,
+            "Filters": [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in filters.items()],
+        }
+        if token:
+            wanted["NextToken"] = token
+        body = {"body": json.dumps(wanted)}
+
+        def once(began: float, tries: int) -> tuple[list[tuple[str, float]], str]:
+            reader = PageReader(self._region)
+            return sender.received(_REQUEST, body, reader, began, tries), reader.token
+
+        return sender.repeated(_REQUEST, once)

@@ -76,6 +76,11 @@ def is_elastic(owners: Any) -> bool | None:
     return False if "amazon" in entries(owners) else None
 
 
+def is_special(said: Any) -> bool | None:
+    """Return True for a platform or a tenancy that the prices of flavors are not of; None for any other."""
+    return None if said in (None, "", "Linux/UNIX", "default") else True
+
+
 def volumes(mapping: Any) -> list[dict[str, Any]]:
     """Return the volumes of a VM: id, and `dies`, whether it is deleted with the VM (None: not known)."""
     disks = [one.get("ebs") for one in entries(mapping) if isinstance(one, dict)]
@@ -204,12 +209,20 @@ FLAVOR = Fields(  # EC2's paths, then those of Eucalyptus
     network=Field("networkInfo/networkPerformance"),
 )
 OFFERING = Fields(id=Field("instanceType"), zone=Field("location"))
+SPOT = Fields(
+    id=Field("instanceType"),
+    zone=Field("availabilityZone"),
+    price=Field("spotPrice"),
+    at=Field("timestamp", to=moment),
+    product=Field("productDescription"),
+)
 VM = Fields(
     {
         "token": Field("clientToken"),
         "group": Field("tags/aws:autoscaling:groupName"),
         "spot": Field("instanceLifecycle", to=lambda lifecycle: lifecycle == "spot"),
         "spot_request": Field("spotInstanceRequestId"),
+        "special": Field("platformDetails", "placement/tenancy", to=is_special),
         "ephemeral_root": Field("rootDeviceType", to=lambda type_: type_ == "instance-store"),
         "elastic": Field("networkInterfaceSet/*/association/ipOwnerId", to=is_elastic),
         "volumes": Field("blockDeviceMapping", to=volumes),
