@@ -159,13 +159,13 @@ async def roaming(dashboard: Dashboard, given: Given) -> Given:
         await dashboard.press("escape")
     found["beyond"] = {}
     for words in given["searches"]:
+        app.say("")
         await dashboard.press("/")
         for key in words:
             dashboard.send(key)
         began = time.perf_counter()
-        await dashboard.until(lambda: "beyond" in app.main.query_one(StatusBar).result, 20)
+        await dashboard.until(lambda: "beyond" in app.main.query_one(StatusBar).result)
         found["beyond"][words] = time.perf_counter() - began
-        app.say("")
         await dashboard.press("escape")
     return found | {"memory after all": resident(), "gc": collector()}
 
