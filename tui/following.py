@@ -199,6 +199,7 @@ class Following:
         runner.on_end = results.ended
         listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
         searching = Searching(self._host, self._tables, session, listings.counted)
+        listings.on_left = self.filtered
         return Parts(watchers, listings, searching, runner, asking, results)
 
     def apply(self, change: SettingChange) -> None:
@@ -220,6 +221,7 @@ class Following:
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
+        self.parts.searching.outdate()
         if watchers := self.parts.watchers.get(change.kind):
             for row in rows:
                 watchers.saw(row)

@@ -1,12 +1,13 @@
 """Fills the tables: reads snapshots of the cache, applies its changes, and refreshes stale kinds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.cache import Change, RefreshRecord
 from backend.cache.keys import EVERYWHERE
+from backend.callbacks import ignore
 from backend.commands.lookup import cannot
 from backend.commands.model import Parsed
 from backend.errors import CacheLostError, CloudmeshError
@@ -88,6 +89,8 @@ class Listings:
         """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
         self._left: dict[str, frozenset[Scope]] = {}
         """By vast kind, the scopes whose rows are left in the cache because there are too many to hold."""
+        self.on_left: Callable[[str], None] = ignore
+        """Called with a kind when other scopes of it are left: its filter must search these."""
         self._lacked: dict[str, frozenset[Scope]] = {}
         """The same when its table was last filled: of these it has only what a search has found since."""
 
@@ -179,6 +182,7 @@ class Listings:
                 newer = {change.scope: change.record for change in meanwhile if change.record}
                 self._records[kind_name] = found.records | newer
                 self._rest[kind_name] = monotonic() + REREAD_REST * found.seconds
+                before = self._lacked.get(kind_name, frozenset())
                 self._left[kind_name] = found.left
                 table.tick(self._host.now())
                 searched = [row for scope in self._lacked.get(kind_name, ()) for row in table.rows.of(scope)]
@@ -187,6 +191,8 @@ class Listings:
                 table.load(_with(kind, rows, [one for one in meanwhile if one.scope not in found.left]))
                 self._explain(kind_name)
                 self.counted(kind_name)
+                if found.left != before:
+                    self.on_left(kind_name)
                 if kind_name not in self._waiting:
                     self.freshen(kind_name)
             # Paint these rows before others are read. call_after_refresh would be lost when a window closes.

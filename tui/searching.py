@@ -52,6 +52,10 @@ class Searching:
         """End the search under way."""
         self._number += 1
 
+    def outdate(self) -> None:
+        """Note that the cache has changed: a longer word may find what the last search did not."""
+        self._done = None
+
     def search(self, kind: str, left: Collection[Scope]) -> None:
         """Search the rows of a kind in the scopes that its table does not hold, as its filter says now."""
         self._number += 1

@@ -205,14 +205,19 @@ def test_images_of_regions_beyond_what_is_held_stay_in_the_cache(world: World) -
     assert left == {Scope("demo", "b")}
 
 
-async def beyond(user: User, world: World) -> None:
-    """Open the images of both scopes and leave those of WEST in the cache, as if there were too many."""
-    await user.show("image")
-    await user.until(lambda: images_of(user) == {world.scope, WEST})
+def leave_in_the_cache(user: User) -> None:
+    """Tell of more images of WEST than the table holds."""
     row = user.table.rows.row(Ref(WEST, image_id(0)))
     assert row is not None
     many = tuple((row[0], image_id(number), *row[2:]) for number in range(HELD + 1))
     user.app.following.changed(Change("image", WEST, upserts=many))
+
+
+async def beyond(user: User, world: World) -> None:
+    """Open the images of both scopes and leave those of WEST in the cache, as if there were too many."""
+    await user.show("image")
+    await user.until(lambda: images_of(user) == {world.scope, WEST})
+    leave_in_the_cache(user)
     await user.until(lambda: images_of(user) == {world.scope})
 
 
@@ -248,6 +253,20 @@ async def test_images_that_are_not_held_are_searched_in_the_cache(world: World) 
         await user.press("escape")
         await user.type("/region:us-west-2 west-2-3", "enter")
         assert user.column() == ["us-west-2-3"]  # the last search has it
+
+
+async def test_a_filter_searches_what_leaves_the_table(world: World) -> None:
+    put_images(world, WEST, 12)
+    async with driven(both(world, refresh=False)) as user:
+        await user.show("image")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        await user.type("/west-2-7", "enter")
+        leave_in_the_cache(user)
+        await user.until(lambda: user.table.rows.count(WEST) == 1)
+        assert user.column() == ["us-west-2-7"]
+        world.cache.rows.put(IMAGE, WEST, [{"id": image_id(70), "name": "us-west-2-70", "extra": {}}])
+        await user.type("/west-2-70", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-70"])
 
 
 async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) -> None:
