@@ -9,7 +9,7 @@ from typing import Any
 
 from backend.callbacks import ignore
 from backend.config import ALL_REGIONS, EVERY, Cloud, Settings
-from backend.errors import CloudError, ConfigError
+from backend.errors import CloudError, ConfigError, UsageError
 from backend.kinds.location import LOCATION, locations
 from backend.kinds.model import Scope
 from backend.names import closest
@@ -92,6 +92,23 @@ def named(scopes: Sequence[Scope]) -> str:
 def text_of(scopes: Sequence[Scope]) -> str:
     """Return the selection of these scopes: "aws/us-east-1,lab/eu-west-1"."""
     return ",".join("/".join(scope) for scope in scopes)
+
+
+def scopes_named(scopes: Sequence[Scope], text: str) -> tuple[Scope, ...]:
+    """Return those of `scopes` that `text` names: REGION or CLOUD/REGION, joined by commas; or all.
+
+    Raises UsageError for a word that names none of them, with the nearest match.
+    """
+    names = {name: scope for scope in reversed(scopes) for name in (scope.region, "/".join(scope))}
+    found: dict[Scope, None] = {}
+    for word in filter(None, map(str.strip, text.split(","))):
+        if word != EVERY and word not in names:
+            match = closest(word, names)
+            cure = f"Did you mean {safe(match)!r}?" if match else f"Shown: {safe(named(scopes))}."
+            raise UsageError(f"Region {safe(word)!r} is not one of those that are shown.", cure)
+        matching = (scope for scope in scopes if word in (EVERY, scope.region, "/".join(scope)))
+        found |= dict.fromkeys(matching)
+    return tuple(found) or tuple(scopes[:1])
 
 
 def words_of(clouds: str, regions: str) -> str:

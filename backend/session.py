@@ -65,9 +65,10 @@ class Session:
         return self.chosen or (self.scope,)
 
     def scopes_of(self, kind: Kind) -> tuple[Scope, ...]:
-        """The scopes whose rows the table of a kind shows.
+        """The scopes in which a kind is listed when its table is shown; tables show the cached rows of all `scopes`.
 
-        A vast kind is shown and listed in the home scope alone: seventeen regions have 1.7 million public images.
+        A vast kind is listed in the home scope alone: seventeen regions have 1.7 million public images. Those of
+        another scope are listed when the user asks for them by name.
         """
         return (self.scope,) if kind.vast else self.scopes
 

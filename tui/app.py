@@ -266,6 +266,10 @@ class CloudmeshApp(Orderly):
         if parts := self.following.ready():
             parts.asking.ask(message.parsed, "palette")
 
+    def filtered(self, kind: str) -> None:
+        """Search the rows that the table of a kind does not hold, because its filter has changed."""
+        self.following.filtered(kind)
+
     def remember(self, line: str) -> None:
         """Put a command into the history of the `:` line."""
         self.main.remember(line)

@@ -21,6 +21,7 @@ from backend.kinds.model import Kind, Row, Scope
 from backend.log import logger
 from backend.refresh import Progress
 from backend.scopes import named as named_scopes
+from backend.scopes import text_of
 from backend.session import Session
 from backend.text import safe
 from tui.deciding import Chosen, Request, Step, Way, first_step
@@ -75,6 +76,8 @@ class Asking:
     def _names(self, param: Param) -> Iterable[str]:
         if param.type == "cloud":
             return list(self._runner.session.settings.clouds)
+        if param.type == "region":
+            return [scope.region for scope in self._runner.session.scopes]
         if param.kind is None:
             return []
         kind = self._kind_of(param)
@@ -102,6 +105,8 @@ class Asking:
     def ask(self, parsed: Parsed, way: Way, chosen: Chosen | None = None) -> bool:
         """Take the first step towards a command; see tui.deciding. Return False if it is refused at once."""
         session, one, target = self._runner.session, parsed.command, parsed.command.object
+        if way == "key" and (named := self._looked_at(one)):
+            parsed = replace(parsed, given={"region": named})
         if why := refusal(one, parsed.at(session)):
             self._host.show_error(why)
             return False
@@ -129,6 +134,14 @@ class Asking:
         else:
             self.dialog(one, given=parsed.given, scope=parsed.scope)
         return True
+
+    def _looked_at(self, one: Command) -> str:
+        """Return the scopes whose images `r` lists: those that the filter names, "region:eu-west-1"; else the home."""
+        kind = self._tables.kinds.get(one.refreshes or "")
+        if kind is None or not kind.vast:
+            return ""
+        scopes = self._tables.table_of(kind.name).rows.scopes_in_words(self._runner.session.scopes)
+        return text_of(scopes) if len(scopes) < len(self._runner.session.scopes) else ""
 
     def choose_scopes(self) -> None:
         """Offer clouds and regions, as they are remembered; the clouds are asked for theirs meanwhile."""

@@ -21,6 +21,7 @@ from tui.listings import Listings
 from tui.messages import CacheChanged, CacheConnection, Reported
 from tui.results import Results
 from tui.runner import Runner
+from tui.searching import Searching
 
 if TYPE_CHECKING:
     from backend.cache import Change
@@ -41,6 +42,7 @@ class Parts:
     watchers: dict[str, Watchers]
     """By kind, for each kind that has flights."""
     listings: Listings
+    searching: Searching
     runner: Runner
     asking: Asking
     results: Results
@@ -50,6 +52,7 @@ class Parts:
         for watchers in self.watchers.values():
             watchers.close()
         self.listings.close()
+        self.searching.close()
         self.runner.close()
 
 
@@ -213,7 +216,9 @@ class Following:
         results = Results(self._host, self._tables, runner, asking)
         runner.on_end = results.ended
         listings = Listings(self._host, self._tables, session, feed, runner, reread_every=self._reopen_every)
-        return Parts(watchers, listings, runner, asking, results)
+        searching = Searching(self._host, self._tables, session, listings.counted)
+        listings.on_left = self.filtered
+        return Parts(watchers, listings, searching, runner, asking, results)
 
     def logged_in(self) -> None:
         """Refresh what is shown, and find out who you are, with other keys."""
@@ -240,6 +245,7 @@ class Following:
         if self.parts is None:
             return
         rows = self.parts.listings.changed(change)
+        self.parts.searching.outdate()
         if watchers := self.parts.watchers.get(change.kind):
             for row in rows:
                 watchers.saw(row)
@@ -261,6 +267,11 @@ class Following:
         """Read the kind that is now shown if its rows are not read yet, and refresh it if it is stale."""
         if self.parts:
             self.parts.listings.shown(kind)
+
+    def filtered(self, kind: str) -> None:
+        """Search the rows of a kind that its table does not hold, because the filter has changed."""
+        if self.parts:
+            self.parts.searching.search(kind, self.parts.listings.left(kind))
 
     def closed(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""

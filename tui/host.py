@@ -110,6 +110,9 @@ class Owner(Protocol):
     def completions(self, line: str) -> list[str]:
         """Return the completions of a typed line."""
 
+    def filtered(self, kind: str) -> None:
+        """Search the rows that the table of a kind does not hold, because its filter has changed."""
+
     def show_details(self, kind: Kind, ref: Ref) -> None:
         """Show all fields of an object."""
 

@@ -1,12 +1,13 @@
 """Fills the tables: reads snapshots of the cache, applies its changes, and refreshes stale kinds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backend.cache import Change, RefreshRecord
 from backend.cache.keys import EVERYWHERE
+from backend.callbacks import ignore
 from backend.commands.lookup import cannot
 from backend.commands.model import Parsed
 from backend.errors import CacheLostError, CloudmeshError
@@ -32,6 +33,10 @@ REREAD_REST = 10.0
 RETRY_REFRESH = 30.0
 """Seconds after which an automatic refresh that failed is tried again."""
 
+
+HELD = 200_000
+"""At most N rows of a vast kind are held besides those of the home scope, at about 570 bytes each. The rows of further
+scopes stay in the cache, and tui/searching.py finds them there."""
 
 EMPTY = 900.0
 """Seconds after which a region without any object of a kind is listed again, if it is one of several that are shown."""
@@ -82,6 +87,12 @@ class Listings:
         """Until when batches of another dashboard's refresh cause no new read, by kind."""
         self._tried: dict[tuple[str, Scope], float] = {}
         """When each kind was last refreshed automatically: a failing refresh is not tried at every tick."""
+        self._left: dict[str, frozenset[Scope]] = {}
+        """By vast kind, the scopes whose rows are left in the cache because there are too many to hold."""
+        self.on_left: Callable[[str], None] = ignore
+        """Called with a kind when other scopes of it are left: its filter must search these."""
+        self._lacked: dict[str, frozenset[Scope]] = {}
+        """The same when its table was last filled: of these it has only what a search has found since."""
 
     def close(self) -> None:
         """Stop painting."""
@@ -120,7 +131,7 @@ class Listings:
     def forget(self, kind: str) -> None:
         """Forget the rows of a kind whose tab was closed."""
         self._tables.table_of(kind).load(())
-        for known in (self._records, self._counts, self._rest):
+        for known in (self._records, self._counts, self._rest, self._left, self._lacked):
             known.pop(kind, None)
         self._tried = {key: when for key, when in self._tried.items() if key[0] != kind}
         self._stale.discard(kind)
@@ -130,7 +141,7 @@ class Listings:
     def _empty(self, kind: str) -> None:
         table = self._tables.table_of(kind)
         table.load(())
-        table.show_places(places(table.kind, self._scopes_of(kind)))
+        table.show_places(places(table.kind, self._session.scopes))
         table.notice = "Reading the cache …"
 
     def _scopes_of(self, kind: str) -> Sequence[Scope]:
@@ -140,38 +151,48 @@ class Listings:
         session, kind, table = self._session, self._tables.kinds[kind_name], self._tables.table_of(kind_name)
         self._reading, self._meanwhile = kind_name, []
 
-        scopes = self._scopes_of(kind_name)
+        outgrown = self.left(kind_name)
 
-        def read(job: Job) -> tuple[list[Row], dict[Scope, RefreshRecord], float]:
+        def read(job: Job) -> _Snapshot:
             self._feed.wait(max(0.0, self._feed_by - monotonic()))  # it reports all later writes
             began = monotonic()
             rows: list[Row] = []
-            pages = chain.from_iterable(session.cache.rows.pages(kind, scope) for scope in scopes)
+            held, left = session.scopes, frozenset[Scope]()
+            if kind.vast and len(held) > 1:
+                held, left = _holdable({scope: session.cache.refreshes.of(kind, scope) for scope in held}, outgrown)
+            pages = chain.from_iterable(session.cache.rows.pages(kind, scope) for scope in held)
             for number, page in enumerate(pages):
                 if self._closed:
                     break
                 if number == 1:  # more than a page: show the first while the others are read
                     job.deliver(rows[:])
                 rows += page
-            return rows, {scope: session.cache.refreshes.of(kind, scope) for scope in scopes}, monotonic() - began
+            records = {scope: session.cache.refreshes.of(kind, scope) for scope in session.scopes}
+            return _Snapshot(rows, records, left, monotonic() - began)
 
         def begin(page: list[Row]) -> None:
             if not self._closed and not table.total and self._tables.is_open(kind_name):
                 table.load(page)
 
-        def show(found: tuple[list[Row], dict[Scope, RefreshRecord], float]) -> None:
+        def show(found: _Snapshot) -> None:
             if self._closed:
                 return
-            rows, records, seconds = found
             self._reading, meanwhile = "", self._meanwhile
             if self._tables.is_open(kind_name):
                 newer = {change.scope: change.record for change in meanwhile if change.record}
-                self._records[kind_name] = records | newer
-                self._rest[kind_name] = monotonic() + REREAD_REST * seconds
+                self._records[kind_name] = found.records | newer
+                self._rest[kind_name] = monotonic() + REREAD_REST * found.seconds
+                before = self._lacked.get(kind_name, frozenset())
+                self._left[kind_name] = found.left
                 table.tick(self._host.now())
-                table.load(_with(kind, rows, meanwhile))
+                searched = [row for scope in self._lacked.get(kind_name, ()) for row in table.rows.of(scope)]
+                self._lacked[kind_name] = found.left
+                rows = found.rows + searched if searched else found.rows
+                table.load(_with(kind, rows, [one for one in meanwhile if one.scope not in found.left]))
                 self._explain(kind_name)
-                self._counted(kind_name)
+                self.counted(kind_name)
+                if found.left != before:
+                    self.on_left(kind_name)
                 if kind_name not in self._waiting:
                     self.freshen(kind_name)
             # Paint these rows before others are read. call_after_refresh would be lost when a window closes.
@@ -197,7 +218,7 @@ class Listings:
 
     def changed(self, change: Change) -> tuple[Row, ...]:
         """Show a change of the cache; return its rows if it concerns these scopes."""
-        if change.scope not in (*self._scopes_of(change.kind), EVERYWHERE):
+        if change.scope not in (*self._session.scopes, EVERYWHERE):
             return ()
         if change.kind == self._reading:
             self._meanwhile.append(change)
@@ -215,14 +236,34 @@ class Listings:
             else:
                 self._stale.discard(change.kind)
                 self.load(change.kind)
+        elif self._leaves(change):
+            self._left[change.kind] = self.left(change.kind) | {change.scope}
+            self.load(change.kind)
         elif change.upserts or change.removed:
-            self._tables.table_of(change.kind).apply(change.upserts, change.removed)
-        self._counted(change.kind)
+            table, upserts = self._tables.table_of(change.kind), change.upserts
+            if change.scope in self.left(change.kind):  # of these the table has what a search has found
+                upserts = tuple(row for row in upserts if table.rows.row(table.kind.ref(row)))
+            table.apply(upserts, change.removed)
+        self.counted(change.kind)
         return change.upserts
+
+    def _leaves(self, change: Change) -> bool:
+        """Return whether the rows of a change are more of another scope than are held, so that its rows must go."""
+        kind, left = self._tables.kinds[change.kind], self.left(change.kind)
+        if not kind.vast or not change.upserts or change.scope in (self._session.scope, *left):
+            return False
+        rows = self._tables.table_of(kind.name).rows
+        return rows.total - rows.count(self._session.scope) + len(change.upserts) > HELD
+
+    def left(self, kind: str) -> frozenset[Scope]:
+        """Return the scopes whose rows are left in the cache because there are too many to hold."""
+        return self._left.get(kind, frozenset())
 
     def _lacks_rows(self, record: RefreshRecord) -> bool:
         """Return whether a listing ended with other rows than the table has: two dashboards refreshed at once."""
         kind = self._tables.kinds[record.kind]
+        if Scope(record.cloud, record.region) in self.left(kind.name):
+            return False
         shown = self._tables.table_of(kind.name).rows.count(Scope(record.cloud, record.region))
         if record.started is None or record.finished is None or record.finished < record.started or record.error:
             return False
@@ -230,7 +271,8 @@ class Listings:
 
     def _explain(self, kind: str) -> None:
         """Show in an empty table that its listing failed, or has not ended."""
-        records = self._records[kind].values()
+        listed_in = self._scopes_of(kind)
+        records = [record for scope, record in self._records[kind].items() if scope in listed_in]
         if not self._askable(kind):
             notice = cannot(self._session, self._tables.kinds[kind].nouns).message
         elif any(record.finished is None and record.error is None for record in records) and self._session.fetches:
@@ -241,14 +283,21 @@ class Listings:
         self._tables.table_of(kind).notice = notice
 
     def _askable(self, kind: str) -> list[Scope]:
+        """Return the scopes in which a kind is listed by itself, where their cloud has it."""
+        listed_in = self._scopes_of(kind)
+        return [scope for scope in self._having_of(kind) if scope in listed_in]
+
+    def _having_of(self, kind: str) -> list[Scope]:
         """Return the scopes whose cloud has a kind."""
         if kind not in self._having:
-            found = [scope for scope in self._scopes_of(kind) if self._session.at(scope).has(kind)]
-            self._having[kind] = found
+            self._having[kind] = [scope for scope in self._session.scopes if self._session.at(scope).has(kind)]
         return self._having[kind]
 
-    def _counted(self, kind: str) -> None:
-        self._counts[kind] = self._tables.table_of(kind).total
+    def counted(self, kind: str) -> None:
+        """Show how many rows of a kind there are: those of its table, and those that are left in the cache."""
+        rows, records = self._tables.table_of(kind).rows, self._records.get(kind, {})
+        beyond = (records[scope].count - rows.count(scope) for scope in self.left(kind) if scope in records)
+        self._counts[kind] = rows.total + sum(beyond)
         self.show_ages()
         self._tables.count(kind)
 
@@ -268,12 +317,14 @@ class Listings:
         self._tables.trouble(self._trouble())
 
     def _note(self, kind: str) -> str:
-        """Return how many of several regions a tab shows as they are: "3 of 17 regions"; "" if all, or there is one."""
+        """Return how many of several regions a tab shows as they are: "3 of 17 regions"; "" if all, or there is one.
+
+        A vast kind is listed only where the user has asked for it: its tab counts the regions that have been listed.
+        """
         if len(self._session.scopes) == 1:
             return ""
-        scopes, known = self._askable(kind), self._records.get(kind, {})
-        if self._tables.kinds[kind].vast:
-            return self._session.scope.region
+        known = self._records.get(kind, {})
+        scopes = self._having_of(kind)
         good = [scope for scope in scopes if (one := known.get(scope)) and one.finished and not one.error]
         return "" if len(good) == len(scopes) else f"{len(good)} of {counted(len(scopes), 'region')}"
 
@@ -288,7 +339,7 @@ class Listings:
         failed = self.failures([kind]) if len(self._session.scopes) > 1 else []
         if not failed:
             return ""
-        regions = counted(len(self._scopes_of(kind)), "region")
+        regions = counted(len(self._session.scopes), "region")
         first = f"{failed[0].cloud} {failed[0].region}: {failed[0].error}"
         return f"{len(failed)} of {regions} failed, and their rows are old. E lists why. {first}"
 
@@ -331,6 +382,33 @@ class Listings:
         if several and record.finished and not record.count and not record.error:
             wait = max(wait, EMPTY)
         return (age is None or age >= wait) and (since is None or since >= min(wait, RETRY_REFRESH))
+
+
+class _Snapshot(NamedTuple):
+    """What a read of the cache has found."""
+
+    rows: list[Row]
+    records: dict[Scope, RefreshRecord]
+    left: frozenset[Scope]
+    """The scopes whose rows were not read, because there are too many to hold."""
+    seconds: float
+
+
+def _holdable(
+    records: Mapping[Scope, RefreshRecord], left: frozenset[Scope] = frozenset()
+) -> tuple[tuple[Scope, ...], frozenset[Scope]]:
+    """Return the scopes whose rows are held, at most HELD besides those of the first, and those that are left.
+
+    Those in `left` stay there: their listing may be under way, and ahead of its record.
+    """
+    home, *others = records
+    held, room = [home], HELD
+    for scope in others:
+        rows = max(records[scope].count, records[scope].batch)
+        if rows <= room and scope not in left:
+            held.append(scope)
+            room -= rows
+    return tuple(held), frozenset(records).difference(held)
 
 
 def _with(kind: Kind, rows: list[Row], changes: Iterable[Change]) -> list[Row]:

@@ -1,7 +1,7 @@
 """The rows of one table, with a filter, a sort and marks."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from operator import itemgetter
@@ -84,6 +84,10 @@ class Rows:
     def count(self, scope: Scope) -> int:
         """Return the number of rows of a scope."""
         return len(self._slots.get(scope, ()))
+
+    def of(self, scope: Scope) -> Iterator[Row]:
+        """Return the rows of a scope, shown or not."""
+        return (self._rows[slot] for slot in self._slots.get(scope, {}).values())
 
     @property
     def total(self) -> int:
@@ -264,7 +268,7 @@ class Rows:
         self.words = words
         if not words:
             self._order = self._base
-        elif all(any(_narrows(new, old) for new in words) for old in before):  # then no hidden row can appear
+        elif all(any(narrows(new, old) for new in words) for old in before):  # then no hidden row can appear
             self._order = self._matching(self._order, [word for word in words if word not in before])
         else:
             self._order = self._matching(self._base, words)
@@ -294,13 +298,23 @@ class Rows:
     def _matching(self, slots: Iterable[int], words: Iterable[str]) -> list[int]:
         texts, rows, found = self._texts, self._rows, list(slots)
         for word in sorted(words, key=len, reverse=True):  # the longest first: it leaves the fewest rows
-            if _of_scope(word):
-                name, _, part = word.partition(":")
-                scopes = {scope.text for scope in self._slots if part in getattr(scope, name).casefold()}
+            if of_scope(word):
+                scopes = {scope.text for scope in _with_word(self._slots, word)}
                 found = [slot for slot in found if rows[slot] and rows[slot][-1] in scopes and texts[slot]]
             else:
                 found = [slot for slot in found if word in texts[slot]]
         return found
+
+    @property
+    def names_scopes(self) -> bool:
+        """Whether the filter has a word for clouds or regions alone."""
+        return any(map(of_scope, self.words))
+
+    def scopes_in_words(self, scopes: Sequence[Scope]) -> list[Scope]:
+        """Return those of `scopes` that the filter leaves with its words for clouds and regions."""
+        for word in filter(of_scope, self.words):
+            scopes = _with_word(scopes, word)
+        return list(scopes)
 
     def _text(self, row: Row) -> str:
         # A word has no white space, so it never matches across the line breaks between columns. A flight has the text
@@ -469,11 +483,17 @@ _SCOPE = itemgetter(-1)
 _PREFIXES = tuple(f"{column.name}:" for column in PLACES)
 
 
-def _of_scope(word: str) -> bool:
+def of_scope(word: str) -> bool:
     """Return whether a word of the filter is searched in the scope of a row: "region:eu-west-1"."""
     return word.startswith(_PREFIXES)
 
 
-def _narrows(new: str, old: str) -> bool:
+def _with_word(scopes: Iterable[Scope], word: str) -> list[Scope]:
+    """Return the scopes in which a word such as "region:eu-west-1" occurs."""
+    name, _, part = word.partition(":")
+    return [scope for scope in scopes if part in getattr(scope, name).casefold()]
+
+
+def narrows(new: str, old: str) -> bool:
     """Return whether a row with the word `new` surely has the word `old` too."""
-    return old in new and _of_scope(old) == _of_scope(new)
+    return old in new and of_scope(old) == of_scope(new)

@@ -97,10 +97,7 @@ class Runner:
                 closed = self.closed
                 self.on_end(results, quiet=quiet, then=ignore if closed else then, again=None if closed else again)
 
-        key = (
-            first.command.refreshes
-            and f"refresh {first.among or first.scope or session.scopes} {first.command.refreshes}"
-        )
+        key = first.command.refreshes and f"refresh {first.among or first.scope or session.scopes} {first.line}"
         unit = "commands" if len(commands) > 1 else "rows"
         reads = all(parsed.command.effect == "reads" for parsed in commands)
         job = Job(

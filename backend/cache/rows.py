@@ -1,5 +1,6 @@
 """Reads and writes the rows of each kind, on MongoDB or mongomock."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +55,21 @@ class Rows:
                 if rows := list(to_rows(kind, scope, self._store.find(kind.plural, query))):
                     return rows
             return []
+
+    def search(self, kind: Kind, scope: Scope, words: Sequence[str], limit: int) -> list[Row]:
+        """Return at most `limit` rows in which every word occurs, in any case, in the text of a column or in a tag.
+
+        Times and numbers are not searched. The server looks at every row: 100,000 take 0.1 s.
+        """
+        fields = [field for column, field in zip(kind.columns, kind.fields, strict=True) if column.type in _SEARCHED]
+        fields += ["tags.key", "tags.value"] if "tags" in kind.index else []
+        query = in_scope(scope)
+        if words:
+            query["$and"] = [
+                {"$or": [{field: {"$regex": re.escape(word), "$options": "i"}} for field in fields]} for word in words
+            ]
+        with self._store.use():
+            return list(to_rows(kind, scope, self._store.find(kind.plural, query, kind.projection, limit=limit)))
 
     def known(self, kind: Kind, scope: Scope) -> Known:
         """Return what a refresh must know about the cached rows."""
@@ -266,6 +282,9 @@ def _is_made_since(document: Document, since: datetime) -> bool:
     made = document.get("made")
     return isinstance(made, datetime) and made >= since
 
+
+_SEARCHED = frozenset({"text", "state"})
+"""The types of columns whose values are their texts."""
 
 _DUPLICATE = 11000
 

@@ -11,8 +11,8 @@ from backend.config import expanded
 from backend.errors import CloudmeshError
 from backend.format import counted
 from backend.kinds.model import Kind, Row, places
-from backend.refresh import Difference, refresh_scopes
-from backend.scopes import account_numbers, known_regions, named, selected, text_of
+from backend.refresh import Difference, Wanted, refresh_scopes
+from backend.scopes import account_numbers, known_regions, named, scopes_named, selected, text_of
 from backend.session import Session, SettingChange
 from backend.state import remember, remember_choice
 
@@ -21,10 +21,13 @@ def refresh_kind(kind: Kind) -> Callable[[Context], Result]:
     """Return the function of `KIND refresh`."""
 
     def run(context: Context) -> Result:
-        if len(context.session.scopes_of(kind)) == 1:
-            done = fetch(context, kind)
+        session = context.session
+        named = context.args.get("region")
+        scopes = scopes_named(session.scopes, named) if named else session.scopes_of(kind)
+        if len(scopes) == 1:
+            done = fetch(replace(context, session=session.at(scopes[0])), kind)
             return Result(message=summary(done), kind=kind, differences=(done,))
-        return replace(_refreshed(context, [kind]), kind=kind)
+        return replace(_refreshed(context, [(kind, scope) for scope in scopes]), kind=kind)
 
     return run
 
@@ -54,7 +57,7 @@ def export_kind(kind: Kind) -> Callable[[Context], Result]:
             rows = [known.get(word) or find(context, kind, word) for word in context.args["only"].split(",")]
         else:
             rows = _rows(context.session, kind)
-        export.write(kind, rows, path, places(kind, context.session.scopes_of(kind)))
+        export.write(kind, rows, path, places(kind, context.session.scopes))
         what = counted(len(rows), kind.noun, kind.nouns)
         return Result(f"{what} written to {path}.", failure=failure)
 
@@ -66,7 +69,7 @@ def _fetched(context: Context, kind: Kind) -> str:
     if not context.session.fetches:
         return ""
     if len(context.session.scopes_of(kind)) > 1:
-        return _refreshed(context, [kind]).failure
+        return _refreshed(context, _wanted(context.session, [kind])).failure
     try:
         fetch(context, kind)
     except CloudmeshError as error:
@@ -76,20 +79,24 @@ def _fetched(context: Context, kind: Kind) -> str:
 
 def _rows(session: Session, kind: Kind) -> list[Row]:
     """Return the cached rows of a kind in all scopes of the session, one after the other."""
-    return [row for scope in session.scopes_of(kind) for row in session.cache.rows.snapshot(kind, scope)]
+    return [row for scope in session.scopes for row in session.cache.rows.snapshot(kind, scope)]
 
 
 def refresh_all(context: Context) -> Result:
     """Refresh every kind; one that fails leaves the others refreshed."""
-    return _refreshed(context, KINDS.values())
+    return _refreshed(context, _wanted(context.session, KINDS.values()))
 
 
-def _refreshed(context: Context, kinds: Iterable[Kind]) -> Result:
-    """Refresh kinds in all scopes that show them and have them; one that fails leaves the others refreshed."""
+def _wanted(session: Session, kinds: Iterable[Kind]) -> list[Wanted]:
+    """Return each kind with the scopes in which it is listed when nobody names one."""
+    return [(kind, scope) for kind in kinds for scope in session.scopes_of(kind)]
+
+
+def _refreshed(context: Context, wanted: Iterable[Wanted]) -> Result:
+    """Refresh kinds in the scopes that have them; one that fails leaves the others refreshed."""
     session = context.session
-    wanted = [(kind, scope) for kind in kinds for scope in session.scopes_of(kind) if session.at(scope).has(kind.name)]
     done = refresh_scopes(
-        wanted,
+        [(kind, scope) for kind, scope in wanted if session.at(scope).has(kind.name)],
         lambda scope, *hooks: session.at(scope).connect(*hooks),
         session.cache,
         check=context.check,

@@ -31,10 +31,9 @@ def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore
         return replace(parsed, scope=session.scope)
     kind = KINDS[param.kind]
     scopes = session.scopes_of(kind)
-    if len(scopes) == 1:
-        return replace(parsed, scope=session.scope)
     found = _found(session, kind, word)
-    surely = parsed.command.effect == "reads" or is_id(word)
+    # Of a vast kind a name is looked for in the home scope alone, see `_found`.
+    surely = parsed.command.effect == "reads" or kind.vast or is_id(word)
     failed: list[str] = []
     asked = [scope for scope in scopes if session.at(scope).has(kind.name)]
     if surely:
@@ -67,9 +66,9 @@ def located(parsed: Parsed, session: Session, check: Callable[[], None] = ignore
 
 def _found(session: Session, kind: Kind, word: str) -> dict[Scope, list[Row]]:
     """Return the cached rows that a word names, by scope; rows whose name is free count only where no others are."""
-    found = {
-        scope: rows for scope in session.scopes_of(kind) if (rows := known(Context(session.at(scope), {}), kind, word))
-    }
+    # A vast kind is found by its name in the home scope alone: the name has no index, and there may be 1.7 million.
+    scopes = session.scopes if is_id(word) else session.scopes_of(kind)
+    found = {scope: rows for scope in scopes if (rows := known(Context(session.at(scope), {}), kind, word))}
     taken = {
         scope: rows
         for scope, rows in found.items()

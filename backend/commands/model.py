@@ -27,7 +27,7 @@ class Param:
     name: str
     help: str
     style: Literal["positional", "option", "assignment", "switch"] = "positional"
-    type: Literal["text", "int", "path", "cloud", "tag"] = "text"
+    type: Literal["text", "int", "path", "cloud", "region", "tag"] = "text"
     kind: str | None = None
     """The kind of resource that the value names, for completion, pickers and keys on a row."""
     required: bool = False

@@ -7,6 +7,15 @@ from backend.commands.scoping import COMMANDS as SCOPE_COMMANDS
 from backend.journal.commands import COMMANDS as JOURNAL_COMMANDS
 from backend.kinds.model import Kind
 
+_REGION = Param(
+    "region",
+    "Regions of those that are shown, joined by commas, each REGION or CLOUD/REGION; or all; else the first",
+    "option",
+    type="region",
+    word="NAMES",
+)
+"""Where to list a vast kind: choosing many regions does not list it in all of them."""
+
 
 def _of_kind(kind: Kind) -> tuple[Command, ...]:
     return (
@@ -16,6 +25,7 @@ def _of_kind(kind: Kind) -> tuple[Command, ...]:
             listings.refresh_kind(kind),
             key="r",
             on=(kind.name,),
+            params=(_REGION,) if kind.vast else (),
             refreshes=kind.name,
             everywhere=True,
         ),

@@ -180,6 +180,24 @@ def test_found_by_id_before_name(cache: Cache) -> None:
     assert cache.rows.named(VM, HERE, "i-9") == []
 
 
+def test_search_in_the_cache(cache: Cache) -> None:
+    named = {"i-1": "Ubuntu jammy 22.04", "i-2": "ubuntu noble (24.04)", "i-3": "debian"}
+    listed = [item(IMAGE, native, name=name, architecture="arm64") for native, name in named.items()]
+    listed[2]["tags"] = {"team": "Kern"}
+    cache.rows.put(IMAGE, HERE, listed)
+    cache.rows.put(IMAGE, ELSEWHERE, items(IMAGE, "i-4", name="ubuntu"))
+
+    def found(*words: str, limit: int = 9) -> list[str]:
+        return [IMAGE.value(row, "id") for row in cache.rows.search(IMAGE, HERE, words, limit)]
+
+    assert found("ubuntu") == ["i-1", "i-2"]
+    assert found("ubuntu", "arm64", "i-2") == ["i-2"]
+    assert found("(24.04)") == ["i-2"]
+    assert found("22?04") == []
+    assert found("kern") == found("team") == ["i-3"]
+    assert found(limit=2) == ["i-1", "i-2"]
+
+
 def test_rows_keep_the_order_they_were_first_seen_in(cache: Cache) -> None:
     cache.rows.put(IMAGE, HERE, items(IMAGE, "c", "a", "b"))
     cache.rows.put(IMAGE, HERE, items(IMAGE, "b", "a", name="new"))

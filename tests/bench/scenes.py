@@ -27,6 +27,7 @@ from backend.session import Session
 from tests.bench.endpoint import counts
 from tests.bench.screen import IMAGE, Dashboard, Missing, Terminal, Ticker, collector, resident
 from tui.app import run
+from tui.widgets.status import StatusBar
 
 REGION = "us-east-1"
 WORDS = "ubuntu 22 arm64"
@@ -134,6 +135,41 @@ async def browsing(dashboard: Dashboard, given: Given) -> Given:
     return found | {"memory after all": resident(), "gc": collector()}
 
 
+async def roaming(dashboard: Dashboard, given: Given) -> Given:
+    """Open the images of many regions, of which the table holds some, and filter them."""
+    app, found = dashboard.app, Given()
+    await dashboard.until(lambda: app.main.is_mounted)
+    await dashboard.press("3")
+    await asyncio.sleep(1)  # until the cache is open behind its gate
+    given["gate"].set()
+    found["cold"] = await dashboard.press("1", dashboard.full)
+    await dashboard.until(lambda: app.main._tabs.labels["image"].count == given["rows"])
+    await dashboard.until(lambda: dashboard.table.rows.prepare(0))
+    await dashboard.quiet()
+    found["held"], found["memory"] = dashboard.table.total, resident()
+    found["warm"] = []
+    for _ in range(given["rounds"]):
+        await dashboard.press("3")
+        found["warm"].append(await dashboard.press("1", dashboard.full))
+    found["letters"] = []
+    for _ in range(given["rounds"]):
+        await dashboard.press("/")
+        for key in (*WORDS, *["backspace"] * len(WORDS)):
+            found["letters"].append(await dashboard.filter(key))
+        await dashboard.press("escape")
+    found["beyond"] = {}
+    for words in given["searches"]:
+        app.say("")
+        await dashboard.press("/")
+        for key in words:
+            dashboard.send(key)
+        began = time.perf_counter()
+        await dashboard.until(lambda: "beyond" in app.main.query_one(StatusBar).result)
+        found["beyond"][words] = time.perf_counter() - began
+        await dashboard.press("escape")
+    return found | {"memory after all": resident(), "gc": collector()}
+
+
 async def watching(dashboard: Dashboard, given: Given) -> Given:
     """Show the VMs for a while without a key."""
     await dashboard.until(lambda: dashboard.app.session is not None)
@@ -183,6 +219,7 @@ async def scattered(dashboard: Dashboard, given: Given) -> Given:
 SCENES: dict[str, Scene] = {
     "refreshing": refreshing,
     "browsing": browsing,
+    "roaming": roaming,
     "watching": watching,
     "scattered": scattered,
 }
@@ -192,7 +229,7 @@ def main(name: str, given: Given) -> None:
     """Open the dashboard, run the scene, and print its figures."""
     scene = SCENES[name]
     started = launch(given)
-    if name == "browsing":
+    if name in ("browsing", "roaming"):
         given["gate"] = started.gate
     else:
         started.gate.set()

@@ -3,16 +3,21 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
 import pytest
 
+from backend.cache import Change, RefreshRecord
 from backend.catalog import KINDS
+from backend.commands.locating import located
+from backend.commands.model import Parsed
+from backend.commands.table import command
 from backend.config import Cloud
-from backend.errors import CloudError
+from backend.errors import CloudError, NotFoundError
 from backend.journal.model import JOURNAL
-from backend.kinds.model import Scope
+from backend.kinds.model import Ref, Scope
 from backend.providers import registry
 from backend.providers.entry import Connect
 from backend.providers.protocol import Provider, Region
@@ -20,12 +25,13 @@ from backend.session import SettingChange
 from backend.state import recall_regions, remember_regions
 from tests.tui.dashboard import AT_ONCE, Launch, Noting, User, World, driven, opened
 from tui.app import CloudmeshApp
+from tui.listings import HELD, _holdable
 from tui.screens.choice import ChoiceScreen
 from tui.screens.scopes import ScopesScreen
 
 pytestmark = pytest.mark.thorough
 
-VM = KINDS["vm"]
+VM, IMAGE = KINDS["vm"], KINDS["image"]
 WEST = Scope("demo-west", "us-west-2")
 
 
@@ -42,6 +48,24 @@ def both(world: World, connector: Connect | None = None, *, refresh: bool = True
     return CloudmeshApp(Launch(lambda: session), pace=AT_ONCE)
 
 
+def image_id(number: int) -> str:
+    """Return the id of a made image."""
+    return f"ami-{number:017x}"
+
+
+def put_images(world: World, scope: Scope, count: int) -> None:
+    """Put images into the cache as a listing of the scope would, and images of the home scope beside them."""
+    for where, made in ((world.scope, [image_id(1_000)]), (scope, [image_id(number) for number in range(count)])):
+        items = [
+            {"id": id, "name": f"{where.region}-{number}", "state": "available", "extra": {"note": "made for a test"}}
+            for number, id in enumerate(made)
+        ]
+        world.cache.rows.put(IMAGE, where, items)
+        now = datetime.now(UTC)
+        record = RefreshRecord(*where, "image", started=now, finished=now, count=len(items))
+        world.cache.refreshes.write(IMAGE, where, record)
+
+
 class Broken(Noting):
     """A provider whose listings of VMs fail while `broken` says so."""
 
@@ -53,6 +77,11 @@ class Broken(Noting):
         if self._broken():
             raise CloudError("Listing VMs failed: the keys are not accepted.", "Check the keys.")
         return self.real.of("vm").list(ids=ids, keypair=keypair)
+
+
+def note_of(user: User, kind: str) -> str:
+    """Return how many regions the tab of a kind tells: "1 of 2 regions"."""
+    return user.app.main._tabs.labels[kind].note
 
 
 async def everything(user: User, world: World) -> None:
@@ -70,7 +99,7 @@ async def test_the_rows_of_all_scopes_are_one_table(world: World) -> None:
         total = sum(world.cache.rows.count(VM, scope) for scope in (world.scope, WEST))
         assert user.table.total == total
         await user.sees(f"vms {total:,} · ")
-        await user.loses("of 2 regions")
+        await user.until(lambda: not note_of(user, "vm"))
         await user.type("/region:us-west-2", "enter")
         assert set(user.column()) == {"bastion", "dr-db", "render-01"}
         await user.press("escape")
@@ -102,13 +131,143 @@ async def test_the_columns_go_when_one_scope_is_shown(world: World) -> None:
         await everything(user, world)
 
 
-async def test_images_are_those_of_the_home_scope(world: World) -> None:
+def images_of(user: User) -> set[Scope]:
+    """Return the scopes whose images the table has."""
+    return {IMAGE.scope(row) for row in user.rows("image")}
+
+
+async def test_images_are_listed_in_the_home_scope_until_somebody_looks_elsewhere(world: World) -> None:
     async with driven(both(world)) as user:
         await user.show("image")
         await user.until(lambda: user.table.total)
-        await user.sees("us-east-1")
-        assert {KINDS["image"].scope(row) for row in user.rows("image")} == {world.scope}
-        assert not world.cache.rows.count(KINDS["image"], WEST)
+        await user.sees(" · 1 of 2 regions")
+        assert images_of(user) == {world.scope}
+        assert not world.cache.rows.count(IMAGE, WEST)
+        await user.type("/region:us-west-2", "enter")
+        await user.sees("No image matches 'region:us-west-2'. r lists the images there.")
+        await user.press("r")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        await user.loses("No image matches")
+        await user.until(lambda: not note_of(user, "image"))
+        assert {IMAGE.scope(row) for row in user.table.shown_rows} == {WEST}
+
+
+async def test_images_of_a_region_are_listed_by_its_name(world: World) -> None:
+    async with driven(both(world)) as user:
+        await user.show("image")
+        await user.until(lambda: user.table.total)
+        await user.run("image refresh --region us-west-3")
+        await user.sees("Region 'us-west-3' is not one of those that are shown. Did you mean 'us-west-2'?")
+        await user.press("escape")
+        await user.run("image refresh --region demo-west/us-west-2")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        name = next(str(IMAGE.value(row, "name")) for row in user.rows("image") if IMAGE.scope(row) == WEST)
+        await user.type("/", *name.split()[0], "enter")
+        await user.until(lambda: WEST in {IMAGE.scope(row) for row in user.table.shown_rows})
+
+
+async def test_an_image_of_another_region_boots_there(world: World) -> None:
+    put_images(world, WEST, 3)
+    async with driven(both(world, refresh=False)) as user:
+        await user.show("image")
+        await user.until(lambda: WEST in images_of(user))
+        (row, *_) = (row for row in user.rows("image") if IMAGE.scope(row) == WEST)
+        user.table.move_to(IMAGE.ref(row))
+        await user.press("enter")
+        await user.sees(str(IMAGE.value(row, "id")), "made for a test")
+        await user.press("escape")
+        await user.back()
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.sees("demo-west · us-west-2", str(IMAGE.value(row, "id")))
+
+
+def test_an_image_of_another_region_is_found_by_its_id_alone(world: World) -> None:
+    put_images(world, WEST, 1)
+    session = world.session(refresh=False).among((world.scope, WEST))
+    boot = command("vm boot")
+    assert located(Parsed(boot, {"image": image_id(0)}), session).scope == WEST
+    with pytest.raises(NotFoundError, match="There is no image 'us-west-2-0' known in demo us-east-1"):
+        located(Parsed(boot, {"image": "us-west-2-0"}), session)
+
+
+def test_images_of_regions_beyond_what_is_held_stay_in_the_cache(world: World) -> None:
+    records = {
+        scope: RefreshRecord(*scope, "image", count=count)
+        for scope, count in (
+            (world.scope, 2 * HELD),
+            (Scope("demo", "a"), HELD - 5),
+            (Scope("demo", "b"), 6),
+            (WEST, 5),
+        )
+    }
+    held, left = _holdable(records)
+    assert held == (world.scope, Scope("demo", "a"), WEST)
+    assert left == {Scope("demo", "b")}
+
+
+def leave_in_the_cache(user: User) -> None:
+    """Tell of more images of WEST than the table holds."""
+    row = user.table.rows.row(Ref(WEST, image_id(0)))
+    assert row is not None
+    many = tuple((row[0], image_id(number), *row[2:]) for number in range(HELD + 1))
+    user.app.following.changed(Change("image", WEST, upserts=many))
+
+
+async def beyond(user: User, world: World) -> None:
+    """Open the images of both scopes and leave those of WEST in the cache, as if there were too many."""
+    await user.show("image")
+    await user.until(lambda: images_of(user) == {world.scope, WEST})
+    leave_in_the_cache(user)
+    await user.until(lambda: images_of(user) == {world.scope})
+
+
+async def test_images_that_are_not_held_are_searched_in_the_cache(world: World) -> None:
+    put_images(world, WEST, 12)
+    async with driven(both(world, refresh=False)) as user:
+        await beyond(user, world)
+        assert user.app.main._tabs.labels["image"].count == user.table.total + 12
+        await user.type("/WEST-2-1", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-1", "us-west-2-10", "us-west-2-11"])
+        await user.sees("3 images found in 1 region beyond those held.")
+        await user.press("space", "enter")  # marks the first, shows the second
+        await user.sees(image_id(10), "made for a test")
+        await user.press("escape")
+        await user.back()
+        await user.press("escape")
+        assert user.table.cursor_ref == Ref(WEST, image_id(10))
+        await user.type("/west-2-7", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-7"])
+        assert [row[-1] for row in user.table.rows.marked()] == [WEST.text]
+        await user.press("escape")
+        assert {IMAGE.value(row, "name") for row in user.table.rows.of(WEST)} == {"us-west-2-1", "us-west-2-7"}
+        user.table.clear_marks()
+        await user.press("b")
+        await user.dialog("vm boot")
+        await user.sees("demo-west · us-west-2", image_id(7))
+        await user.press("escape")
+        await user.back()
+        await user.type("/region:us-west-2", "enter")
+        await user.until(lambda: user.table.rows.count(WEST) == 12)
+        await user.press("s")
+        assert user.column() == sorted(f"us-west-2-{number}" for number in range(12))
+        await user.press("escape")
+        await user.type("/region:us-west-2 west-2-3", "enter")
+        assert user.column() == ["us-west-2-3"]  # the last search has it
+
+
+async def test_a_filter_searches_what_leaves_the_table(world: World) -> None:
+    put_images(world, WEST, 12)
+    async with driven(both(world, refresh=False)) as user:
+        await user.show("image")
+        await user.until(lambda: images_of(user) == {world.scope, WEST})
+        await user.type("/west-2-7", "enter")
+        leave_in_the_cache(user)
+        await user.until(lambda: user.table.rows.count(WEST) == 1)
+        assert user.column() == ["us-west-2-7"]
+        world.cache.rows.put(IMAGE, WEST, [{"id": image_id(70), "name": "us-west-2-70", "extra": {}}])
+        await user.type("/west-2-70", "enter")
+        await user.until(lambda: user.column() == ["us-west-2-70"])
 
 
 async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) -> None:
@@ -131,7 +290,8 @@ async def test_a_scope_that_fails_hides_no_other_and_is_explained(world: World) 
         broken[0] = False
         await user.press("r")
         await everything(user, world)
-        await user.loses("failed", "of 2 regions")
+        await user.loses("failed")
+        await user.until(lambda: not note_of(user, "vm"))
         await user.until(lambda: user.result.startswith("vms: "))
         await user.press("E")
         await user.sees("No region has failed.")

@@ -369,6 +369,7 @@ class MainScreen(Steady[None]):
         """Show the rows that have all words typed so far."""
         self.table.set_filter(event.value)
         self.show_count()
+        self._owner.filtered(self.kind)
 
     def action_leave_filter(self) -> None:
         """Go to the rows; the filter stays."""
@@ -381,6 +382,7 @@ class MainScreen(Steady[None]):
             with self.prevent(Input.Changed):
                 field.value = ""
             self.table.set_filter("")
+            self._owner.filtered(self.kind)
         self.query_one("#filter-line").display = bool(self.table.filter_text)
         self.set_focus(self.table)
 

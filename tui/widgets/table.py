@@ -156,7 +156,8 @@ class ResourceTable(TableView):
     def empty_text(self) -> str:
         """Return what is shown if there are no rows, or if the filter shows none."""
         if self.rows.total:
-            return f"No {self.kind.noun} matches '{self._filter.strip()}'. Esc clears the filter."
+            look = f" r lists the {self.kind.nouns} there." if self.kind.vast and self.rows.names_scopes else ""
+            return f"No {self.kind.noun} matches '{self._filter.strip()}'.{look} Esc clears the filter."
         return super().empty_text()
 
     # Changes by the app
