@@ -1,6 +1,7 @@
 """Accounts: where the keys of a cloud come from, and who they make you."""
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -80,6 +81,8 @@ def _ask_on_terminal(text: str) -> str:
 
 
 _ask: Ask = _ask_on_terminal
+_asking = threading.Lock()
+"""There is one user: several accounts ask one after the other."""
 
 
 def ask_by(ask: Ask) -> None:
@@ -90,4 +93,5 @@ def ask_by(ask: Ask) -> None:
 
 def ask(text: str) -> str:
     """Ask the user for a code; see Ask."""
-    return _ask(text)
+    with _asking:
+        return _ask(text)

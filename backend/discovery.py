@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from backend import config
 from backend.account import Account
-from backend.config import Cloud, Defaults, Settings, region_of
+from backend.config import EVERY, Cloud, Defaults, Settings, region_of
 from backend.errors import ConfigError, NoAccountError
 from backend.names import closest
 from backend.providers.entry import ProviderEntry
@@ -81,7 +81,7 @@ def _free(profile: str, taken: Iterable[str]) -> str:
     """Return the name of a cloud for a profile, whose name may have any character."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", profile).lstrip("-_.") or "profile"
     number, free = 1, name
-    while free in taken:
+    while free in taken or free == EVERY:
         number += 1
         free = f"{name}-{number}"
     return free

@@ -275,9 +275,11 @@ class CloudmeshApp(Orderly):
         self.main.remember(line)
 
     def log_in(self) -> None:
-        """Log in to the first account that needs it; the rows stay, and are refreshed afterwards."""
-        clouds = self.session.settings.clouds.values() if self.session else ()
-        log_in(self, self._driver, clouds, self.following.logged_in)
+        """Log in to the first account that needs it, first those shown; the rows stay, and are refreshed afterwards."""
+        clouds = self.session.settings.clouds if self.session else {}
+        shown = [scope.cloud for scope in self.session.scopes] if self.session else []
+        every = (clouds[name] for name in dict.fromkeys([*shown, *clouds]))
+        log_in(self, self._driver, every, self.following.logged_in)
 
     @on(CodeWanted)
     def _code_wanted(self, message: CodeWanted) -> None:

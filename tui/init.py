@@ -11,6 +11,7 @@ from backend import config
 from backend.config import Cloud, Settings
 from backend.discovery import discovered
 from backend.errors import CloudmeshError, ConfigError, UsageError
+from backend.providers.registry import DEFAULT
 from backend.text import safe
 
 _HEAD = """\
@@ -34,7 +35,8 @@ def init(option: str | None, *, yes: bool, ask: Callable[[str], str] | None = No
     Raises ConfigError if no account was found, UsageError if there is nobody to ask, and CloudmeshError if the file
     cannot be written.
     """
-    settings = discovered(os.environ)
+    everywhere = DEFAULT.region_variables  # of this shell, and not of the profiles
+    settings = discovered({name: value for name, value in os.environ.items() if name not in everywhere})
     if not settings.found:
         raise ConfigError(
             f"There is nothing to write: {'; '.join(settings.looked_at)}.", "Run aws configure or aws configure sso."

@@ -24,19 +24,17 @@ from tui.screens.window import Window
 
 
 def log_in(host: Host, driver: object, clouds: Iterable[Cloud], then: Callable[[], None]) -> None:
-    """Log in to the first of the clouds' accounts that needs it, and call `then` once it is done.
+    """Log in to the account of the first of these clouds that needs it, and call `then` once it is done.
 
     Where only a code is needed, the next request asks for it.
     """
-    every = dict.fromkeys(cloud.provider.accounts for cloud in clouds)
-    found = next(((accounts, error) for accounts in every if accounts for error in accounts.logins()), None)
+    found = next(filter(None, map(_needed, clouds)), None)
     if found is None:
         host.say("No account needs a login.", done=False)
         return
     accounts, error = found
     if not error.command:
-        accounts.again()
-        then()
+        host.start(Job("", lambda _job: accounts.again(), lambda _: then(), key="login"))
         return
     command = " ".join(error.command)
     if not isinstance(driver, TerminalDriver):
@@ -49,12 +47,23 @@ def log_in(host: Host, driver: object, clouds: Iterable[Cloud], then: Callable[[
         if failure is not None:
             host.show_error(failure)
             return
-        accounts.again()
         host.say(f"{safe(command)}: done.")
         then()
 
-    job = Job("", lambda _job: _run(error.command, accounts, interrupted), ended, ended, key="login", lets_go=False)
-    host.start(job)
+    def work(_job: Job) -> CloudmeshError | None:
+        failure = _run(error.command, accounts, interrupted)
+        if failure is None:
+            accounts.again()  # here, because it waits while keys are fetched
+        return failure
+
+    host.start(Job("", work, ended, ended, key="login", lets_go=False))
+
+
+def _needed(cloud: Cloud) -> tuple[Accounts, LoginNeededError] | None:
+    """Return the login that the account of a cloud needs, None if it needs none."""
+    accounts = cloud.provider.accounts
+    error = accounts.logins().get(cloud.account) if accounts else None
+    return (accounts, error) if accounts and error else None
 
 
 def _run(command: tuple[str, ...], accounts: Accounts, interrupted: Event) -> CloudmeshError | None:

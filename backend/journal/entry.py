@@ -52,6 +52,8 @@ class Entry:
         self.was_sent = document.get("sent") is not None
         """An earlier run has sent it to the cloud, so that it may have been done."""
         self.scope = Scope(document["cloud"], document["region"])
+        self.account = str(document.get("account") or "").partition(" ")[0]
+        """The number of the account whose keys it was planned with, "" if that is not known."""
         self.owner_host = str(document.get("owner_host", ""))
         """The host of the process that has taken it over; `host` stays that of the process that ran the command."""
         self.owner = str(document.get("owner", ""))

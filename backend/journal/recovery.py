@@ -22,6 +22,7 @@ from backend.journal import owner
 from backend.journal.entry import Entry, here
 from backend.log import logger
 from backend.session import Session
+from backend.text import safe
 
 FOREIGN_AFTER = 3_600.0
 """Seconds after which a command of another machine or data directory counts as abandoned."""
@@ -54,7 +55,8 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
     """Probe for the outcome of every command that was sent and whose process has ended.
 
     Only one process takes over each command. Without `resend`, recovery only reads from the cloud, and a command that
-    was not done waits for `journal resume`. With `resend`, a request with a token that had no effect is sent again; use
+    was not done waits for `journal resume`. A command of another account than that of the keys of now is reported, not
+    probed. With `resend`, a request with a token that had no effect is sent again; use
     it only if the user has started a change. An unknown outcome is probed again at each start for PROBED_FOR seconds,
     unless no probe can find it. Raises CacheError, ConfigError and Cancelled.
     """
@@ -99,6 +101,7 @@ def recover(session: Session, check: Callable[[], None] = ignore, *, resend: boo
 
 def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend: bool) -> Result | None:
     parsed, session = parsed_of(entry), session.at(entry.scope)
+    check_account(entry, session, check)
     command = parsed.command
     if command.probe is None:
         raise UnknowableError("The command has no probe.")
@@ -108,6 +111,20 @@ def _probe(entry: Entry, session: Session, check: Callable[[], None], *, resend:
         again = command.resend(context)
         return replace(again, message=f"{again.message} No effect of it was seen, so it was sent again.")
     return outcome
+
+
+def check_account(entry: Entry, session: Session, check: Callable[[], None]) -> None:
+    """Raise RefusedError if the keys of the session's cloud are known to be of another account than the entry's.
+
+    There a probe would see no effect, and the request would be sent to the wrong account.
+    """
+    who = session.identity(check) if entry.account else None
+    if who is not None and who.account != entry.account:
+        raise RefusedError(
+            f"It is of account {safe(entry.account)}, and the keys of cloud {entry.scope.cloud} are now of account "
+            f"{safe(who.account)}.",
+            f"Start again with the keys of account {safe(entry.account)}.",
+        )
 
 
 def _may_resend(entry: Entry, session: Session) -> bool:

@@ -9,10 +9,10 @@ from backend.commands.model import Command, Context, Finished, Param, Parsed, Re
 from backend.commands.preview import Preview, Target
 from backend.commands.production import check_production
 from backend.commands.run import allowed, execute_all
-from backend.errors import CloudmeshError, UsageError
+from backend.errors import CloudmeshError, RefusedError, UsageError
 from backend.format import counted
 from backend.journal.entry import Entry
-from backend.journal.recovery import left, not_done, parsed_of
+from backend.journal.recovery import check_account, left, not_done, parsed_of
 from backend.kinds.model import Kind, Scope
 from backend.providers.protocol import Item, Provider
 from backend.text import safe
@@ -70,9 +70,11 @@ def _ready(context: Context) -> tuple[list[tuple[Entry, Parsed]], list[str]]:
     for entry in _chosen(context):
         try:
             parsed = parsed_of(entry)
-            parsed.bind(parsed.at(context.session))
+            there = parsed.at(context.session)
+            parsed.bind(there)
             _check_paths(parsed)
-        except UsageError as error:  # of another version, or the configuration has changed
+            check_account(entry, there, context.check)
+        except (UsageError, RefusedError) as error:  # of another version, configuration or account
             failures.append(f"{entry.command}: {error}")
         else:
             ready.append((entry, parsed))

@@ -1,8 +1,8 @@
 """The entry of a provider in the registry: what the program knows about it before it connects."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from backend.account import Account, Identity, Profiles
@@ -30,20 +30,25 @@ def of_the_configuration(cloud: "Cloud") -> "Mapping[str, Secret]":
     return cloud.credentials
 
 
+class Renew(Protocol):
+    """Has other keys fetched for the next request: these have `expired`, else the cloud does not accept them."""
+
+    def __call__(self, account: "Account", *, expired: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Accounts:
-    """How a provider finds keys that are not in the configuration. `region` and `login` block."""
+    """How a provider finds keys that are not in the configuration. `region`, `again` and `login` block."""
 
     profiles: "Callable[[Mapping[str, str]], Profiles]"
     """Returns the accounts that the provider's own tools know, by an environment. Raises ConfigError."""
     region: "Callable[[Account], str]"
     """Returns the region that goes with an account, or ""."""
-    renew: "Callable[[Account], None]"
-    """Has other keys fetched for the next request: the cloud says that these have expired."""
+    renew: "Renew"
     again: Callable[[], None]
     """Looks again for the keys that were not found: the user has logged in, or is ready to give a code."""
-    logins: "Callable[[], Sequence[LoginNeededError]]"
-    """Returns the logins that accounts need, without looking for keys."""
+    logins: "Callable[[], Mapping[Account | None, LoginNeededError]]"
+    """Returns the logins that are needed, by account, without looking for keys."""
     login: "Callable[[tuple[str, ...], Callable[[str], object], Callable[[], None]], None]"
     """Does what a command of LoginNeededError does, where it is not installed.
 

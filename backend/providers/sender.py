@@ -85,7 +85,7 @@ class Sender:
             except FAILURES as failure:
                 refused = isinstance(failure, Refusal)
                 error = self.explained(failure, request, tries)
-            if isinstance(error, ExpiredError) and not renewed and self._renew():
+            if isinstance(error, CredentialsError) and not renewed and self._renew(isinstance(error, ExpiredError)):
                 renewed = True
                 if not request.changes:
                     continue
@@ -152,12 +152,12 @@ class Sender:
                 "Start without --read-only, or remove read_only from cloudmesh.yaml.",
             )
 
-    def _renew(self) -> bool:
+    def _renew(self, expired: bool) -> bool:
         """Have other keys fetched for the next request; return whether there may be any."""
         accounts = self.cloud.provider.accounts
         if self.cloud.account is None or accounts is None:
             return False
-        accounts.renew(self.cloud.account)
+        accounts.renew(self.cloud.account, expired=expired)
         return True
 
     def _keys(self, request: Request) -> "Mapping[str, Secret]":

@@ -62,9 +62,9 @@ def test_the_first_cloud_is_the_one_that_aws_would_use(
 
 def test_clouds_have_names_of_their_own(tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / "credentials").write_text("[aws]\n[a b]\n[a/b]\n[-]\n[é]\n")
+    (tmp_path / ".aws" / "credentials").write_text("[aws]\n[a b]\n[a/b]\n[all]\n[-]\n[é]\n")
     settings = discovered({"HOME": str(tmp_path)} | ENV_KEYS)
-    assert list(settings.clouds) == ["aws", "aws-2", "a-b", "a-b-2", "profile", "profile-2"]
+    assert list(settings.clouds) == ["aws", "aws-2", "a-b", "a-b-2", "all-2", "profile", "profile-2"]
     assert settings.cloud == "aws"
 
 

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 from backend.callbacks import ignore
 from backend.config import Cloud, Defaults
 from backend.errors import Cancelled, CloudError, ConfigError, CredentialsError, PermissionDeniedError, TransientError
-from backend.providers.ec2.prices import ENDPOINT, Prices, nearest
+from backend.providers.ec2.prices import ENDPOINT, EVERYWHERE, Prices, nearest
 from backend.providers.registry import connect
 from tests.backend.ec2_faults import Faults, Reply, Time, at, impatient, listing
 from tests.pricing import DENIED, THROTTLED, asked, header, page, product, refusal, shaped
@@ -122,6 +122,16 @@ def test_a_cloud_with_an_endpoint_has_no_price_list(monkeypatch: pytest.MonkeyPa
     assert prices.why_not == "Cloud lab has an `endpoint`, so AWS is not asked for its prices."
     monkeypatch.setenv(ENDPOINT, "http://ann:hush@127.0.0.1:2/")
     assert (prices.key, prices.why_not) == ("127.0.0.1:2 us-east-1", "")
+
+
+def test_an_address_of_all_services_is_that_of_the_price_list_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENDPOINT, raising=False)
+    monkeypatch.setenv(EVERYWHERE, "http://127.0.0.1:3")
+    where = Defaults(location="us-east-1")
+    assert Prices(Cloud("aws", default=where)).key == "127.0.0.1:3 us-east-1"
+    assert Prices(Cloud("lab", endpoint="http://127.0.0.1:1", default=where)).key == ""
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:2")
+    assert Prices(Cloud("aws", default=where)).key == "127.0.0.1:2 us-east-1"
 
 
 @pytest.mark.parametrize("address", ["prices", "ftp://x", "http://", "http://x:port", "http://[x"])

@@ -13,8 +13,9 @@ from backend.config import Cloud, Defaults, Settings
 from backend.errors import CloudmeshError
 from backend.kinds.model import Scope
 from backend.providers.ec2.chain import Chain
-from backend.providers.ec2.entry import EC2
+from backend.providers.ec2.entry import EC2, ec2_keys
 from backend.providers.ec2.identity import AGAIN_AFTER, Identities, role_of
+from backend.secret import Secret
 from backend.session import Session
 from tests.backend.sso_portal import Portal, sso_portal
 
@@ -80,6 +81,30 @@ def test_a_failure_is_not_repeated_at_once_and_hurts_nobody(tmp_path: Path) -> N
         identities.forget()
         assert identities.of(cloud) is None
         assert len(_sts(portal)) == 3
+
+
+def test_other_keys_are_asked_again_who_they_are(tmp_path: Path, moto: str) -> None:
+    identities = Identities(chain(tmp_path, moto))
+    for forget in (identities.forget, lambda: identities.renewed(Account("dev", Role(ROLE)))):
+        who = identities.of(CLOUD)
+        assert who is identities.of(CLOUD) is not None
+        forget()
+        assert identities.of(CLOUD) is not who
+
+
+def test_a_cloud_with_an_endpoint_says_nothing_of_aws(tmp_path: Path, moto: str) -> None:
+    at_aws = replace(CLOUD, account=None, credentials=ec2_keys(Secret("AKIA1"), Secret("secret")))
+    elsewhere = replace(at_aws, endpoint=moto)
+    found = chain(tmp_path, moto)
+    environ = {"AWS_ENDPOINT_URL_STS": moto, "AWS_ENDPOINT_URL_IAM": moto}
+    with pytest.MonkeyPatch.context() as patch:
+        identities = Identities(found)
+        assert identities.of(elsewhere) is None  # no setting names its STS
+        for name, url in environ.items():
+            patch.setenv(name, url)
+        identities_of_aws = Identities(found)
+        assert identities_of_aws.of(at_aws) is not None
+        assert identities.of(at_aws) is not None
 
 
 def _sts(portal: Portal) -> list[str]:

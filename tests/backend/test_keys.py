@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from threading import Event
 
 import pytest
 
-from backend import log
+from backend import account, log
 from backend.account import Account, Role
 from backend.config import Cloud
 from backend.errors import Cancelled, CloudmeshError, CredentialsError, ExpiredError, LoginNeededError, NoKeysError
@@ -38,13 +39,16 @@ class Vault:
     number: int = 1
     renewed: list[Account] = field(default_factory=list)
     late: Event | None = None
+    expired: bool | None = None
+    """As the last renewal said."""
 
     def keys_of(self, _cloud: Cloud) -> Mapping[str, Secret]:
         if self.late:
             self.late.wait(10)
         return ec2_keys(Secret(f"AKIANUMBER{self.number}"), Secret("secret-of-the-vault"), Secret("token-of-the-vault"))
 
-    def renew(self, account: Account) -> None:
+    def renew(self, account: Account, *, expired: bool) -> None:
+        self.expired = expired
         self.renewed.append(account)
         self.number += 1
 
@@ -68,6 +72,16 @@ def test_a_read_is_sent_again_once_with_new_keys() -> None:
     assert used(faults) == ["AKIANUMBER1", "AKIANUMBER2"]
     assert vault.renewed == [Account("dev")]
     assert {asked.headers["x-amz-security-token"] for asked in faults.asked} == {"token-of-the-vault"}
+
+
+def test_keys_that_are_not_accepted_are_read_again() -> None:
+    """The user may have corrected the file."""
+    vault = Vault()
+    with Faults(refusal(401, "AuthFailure"), images(["ami-1"])) as faults:
+        ec2 = EC2Provider(vault.cloud(faults), policy=Time().policy())
+        assert len(every(ec2.of("image").list())) == 1
+    assert used(faults) == ["AKIANUMBER1", "AKIANUMBER2"]
+    assert vault.expired is False
 
 
 def test_it_is_not_sent_a_third_time_and_the_cure_names_the_profile() -> None:
@@ -179,13 +193,58 @@ def test_keys_are_renewed_before_they_end(files: Files) -> None:
     assert keys.get()[KEY].reveal() > first
 
 
+def test_keys_renewed_early_with_an_end_that_is_none_are_explained(files: Files) -> None:
+    config = counting(files.folder, ends=timedelta(minutes=12))
+    keys = files.keys(Account("p"), config)
+    keys.get()
+    script = files.folder / "process.py"
+    script.write_text(re.sub(r"Expiration='[^']*'", "Expiration='soon'", script.read_text()))
+    with pytest.raises(CredentialsError, match="Profile p has no keys: something unexpected happened") as caught:
+        keys.get()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_the_region_of_a_profile_that_does_not_exist_names_the_nearest(files: Files) -> None:
+    keys = files.keys(Account("devv"), "[profile dev]\nregion = us-east-1\n")
+    with pytest.raises(CredentialsError, match=r"there is no such profile in .*Did you mean 'dev'"):
+        _ = keys.region
+
+
+def test_one_code_is_asked_for_at_a_time() -> None:
+    asking: list[str] = []
+    most: list[int] = []
+
+    def ask(text: str) -> str:
+        asking.append(text)
+        time.sleep(0.05)  # the user types
+        most.append(len(asking))
+        asking.remove(text)
+        return text
+
+    before = account._ask
+    account.ask_by(ask)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(account.ask, "abcd")) == list("abcd")
+    finally:
+        account.ask_by(before)
+    assert most == [1, 1, 1, 1]
+
+
+def test_keys_that_are_not_accepted_are_fetched_again(files: Files) -> None:
+    keys = files.keys(Account("p"), counting(files.folder))
+    keys.get()
+    assert keys.renew(expired=False)
+    assert keys.get()[KEY].reveal() == "ASIARUN00002"
+
+
 def test_renewing_asks_once_for_many_requests(files: Files) -> None:
     keys = files.keys(Account("p"), counting(files.folder))
     assert keys.get()[KEY].reveal() == "ASIARUN00001"
     for _ in range(10):
-        keys.renew()
+        keys.renew(expired=True)
     assert keys.get()[KEY].reveal() == "ASIARUN00002"
-    keys.renew()  # by a request that was signed with the first keys
+    keys.renew(expired=True)  # by a request that was signed with the first keys
     assert keys.get()[KEY].reveal() == "ASIARUN00002"
     keys.again()
     assert keys.get()[KEY].reveal() == "ASIARUN00003"
@@ -217,7 +276,10 @@ def test_a_code_is_asked_for_once_a_session(files: Files, moto: str) -> None:
 
     keys = files.keys(Account("admin"), with_mfa(moto), ask)
     assert keys.get()[TOKEN] is keys.get()[TOKEN]
-    assert asked == ["Enter MFA code for arn:aws:iam::222222222222:mfa/me: "]
+    assert asked == ["Enter MFA code for arn:aws:iam::222222222222:mfa/me (profile admin): "]
+    assert not keys.renew(expired=False)  # as in a region that is not enabled
+    keys.get()
+    assert len(asked) == 1
     keys.again()
     keys.get()
     assert len(asked) == 2

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from backend.account import Identity
 from backend.cache import Cache
 from backend.catalog import KINDS
 from backend.commands.run import RESENT_FOR
@@ -13,6 +14,7 @@ from backend.config import Cloud
 from backend.errors import CacheLostError, Cancelled, CloudError, OutcomeUnknownError
 from backend.journal.recovery import FOREIGN_AFTER, PROBED_FOR, Recovered, recover
 from backend.providers.registry import connect
+from backend.session import Session
 from tests.backend.cache_support import VM, ago
 from tests.backend.cloud_support import (
     AMI,
@@ -299,6 +301,38 @@ def test_a_cache_that_is_lost_says_nothing_of_what_was_done(
         assert entry_of(session, entry)["outcome"] == "unfinished"
         memory.journal.set(entry.token, {"owner": entry.owner})  # as when this process has ended
         assert len(recover(session).messages) == 1
+
+
+# --- keys of another account ------------------------------------------------------------------------------------------
+
+
+def test_a_command_of_another_account_is_neither_probed_nor_sent(cache: Cache, cloud: Cloud, tmp_path: Path) -> None:
+    """There it has no effect to be seen, so it would be done in the wrong account."""
+    with behind_proxy(cloud, cache, tmp_path) as (session, proxy):
+        other = as_account(session, "999999999999")
+        sent_there = abandoned_boot(session, account="111122223333 · Admin")
+        never_sent = abandoned_boot(session, outcome="waiting", account="111122223333 · Admin")
+        found = recover(other, resend=True)
+        why = (
+            "It is of account 111122223333, and the keys of cloud aws are now of account 999999999999. "
+            "Start again with the keys of account 111122223333."
+        )
+        assert (found.messages, found.failures) == ((), (f"The outcome of {BOOT} is unknown: {why}",))
+        resumed = run(other, "journal resume")
+        assert (resumed.message, resumed.failure) == ("Nothing was resumed.", f"{BOOT}: {why}")
+        assert (proxy.calls, states(cloud)) == ([], {})
+
+        own = as_account(session, "111122223333")
+        recover(own)
+        assert entry_of(session, sent_there)["outcome"] == entry_of(session, never_sent)["outcome"] == "waiting"
+        assert run(own, "journal resume").message == "2 done."
+        assert len(states(cloud)) == 2
+
+
+def as_account(session: Session, number: str) -> Session:
+    """Return the session with keys of that account, as far as is known."""
+    provider = replace(session.cloud.provider, identity=lambda _: Identity(number))
+    return replace(session, cloud=replace(session.cloud, provider=provider))
 
 
 # --- a session that is read-only --------------------------------------------------------------------------------------

@@ -47,6 +47,16 @@ def test_what_is_written_is_what_is_found_without_it(user: Shell) -> None:
     assert [cloud.region for cloud in settings.clouds.values()] == ["eu-west-1", "us-west-2", ""]
 
 
+def test_the_region_of_the_shell_is_not_written(user: Shell) -> None:
+    text = user.run("init", "--yes", env=user.environment | {"AWS_REGION": "eu-north-1"}).stdout
+    clouds = yaml.safe_load(text)["cloudmesh"]["clouds"]
+    assert [one.get("default") for one in clouds.values()] == [
+        {"location": "eu-west-1"},
+        {"location": "us-west-2"},
+        None,
+    ]
+
+
 def test_every_comment_is_a_setting_that_works(user: Shell, tmp_path: Path) -> None:
     text = user.run("init", "--yes", "--config", str(tmp_path / "new.yaml")).stdout
     lines = (line.replace("# ", "", 1) if line.lstrip(" ").startswith("# ") else line for line in text.splitlines()[2:])

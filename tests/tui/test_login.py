@@ -195,7 +195,7 @@ def test_a_code_is_asked_for_on_the_terminal_of_a_command(user: User) -> None:
         "role_arn = arn:aws:iam::123456789012:role/Admin\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
     )
     with user.starts("vm", "list") as terminal:
-        terminal.sees("Enter MFA code for arn:aws:iam::123456789012:mfa/me:")
+        terminal.sees("Enter MFA code for arn:aws:iam::123456789012:mfa/me (profile default):")
         terminal.type("123456\n")
         terminal.sees("web-of-acme")
         assert terminal.ends() == 0

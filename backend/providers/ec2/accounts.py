@@ -1,7 +1,7 @@
 """EC2's accounts: the AWS chain behind functions that import nothing of botocore before they are called."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from backend.providers.entry import Accounts
@@ -43,10 +43,12 @@ def _region(account: "Account") -> str:
     return CHAIN.of(account).region
 
 
-def _renew(account: "Account") -> None:
+def _renew(account: "Account", *, expired: bool) -> None:
     from backend.providers.ec2.chain import CHAIN
+    from backend.providers.ec2.identity import IDENTITIES
 
-    CHAIN.of(account).renew()
+    if CHAIN.of(account).renew(expired=expired):
+        IDENTITIES.renewed(account)
 
 
 def _again() -> None:
@@ -57,9 +59,9 @@ def _again() -> None:
     IDENTITIES.forget()
 
 
-def _logins() -> "Sequence[LoginNeededError]":
+def _logins() -> "Mapping[Account | None, LoginNeededError]":
     chain = sys.modules.get("backend.providers.ec2.chain")  # if it was never imported, nothing has failed
-    return chain.CHAIN.logins() if chain else ()
+    return chain.CHAIN.logins() if chain else {}
 
 
 def _login(command: tuple[str, ...], say: Callable[[str], object], check: Callable[[], None]) -> None:

@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any
@@ -80,6 +81,8 @@ class Keys:
         """Held while keys are fetched, which may take long."""
         self._opening = threading.Lock()
         self._session: Session | None = None
+        self._read: Session | None = None
+        """The last session, also one whose profile is unusable: it has read the files."""
         self._credentials: Any = None
         self._last: tuple[Any, dict[str, Secret]] | None = None
         """botocore's keys and ours, of the last call."""
@@ -87,7 +90,9 @@ class Keys:
         """When the last attempt failed, and why: threads that waited for it do not try it again one after the other."""
         self._refused: CloudmeshError | None = None
         """The user gave no code, or a wrong one: do not ask again until `again` is called."""
-        self._renewed = 0.0
+        self._renewed = -_JUST_RENEWED
+        self._by_code = False
+        """Whether a code was asked for."""
         self._found_region: str | None = None
 
     def __repr__(self) -> str:
@@ -98,7 +103,7 @@ class Keys:
         try:
             return self._url(service, region, fips=fips)
         except Exception as failure:  # noqa: BLE001 - as in `_try`
-            error = explained(failure, self._account, self._session)
+            error = explained(failure, self._account, self._read)
         raise error
 
     @property
@@ -126,7 +131,8 @@ class Keys:
         """Return the keys of this moment; blocks while they are fetched. Raises CredentialsError, or CloudError."""
         credentials = self._credentials
         if credentials is not None and not _must_wait(credentials):
-            return self._ours(credentials.get_frozen_credentials())
+            with suppress(Exception):  # renewed early, and not usable: `_try` does it again and explains it
+                return self._ours(credentials.get_frozen_credentials())
         entered = time.monotonic()
         with self._lock:
             if self._refused is not None:
@@ -139,12 +145,18 @@ class Keys:
         assert self._last is not None  # noqa: S101 - for mypy: _try has set it
         return self._last[1]
 
-    def renew(self) -> None:
-        """Fetch other keys at the next call of `get`: the cloud says that these have expired."""
+    def renew(self, *, expired: bool) -> bool:
+        """Fetch other keys at the next call of `get`; return False if they were just renewed, or are kept.
+
+        These have `expired`, or the cloud does not accept them: then the user may have corrected them since. Keys that
+        cost a code of an MFA device are kept then, because a region that is not enabled accepts none either.
+        """
         with self._lock:
-            if time.monotonic() - self._renewed > _JUST_RENEWED:
-                self._forget()
-                self._renewed = time.monotonic()
+            if time.monotonic() - self._renewed <= _JUST_RENEWED or (self._by_code and not expired):
+                return False
+            self._forget()
+            self._renewed = time.monotonic()
+            return True
 
     def again(self) -> None:
         """Forget all, also that the user gave no code: the user has logged in, or wants to."""
@@ -160,10 +172,17 @@ class Keys:
 
     @property
     def region(self) -> str:
-        """The region by environment, profile or instance metadata (1 s); "" if none has one."""
-        if self._found_region is None:
-            self._found_region = self._region(self._opened()) or _region_of_metadata(self._opened())
-        return self._found_region
+        """The region by environment, profile or instance metadata (1 s); "" if none has one.
+
+        Raises CredentialsError for an unusable profile.
+        """
+        try:
+            if self._found_region is None:
+                self._found_region = self._region(self._opened()) or _region_of_metadata(self._opened())
+            return self._found_region
+        except Exception as failure:  # noqa: BLE001 - as in `_try`
+            error = explained(failure, self._account, self._read)
+        raise error
 
     def _forget(self) -> None:
         with self._opening:
@@ -172,9 +191,7 @@ class Keys:
     def _try(self) -> CloudmeshError | None:
         """Fetch the keys; return why there are none."""
         found: CloudmeshError
-        session = self._session
         try:
-            session = self._opened()
             try:
                 self._last = self._fetched()
             except RefreshWithMFAUnsupportedError:  # botocore asks for a code only once a session
@@ -183,7 +200,7 @@ class Keys:
         except CloudmeshError as error:
             found = error
         except Exception as error:  # noqa: BLE001 - each of botocore's has a sentence, and none may reach the log
-            found = explained(error, self._account, session)
+            found = explained(error, self._account, self._read)
         else:
             self._failed = None
             return None
@@ -223,6 +240,7 @@ class Keys:
         for variable, name in _FILES.items():
             if path := self._environ.get(variable):
                 session.set_config_variable(name, path)
+        self._read = session
         session.set_default_client_config(_FEW_TRIES)
         session.set_config_variable("region", self._region(session) or self._region_of_partition())
         resolver = botocore.credentials.create_credential_resolver(session, cache={})
@@ -240,10 +258,15 @@ class Keys:
             case botocore.credentials.ProcessProvider():
                 provider._popen = self._popen
             case botocore.credentials.AssumeRoleProvider():
-                provider._prompter = self._ask
+                provider._prompter = partial(self._code, session.profile or "default")
                 provider._profile_provider_builder._create_process_provider = lambda name: (
                     botocore.credentials.ProcessProvider(name, lambda: session.full_config, popen=self._popen)
                 )
+
+    def _code(self, profile: str, question: str) -> str:
+        """Ask for a code. The question names only the device, and several profiles may ask at once."""
+        self._by_code = True
+        return self._ask(f"{question.rstrip(': ')} (profile {profile}): ")
 
     def _url(self, service: str, region: str, *, fips: bool) -> str:
         if url := self.configured(service):
@@ -315,17 +338,18 @@ class Chain:
                 self._keys[account] = self._make(account)
             return self._keys[account]
 
-    def logins(self) -> Sequence[LoginNeededError]:
-        """Return the logins that accounts need, as far as is known."""
+    def logins(self) -> Mapping[Account | None, LoginNeededError]:
+        """Return the logins that are needed, by account, as far as is known."""
         with self._lock:
-            return [login for keys in self._keys.values() if (login := keys.login) is not None]
+            return {account: login for account, keys in self._keys.items() if (login := keys.login) is not None}
 
     def again(self) -> None:
-        """Look again for the keys that were not found: the user has logged in."""
+        """Look again for the keys that were not found: the user has logged in. Waits for keys that are fetched now."""
         with self._lock:
-            for keys in self._keys.values():
-                if keys.login is not None:
-                    keys.again()
+            every = list(self._keys.values())
+        for keys in every:
+            if keys.login is not None:
+                keys.again()
 
 
 CHAIN = Chain(os.environ)

@@ -23,7 +23,8 @@ AGAIN_AFTER = 300.0
 _QUICK = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
 """A command waits for the answer, and can do without."""
 
-_Key = Account | Secret | None
+_Key = tuple[str | None, Account | Secret | None]
+"""The endpoint of a cloud, and its account or its key."""
 
 
 class Identities:
@@ -41,7 +42,7 @@ class Identities:
 
         A cloud with an endpoint of its own has an STS only if the settings of the AWS tools name it.
         """
-        key = cloud.account or cloud.credentials.get(KEY)
+        key = cloud.endpoint, cloud.account or cloud.credentials.get(KEY)
         with self._locks.setdefault(key, threading.Lock()):  # one thread asks, and all others use its answer
             failed = self._failed.get(key)
             if key in self._known or (failed is not None and self._clock() - failed < AGAIN_AFTER):
@@ -60,8 +61,14 @@ class Identities:
             return found
 
     def forget(self) -> None:
-        """Ask again where it is not known: the user has logged in."""
+        """Ask again: the user has logged in, maybe as another role."""
+        self._known.clear()
         self._failed.clear()
+
+    def renewed(self, account: Account) -> None:
+        """Ask again who this account is: it gets other keys. Where that was not known, it is not asked earlier."""
+        for key in [key for key in self._known if key[1] == account]:
+            self._known.pop(key, None)
 
     def _asked(self, cloud: Cloud) -> Identity | None:
         keys = self._chain.of(cloud.account)

@@ -35,6 +35,9 @@ from backend.secret import Secret
 ENDPOINT = "AWS_ENDPOINT_URL_PRICING"
 """The variable that names another price list, as in the AWS tools."""
 
+EVERYWHERE = "AWS_ENDPOINT_URL"
+"""The variable that names one address for all services, as in the AWS tools; not for a cloud with an `endpoint`."""
+
 _AWS = "amazonaws.com"
 _NEAREST = (
     ("cn-", "", ""),  # in yuan
@@ -99,7 +102,7 @@ class Driver(NodeDriver):  # type: ignore[misc]
         Raises ConfigError for an address in the environment that is not one, and for unusable certificates.
         """
         region, known = nearest(signed_as(cloud.region))
-        secure, host, port, self.path = _endpoint(known)
+        secure, host, port, self.path = _endpoint(cloud, known)
         self.region_name = region or "us-east-1"  # unknown only at an address from the environment
         NodeDriver.__init__(self, "", "", secure=secure, host=host, port=port, timeout=silence)
         self.connection.connection.set_up(secure=secure, direct=cloud.direct)
@@ -141,21 +144,28 @@ class Driver(NodeDriver):  # type: ignore[misc]
         self.connection.connection.hang_up()
 
 
-def _endpoint(known: str) -> tuple[bool, str, int, str]:
+def _variable(cloud: Cloud) -> str:
+    """Return the variable of the environment that names the price list of a cloud, "" if none does."""
+    names = (ENDPOINT,) if cloud.endpoint else (ENDPOINT, EVERYWHERE)
+    return next((name for name in names if os.environ.get(name)), "")
+
+
+def _endpoint(cloud: Cloud, known: str) -> tuple[bool, str, int, str]:
     """Return whether to use TLS, and host, port and path: what the environment names, else the `known` host.
 
     Raises ConfigError for an address in the environment that is none.
     """
     parts = urlsplit("")
     host, port = None, None
+    variable = _variable(cloud)
     try:
-        parts = urlsplit(os.environ.get(ENDPOINT) or f"https://{known}")
+        parts = urlsplit(os.environ[variable] if variable else f"https://{known}")
         host, port = parts.hostname, parts.port
     except ValueError:  # a bracket or a port that is none
         pass
     if not host or parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"{ENDPOINT} in the environment is not an address.", "Write https:// and a host, or unset it."
+            f"{variable} in the environment is not an address.", "Write https:// and a host, or unset it."
         )
     secure = parts.scheme == "https"
     host = f"[{host}]" if ":" in host else host
@@ -185,15 +195,17 @@ class Prices:
         """The address of the list, and the region; "" if none can be fetched."""
         if self.why_not:
             return ""
-        _, host, port, _ = _endpoint(nearest(self._region)[1])  # not the whole address: it may hold a password
+        _, host, port, _ = _endpoint(
+            self._cloud, nearest(self._region)[1]
+        )  # not the whole address: it may hold a password
         return f"{host}:{port} {self._region}"
 
     @property
     def why_not(self) -> str:
         """Why no price list can be fetched, in a sentence; "" if one can."""
-        if os.environ.get(ENDPOINT):
+        if _variable(self._cloud):
             try:
-                _endpoint("")
+                _endpoint(self._cloud, "")
             except ConfigError as error:
                 return str(error)
             return ""
