@@ -241,8 +241,8 @@ class Listings:
             self.load(change.kind)
         elif change.upserts or change.removed:
             table, upserts = self._tables.table_of(change.kind), change.upserts
-            if change.scope in self.left(change.kind):  # of these the table has what a search has found
-                upserts = tuple(row for row in upserts if table.rows.row(table.kind.ref(row)))
+            if change.scope in self.left(change.kind):  # of these the table has what a search finds
+                upserts = tuple(row for row in upserts if table.rows.row(table.kind.ref(row)) or table.rows.finds(row))
             table.apply(upserts, change.removed)
         self.counted(change.kind)
         return change.upserts

@@ -305,6 +305,13 @@ class Rows:
                 found = [slot for slot in found if word in texts[slot]]
         return found
 
+    def finds(self, row: Row) -> bool:
+        """Return whether the filter has words and finds a row, which need not be among these."""
+        if not self.words:
+            return False
+        text, scopes = self._text(row), [self.kind.scope(row)]
+        return all(bool(_with_word(scopes, word)) if of_scope(word) else word in text for word in self.words)
+
     @property
     def names_scopes(self) -> bool:
         """Whether the filter has a word for clouds or regions alone."""

@@ -46,7 +46,9 @@ class Searching:
         self._number = 0
         """Counts the searches: one that is not the last ends."""
         self._done: _Search | None = None
-        """The last search, if it has found everything."""
+        """The last search, if it has found everything and the cache has not changed since it began."""
+        self._changed = False
+        """Whether the cache has changed since the last search began."""
 
     def close(self) -> None:
         """End the search under way."""
@@ -54,7 +56,7 @@ class Searching:
 
     def outdate(self) -> None:
         """Note that the cache has changed: a longer word may find what the last search did not."""
-        self._done = None
+        self._done, self._changed = None, True
 
     def search(self, kind: str, left: Collection[Scope]) -> None:
         """Search the rows of a kind in the scopes that its table does not hold, as its filter says now."""
@@ -72,7 +74,7 @@ class Searching:
             return
         kind, table, session = self._tables.kinds[kind_name], self._tables.table_of(kind_name), self._session
         words = [word for word in wanted.words if not of_scope(word)]
-        self._done = None
+        self._done, self._changed = None, False
 
         def work(job: Job) -> bool:
             """Deliver the rows; return whether there are no more of them."""
@@ -98,7 +100,7 @@ class Searching:
 
         def end(complete: bool) -> None:
             if number == self._number:
-                self._done = wanted if complete else None
+                self._done = wanted if complete and not self._changed else None
                 what = counted(sum(map(len, shown)), kind.noun, kind.nouns)
                 more = "" if complete else " There are more: type more letters."
                 self._host.say(f"{what} found in {counted(len(wanted.scopes), 'region')} beyond those held.{more}")

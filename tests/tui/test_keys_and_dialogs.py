@@ -184,7 +184,7 @@ async def test_a_key_only_reads_or_opens_a_dialog_and_no_letter_changes_the_clou
                 await user.dialog(one.name)
             elif one.shows == "journal":
                 await user.until(lambda: isinstance(user.app.screen, JournalScreen))
-            elif one.params:
+            elif one.opens:
                 await user.until(lambda: isinstance(user.app.screen, DetailsScreen | TextScreen))
             elif kind != "image" or one.refreshes:  # once is enough for the long one
                 await user.until(lambda: user.result)
