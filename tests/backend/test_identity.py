@@ -93,7 +93,7 @@ def test_other_keys_are_asked_again_who_they_are(tmp_path: Path, moto: str) -> N
 
 
 def test_a_cloud_with_an_endpoint_says_nothing_of_aws(tmp_path: Path, moto: str) -> None:
-    at_aws = replace(CLOUD, account=None, credentials=ec2_keys(Secret("AKIA1"), Secret("secret")))
+    at_aws = replace(CLOUD, account=None, credentials=ec2_keys(Secret("AKIA1"), Secret("identity-secret")))
     elsewhere = replace(at_aws, endpoint=moto)
     found = chain(tmp_path, moto)
     environ = {"AWS_ENDPOINT_URL_STS": moto, "AWS_ENDPOINT_URL_IAM": moto}
