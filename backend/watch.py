@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.config import Poll
@@ -243,29 +242,16 @@ class Watcher:
 
 
 class Watchers:
-    """The watchers of one kind in several scopes: a scope has one, with its thread, from its first flight on.
-
-    `connect` takes the scope and the check of the watcher; the other arguments are as those of Watcher.
-    """
+    """The watchers of one kind in several scopes: a scope has one, with its thread, from its first flight on."""
 
     def __init__(
-        self,
-        cache: "Cache",
-        kind: Kind,
-        scopes: Sequence[Scope],
-        connect: Callable[[Scope, Callable[[], None]], Provider],
-        poll: Poll,
-        *,
-        report: Callable[[str], object],
-        trouble: Callable[[str], object] | None = None,
+        self, cache: "Cache", kind: Kind, scopes: Sequence[Scope], watcher: Callable[[Scope], Watcher]
     ) -> None:
+        """`watcher` makes the watcher of a scope."""
         self._cache = cache
         self._kind = kind
         self._lock = threading.Lock()
-        self._idle = {
-            scope: Watcher(cache, kind, scope, partial(connect, scope), poll, report=report, trouble=trouble)
-            for scope in scopes
-        }
+        self._idle = {scope: watcher(scope) for scope in scopes}
         self._running: dict[Scope, Watcher] = {}
         self._closed = False
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from textual.message import Message
@@ -11,9 +12,10 @@ from backend.account import Identity
 from backend.callbacks import ignore
 from backend.errors import CacheLostError, CloudmeshError, ConfigError
 from backend.format import in_words
+from backend.kinds.model import Kind, Scope
 from backend.log import logger
 from backend.session import Session, SettingChange
-from backend.watch import Watchers
+from backend.watch import Watcher, Watchers
 from tui.asking import Asking
 from tui.host import Host, Tables
 from tui.jobs import Job
@@ -197,17 +199,20 @@ class Following:
         key = f"identity of {session.cloud.name}"
         self._host.start(Job("", lambda job: session.identity(job.check), found, failed=ignore, key=key))
 
+    def _new_watcher(self, session: Session, kind: Kind, scope: Scope) -> Watcher:
+        return Watcher(
+            session.cache,
+            kind,
+            scope,
+            session.at(scope).connect,
+            session.settings.poll,
+            report=lambda text: self._post(Reported(text)),
+            trouble=lambda text: self._post(Reported(text, trouble=True)),
+        )
+
     def _new_parts(self, session: Session, feed: "Feed") -> Parts:
         watchers = {
-            kind.name: Watchers(
-                session.cache,
-                kind,
-                session.scopes_of(kind),
-                lambda scope, check: session.at(scope).connect(check),
-                session.settings.poll,
-                report=lambda text: self._post(Reported(text)),
-                trouble=lambda text: self._post(Reported(text, trouble=True)),
-            )
+            kind.name: Watchers(session.cache, kind, session.scopes_of(kind), partial(self._new_watcher, session, kind))
             for kind in self._tables.kinds.values()
             if kind.has_flights
         }

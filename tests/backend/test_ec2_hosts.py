@@ -71,3 +71,9 @@ def test_an_endpoint_takes_any_region() -> None:
     cloud = Cloud("euca", endpoint="http://h:8773", default=Defaults(location="Eucalyptus_1"))
     assert Driver(cloud).host == "h:8773"
     assert Driver(replace(cloud, endpoint="https://h/services/compute")).path == "/services/compute"
+
+
+@pytest.mark.parametrize("url", ["localhost:4566", "http://", "http://[::1", "http://localhost:port"])
+def test_an_endpoint_that_is_not_an_address(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"Cloud aws has the endpoint .*, which is not an address\."):
+        Driver(Cloud("aws", endpoint=url, default=Defaults("us-east-1")))

@@ -10,9 +10,9 @@ from backend.providers.transport import Answer, Transport  # before libcloud: it
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from libcloud.common.aws import SignedAWSConnection
 from libcloud.compute.base import NodeDriver
@@ -22,15 +22,14 @@ from backend.config import Cloud
 from backend.errors import CloudError, ConfigError
 from backend.providers.ec2 import rules
 from backend.providers.ec2.bundled import bundled
-from backend.providers.ec2.entry import KEY, SECRET, TOKEN
 from backend.providers.ec2.hosts import signed_as
 from backend.providers.ec2.pricelist import FILTERS, PageReader, refused
+from backend.providers.ec2.signed import Address, Signed, address
 from backend.providers.ec2.words import read
 from backend.providers.failures import CloudMessage, Dialect, Malformed, Refusal, Request
 from backend.providers.protocol import PriceList
 from backend.providers.retry import RetryPolicy
 from backend.providers.sender import Sender
-from backend.secret import Secret
 
 ENDPOINT = "AWS_ENDPOINT_URL_PRICING"
 """The variable that names another price list, as in the AWS tools."""
@@ -89,7 +88,7 @@ class _Connection(SignedAWSConnection):  # type: ignore[misc]
     conn_class = Transport
 
 
-class Driver(NodeDriver):  # type: ignore[misc]
+class Driver(Signed, NodeDriver):  # type: ignore[misc]
     """Signs and sends requests to the Price List API; see backend.providers.exchange.Driver."""
 
     connectionCls = _Connection
@@ -111,37 +110,10 @@ class Driver(NodeDriver):  # type: ignore[misc]
     def _ex_connection_class_kwargs(self) -> dict[str, Any]:
         return {"signature_version": self.signature_version}
 
-    def use(self, keys: Mapping[str, Secret]) -> None:
-        """Sign the next requests with these keys."""
-        key, secret, token = (keys[name].reveal() if name in keys else "" for name in (KEY, SECRET, TOKEN))
-        connection = self.connection
-        connection.user_id = connection.signer.access_key = key
-        connection.key = connection.signer.access_secret = secret
-        connection.token = token or None
-
-    @property
-    def host(self) -> str:
-        """The endpoint's host, with its port unless that is 80 or 443."""
-        connection = self.connection
-        return f"{connection.host}:{connection.port}" if connection.port not in (80, 443) else str(connection.host)
-
     def send(self, action: str, params: Mapping[str, str]) -> Answer:
-        """POST one request, once, and return its answer. Raises Refusal, and what requests and urllib3 raise."""
-        return self.connection.request(  # type: ignore[no-any-return]
-            self.path,
-            method="POST",
-            data=params["body"],
-            headers={
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": f"AWSPriceListService.{action}",
-            },
-            stream=True,
-            retry_failed=False,
-        )
-
-    def hang_up(self) -> None:
-        """Abort the answer that is being received; called from another thread."""
-        self.connection.connection.hang_up()
+        """POST one request, once, and return its answer; see `post`."""
+        target = f"AWSPriceListService.{action}"
+        return self.post(params["body"], {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target})
 
 
 def _variable(cloud: Cloud) -> str:
@@ -150,26 +122,15 @@ def _variable(cloud: Cloud) -> str:
     return next((name for name in names if os.environ.get(name)), "")
 
 
-def _endpoint(cloud: Cloud, known: str) -> tuple[bool, str, int, str]:
-    """Return whether to use TLS, and host, port and path: what the environment names, else the `known` host.
+def _endpoint(cloud: Cloud, known: str) -> Address:
+    """Return the address that the environment names, else that of the `known` host.
 
-    Raises ConfigError for an address in the environment that is none.
+    Raises ConfigError if the environment names something else.
     """
-    parts = urlsplit("")
-    host, port = None, None
     variable = _variable(cloud)
-    try:
-        parts = urlsplit(os.environ[variable] if variable else f"https://{known}")
-        host, port = parts.hostname, parts.port
-    except ValueError:  # a bracket or a port that is none
-        pass
-    if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError(
-            f"{variable} in the environment is not an address.", "Write https:// and a host, or unset it."
-        )
-    secure = parts.scheme == "https"
-    host = f"[{host}]" if ":" in host else host
-    return secure, host, port or (443 if secure else 80), parts.path or "/"
+    with suppress(ValueError):
+        return address(os.environ[variable] if variable else f"https://{known}")
+    raise ConfigError(f"{variable} in the environment is not an address.", "Write https:// and a host, or unset it.")
 
 
 def _read(words: str, request: Request) -> CloudMessage:
